@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: MIT
+// What host and guest tell each other once, before the first hint: boot info (host to guest) and
+// hello (guest to host).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "shared/address.hpp"
+#include "shared/layout.h"
+
+namespace abi {
+
+inline constexpr std::uint64_t boot_info_magic = 0x31544f4f42424245; // "EBBBOOT1"
+inline constexpr std::uint64_t hello_magic = 0x314f4c4548424245;     // "EBBHELO1"
+
+// Reporting policy, settable by the user of the vmm.
+struct ReportPolicy {
+  std::uint32_t enabled = 1; // 0: nothing is ever hinted
+  std::uint32_t order = 9;   // smallest order of a block that is reported, 0...max_order
+  std::uint32_t batch = 256; // ranges that make a full batch, 1...max_batch_ranges
+  std::uint32_t reserved = 0;
+  std::uint64_t keep_bytes = 0; // keep-warm reserve: free bytes never reported
+  std::uint64_t delay_ns = 0;   // how long an idle vCPU lets a partial batch wait
+};
+static_assert(sizeof(ReportPolicy) == 32);
+static_assert(offsetof(ReportPolicy, order) == 4);
+static_assert(offsetof(ReportPolicy, batch) == 8);
+static_assert(offsetof(ReportPolicy, keep_bytes) == 16);
+static_assert(offsetof(ReportPolicy, delay_ns) == 24);
+
+inline constexpr std::size_t boot_args_bytes = 2048;
+
+// At EBB_BOOT_INFO_GPA; the guest may only read it.
+struct BootInfo {
+  std::uint64_t magic = boot_info_magic;
+  std::uint16_t version_major = 0;
+  std::uint16_t version_minor = 0;
+  std::uint32_t struct_bytes = 0;     // sizeof(BootInfo) of the host
+  std::uint64_t features_offered = 0; // Feature bits
+  std::uint64_t ram_bytes = 0;        // guest RAM is [0, ram_bytes)
+  std::uint64_t free_start_gpa = 0;   // first byte behind image and stacks, page aligned
+  std::uint64_t plugged_end_gpa = 0;  // RAM below is mapped now; with feature_plug there is more
+  std::uint64_t plug_bytes = 0;       // unit of the plug hypercall
+  std::uint64_t input_gpa = 0;        // read-only input of the workload; 0 when there is none
+  std::uint64_t input_bytes = 0;
+  std::uint64_t seed = 0;     // for the workload's random numbers
+  std::uint64_t boot_tsc = 0; // TSC shortly before the first instruction
+  std::uint32_t tsc_khz = 0;
+  std::uint32_t vcpus = 0;
+  ReportPolicy report;
+  std::uint32_t args_bytes = 0; // bytes of args in use
+  std::uint32_t reserved = 0;
+  char args[boot_args_bytes] = {}; // "key=value" strings, each ended by NUL
+};
+static_assert(offsetof(BootInfo, version_major) == 8);
+static_assert(offsetof(BootInfo, struct_bytes) == 12);
+static_assert(offsetof(BootInfo, features_offered) == 16);
+static_assert(offsetof(BootInfo, ram_bytes) == 24);
+static_assert(offsetof(BootInfo, free_start_gpa) == 32);
+static_assert(offsetof(BootInfo, plugged_end_gpa) == 40);
+static_assert(offsetof(BootInfo, plug_bytes) == 48);
+static_assert(offsetof(BootInfo, input_gpa) == 56);
+static_assert(offsetof(BootInfo, input_bytes) == 64);
+static_assert(offsetof(BootInfo, seed) == 72);
+static_assert(offsetof(BootInfo, boot_tsc) == 80);
+static_assert(offsetof(BootInfo, tsc_khz) == 88);
+static_assert(offsetof(BootInfo, vcpus) == 92);
+static_assert(offsetof(BootInfo, report) == 96);
+static_assert(offsetof(BootInfo, args_bytes) == 128);
+static_assert(offsetof(BootInfo, args) == 136);
+static_assert(sizeof(BootInfo) == 136 + boot_args_bytes);
+static_assert(sizeof(BootInfo) <= page_bytes);
+
+// Argument of the negotiate hypercall, in the payload of the vCPU page.
+struct GuestHello {
+  std::uint64_t magic = hello_magic;
+  std::uint16_t version_major = 0;
+  std::uint16_t version_minor = 0;
+  std::uint32_t struct_bytes = 0;      // sizeof(GuestHello) of the guest
+  std::uint64_t features_accepted = 0; // subset of BootInfo::features_offered
+  std::uint32_t channel_bytes = 0;     // sizeof(Channel)
+  std::uint32_t status_bytes = 0;      // sizeof(GuestStatus)
+  std::uint64_t managed_start_gpa = 0; // hints below are answered as failed
+  std::uint64_t tags_gpa = 0;          // frame tags (shared/frame_tag.hpp) of the managed RAM
+  std::uint64_t tags_first_pfn = 0;    // frame that tags_gpa describes
+};
+static_assert(offsetof(GuestHello, version_major) == 8);
+static_assert(offsetof(GuestHello, struct_bytes) == 12);
+static_assert(offsetof(GuestHello, features_accepted) == 16);
+static_assert(offsetof(GuestHello, channel_bytes) == 24);
+static_assert(offsetof(GuestHello, status_bytes) == 28);
+static_assert(offsetof(GuestHello, managed_start_gpa) == 32);
+static_assert(offsetof(GuestHello, tags_gpa) == 40);
+static_assert(offsetof(GuestHello, tags_first_pfn) == 48);
+static_assert(sizeof(GuestHello) == 56);
+
+} // namespace abi

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+// The guest status page at EBB_STATUS_GPA: counters the guest writes and the host samples. Every
+// field has one writer at a time and is read with relaxed loads; the host believes none of it for
+// its own safety, it only shows it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "shared/address.hpp"
+#include "shared/layout.h"
+
+namespace abi {
+
+// Written by its own vCPU only. Blocks may be freed by another vCPU than allocated them, so only
+// the sums over all vCPUs mean something.
+struct alignas(64) VcpuCounters {
+  std::uint64_t allocated_frames = 0; // handed out by the page allocator since boot
+  std::uint64_t freed_frames = 0;     // given back to it since boot
+  std::uint64_t verified_pages = 0;   // pages whose content the workload checked
+  std::uint64_t events = 0;           // workload events done
+  std::uint64_t reserved[4] = {};
+};
+static_assert(sizeof(VcpuCounters) == 64);
+
+struct GuestStatus {
+  // Written under the page allocator's lock.
+  std::uint64_t fresh_bytes = 0;    // free, never answered since their last allocation
+  std::uint64_t reported_bytes = 0; // free and answered (discarded or declined)
+  std::uint64_t isolated_bytes = 0; // submitted, not yet answered
+  std::uint64_t cached_bytes = 0;   // free, in per-vCPU page caches
+  std::uint64_t frontier_gpa = 0;   // RAM from here to its end was never handed out
+  std::uint64_t hinted_batches = 0;
+  std::uint64_t hinted_ranges = 0;   // without spans
+  std::uint64_t hinted_bytes = 0;    // without spans
+  std::uint64_t redundant_bytes = 0; // hinted though not allocated since the last answer
+  std::uint64_t reused_bytes = 0;    // reported memory that was allocated again
+  std::uint64_t oom_waits = 0;       // allocations that waited for answers
+  std::uint64_t reserved[5] = {};
+  // Written by the workload.
+  alignas(64) std::uint64_t events_total = 0; // 0 when not known
+  std::uint64_t reserved2[7] = {};
+  VcpuCounters vcpu[EBB_MAX_VCPUS];
+};
+static_assert(offsetof(GuestStatus, frontier_gpa) == 32);
+static_assert(offsetof(GuestStatus, hinted_batches) == 40);
+static_assert(offsetof(GuestStatus, redundant_bytes) == 64);
+static_assert(offsetof(GuestStatus, oom_waits) == 80);
+static_assert(offsetof(GuestStatus, events_total) == 128);
+static_assert(offsetof(GuestStatus, vcpu) == 192);
+static_assert(sizeof(GuestStatus) == 192 + 64 * EBB_MAX_VCPUS);
+static_assert(sizeof(GuestStatus) <= page_bytes);
+
+} // namespace abi

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT
+// Hypercalls: a 32-bit `out` to EBB_PORT_HYPERCALL. Number, arguments and result travel in the
+// vCPU page, so the host never has to read registers (a vCPU ioctl costs 5 to 7 us on kvm_pvm).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "shared/address.hpp"
+
+namespace abi {
+
+enum class Hypercall : std::uint64_t {
+  // Payload: GuestHello. Result ok, or bad_argument when the host cannot work with it.
+  negotiate = 1,
+  // args: gpa, bytes (at most console_write_bytes). Writes text to the console.
+  console_write = 2,
+  // args: time to wait in ns. Returns after that time, or earlier.
+  wait = 3,
+  // args: first byte to map, a multiple of plug_bytes and equal to the end of what is mapped.
+  // Maps one more plug unit. Result no_memory when the host cannot.
+  plug = 4,
+  // args: exit status 0...255. Does not return.
+  exit = 5,
+  // Payload: PanicRecord. Does not return.
+  panic = 6,
+  // The workload is about to start: ends the boot time, starts the measured interval.
+  workload_begin = 7,
+  // args: TSC at the last free. The workload is over and every answer is in: ends the measured
+  // interval. Returns when the host has watched residency settle.
+  workload_end = 8,
+};
+
+enum class Status : std::uint64_t {
+  ok = 0,
+  bad_argument = 1,
+  no_memory = 2,
+  unknown = 3, // no such hypercall on this host
+};
+
+inline constexpr std::uint64_t console_write_bytes = 64 * 1024;
+inline constexpr std::size_t panic_message_bytes = 256;
+inline constexpr std::size_t panic_frames = 16;
+
+// Payload of the panic hypercall; the host prints it with symbols.
+struct PanicRecord {
+  std::uint64_t vector = 0; // exception vector, or panic_by_software
+  std::uint64_t error_code = 0;
+  std::uint64_t fault_address = 0; // CR2 for a page fault
+  std::uint64_t rip = 0;
+  std::uint64_t rsp = 0;
+  std::uint64_t frame_count = 0;           // used entries of frames
+  std::uint64_t frames[panic_frames] = {}; // return addresses, innermost first
+  char message[panic_message_bytes] = {};  // NUL terminated
+};
+inline constexpr std::uint64_t panic_by_software = 0xffff;
+static_assert(offsetof(PanicRecord, rip) == 24);
+static_assert(offsetof(PanicRecord, frames) == 48);
+static_assert(offsetof(PanicRecord, message) == 176);
+static_assert(sizeof(PanicRecord) == 432);
+
+// One page per vCPU; GS base points at it.
+struct VcpuPage {
+  std::uint64_t self_gpa = 0; // host-written: address of this page
+  std::uint32_t vcpu = 0;     // host-written: index of this vCPU
+  std::uint32_t reserved = 0;
+  std::uint64_t guest_private = 0; // the guest's own per-vCPU pointer
+  std::uint64_t stack_low_gpa = 0; // host-written: stack is [stack_low_gpa, stack_high_gpa)
+  std::uint64_t stack_high_gpa = 0;
+  std::uint64_t reserved2[3] = {};
+  std::uint64_t number = 0; // Hypercall
+  std::uint64_t args[4] = {};
+  std::uint64_t result = 0; // Status
+  std::uint64_t reserved3[2] = {};
+  alignas(64) std::uint8_t payload[1024] = {};
+};
+static_assert(offsetof(VcpuPage, vcpu) == 8);
+static_assert(offsetof(VcpuPage, guest_private) == 16);
+static_assert(offsetof(VcpuPage, stack_low_gpa) == 24);
+static_assert(offsetof(VcpuPage, number) == 64);
+static_assert(offsetof(VcpuPage, args) == 72);
+static_assert(offsetof(VcpuPage, result) == 104);
+static_assert(offsetof(VcpuPage, payload) == 128);
+static_assert(sizeof(VcpuPage) == 1152);
+static_assert(sizeof(VcpuPage) <= page_bytes);
+
+} // namespace abi

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT
+ * Guest-physical memory map and port numbers: #defines only, because C++, assembly and the linker
+ * script include this file.
+ *
+ *   0x000000  page 0, never mapped (null dereferences fault)
+ *   0x001000  GDT, IDT, TSSs, hello page     host-written, supervisor
+ *   0x005000  boot info                      host-written, guest reads
+ *   0x006000  guest status                   guest-written, host samples
+ *   0x010000  vCPU pages, one each           hypercall arguments, GS base
+ *   0x020000  report channels, one per vCPU  rings and descriptor pages
+ *   0x100000  page tables                    host-written, supervisor
+ *   0x200000  guest image, then stacks; then free memory from BootInfo::free_start_gpa
+ *
+ * All of it up to BootInfo::free_start_gpa is reserved: hints there are answered as failed.
+ */
+#pragma once
+
+#define EBB_MAX_VCPUS 16
+
+#define EBB_GDT_GPA 0x1000
+#define EBB_IDT_GPA 0x2000
+#define EBB_TSS_GPA 0x3000 /* EBB_MAX_VCPUS task state segments of EBB_TSS_BYTES */
+#define EBB_TSS_BYTES 0x200
+#define EBB_BOOT_INFO_GPA 0x5000
+#define EBB_STATUS_GPA 0x6000
+#define EBB_VCPU_PAGE_GPA 0x10000 /* EBB_MAX_VCPUS pages */
+#define EBB_CHANNEL_GPA 0x20000   /* EBB_MAX_VCPUS channels of EBB_CHANNEL_BYTES */
+#define EBB_CHANNEL_BYTES 0x9000  /* one page of rings, eight descriptor pages */
+#define EBB_PAGE_TABLE_GPA 0x100000
+#define EBB_PAGE_TABLE_END 0x200000
+#define EBB_IMAGE_GPA 0x200000
+
+/* Segment selectors of the GDT that the host builds; DPL 3 selectors carry RPL 3. */
+#define EBB_KERNEL_CS 0x08
+#define EBB_KERNEL_SS 0x10
+#define EBB_USER_SS 0x1b
+#define EBB_USER_CS 0x23
+#define EBB_TSS_SELECTOR 0x28 /* + 16 per vCPU: a 64-bit TSS descriptor takes two slots */
+
+/* Ports of the hypercall interface. The TSS I/O bitmap opens only these to CPL3. */
+#define EBB_PORT_HYPERCALL 0x500 /* 32-bit out; arguments are in the vCPU page */
+#define EBB_PORT_DOORBELL 0x504  /* 32-bit out of the channel's number */
+#define EBB_PORT_LIMIT 0x508
+
+/* Trap stubs: stub n starts at ImageHeader::trap_stubs_gpa + n * EBB_TRAP_STUB_BYTES. */
+#define EBB_TRAP_STUB_BYTES 16
+#define EBB_TRAP_VECTORS 48 /* 32 exceptions, then 16 interrupt vectors */
