@@ -45,7 +45,7 @@ struct BootInfo {
   std::uint64_t input_gpa = 0;        // read-only input of the workload; 0 when there is none
   std::uint64_t input_bytes = 0;
   std::uint64_t seed = 0;     // for the workload's random numbers
-  std::uint64_t boot_tsc = 0; // TSC shortly before the first instruction
+  std::uint64_t reserved1 = 0;
   std::uint32_t tsc_khz = 0;
   std::uint32_t vcpus = 0;
   ReportPolicy report;
@@ -63,7 +63,6 @@ static_assert(offsetof(BootInfo, plug_bytes) == 48);
 static_assert(offsetof(BootInfo, input_gpa) == 56);
 static_assert(offsetof(BootInfo, input_bytes) == 64);
 static_assert(offsetof(BootInfo, seed) == 72);
-static_assert(offsetof(BootInfo, boot_tsc) == 80);
 static_assert(offsetof(BootInfo, tsc_khz) == 88);
 static_assert(offsetof(BootInfo, vcpus) == 92);
 static_assert(offsetof(BootInfo, report) == 96);

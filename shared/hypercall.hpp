@@ -26,7 +26,7 @@ enum class Hypercall : std::uint64_t {
   panic = 6,
   // The workload is about to start: ends the boot time, starts the measured interval.
   workload_begin = 7,
-  // args: TSC at the last free. The workload is over and every answer is in: ends the measured
+  // args: ns since the last free. The workload is over and every answer is in: ends the measured
   // interval. Returns when the host has watched residency settle.
   workload_end = 8,
 };

@@ -8,8 +8,8 @@
  *   0x006000  guest status                   guest-written, host samples
  *   0x010000  vCPU pages, one each           hypercall arguments, GS base
  *   0x020000  report channels, one per vCPU  rings and descriptor pages
- *   0x100000  page tables                    host-written, supervisor
- *   0x200000  guest image, then stacks; then free memory from BootInfo::free_start_gpa
+ *   0x100000  page tables                    host-written, not mapped
+ *   0x400000  guest image, then stacks; then free memory from BootInfo::free_start_gpa
  *
  * All of it up to BootInfo::free_start_gpa is reserved: hints there are answered as failed.
  */
@@ -27,8 +27,8 @@
 #define EBB_CHANNEL_GPA 0x20000   /* EBB_MAX_VCPUS channels of EBB_CHANNEL_BYTES */
 #define EBB_CHANNEL_BYTES 0x9000  /* one page of rings, eight descriptor pages */
 #define EBB_PAGE_TABLE_GPA 0x100000
-#define EBB_PAGE_TABLE_END 0x200000
-#define EBB_IMAGE_GPA 0x200000
+#define EBB_PAGE_TABLE_END 0x400000
+#define EBB_IMAGE_GPA 0x400000
 
 /* Segment selectors of the GDT that the host builds; DPL 3 selectors carry RPL 3. */
 #define EBB_KERNEL_CS 0x08

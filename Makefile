@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: MIT
+# Non-recursive. Three object trees below build/obj: vmm (host), guest (bare metal) and unit (host
+# sources and guest/mm again, with sanitizers). Sources are found by folder: a file in vmm/ is part
+# of the vmm, one in guest/ of every guest image.
+#
+# Knobs: V=1 shows full command lines; WERROR=0 lets warnings pass; T=pattern picks test cases.
+
+V      ?= 0
+WERROR ?= 1
+T      ?=
+B      := build
+
+CXX     ?= g++
+OBJCOPY ?= objcopy
+TIDY    ?= clang-tidy-19
+FORMAT  ?= clang-format
+
+.SUFFIXES:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := all
+
+Q    := $(if $(filter 1,$(V)),,@)
+say   = $(if $(filter 1,$(V)),,@printf '  %-7s %s\n' $(1) $(2))
+
+WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wold-style-cast -Wcast-qual -Wsuggest-override \
+            $(if $(filter 1,$(WERROR)),-Werror)
+# -MMD -MP: each object writes the headers it depends on; a deleted header does not break a build.
+COMMON   := -std=c++23 -I. -g $(WARNINGS) -MMD -MP
+
+VMM_FLAGS  := $(COMMON) -O2 -fPIE -fstack-protector-strong -D_FORTIFY_SOURCE=2
+VMM_LINK   := -pie -Wl,-z,relro,-z,now -pthread
+VMM_LIBS   := -lfmt -llzma
+
+# The guest has no C++ library and no operating system. Hosted headers are used all the same (fmt
+# wants them), so this is -nostdlib rather than -ffreestanding: what they call must be in
+# guest/runtime. Frame pointers make backtraces; the guest's body runs at CPL3, so the red zone is
+# safe.
+GUEST_FLAGS := $(COMMON) -O2 -fno-exceptions -fno-rtti -fno-threadsafe-statics \
+               -fno-use-cxa-atexit -fno-asynchronous-unwind-tables -fno-unwind-tables \
+               -fno-stack-protector -fcf-protection=none -fno-pic -fno-pie -mcmodel=small \
+               -fno-omit-frame-pointer -ffunction-sections -fdata-sections -U_FORTIFY_SOURCE
+GUEST_LINK  := -static -nostdlib -no-pie -Wl,-z,noexecstack,-z,max-page-size=0x1000 \
+               -Wl,--gc-sections,--orphan-handling=error,--build-id=none
+
+UNIT_FLAGS  := $(COMMON) -O1 -fno-omit-frame-pointer -fsanitize=address,undefined \
+               -fno-sanitize-recover=undefined -D_GLIBCXX_ASSERTIONS \
+               -DEBB_TRACE_DIR='"tests/traces"'
+
+sources = $(sort $(wildcard $(addsuffix /*.cpp,$(1))))
+
+VMM_SOURCES   := $(call sources,vmm)
+# What every guest image is made of; a workload or a test's guest.cpp comes on top.
+GUEST_CORE    := $(call sources,guest guest/arch guest/mm guest/runtime) \
+                 $(sort $(wildcard guest/arch/*.S))
+WORKLOADS     := $(call sources,guest/workloads)
+UNIT_SOURCES  := $(call sources,tests/unit tests/support) \
+                 $(filter-out vmm/main.cpp,$(VMM_SOURCES)) $(call sources,guest/mm)
+BOOT_CASES    := $(patsubst tests/boot/%/guest.cpp,%,$(sort $(wildcard tests/boot/*/guest.cpp)))
+
+objects = $(patsubst %,$(B)/obj/$(1)/%.o,$(basename $(2)))
+VMM_OBJECTS        := $(call objects,vmm,$(VMM_SOURCES))
+GUEST_CORE_OBJECTS := $(call objects,guest,$(GUEST_CORE))
+WORKLOAD_OBJECTS   := $(call objects,guest,$(WORKLOADS))
+UNIT_OBJECTS       := $(call objects,unit,$(UNIT_SOURCES))
+BOOT_OBJECTS       := $(call objects,guest,$(BOOT_CASES:%=tests/boot/%/guest.cpp))
+BOOT_IMAGES        := $(BOOT_CASES:%=$(B)/tests/boot/%.bin)
+
+##@ Building
+.PHONY: all vmm guest
+all: vmm guest ## build/vmm, build/guest.elf and build/guest.bin
+vmm: $(B)/vmm ## the hypervisor alone
+guest: $(B)/guest.bin ## the guest image alone
+
+$(B)/vmm: $(VMM_OBJECTS)
+	$(call say,LINK,$@)
+	$(Q)$(CXX) $(VMM_LINK) -o $@ $^ $(VMM_LIBS)
+
+$(B)/obj/vmm/%.o: %.cpp Makefile
+	$(call say,CXX,$<)
+	$(Q)mkdir -p $(@D) && $(CXX) $(VMM_FLAGS) -c $< -o $@
+
+$(B)/obj/guest/%.o: %.cpp Makefile
+	$(call say,GCXX,$<)
+	$(Q)mkdir -p $(@D) && $(CXX) $(GUEST_FLAGS) -c $< -o $@
+
+$(B)/obj/guest/%.o: %.S Makefile
+	$(call say,AS,$<)
+	$(Q)mkdir -p $(@D) && $(CXX) -I. -g -MMD -MP -c $< -o $@
+
+$(B)/guest.ld: linker/guest.ld.S shared/layout.h Makefile
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D) && $(CXX) -E -P -x c -I. $< -o $@
+
+link_guest = $(Q)mkdir -p $(@D) && $(CXX) $(GUEST_LINK) -T $(B)/guest.ld -o $@ \
+             $(filter %.o,$^) -lgcc
+
+$(B)/guest.elf: $(GUEST_CORE_OBJECTS) $(WORKLOAD_OBJECTS) $(B)/guest.ld
+	$(call say,LINK,$@)
+	$(link_guest)
+
+%.bin: %.elf
+	$(call say,OBJCOPY,$@)
+	$(Q)$(OBJCOPY) -O binary $< $@
+
+##@ Running
+.PHONY: run
+run: all ## the main job: replay the shipped sqlite trace at recorded speed
+	$(B)/vmm $(B)/guest.bin --mem 2G --backing 4k --report order=4 --workload replay \
+	  --speed real --input tests/traces/sqlite.pgt.xz
+
+##@ Testing
+.PHONY: test test-unit test-boot test-tools check lint format
+test: test-tools test-unit test-boot ## all tests; T=pattern picks cases of the unit and boot tests
+
+$(B)/tests/unit_tests: $(UNIT_OBJECTS)
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D) && $(CXX) -fsanitize=address,undefined -pthread -o $@ $^ $(VMM_LIBS)
+
+$(B)/obj/unit/%.o: %.cpp Makefile
+	$(call say,UCXX,$<)
+	$(Q)mkdir -p $(@D) && $(CXX) $(UNIT_FLAGS) -c $< -o $@
+
+$(B)/tests/boot/%.elf: $(GUEST_CORE_OBJECTS) $(B)/obj/guest/tests/boot/%/guest.o $(B)/guest.ld
+	$(call say,LINK,$@)
+	$(link_guest)
+.PRECIOUS: $(B)/tests/boot/%.elf $(B)/obj/guest/tests/boot/%/guest.o
+
+test-unit: $(B)/tests/unit_tests ## hosted unit tests under ASan and UBSan
+	$(B)/tests/unit_tests $(if $(T),--test-case='*$(T)*')
+
+test-boot: all $(BOOT_IMAGES) ## real images through the real vmm; needs KVM
+	tests/run-boot-tests $(if $(T),--filter '$(T)')
+
+test-tools: ## tests of the scripts in tools/
+	tests/run-tool-tests
+
+check: ## folder borders and formatting
+	tools/check-layering
+	$(Q)$(FORMAT) --dry-run --Werror $(FORMATTED)
+
+FORMATTED := $(sort $(wildcard $(foreach d,vmm guest guest/* shared tests tests/* tests/boot/* \
+             tools,$(d)/*.cpp $(d)/*.hpp)))
+format: ## rewrite sources with clang-format
+	$(FORMAT) -i $(FORMATTED)
+
+LINT := $(VMM_SOURCES) $(filter %.cpp,$(GUEST_CORE)) $(WORKLOADS) $(call sources,tests/unit)
+lint: $(LINT:%=$(B)/lint/%.ok) ## clang-tidy over all sources
+$(B)/lint/%.ok: % .clang-tidy
+	$(call say,TIDY,$<)
+	$(Q)mkdir -p $(@D) && $(TIDY) --quiet $< -- -std=c++23 -I. \
+	  $(if $(filter guest/%,$<),-fno-exceptions -fno-rtti) 2>/dev/null && touch $@
+
+##@ Other
+.PHONY: clean help
+clean: ## remove build/
+	rm -rf $(B)
+
+help: ## this list
+	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@printf '\nKnobs: V=1 full command lines, WERROR=0 warnings pass, T=pattern test cases\n'
+
+-include $(VMM_OBJECTS:.o=.d) $(GUEST_CORE_OBJECTS:.o=.d) $(WORKLOAD_OBJECTS:.o=.d) \
+         $(UNIT_OBJECTS:.o=.d) $(BOOT_OBJECTS:.o=.d)

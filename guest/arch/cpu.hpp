@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+// All inline assembly of the guest. Everything here works at CPL3.
+#pragma once
+
+#include <cstdint>
+
+#include "shared/address.hpp"
+#include "shared/hypercall.hpp"
+
+namespace guest::arch {
+
+// 32-bit port output; the TSS I/O bitmap opens the hypercall ports to CPL3. The host reads and
+// writes memory meanwhile, hence the clobber.
+inline void out32(std::uint16_t port, std::uint32_t value) {
+  asm volatile("outl %0, %1" : : "a"(value), "Nd"(port) : "memory");
+}
+
+// Time stamp counter. Not ordered against other instructions: good to some ten cycles.
+inline std::uint64_t rdtsc() {
+  std::uint32_t low = 0;
+  std::uint32_t high = 0;
+  asm volatile("rdtsc" : "=a"(low), "=d"(high));
+  return (std::uint64_t{high} << 32) | low;
+}
+
+// Hint to a sibling thread and, in spin loops, to a pause-filtering host.
+inline void pause() {
+  asm volatile("pause");
+}
+
+// This vCPU's page; the host sets the GS base to it and its first field to its own address.
+inline abi::VcpuPage& vcpu_page() {
+  abi::VcpuPage* page = nullptr;
+  asm("movq %%gs:0, %0" : "=r"(page));
+  return *page;
+}
+
+// Frame pointer of the calling function, for backtraces.
+[[gnu::always_inline]] inline const std::uint64_t* frame_pointer() {
+  const std::uint64_t* frame = nullptr;
+  asm volatile("movq %%rbp, %0" : "=r"(frame));
+  return frame;
+}
+
+// Makes the compiler believe that `value` is used and changed; benchmark loops need it.
+inline void keep(std::uint64_t& value) {
+  asm volatile("" : "+r"(value));
+}
+
+// The guest is identity mapped: a guest-physical address is its pointer.
+template <typename T> [[nodiscard]] T* pointer_to(abi::Gpa gpa) {
+  return reinterpret_cast<T*>(gpa.value);
+}
+[[nodiscard]] inline abi::Gpa address_of(const void* pointer) {
+  return {reinterpret_cast<std::uint64_t>(pointer)};
+}
+
+} // namespace guest::arch

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: MIT
+#include <atomic>
+#include <charconv>
+
+#include "guest/arch/cpu.hpp"
+#include "guest/kernel.hpp"
+#include "guest/runtime/hypercall.hpp"
+#include "guest/workload.hpp"
+
+namespace guest {
+
+namespace {
+
+// Adds to a counter that only this vCPU writes and the host samples.
+void add(std::uint64_t& counter, std::uint64_t amount) {
+  std::atomic_ref(counter).store(counter + amount, std::memory_order_relaxed);
+}
+
+} // namespace
+
+void* Env::allocate_pages(abi::Order order) {
+  return kernel_.allocate_pages(order);
+}
+void Env::free_pages(void* block, abi::Order order) {
+  kernel_.free_pages(block, order);
+}
+std::uint64_t Env::now_ns() const {
+  return kernel_.now_ns();
+}
+void Env::sleep_until_ns(std::uint64_t deadline) {
+  kernel_.sleep_until_ns(deadline);
+}
+
+std::string_view Env::arg(std::string_view key, std::string_view fallback) const {
+  return kernel_.arg(key).value_or(fallback);
+}
+
+std::uint64_t Env::arg_number(std::string_view key, std::uint64_t fallback) const {
+  const auto text = kernel_.arg(key);
+  if (!text) {
+    return fallback;
+  }
+  std::uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), value);
+  if (error != std::errc{} || end != text->data() + text->size()) {
+    Env(kernel_).usage_error("{}={} is not a whole number", key, *text);
+  }
+  return value;
+}
+
+std::uint64_t Env::arg_bytes(std::string_view key, std::uint64_t fallback) const {
+  const auto text = kernel_.arg(key);
+  if (!text) {
+    return fallback;
+  }
+  constexpr std::string_view suffixes = "KMGT";
+  std::uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), value);
+  const std::string_view suffix(end, static_cast<std::size_t>(text->data() + text->size() - end));
+  const std::size_t power = suffix.empty() ? 0 : suffixes.find(suffix) + 1;
+  const unsigned shift = static_cast<unsigned>(power) * 10;
+  const bool known = suffix.size() <= 1 && (suffix.empty() || power != 0);
+  if (error != std::errc{} || !known || (shift != 0 && value >> (64 - shift) != 0)) {
+    Env(kernel_).usage_error("{}={} is not a size: use bytes or a suffix K, M, G, T", key, *text);
+  }
+  return value << shift;
+}
+
+std::span<const std::byte> Env::input() const {
+  const abi::BootInfo& boot = kernel_.boot();
+  if (boot.input_gpa == 0) {
+    return {};
+  }
+  return {arch::pointer_to<const std::byte>({boot.input_gpa}), boot.input_bytes};
+}
+
+std::uint64_t Env::seed() const {
+  return kernel_.boot().seed;
+}
+unsigned Env::vcpus() const {
+  return kernel_.boot().vcpus;
+}
+std::uint64_t Env::ram_bytes() const {
+  return kernel_.boot().ram_bytes;
+}
+
+void Env::set_events_total(std::uint64_t total) {
+  std::atomic_ref(kernel_.status().events_total).store(total, std::memory_order_relaxed);
+}
+
+void Env::count_events(std::uint64_t count) {
+  add(kernel_.status().vcpu[arch::vcpu_page().vcpu].events, count);
+}
+
+void Env::count_verified_pages(std::uint64_t count) {
+  add(kernel_.status().vcpu[arch::vcpu_page().vcpu].verified_pages, count);
+}
+
+void Env::exit(std::uint8_t status) {
+  console_flush();
+  hypercall::exit(status);
+}
+
+} // namespace guest

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: MIT
+#include "guest/kernel.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "guest/arch/cpu.hpp"
+#include "guest/runtime/hypercall.hpp"
+#include "guest/runtime/panic.hpp"
+#include "shared/abi_version.hpp"
+#include "shared/layout.h"
+#include "shared/report_channel.hpp"
+
+namespace guest {
+
+namespace {
+
+constexpr std::uint64_t features_known =
+    abi::feature_report | abi::feature_zeroed | abi::feature_plug;
+constexpr std::uint64_t settle_timeout_ns = 10'000'000'000;
+
+const abi::BootInfo& checked(const abi::BootInfo& boot) {
+  if (boot.magic != abi::boot_info_magic || boot.version_major != abi::version_major) {
+    panic("host speaks ABI {}.{} (magic {:#x}), this guest {}.{}", boot.version_major,
+          boot.version_minor, boot.magic, abi::version_major, abi::version_minor);
+  }
+  if (boot.struct_bytes < sizeof(abi::BootInfo) || boot.tsc_khz == 0 || boot.vcpus == 0 ||
+      boot.vcpus > EBB_MAX_VCPUS || boot.free_start_gpa >= boot.ram_bytes) {
+    panic("boot info makes no sense: {} bytes, {} kHz, {} vCPUs", boot.struct_bytes, boot.tsc_khz,
+          boot.vcpus);
+  }
+  return boot;
+}
+
+// Free memory: the allocator's metadata, then what it manages.
+struct Layout {
+  explicit Layout(const abi::BootInfo& boot)
+      : metadata{boot.free_start_gpa}, end(abi::to_pfn({boot.ram_bytes})),
+        metadata_bytes(
+            abi::align_up(mm::Buddy::metadata_bytes(abi::to_pfn(metadata), end), abi::page_bytes)),
+        managed(metadata + metadata_bytes) {
+    if (managed.value >= boot.plugged_end_gpa) {
+      panic("{} MiB of RAM are too little for {} KiB of allocator metadata", boot.ram_bytes >> 20,
+            metadata_bytes >> 10);
+    }
+  }
+
+  abi::Gpa metadata;
+  abi::Pfn end;
+  std::uint64_t metadata_bytes;
+  abi::Gpa managed;
+};
+
+mm::PageAllocatorConfig allocator_config(const abi::BootInfo& boot) {
+  const Layout layout(boot);
+  const bool may_plug = (boot.features_offered & abi::feature_plug) != 0;
+  mm::PageAllocatorConfig config;
+  config.first = abi::to_pfn(layout.managed);
+  config.end = layout.end;
+  config.plugged_end = may_plug ? abi::to_pfn({boot.plugged_end_gpa}) : layout.end;
+  config.plug_frames = boot.plug_bytes / abi::page_bytes;
+  config.policy = boot.report;
+  if ((boot.features_offered & abi::feature_report) == 0) {
+    config.policy.enabled = 0;
+  }
+  config.discarded = (boot.features_offered & abi::feature_zeroed) != 0
+                         ? mm::DiscardedContent::zero
+                         : mm::DiscardedContent::unknown;
+  return config;
+}
+
+std::span<std::byte> metadata_memory(const abi::BootInfo& boot) {
+  const Layout layout(boot);
+  return {arch::pointer_to<std::byte>(layout.metadata), layout.metadata_bytes};
+}
+
+// The page allocator copies the pointers.
+class ChannelPointers {
+ public:
+  explicit ChannelPointers(unsigned count) : count_(count) {
+    for (unsigned index = 0; index < count; ++index) {
+      pointers_[index] = arch::pointer_to<abi::Channel>(
+          {EBB_CHANNEL_GPA + std::uint64_t{index} * EBB_CHANNEL_BYTES});
+    }
+  }
+  [[nodiscard]] std::span<abi::Channel* const> span() const { return {pointers_.data(), count_}; }
+
+ private:
+  unsigned count_;
+  std::array<abi::Channel*, EBB_MAX_VCPUS> pointers_{};
+};
+
+unsigned this_vcpu() {
+  return arch::vcpu_page().vcpu;
+}
+
+} // namespace
+
+Kernel::Kernel(const abi::BootInfo& boot)
+    : boot_(checked(boot)), status_(*arch::pointer_to<abi::GuestStatus>({EBB_STATUS_GPA})),
+      clock_(boot.tsc_khz), pages_(*this, allocator_config(boot), metadata_memory(boot),
+                                   ChannelPointers(boot.vcpus).span(), status_),
+      heap_(*this) {
+  const Layout layout(boot);
+  abi::GuestHello hello;
+  hello.version_major = abi::version_major;
+  hello.version_minor = abi::version_minor;
+  hello.struct_bytes = sizeof hello;
+  hello.features_accepted = boot.features_offered & features_known;
+  hello.channel_bytes = sizeof(abi::Channel);
+  hello.status_bytes = sizeof(abi::GuestStatus);
+  hello.managed_start_gpa = layout.managed.value;
+  hello.tags_gpa = arch::address_of(pages_.buddy().tags().data()).value;
+  hello.tags_first_pfn = pages_.buddy().tags().base().value;
+  if (const abi::Status status = hypercall::negotiate(hello); status != abi::Status::ok) {
+    panic("host refused the hello: status {}", static_cast<unsigned>(status));
+  }
+}
+
+Kernel* Kernel::current() {
+  return arch::pointer_to<Kernel>({arch::vcpu_page().guest_private});
+}
+
+void Kernel::adopt_vcpu() {
+  arch::vcpu_page().guest_private = arch::address_of(this).value;
+}
+
+void* Kernel::allocate_pages(abi::Order order) {
+  const mm::Allocation block = pages_.allocate(this_vcpu(), order);
+  return block.ok() ? arch::pointer_to<void>(abi::to_gpa(block.pfn)) : nullptr;
+}
+
+void Kernel::free_pages(void* block, abi::Order order) {
+  const abi::Gpa gpa = arch::address_of(block);
+  const mm::FreeResult result = gpa.value % abi::page_bytes == 0
+                                    ? pages_.free(this_vcpu(), abi::to_pfn(gpa), order)
+                                    : mm::FreeResult::unaligned;
+  switch (result) {
+  case mm::FreeResult::ok:
+    return;
+  case mm::FreeResult::not_allocated:
+    panic("double or wild free of {:#x}, order {}", gpa.value, order.value);
+  case mm::FreeResult::wrong_order:
+    panic("free of {:#x} with order {}, allocated with another", gpa.value, order.value);
+  case mm::FreeResult::out_of_range:
+    panic("free of {:#x}, which is not allocatable memory", gpa.value);
+  case mm::FreeResult::unaligned:
+    panic("free of {:#x}, which is not aligned for order {}", gpa.value, order.value);
+  }
+}
+
+void Kernel::sleep_until_ns(std::uint64_t deadline) {
+  for (;;) {
+    const std::uint64_t report_at = pages_.idle(this_vcpu());
+    const std::uint64_t now = now_ns();
+    if (now >= deadline) {
+      return;
+    }
+    const std::uint64_t wake_at = std::min(deadline, report_at);
+    if (wake_at > now) {
+      hypercall::wait(wake_at - now);
+    }
+  }
+}
+
+void Kernel::settle() {
+  // Timing out leaves memory with the host; the summary shows how much.
+  static_cast<void>(pages_.quiesce(this_vcpu(), now_ns() + settle_timeout_ns));
+}
+
+std::optional<std::string_view> Kernel::arg(std::string_view key) const {
+  std::string_view rest(boot_.args, std::min<std::size_t>(boot_.args_bytes, sizeof boot_.args));
+  while (!rest.empty()) {
+    const std::string_view entry = rest.substr(0, rest.find('\0'));
+    rest.remove_prefix(std::min(rest.size(), entry.size() + 1));
+    if (entry.size() > key.size() && entry.starts_with(key) && entry[key.size()] == '=') {
+      return entry.substr(key.size() + 1);
+    }
+  }
+  return std::nullopt;
+}
+
+void Kernel::ring_doorbell(unsigned channel) {
+  hypercall::ring_doorbell(channel);
+}
+
+bool Kernel::plug(abi::Gpa next) {
+  return hypercall::plug(next) == abi::Status::ok;
+}
+
+void Kernel::relax() {
+  arch::pause();
+}
+
+std::optional<abi::Order> Kernel::block_order(const void* address) const {
+  return pages_.allocated_order(abi::to_pfn(arch::address_of(address)));
+}
+
+} // namespace guest

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT
+// Boot order: kernel, workload, settle, exit. The host has set up everything that other kernels
+// need boot code for (vmm/boot_state.hpp), so the first instruction is C++ at CPL3.
+#include <cstddef>
+#include <new>
+#include <span>
+
+#include "guest/arch/cpu.hpp"
+#include "guest/kernel.hpp"
+#include "guest/runtime/hypercall.hpp"
+#include "guest/workload.hpp"
+#include "shared/boot_info.hpp"
+
+// Made by the linker script.
+extern "C" const guest::WorkloadEntry* const __workloads_start[];
+extern "C" const guest::WorkloadEntry* const __workloads_end[];
+
+namespace guest {
+namespace {
+
+// Room for the kernel: built when boot info is known, never destroyed.
+alignas(Kernel) constinit std::byte kernel_storage[sizeof(Kernel)]{};
+
+constexpr std::uint8_t status_usage = 2;
+
+std::span<const WorkloadEntry* const> workloads() {
+  return {__workloads_start, __workloads_end};
+}
+
+void list_workloads() {
+  for (const WorkloadEntry* const entry : workloads()) {
+    print("{:<10} {}\n", entry->name, entry->summary);
+  }
+}
+
+[[noreturn]] void run(Kernel& kernel) {
+  Env env(kernel);
+  const std::string_view name = env.arg("workload", "idle");
+  if (name == "list") {
+    list_workloads();
+    env.exit(0);
+  }
+  for (const WorkloadEntry* const entry : workloads()) {
+    if (name == entry->name) {
+      hypercall::workload_begin();
+      const int status = entry->main(env);
+      kernel.settle();
+      const std::uint64_t last_free_ns = kernel.pages().last_buddy_free_ns();
+      hypercall::workload_end(kernel.now_ns() - last_free_ns);
+      env.exit(static_cast<std::uint8_t>(status));
+    }
+  }
+  print("workload '{}' is unknown; --list-workloads names those of this image\n", name);
+  env.exit(status_usage);
+}
+
+} // namespace
+} // namespace guest
+
+// First instruction of vCPU 0, on its own stack, as if called by the host.
+extern "C" [[noreturn]] void guest_entry(const abi::BootInfo* boot) {
+  auto* const kernel = new (guest::kernel_storage) guest::Kernel(*boot);
+  kernel->adopt_vcpu();
+  guest::run(*kernel);
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+// A set of small integers as a 64-ary tree of bitmap words: finds its lowest and highest member in
+// one step per level.
+//
+// Works over zeroed memory that the caller owns and touches only the words on the path of a bit
+// that is set, so a huge and sparsely used set costs few pages. A summary word is written only
+// when a word below it becomes zero or non-zero. Levels are laid out root first, which keeps all
+// the small upper levels of a tree on one page.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace guest::mm {
+
+class BitmapTree {
+ public:
+  static constexpr std::uint64_t none = ~std::uint64_t{0};
+  static constexpr std::uint64_t max_bits = std::uint64_t{1} << 26;
+
+  // Words of memory for a set over [0, bits); bits is 1...max_bits.
+  [[nodiscard]] static std::size_t words_needed(std::uint64_t bits);
+
+  BitmapTree() = default;
+  // `words` holds words_needed(bits) zero words and outlives the tree.
+  BitmapTree(std::span<std::uint64_t> words, std::uint64_t bits);
+
+  [[nodiscard]] bool empty() const { return *level_[level_count_ - 1] == 0; }
+  [[nodiscard]] bool test(std::uint64_t bit) const {
+    return ((level_[0][bit / word_bits] >> (bit % word_bits)) & 1U) != 0;
+  }
+  void set(std::uint64_t bit);
+  void clear(std::uint64_t bit);
+
+  // The lowest or highest member, or none.
+  [[nodiscard]] std::uint64_t find_first() const;
+  [[nodiscard]] std::uint64_t find_last() const;
+  // The lowest member >= from, or none; from may lie past the end.
+  [[nodiscard]] std::uint64_t find_next(std::uint64_t from) const;
+
+ private:
+  static constexpr unsigned word_bits = 64;
+  static constexpr unsigned max_levels = 5; // 64^5 > max_bits
+
+  [[nodiscard]] std::uint64_t descend_lowest(unsigned level, std::uint64_t word) const;
+
+  std::array<std::uint64_t*, max_levels> level_{}; // level_[0] holds the members
+  unsigned level_count_ = 0;
+  std::uint64_t bits_ = 0;
+};
+
+} // namespace guest::mm

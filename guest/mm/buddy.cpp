@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: MIT
+#include "guest/mm/buddy.hpp"
+
+#include <algorithm>
+
+namespace guest::mm {
+
+namespace {
+
+constexpr std::uint64_t largest_block_frames = std::uint64_t{1} << abi::max_order;
+
+constexpr abi::Order smaller(abi::Order order) {
+  return {static_cast<std::uint8_t>(order.value - 1)};
+}
+constexpr abi::Order larger(abi::Order order) {
+  return {static_cast<std::uint8_t>(order.value + 1)};
+}
+constexpr abi::Pfn buddy_of(abi::Pfn block, abi::Order order) {
+  return {block.value ^ order.frames()};
+}
+
+// Metadata covers whole largest blocks, so a buddy's bit and tag always exist.
+constexpr abi::Pfn covered_base(abi::Pfn first) {
+  return {abi::align_down(first.value, largest_block_frames)};
+}
+constexpr std::uint64_t covered_frames(abi::Pfn first, abi::Pfn end) {
+  return abi::align_up(end.value, largest_block_frames) - covered_base(first).value;
+}
+
+} // namespace
+
+std::size_t Buddy::metadata_bytes(abi::Pfn first, abi::Pfn end) {
+  const std::uint64_t frames = covered_frames(first, end);
+  std::size_t bytes = frames * sizeof(abi::FrameTag);
+  for (unsigned order = 0; order < abi::order_count; ++order) {
+    bytes += 2 * sizeof(std::uint64_t) * BitmapTree::words_needed(frames >> order);
+  }
+  return bytes;
+}
+
+Buddy::Buddy(const BuddyConfig& config, std::span<std::byte> metadata)
+    : frontier_(config.first), plugged_end_(config.plugged_end),
+      report_order_(std::min(config.report_order, abi::Order{abi::max_order})),
+      discarded_(config.discarded) {
+  const std::uint64_t frames = covered_frames(config.first, config.end);
+  // The caller's zero bytes become arrays of trivial types; both start 8-byte aligned, because
+  // the number of frames is a multiple of 8.
+  // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast)
+  auto* tags = reinterpret_cast<abi::FrameTag*>(metadata.data());
+  // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast)
+  auto* words = reinterpret_cast<std::uint64_t*>(metadata.data() + frames);
+  tags_ = FrameTags(tags, covered_base(config.first), config.first, config.end);
+  for (auto& trees : trees_) {
+    for (unsigned order = 0; order < abi::order_count; ++order) {
+      const std::uint64_t bits = frames >> order;
+      const std::size_t needed = BitmapTree::words_needed(bits);
+      trees[order] = BitmapTree({words, needed}, bits);
+      words += needed;
+    }
+  }
+}
+
+// ---- parts -------------------------------------------------------------------------------------
+
+// Calls visit(Pfn, FrameTag) for each part, in address order, until it returns false.
+template <typename Visit>
+void Buddy::for_each_part(abi::Pfn block, abi::Order order, Visit visit) const {
+  const abi::Pfn end = block + order.frames();
+  for (abi::Pfn part = block; part < end;) {
+    const abi::FrameTag tag = tags_.get(part);
+    if (!visit(part, tag)) {
+      return;
+    }
+    part = part + tag.order().frames();
+  }
+}
+
+Buddy::FreshContent Buddy::fresh_content(abi::Pfn block, abi::Order order) const {
+  FreshContent content;
+  for_each_part(block, order, [&content](abi::Pfn, abi::FrameTag tag) {
+    if (tag.kind() == abi::FrameKind::fresh) {
+      content.frames += tag.order().frames();
+      ++content.parts;
+    }
+    return true;
+  });
+  return content;
+}
+
+Buddy::Freshness Buddy::freshness(abi::Pfn block, abi::Order order) const {
+  auto result = Freshness::answered;
+  for_each_part(block, order, [&result](abi::Pfn, abi::FrameTag tag) {
+    if (tag.kind() == abi::FrameKind::fresh) {
+      result = Freshness::fresh;
+      return false;
+    }
+    return true;
+  });
+  return result;
+}
+
+// Two buddies become one block: uniform when both were, in the same kind.
+void Buddy::join(abi::Pfn left, abi::Order half_order) {
+  const abi::FrameTag first = tags_.get(left);
+  const abi::FrameTag second = tags_.get(left + half_order.frames());
+  if (first.order() == half_order && second.order() == half_order &&
+      first.kind() == second.kind()) {
+    tags_.put(left, first.kind(), larger(half_order));
+  }
+}
+
+// The reverse of join. The parts of a mixed block are no larger than its halves, so each half is
+// tiled by its own already.
+void Buddy::split(abi::Pfn block, abi::Order order) {
+  const abi::FrameTag tag = tags_.get(block);
+  if (tag.order() == order) {
+    const abi::Order half = smaller(order);
+    tags_.put(block, tag.kind(), half);
+    tags_.put(block + half.frames(), tag.kind(), half);
+  }
+}
+
+// Restores "two buddy parts of one kind are one" after kinds changed inside a block. Recurses at
+// most max_order deep and visits no more than twice the block's parts.
+// NOLINTNEXTLINE(misc-no-recursion)
+void Buddy::collapse(abi::Pfn block, abi::Order order) {
+  if (is_uniform(block, order)) {
+    return;
+  }
+  const abi::Order half = smaller(order);
+  collapse(block, half);
+  collapse(block + half.frames(), half);
+  join(block, half);
+}
+
+// ---- free blocks -------------------------------------------------------------------------------
+
+void Buddy::set_bit(abi::Pfn block, abi::Order order, Freshness which) {
+  tree(order, which).set(bit_of(block, order));
+  orders_[static_cast<unsigned>(which)] |= 1U << order.value;
+}
+
+void Buddy::clear_bit(abi::Pfn block, abi::Order order, Freshness which) {
+  BitmapTree& blocks = tree(order, which);
+  blocks.clear(bit_of(block, order));
+  if (blocks.empty()) {
+    orders_[static_cast<unsigned>(which)] &= ~(1U << order.value);
+  }
+}
+
+// Makes a block free: merges it as far as it goes. The count of reportable frames follows along:
+// content is counted when it is inserted at, or crosses to, the report order.
+void Buddy::insert(abi::Pfn block, abi::Order order, Freshness which) {
+  if (which == Freshness::fresh && order >= report_order_) {
+    reportable_ += fresh_content(block, order).frames;
+  }
+  while (order.value < abi::max_order) {
+    const abi::Pfn buddy = buddy_of(block, order);
+    const std::uint64_t bit = bit_of(buddy, order);
+    if (tree(order, Freshness::answered).test(bit)) {
+      clear_bit(buddy, order, Freshness::answered);
+    } else if (tree(order, Freshness::fresh).test(bit)) {
+      clear_bit(buddy, order, Freshness::fresh);
+      which = Freshness::fresh;
+    } else {
+      break;
+    }
+    block = std::min(block, buddy);
+    join(block, order);
+    order = larger(order);
+    if (which == Freshness::fresh && order == report_order_) {
+      reportable_ += fresh_content(block, order).frames;
+    }
+  }
+  set_bit(block, order, which);
+}
+
+// Moves the frontier by one block, the largest that fits and is aligned.
+bool Buddy::carve() {
+  const abi::Pfn limit = std::min(plugged_end_, tags_.end());
+  if (frontier_ >= limit) {
+    return false;
+  }
+  const int aligned = std::min(std::countr_zero(frontier_.value), static_cast<int>(abi::max_order));
+  const int fitting = static_cast<int>(std::bit_width(limit - frontier_)) - 1;
+  const abi::Order block_order{static_cast<std::uint8_t>(std::min(aligned, fitting))};
+  const abi::Pfn block = frontier_;
+  frontier_ = frontier_ + block_order.frames();
+  answered_frames_ += block_order.frames();
+  tags_.put(block, abi::FrameKind::none, block_order);
+  insert(block, block_order, Freshness::answered);
+  return true;
+}
+
+// ---- allocate and free -------------------------------------------------------------------------
+
+BuddyAllocation Buddy::allocate(abi::Order order) {
+  const std::uint32_t large_enough = ~std::uint32_t{0} << order.value;
+  auto which = Freshness::fresh;
+  std::uint32_t candidates = orders_[static_cast<unsigned>(which)] & large_enough;
+  if (candidates == 0) {
+    which = Freshness::answered;
+    while ((candidates = orders_[static_cast<unsigned>(which)] & large_enough) == 0) {
+      if (!carve()) {
+        return {.status = plugged_end_ < tags_.end() ? AllocateStatus::needs_plug
+                                                     : AllocateStatus::out_of_memory,
+                .pfn = {}};
+      }
+    }
+  }
+  abi::Order at{static_cast<std::uint8_t>(std::countr_zero(candidates))};
+  abi::Pfn block = tags_.base() + (tree(at, which).find_first() << at.value);
+  clear_bit(block, at, which);
+
+  // Descend to the wanted order, into the half with fresh content, else into the lower one.
+  while (at > order) {
+    if (which == Freshness::fresh && at == report_order_) {
+      reportable_ -= fresh_content(block, at).frames;
+    }
+    split(block, at);
+    at = smaller(at);
+    const abi::Pfn right = block + at.frames();
+    if (which == Freshness::answered) {
+      set_bit(right, at, Freshness::answered);
+    } else if (freshness(block, at) == Freshness::fresh) {
+      set_bit(right, at, freshness(right, at));
+    } else {
+      set_bit(block, at, Freshness::answered);
+      block = right;
+    }
+  }
+  if (which == Freshness::fresh && order >= report_order_) {
+    reportable_ -= fresh_content(block, order).frames;
+  }
+  return hand_out(block, order);
+}
+
+// The block is in no bitmap any more; accounts for its parts and makes it allocated.
+BuddyAllocation Buddy::hand_out(abi::Pfn block, abi::Order order) {
+  std::uint64_t fresh = 0;
+  std::uint64_t reported = 0;
+  std::uint64_t never_used = 0;
+  for_each_part(block, order, [&](abi::Pfn, abi::FrameTag tag) {
+    const std::uint64_t frames = tag.order().frames();
+    fresh += tag.kind() == abi::FrameKind::fresh ? frames : 0;
+    reported += tag.kind() == abi::FrameKind::reported ? frames : 0;
+    never_used += tag.kind() == abi::FrameKind::none ? frames : 0;
+    return true;
+  });
+  fresh_frames_ -= fresh;
+  answered_frames_ -= order.frames() - fresh;
+  reused_frames_ += reported;
+  tags_.put(block, abi::FrameKind::allocated, order);
+  tags_.set_audit(block, order);
+  const std::uint64_t zero =
+      never_used + (discarded_ == DiscardedContent::zero ? reported : std::uint64_t{0});
+  return {.status = AllocateStatus::ok,
+          .content = zero == order.frames() ? Content::zeroed : Content::dirty,
+          .reused_frames = static_cast<std::uint16_t>(reported),
+          .pfn = block};
+}
+
+FreeResult Buddy::free_owned(abi::Pfn pfn, abi::Order order, abi::FrameKind owned) {
+  const FreeResult result = tags_.check_owned(pfn, order, owned);
+  if (result == FreeResult::ok) {
+    tags_.put(pfn, abi::FrameKind::fresh, order);
+    fresh_frames_ += order.frames();
+    insert(pfn, order, Freshness::fresh);
+  }
+  return result;
+}
+
+void Buddy::free_untouched(abi::Pfn pfn, abi::Order order, std::uint16_t reused_frames) {
+  const bool was_reported = reused_frames != 0;
+  tags_.put(pfn, was_reported ? abi::FrameKind::reported : abi::FrameKind::none, order);
+  tags_.clear_audit(pfn, order);
+  reused_frames_ -= reused_frames;
+  answered_frames_ += order.frames();
+  insert(pfn, order, Freshness::answered);
+}
+
+// ---- isolate and acknowledge -------------------------------------------------------------------
+
+IsolatedBatch Buddy::isolate(std::uint32_t goal, std::uint64_t keep_frames,
+                             std::span<abi::RangeDescriptor> out) {
+  IsolatedBatch batch;
+  const auto emit = [&batch, out](abi::Pfn pfn, abi::Order order, abi::RangeKind kind) {
+    out[batch.descriptors++] = abi::RangeDescriptor::make(pfn, order, kind);
+  };
+  for (unsigned next = abi::order_count; next-- > report_order_.value;) {
+    while (batch.descriptors < goal) {
+      abi::Order order{static_cast<std::uint8_t>(next)};
+      const std::uint64_t bit = tree(order, Freshness::fresh).find_last();
+      if (bit == BitmapTree::none) {
+        break;
+      }
+      abi::Pfn block = tags_.base() + (bit << order.value);
+      FreshContent content = fresh_content(block, order);
+      if (reportable_ < keep_frames + content.frames) {
+        break; // a smaller block may still fit
+      }
+      const auto needed = [&] { return is_uniform(block, order) ? 1 : content.parts + 1; };
+      if (batch.descriptors != 0 &&
+          batch.descriptors + needed() > std::min<std::size_t>(goal, out.size())) {
+        return batch; // the block opens the next batch
+      }
+      clear_bit(block, order, Freshness::fresh);
+      reportable_ -= content.frames;
+
+      // More parts than a batch can hold: take the upper half with fresh content alone. The
+      // other half stays free, and its buddy is isolated, so it has nobody to merge with.
+      while (needed() > out.size()) {
+        split(block, order);
+        order = smaller(order);
+        const abi::Pfn lower = block;
+        const abi::Pfn upper = block + order.frames();
+        const bool take_upper = freshness(upper, order) == Freshness::fresh;
+        const abi::Pfn left_over = take_upper ? lower : upper;
+        const Freshness left_over_freshness = freshness(left_over, order);
+        set_bit(left_over, order, left_over_freshness);
+        if (order >= report_order_) {
+          reportable_ += fresh_content(left_over, order).frames;
+        }
+        block = take_upper ? upper : lower;
+        content = fresh_content(block, order);
+      }
+
+      if (!is_uniform(block, order)) {
+        emit(block, order, abi::RangeKind::span);
+      }
+      for_each_part(block, order, [&](abi::Pfn part, abi::FrameTag tag) {
+        if (tag.kind() == abi::FrameKind::fresh) {
+          redundant_frames_ += tags_.count_audit_clear(part, tag.order());
+          tags_.put(part, abi::FrameKind::isolated, tag.order());
+          emit(part, tag.order(), abi::RangeKind::hint);
+          ++batch.hints;
+        }
+        return true;
+      });
+      fresh_frames_ -= content.frames;
+      answered_frames_ -= order.frames() - content.frames;
+      isolated_frames_ += order.frames();
+      batch.hinted_frames += content.frames;
+      batch.block_frames += order.frames();
+    }
+  }
+  return batch;
+}
+
+void Buddy::answer(abi::RangeDescriptor hint, abi::Outcome outcome) {
+  tags_.put(hint.pfn(),
+            outcome == abi::Outcome::discarded ? abi::FrameKind::reported
+                                               : abi::FrameKind::declined,
+            hint.order());
+  tags_.clear_audit(hint.pfn(), hint.order());
+}
+
+void Buddy::acknowledge(std::span<const abi::RangeDescriptor> ranges,
+                        const abi::CompletionEntry& answers) {
+  for (std::uint32_t index = 0; index < ranges.size();) {
+    const abi::RangeDescriptor outer = ranges[index];
+    const abi::Pfn end = outer.pfn() + outer.order().frames();
+    if (outer.kind() == abi::RangeKind::hint) {
+      answer(outer, answers.outcome(index));
+      ++index;
+    } else {
+      // A span covers the hints that follow it and lie inside.
+      for (++index; index < ranges.size() && ranges[index].kind() == abi::RangeKind::hint &&
+                    ranges[index].pfn() >= outer.pfn() && ranges[index].pfn() < end;
+           ++index) {
+        answer(ranges[index], answers.outcome(index));
+      }
+      collapse(outer.pfn(), outer.order());
+    }
+    isolated_frames_ -= outer.order().frames();
+    answered_frames_ += outer.order().frames();
+    insert(outer.pfn(), outer.order(), Freshness::answered);
+  }
+}
+
+void Buddy::set_report_order(abi::Order order) {
+  report_order_ = std::min(order, abi::Order{abi::max_order});
+  reportable_ = 0;
+  for_each_free_block([this](abi::Pfn block, abi::Order block_order, bool has_fresh) {
+    if (has_fresh && block_order >= report_order_) {
+      reportable_ += fresh_content(block, block_order).frames;
+    }
+  });
+}
+
+} // namespace guest::mm

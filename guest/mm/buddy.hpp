@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: MIT
+// The buddy allocator behind free page hinting: knows of every free block what the host has
+// already been told about it. It never touches the pages themselves; all state is in metadata
+// memory that the caller supplies zeroed and that is written only where it is needed.
+//
+//   first            frontier          plugged_end        end
+//     |  managed blocks  |  never handed out  |  not mapped  |
+//
+//   free --merge--> free block --isolate()--> isolated --acknowledge()--> free block, answered
+//
+// A free block is tiled by *parts*, buddy-aligned pieces in one FrameKind: fresh, reported,
+// declined, or none (carved from the frontier, never handed out). The tag of a part's first frame
+// holds its kind and order. Two buddy parts of one kind are always collapsed into one. A block
+// with one part is uniform; every other one is mixed.
+//
+// For each order two bitmaps name the free blocks: one those with any fresh part, one those that
+// are wholly answered. Invariants:
+//   - a block is free exactly if its bit is set in one of the two bitmaps of its order,
+//   - no two free buddies stay unmerged,
+//   - nothing at or above the frontier is in a bitmap,
+//   - fresh + answered + isolated + owned frames = frames in [first, frontier).
+// Not thread-safe: the lock is one level up.
+#pragma once
+
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "guest/mm/allocation.hpp"
+#include "guest/mm/bitmap_tree.hpp"
+#include "guest/mm/frame_tags.hpp"
+#include "shared/address.hpp"
+#include "shared/frame_tag.hpp"
+#include "shared/report_channel.hpp"
+
+namespace guest::mm {
+
+// What a page reads as after the host answered it as discarded.
+enum class DiscardedContent : std::uint8_t { unknown, zero };
+
+struct BuddyConfig {
+  abi::Pfn first;
+  abi::Pfn end;               // at most 2^26 frames above first
+  abi::Pfn plugged_end;       // may lie above end
+  abi::Order report_order{9}; // smallest block that isolate() takes
+  DiscardedContent discarded = DiscardedContent::zero;
+};
+
+struct BuddyAllocation {
+  AllocateStatus status = AllocateStatus::out_of_memory;
+  Content content = Content::dirty;
+  std::uint16_t reused_frames = 0; // of the block, that had been answered as discarded
+  abi::Pfn pfn;
+
+  [[nodiscard]] bool ok() const { return status == AllocateStatus::ok; }
+};
+
+// What isolate() put into a batch.
+struct IsolatedBatch {
+  std::uint32_t descriptors = 0; // hints and spans
+  std::uint32_t hints = 0;
+  std::uint64_t hinted_frames = 0;
+  std::uint64_t block_frames = 0; // hinted, and enclosed by spans
+};
+
+class Buddy {
+ public:
+  // Bytes of metadata for frames [first, end): about 1.6 per frame. Grows with the range, so a
+  // caller that carves the metadata out of the range itself may ask before it does.
+  [[nodiscard]] static std::size_t metadata_bytes(abi::Pfn first, abi::Pfn end);
+
+  // `metadata` holds metadata_bytes() zero bytes, 8-byte aligned, and outlives the allocator.
+  Buddy(const BuddyConfig& config, std::span<std::byte> metadata);
+  Buddy(const Buddy&) = delete;
+  Buddy& operator=(const Buddy&) = delete;
+
+  // Prefers, in this order: the smallest block with fresh (resident) content, the smallest
+  // answered block, memory from the frontier; the lowest address among equals. order is at most
+  // max_order.
+  [[nodiscard]] BuddyAllocation allocate(abi::Order order);
+
+  // Takes back a block in state `allocated`; its content becomes fresh.
+  [[nodiscard]] FreeResult free(abi::Pfn pfn, abi::Order order) {
+    return free_owned(pfn, order, abi::FrameKind::allocated);
+  }
+  // The same for a block in state `cached`.
+  [[nodiscard]] FreeResult free_cached(abi::Pfn pfn, abi::Order order) {
+    return free_owned(pfn, order, abi::FrameKind::cached);
+  }
+  // Takes back a cached block that allocate() had called zeroed and nobody has touched since: it
+  // stays answered. `reused_frames` is what allocate() had said.
+  void free_untouched(abi::Pfn pfn, abi::Order order, std::uint16_t reused_frames);
+
+  // Takes blocks of at least the report order that have fresh content out of the allocator and
+  // describes them in `out`: a uniform block as a hint, a mixed one as a span followed by a hint
+  // for each fresh part. Largest blocks first, highest address first (allocation takes the
+  // lowest). Stops before `goal` descriptors are exceeded, except by one block that needs more,
+  // and before fewer than `keep_frames` reportable fresh frames would stay. out.size() is at
+  // least 2; a block that needs more descriptors than that is taken in halves.
+  [[nodiscard]] IsolatedBatch isolate(std::uint32_t goal, std::uint64_t keep_frames,
+                                      std::span<abi::RangeDescriptor> out);
+
+  // Puts back what one isolate() described, with the host's answers. Batches may be acknowledged
+  // in any order, each once.
+  void acknowledge(std::span<const abi::RangeDescriptor> ranges,
+                   const abi::CompletionEntry& answers);
+
+  // RAM below is mapped; may only grow.
+  void set_plugged_end(abi::Pfn end) { plugged_end_ = end; }
+  // Counts the reportable frames anew: a walk over all fresh blocks.
+  void set_report_order(abi::Order order);
+
+  [[nodiscard]] abi::Order report_order() const { return report_order_; }
+  [[nodiscard]] abi::Pfn frontier() const { return frontier_; }
+  [[nodiscard]] abi::Pfn plugged_end() const { return plugged_end_; }
+  [[nodiscard]] FrameTags& tags() { return tags_; }
+  [[nodiscard]] const FrameTags& tags() const { return tags_; }
+
+  // Exact counts of free frames.
+  [[nodiscard]] std::uint64_t fresh_frames() const { return fresh_frames_; }
+  [[nodiscard]] std::uint64_t answered_frames() const { return answered_frames_; }
+  [[nodiscard]] std::uint64_t isolated_frames() const { return isolated_frames_; }
+  // Fresh frames in free blocks of at least the report order: what isolate() can take.
+  [[nodiscard]] std::uint64_t fresh_frames_at_or_above_report_order() const { return reportable_; }
+  // Since construction: frames hinted though not allocated since they were last answered
+  // (always 0), and reported frames that were handed out again.
+  [[nodiscard]] std::uint64_t redundant_frames() const { return redundant_frames_; }
+  [[nodiscard]] std::uint64_t reused_frames() const { return reused_frames_; }
+
+  // Calls visit(Pfn, Order, bool has_fresh) for every free block. For tests and dumps.
+  template <typename Visit> void for_each_free_block(Visit visit) const;
+
+ private:
+  enum class Freshness : std::uint8_t { answered, fresh };
+
+  struct FreshContent {
+    std::uint64_t frames = 0;
+    std::uint32_t parts = 0;
+  };
+
+  [[nodiscard]] bool is_uniform(abi::Pfn block, abi::Order order) const {
+    return tags_.get(block).order() == order;
+  }
+  template <typename Visit> void for_each_part(abi::Pfn block, abi::Order order, Visit visit) const;
+  [[nodiscard]] FreshContent fresh_content(abi::Pfn block, abi::Order order) const;
+  [[nodiscard]] Freshness freshness(abi::Pfn block, abi::Order order) const;
+
+  [[nodiscard]] std::uint64_t bit_of(abi::Pfn block, abi::Order order) const {
+    return (block - tags_.base()) >> order.value;
+  }
+  [[nodiscard]] BitmapTree& tree(abi::Order order, Freshness which) {
+    return trees_[static_cast<unsigned>(which)][order.value];
+  }
+  void set_bit(abi::Pfn block, abi::Order order, Freshness which);
+  void clear_bit(abi::Pfn block, abi::Order order, Freshness which);
+  void insert(abi::Pfn block, abi::Order order, Freshness which);
+  void join(abi::Pfn left, abi::Order half_order);
+  void split(abi::Pfn block, abi::Order order);
+  void collapse(abi::Pfn block, abi::Order order);
+  [[nodiscard]] bool carve();
+
+  [[nodiscard]] FreeResult free_owned(abi::Pfn pfn, abi::Order order, abi::FrameKind owned);
+  [[nodiscard]] BuddyAllocation hand_out(abi::Pfn block, abi::Order order);
+  void answer(abi::RangeDescriptor hint, abi::Outcome outcome);
+
+  FrameTags tags_;
+  // [Freshness][order]
+  std::array<std::array<BitmapTree, abi::order_count>, 2> trees_;
+  // Bit k: the tree of order k is not empty. [Freshness]
+  std::array<std::uint32_t, 2> orders_{};
+  abi::Pfn frontier_;
+  abi::Pfn plugged_end_;
+  abi::Order report_order_;
+  DiscardedContent discarded_;
+  std::uint64_t fresh_frames_ = 0;
+  std::uint64_t answered_frames_ = 0;
+  std::uint64_t isolated_frames_ = 0;
+  std::uint64_t reportable_ = 0;
+  std::uint64_t redundant_frames_ = 0;
+  std::uint64_t reused_frames_ = 0;
+};
+
+template <typename Visit> void Buddy::for_each_free_block(Visit visit) const {
+  for (unsigned which = 0; which < trees_.size(); ++which) {
+    for (unsigned order = 0; order < abi::order_count; ++order) {
+      const BitmapTree& tree = trees_[which][order];
+      for (std::uint64_t bit = tree.find_first(); bit != BitmapTree::none;
+           bit = tree.find_next(bit + 1)) {
+        visit(tags_.base() + (bit << order), abi::Order{static_cast<std::uint8_t>(order)},
+              which == static_cast<unsigned>(Freshness::fresh));
+      }
+    }
+  }
+}
+
+} // namespace guest::mm

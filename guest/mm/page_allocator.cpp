@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: MIT
+#include "guest/mm/page_allocator.hpp"
+
+#include <algorithm>
+#include <atomic>
+
+namespace guest::mm {
+
+namespace {
+
+// Spins on a lock before the platform hears of it: its holder may have lost its core.
+constexpr std::uint32_t spins_per_relax = 256;
+
+// A free submits at most this many batches, however fast a synchronous host answers.
+constexpr unsigned max_batches_per_call = 64;
+
+// Attempts for blocks that are on their way from another vCPU's cache to the Buddy.
+constexpr unsigned max_attempts_without_flight = 4;
+
+void publish(std::uint64_t& field, std::uint64_t value) {
+  std::atomic_ref(field).store(value, std::memory_order_relaxed);
+}
+
+// For counters with one writer.
+void add(std::uint64_t& counter, std::uint64_t amount) {
+  const std::atomic_ref ref(counter);
+  ref.store(ref.load(std::memory_order_relaxed) + amount, std::memory_order_relaxed);
+}
+
+} // namespace
+
+void PageAllocator::Spin::operator()() {
+  CpuPause{}();
+  if (++spins % spins_per_relax == 0) {
+    platform->relax();
+  }
+}
+
+PageAllocator::PageAllocator(PagePlatform& platform, const PageAllocatorConfig& config,
+                             std::span<std::byte> metadata, std::span<abi::Channel* const> channels,
+                             abi::GuestStatus& status)
+    : platform_(platform), status_(status), plug_frames_(config.plug_frames),
+      oom_timeout_ns_(config.oom_timeout_ns), buddy_({.first = config.first,
+                                                      .end = config.end,
+                                                      .plugged_end = config.plugged_end,
+                                                      .discarded = config.discarded},
+                                                     metadata),
+      reporter_(buddy_, channels, config.policy) {
+  publish_locked();
+}
+
+// ---- hot paths ---------------------------------------------------------------------------------
+
+// A hit is one uncontended lock, a stack slot, a tag and a counter: about 10 ns.
+Allocation PageAllocator::allocate(unsigned vcpu, abi::Order order) {
+  if (PageCache::holds(order)) {
+    VcpuCache& mine = caches_[vcpu];
+    const Guard guard(mine.lock, spin());
+    if (!mine.cache.empty(order)) [[likely]] {
+      const PageCache::Block block = mine.cache.pop(buddy_.tags(), order);
+      count_allocated(vcpu, order);
+      return {.status = AllocateStatus::ok,
+              .content = block.untouched_zero ? Content::zeroed : Content::dirty,
+              .pfn = block.pfn};
+    }
+  }
+  return allocate_slow(vcpu, order);
+}
+
+FreeResult PageAllocator::free(unsigned vcpu, abi::Pfn pfn, abi::Order order) {
+  if (!PageCache::holds(order)) {
+    Guard guard(lock_, spin());
+    const FreeResult result = buddy_.free(pfn, order);
+    if (result == FreeResult::ok) {
+      count_freed(vcpu, order);
+      after_free_locked(vcpu, guard);
+    }
+    return result;
+  }
+  VcpuCache& mine = caches_[vcpu];
+  std::array<PageCache::Block, PageCache::total_capacity> drained;
+  std::uint32_t drained_count = 0;
+  {
+    const Guard guard(mine.lock, spin());
+    const FreeResult result = buddy_.tags().check_owned(pfn, order, abi::FrameKind::allocated);
+    if (result != FreeResult::ok) [[unlikely]] {
+      return result;
+    }
+    if (mine.cache.full(order)) [[unlikely]] {
+      drained_count =
+          mine.cache.take_oldest(order, std::span(drained).first(PageCache::bulk(order)));
+    }
+    mine.cache.push(buddy_.tags(), {.pfn = pfn, .order = order});
+    count_freed(vcpu, order);
+  }
+  if (drained_count != 0) [[unlikely]] {
+    give_back(vcpu, std::span(drained).first(drained_count));
+  }
+  return FreeResult::ok;
+}
+
+void PageAllocator::count_allocated(unsigned vcpu, abi::Order order) {
+  add(status_.vcpu[vcpu].allocated_frames, order.frames());
+}
+
+void PageAllocator::count_freed(unsigned vcpu, abi::Order order) {
+  add(status_.vcpu[vcpu].freed_frames, order.frames());
+}
+
+std::optional<abi::Order> PageAllocator::allocated_order(abi::Pfn pfn) const {
+  const FrameTags& tags = buddy_.tags();
+  if (pfn < tags.first() || pfn >= tags.end()) {
+    return std::nullopt;
+  }
+  const abi::FrameTag tag = tags.get(pfn);
+  return tag.kind() == abi::FrameKind::allocated ? std::optional(tag.order()) : std::nullopt;
+}
+
+// ---- allocation, slow path ---------------------------------------------------------------------
+
+Allocation PageAllocator::allocate_slow(unsigned vcpu, abi::Order order) {
+  if (order.value > abi::max_order) {
+    return {};
+  }
+  BuddyAllocation got = allocate_and_refill(vcpu, order);
+  while (got.status == AllocateStatus::needs_plug && plug_more(got.pfn)) {
+    got = allocate_and_refill(vcpu, order);
+  }
+  if (!got.ok()) {
+    got = allocate_under_pressure(vcpu, order);
+  }
+  if (!got.ok()) {
+    return {.status = AllocateStatus::out_of_memory, .pfn = {}};
+  }
+  count_allocated(vcpu, order);
+  return {.status = AllocateStatus::ok, .content = got.content, .pfn = got.pfn};
+}
+
+// One block for the caller and, while the lock is held anyway, some for its cache. When RAM has to
+// be plugged first, pfn is where the plugged RAM ended.
+BuddyAllocation PageAllocator::allocate_and_refill(unsigned vcpu, abi::Order order) {
+  std::array<BuddyAllocation, PageCache::total_capacity> refill;
+  std::uint32_t refill_count = 0;
+  BuddyAllocation got;
+  {
+    const Guard guard(lock_, spin());
+    reporter_.drain_locked(vcpu);
+    got = buddy_.allocate(order);
+    if (got.status == AllocateStatus::needs_plug) {
+      got.pfn = buddy_.plugged_end();
+    }
+    if (got.ok() && PageCache::holds(order)) {
+      while (refill_count < PageCache::bulk(order)) {
+        refill[refill_count] = buddy_.allocate(order);
+        if (!refill[refill_count].ok()) {
+          break;
+        }
+        ++refill_count;
+      }
+    }
+    publish_locked();
+  }
+  if (refill_count != 0) {
+    VcpuCache& mine = caches_[vcpu];
+    const Guard guard(mine.lock, spin());
+    // Last in, first out: the block that the Buddy liked best goes on top. There is room, because
+    // the cache was empty and only its own vCPU adds to it.
+    while (refill_count-- > 0) {
+      const BuddyAllocation& block = refill[refill_count];
+      mine.cache.push(buddy_.tags(), {.pfn = block.pfn,
+                                      .order = order,
+                                      .untouched_zero = block.content == Content::zeroed,
+                                      .reused_frames = block.reused_frames});
+    }
+  }
+  return got;
+}
+
+// Lets the host map more, unless another vCPU has seen to it since. Returns whether to try again.
+bool PageAllocator::plug_more(abi::Pfn seen_end) {
+  const Guard plug_guard(plug_lock_, spin());
+  {
+    const Guard guard(lock_, spin());
+    if (buddy_.plugged_end() != seen_end) {
+      return true;
+    }
+  }
+  if (plug_frames_ == 0 || !platform_.plug(abi::to_gpa(seen_end))) {
+    return false;
+  }
+  const Guard guard(lock_, spin());
+  buddy_.set_plugged_end(seen_end + plug_frames_);
+  return true;
+}
+
+// Everything that is free somewhere else: in caches, and with the host. A batch that the host has
+// not answered for the whole timeout is taken as lost and not waited for again.
+BuddyAllocation PageAllocator::allocate_under_pressure(unsigned vcpu, abi::Order order) {
+  const std::uint64_t start_ns = platform_.now_ns();
+  unsigned attempts_without_flight = 0;
+  bool waited = false;
+  for (;;) {
+    flush_all_caches(vcpu);
+    {
+      Guard guard(lock_, spin());
+      reporter_.drain_all_locked();
+      const BuddyAllocation got = buddy_.allocate(order);
+      publish_locked();
+      if (got.ok()) {
+        return got;
+      }
+      if (reporter_.in_flight_batches() == 0) {
+        if (++attempts_without_flight == max_attempts_without_flight) {
+          return got;
+        }
+      } else {
+        if (!waited) {
+          waited = true;
+          ++oom_waits_;
+          publish_locked();
+        }
+        const std::uint64_t since_ns = std::min(start_ns, reporter_.last_submit_ns());
+        if (platform_.now_ns() - since_ns >= oom_timeout_ns_) {
+          return got;
+        }
+      }
+    }
+    platform_.relax();
+  }
+}
+
+// ---- free, slow path ---------------------------------------------------------------------------
+
+void PageAllocator::give_back_locked(const PageCache::Block& block) {
+  if (block.untouched_zero) {
+    buddy_.free_untouched(block.pfn, block.order, block.reused_frames);
+  } else {
+    // Cannot fail: the block was in a cache, which checked it.
+    static_cast<void>(buddy_.free_cached(block.pfn, block.order));
+  }
+}
+
+void PageAllocator::give_back(unsigned vcpu, std::span<const PageCache::Block> blocks) {
+  Guard guard(lock_, spin());
+  for (const PageCache::Block& block : blocks) {
+    give_back_locked(block);
+  }
+  after_free_locked(vcpu, guard);
+}
+
+void PageAllocator::after_free_locked(unsigned vcpu, Guard& guard) {
+  const std::uint64_t now_ns = platform_.now_ns();
+  publish(last_buddy_free_ns_, now_ns);
+  reporter_.drain_locked(vcpu);
+  reporter_.note_time_locked(now_ns);
+  // Busy or not, freeing goes on; what was not sent stays fresh.
+  static_cast<void>(report_locked(vcpu, guard, Urgency::busy));
+  publish_locked();
+}
+
+// Submits batches while they are due and the channel takes them. Releases the lock to ring.
+SubmitResult PageAllocator::report_locked(unsigned vcpu, Guard& guard, Urgency urgency) {
+  for (unsigned batch = 0; batch < max_batches_per_call; ++batch) {
+    const std::uint64_t now_ns = platform_.now_ns();
+    reporter_.note_time_locked(now_ns);
+    if (!reporter_.due_locked(now_ns, urgency)) {
+      return SubmitResult::nothing;
+    }
+    const SubmitResult result = reporter_.submit_locked(vcpu, now_ns);
+    if (result == SubmitResult::busy || result == SubmitResult::nothing) {
+      return result;
+    }
+    if (result == SubmitResult::ring_doorbell) {
+      publish_locked();
+      guard.unlock();
+      platform_.ring_doorbell(vcpu);
+      guard.lock();
+    }
+    reporter_.drain_locked(vcpu);
+  }
+  return SubmitResult::submitted;
+}
+
+void PageAllocator::flush_cache(unsigned owner, unsigned vcpu) {
+  VcpuCache& victim = caches_[owner];
+  if (victim.cache.frames() == 0) {
+    return;
+  }
+  std::array<PageCache::Block, PageCache::total_capacity> blocks;
+  std::uint32_t count = 0;
+  {
+    const Guard guard(victim.lock, spin());
+    for (std::uint8_t order = 0; order < PageCache::cached_orders; ++order) {
+      count += victim.cache.take_oldest({order}, std::span(blocks).subspan(count));
+    }
+  }
+  give_back(vcpu, std::span(blocks).first(count));
+}
+
+void PageAllocator::flush_all_caches(unsigned vcpu) {
+  for (unsigned owner = 0; owner < reporter_.channel_count(); ++owner) {
+    flush_cache(owner, vcpu);
+  }
+}
+
+// ---- idle and quiesce --------------------------------------------------------------------------
+
+std::uint64_t PageAllocator::idle(unsigned vcpu) {
+  flush_cache(vcpu, vcpu);
+  Guard guard(lock_, spin());
+  reporter_.drain_all_locked();
+  static_cast<void>(report_locked(vcpu, guard, Urgency::idle));
+  publish_locked();
+  return reporter_.next_partial_deadline_ns(vcpu, platform_.now_ns());
+}
+
+bool PageAllocator::arm_interrupt(unsigned vcpu) {
+  const Guard guard(lock_, spin());
+  return reporter_.arm_interrupt_locked(vcpu);
+}
+
+void PageAllocator::disarm_interrupt(unsigned vcpu) {
+  const Guard guard(lock_, spin());
+  reporter_.disarm_interrupt_locked(vcpu);
+}
+
+QuiesceResult PageAllocator::quiesce(unsigned vcpu, std::uint64_t deadline_ns) {
+  for (;;) {
+    flush_all_caches(vcpu);
+    {
+      Guard guard(lock_, spin());
+      reporter_.drain_all_locked();
+      const SubmitResult result = report_locked(vcpu, guard, Urgency::now);
+      publish_locked();
+      if (result == SubmitResult::nothing && reporter_.in_flight_batches() == 0) {
+        return QuiesceResult::settled;
+      }
+    }
+    if (platform_.now_ns() >= deadline_ns) {
+      return QuiesceResult::timed_out;
+    }
+    platform_.relax();
+  }
+}
+
+std::uint64_t PageAllocator::last_buddy_free_ns() const {
+  return std::atomic_ref(last_buddy_free_ns_).load(std::memory_order_relaxed);
+}
+
+ReporterCounters PageAllocator::reporter_counters() {
+  const Guard guard(lock_, spin());
+  return reporter_.counters();
+}
+
+void PageAllocator::publish_locked() {
+  std::uint64_t cached_frames = 0;
+  for (unsigned owner = 0; owner < reporter_.channel_count(); ++owner) {
+    cached_frames += caches_[owner].cache.frames();
+  }
+  const ReporterCounters& counters = reporter_.counters();
+  publish(status_.fresh_bytes, buddy_.fresh_frames() * abi::page_bytes);
+  publish(status_.reported_bytes, buddy_.answered_frames() * abi::page_bytes);
+  publish(status_.isolated_bytes, buddy_.isolated_frames() * abi::page_bytes);
+  publish(status_.cached_bytes, cached_frames * abi::page_bytes);
+  publish(status_.frontier_gpa, abi::to_gpa(buddy_.frontier()).value);
+  publish(status_.hinted_batches, counters.batches);
+  publish(status_.hinted_ranges, counters.ranges);
+  publish(status_.hinted_bytes, counters.bytes);
+  publish(status_.redundant_bytes, buddy_.redundant_frames() * abi::page_bytes);
+  publish(status_.reused_bytes, buddy_.reused_frames() * abi::page_bytes);
+  publish(status_.oom_waits, oom_waits_);
+}
+
+} // namespace guest::mm

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MIT
+// The page allocator that a kernel uses: per-vCPU caches in front of a Buddy, with a Reporter that
+// hands what is free to the host. One instance serves all vCPUs.
+//
+//   allocate/free --> PageCache (own lock, orders 0...3, about 10 ns on a hit)
+//                        | bulk refill and drain
+//                        v
+//                     Buddy + Reporter (one ticket lock) --> channels --> host
+//
+// Each vCPU passes its own number; no two threads use one number at the same time. Lock order:
+// plug lock, then the allocator's lock; a cache's lock is never held together with another.
+// The doorbell rings and the host maps memory with the allocator's lock released.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "guest/mm/allocation.hpp"
+#include "guest/mm/buddy.hpp"
+#include "guest/mm/page_cache.hpp"
+#include "guest/mm/page_platform.hpp"
+#include "guest/mm/reporter.hpp"
+#include "guest/mm/ticket_lock.hpp"
+#include "shared/address.hpp"
+#include "shared/boot_info.hpp"
+#include "shared/guest_status.hpp"
+#include "shared/layout.h"
+#include "shared/report_channel.hpp"
+
+namespace guest::mm {
+
+struct PageAllocatorConfig {
+  abi::Pfn first; // managed frames are [first, end)
+  abi::Pfn end;
+  abi::Pfn plugged_end;          // mapped now; at or above end when there is nothing to plug
+  std::uint64_t plug_frames = 0; // unit of PagePlatform::plug
+  abi::ReportPolicy policy;
+  DiscardedContent discarded = DiscardedContent::zero;
+  // Longest wait of an allocation for the host's answers.
+  std::uint64_t oom_timeout_ns = 10'000'000'000;
+};
+
+enum class QuiesceResult : std::uint8_t { settled, timed_out };
+
+class PageAllocator {
+ public:
+  static constexpr std::uint64_t never = Reporter::never;
+
+  // One channel per vCPU, at most EBB_MAX_VCPUS. `metadata` as for Buddy. Everything passed in
+  // outlives the allocator.
+  PageAllocator(PagePlatform& platform, const PageAllocatorConfig& config,
+                std::span<std::byte> metadata, std::span<abi::Channel* const> channels,
+                abi::GuestStatus& status);
+  PageAllocator(const PageAllocator&) = delete;
+  PageAllocator& operator=(const PageAllocator&) = delete;
+
+  // A block of 2^order frames, order at most max_order, aligned to its size. When memory has run
+  // out while ranges are with the host, waits for them, up to the configured timeout after the
+  // last submission.
+  [[nodiscard]] Allocation allocate(unsigned vcpu, abi::Order order);
+
+  // Gives a block back, on any vCPU. Never waits for the host. Catches double and wild frees,
+  // except two of the same block on two vCPUs at the very same moment.
+  [[nodiscard]] FreeResult free(unsigned vcpu, abi::Pfn pfn, abi::Order order);
+
+  // Order of the allocated block that starts at this frame, if one does.
+  [[nodiscard]] std::optional<abi::Order> allocated_order(abi::Pfn pfn) const;
+
+  // For a vCPU that has nothing to do: empties its cache, takes in answers, reports what is due.
+  // Returns the time at which it should be called again (clock of PagePlatform), or never.
+  [[nodiscard]] std::uint64_t idle(unsigned vcpu);
+
+  // Around a sleep that an interrupt ends: asks for one at the channel's next answer. Returns
+  // false when there is an answer already: call idle() instead of sleeping.
+  [[nodiscard]] bool arm_interrupt(unsigned vcpu);
+  void disarm_interrupt(unsigned vcpu);
+
+  // Empties all caches, reports everything reportable and waits until `deadline_ns` for all
+  // answers. Settled if nothing is in flight and nothing reportable is left.
+  [[nodiscard]] QuiesceResult quiesce(unsigned vcpu, std::uint64_t deadline_ns);
+
+  // Time of the latest free that reached the Buddy; 0 before the first.
+  [[nodiscard]] std::uint64_t last_buddy_free_ns() const;
+  [[nodiscard]] ReporterCounters reporter_counters();
+
+  // Unlocked view, for tags_gpa at boot and for tests of a quiet allocator.
+  [[nodiscard]] const Buddy& buddy() const { return buddy_; }
+
+ private:
+  // Waits for another vCPU: spins, and lets the platform know when it takes long.
+  struct Spin {
+    PagePlatform* platform = nullptr;
+    std::uint32_t spins = 0;
+    void operator()();
+  };
+  using Guard = TicketGuard<Spin>;
+
+  struct alignas(64) VcpuCache {
+    TicketLock lock;
+    PageCache cache;
+  };
+
+  [[nodiscard]] Spin spin() { return {.platform = &platform_}; }
+
+  [[nodiscard]] Allocation allocate_slow(unsigned vcpu, abi::Order order);
+  [[nodiscard]] BuddyAllocation allocate_and_refill(unsigned vcpu, abi::Order order);
+  [[nodiscard]] BuddyAllocation allocate_under_pressure(unsigned vcpu, abi::Order order);
+  [[nodiscard]] bool plug_more(abi::Pfn seen_end);
+
+  void give_back(unsigned vcpu, std::span<const PageCache::Block> blocks);
+  void give_back_locked(const PageCache::Block& block);
+  void flush_cache(unsigned owner, unsigned vcpu);
+  void flush_all_caches(unsigned vcpu);
+  void after_free_locked(unsigned vcpu, Guard& guard);
+  [[nodiscard]] SubmitResult report_locked(unsigned vcpu, Guard& guard, Urgency urgency);
+  void publish_locked();
+
+  void count_allocated(unsigned vcpu, abi::Order order);
+  void count_freed(unsigned vcpu, abi::Order order);
+
+  PagePlatform& platform_;
+  abi::GuestStatus& status_;
+  std::uint64_t plug_frames_;
+  std::uint64_t oom_timeout_ns_;
+  TicketLock plug_lock_;
+  TicketLock lock_; // guards buddy_, reporter_, oom_waits_, the writer side of status_
+  Buddy buddy_;
+  Reporter reporter_;
+  std::uint64_t oom_waits_ = 0;
+  alignas(8) mutable std::uint64_t last_buddy_free_ns_ = 0;
+  std::array<VcpuCache, EBB_MAX_VCPUS> caches_;
+};
+
+} // namespace guest::mm

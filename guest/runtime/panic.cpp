@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+#include "guest/runtime/panic.hpp"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+
+#include "guest/arch/cpu.hpp"
+#include "guest/runtime/hypercall.hpp"
+#include "guest/runtime/print.hpp"
+
+namespace guest {
+
+namespace {
+
+// Set by the first panic: formatting or flushing may be what is broken, so a panic within a panic
+// only reports its address.
+constinit std::atomic<bool> panicking{false};
+
+void set_message(abi::PanicRecord& record, std::string_view text) {
+  const std::size_t count = std::min(text.size(), abi::panic_message_bytes - 1);
+  std::copy_n(text.data(), count, record.message);
+  record.message[count] = '\0';
+}
+
+// Follows saved frame pointers as long as they stay on this vCPU's stack and go upwards.
+void collect_frames(abi::PanicRecord& record, const std::uint64_t* frame) {
+  const abi::VcpuPage& page = arch::vcpu_page();
+  while (record.frame_count < abi::panic_frames) {
+    const std::uint64_t at = arch::address_of(frame).value;
+    if (at < page.stack_low_gpa || at % sizeof(std::uint64_t) != 0 ||
+        at > page.stack_high_gpa - 2 * sizeof(std::uint64_t)) {
+      return;
+    }
+    record.frames[record.frame_count++] = frame[1];
+    const auto* const caller = arch::pointer_to<const std::uint64_t>({frame[0]});
+    if (caller <= frame) {
+      return;
+    }
+    frame = caller;
+  }
+}
+
+[[noreturn]] void report(abi::PanicRecord& record) {
+  if (!panicking.exchange(true)) {
+    console_flush();
+  }
+  hypercall::panic(record);
+}
+
+} // namespace
+
+void panic_args(fmt::string_view format, fmt::format_args args) {
+  abi::PanicRecord record;
+  record.vector = abi::panic_by_software;
+  if (!panicking.load()) {
+    std::array<char, abi::panic_message_bytes> text; // NOLINT
+    const auto result = fmt::vformat_to_n(text.data(), text.size(), format, args);
+    set_message(record, {text.data(), std::min(result.size, text.size())});
+  } else {
+    set_message(record, "panic while panicking");
+  }
+  collect_frames(record, arch::frame_pointer());
+  record.rip = record.frame_count != 0 ? record.frames[0] : 0;
+  report(record);
+}
+
+void panic_text(const char* message) {
+  abi::PanicRecord record;
+  record.vector = abi::panic_by_software;
+  set_message(record, message);
+  collect_frames(record, arch::frame_pointer());
+  record.rip = record.frame_count != 0 ? record.frames[0] : 0;
+  report(record);
+}
+
+void panic_on_trap(const arch::TrapFrame& frame) {
+  abi::PanicRecord record;
+  record.vector = frame.vector;
+  record.error_code = frame.error_code;
+  record.fault_address = frame.cr2;
+  record.rip = frame.rip;
+  record.rsp = frame.rsp;
+  set_message(record, arch::vector_name(frame.vector));
+  collect_frames(record, arch::pointer_to<const std::uint64_t>({frame.rbp}));
+  report(record);
+}
+
+} // namespace guest

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT
+// The API that workloads are written against. guest/README.md has a 20-line example.
+//
+// A workload is a function int(Env&), registered with EBB_WORKLOAD in a file of its own under
+// guest/workloads/. Its return value is the guest's exit status: 0 for success, 1 for content that
+// was lost.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "guest/runtime/print.hpp"
+#include "shared/address.hpp"
+
+namespace guest {
+
+class Kernel;
+
+// Small pseudo-random generator (xorshift64*): fast, seeded, not for secrets.
+class Random {
+ public:
+  explicit Random(std::uint64_t seed) : state_(seed != 0 ? seed : 0x9e3779b97f4a7c15) {}
+  std::uint64_t next() {
+    state_ ^= state_ >> 12;
+    state_ ^= state_ << 25;
+    state_ ^= state_ >> 27;
+    return state_ * 0x2545f4914f6cdd1d;
+  }
+  // Uniform enough in [0, limit); limit must not be 0.
+  std::uint64_t below(std::uint64_t limit) { return (next() >> 11) % limit; }
+
+ private:
+  std::uint64_t state_;
+};
+
+class Env {
+ public:
+  explicit Env(Kernel& kernel) : kernel_(kernel) {}
+
+  // A block of 2^order pages, aligned to its size, content undefined; nullptr when memory is
+  // exhausted even after waiting for hints in flight.
+  [[nodiscard]] void* allocate_pages(abi::Order order);
+  // Gives a block back. Panics on a block that is not allocated or was allocated with another
+  // order.
+  void free_pages(void* block, abi::Order order);
+
+  // Nanoseconds since boot.
+  [[nodiscard]] std::uint64_t now_ns() const;
+  // Lets the vCPU idle until now_ns() >= deadline. Free memory is reported meanwhile.
+  void sleep_until_ns(std::uint64_t deadline);
+
+  // The value of --arg key=value, or `fallback` when absent. A value that is not of the kind
+  // asked for ends the guest with a message and exit status 2.
+  [[nodiscard]] std::string_view arg(std::string_view key, std::string_view fallback) const;
+  [[nodiscard]] std::uint64_t arg_number(std::string_view key, std::uint64_t fallback) const;
+  // Bytes, with an optional suffix K, M, G or T.
+  [[nodiscard]] std::uint64_t arg_bytes(std::string_view key, std::uint64_t fallback) const;
+
+  // The file given with --input, read-only; empty when there is none.
+  [[nodiscard]] std::span<const std::byte> input() const;
+  [[nodiscard]] std::uint64_t seed() const;
+  [[nodiscard]] unsigned vcpus() const;
+  [[nodiscard]] std::uint64_t ram_bytes() const;
+
+  // Progress, shown by the host: total first when it is known.
+  void set_events_total(std::uint64_t total);
+  void count_events(std::uint64_t count);
+  // Pages whose content was checked and found right.
+  void count_verified_pages(std::uint64_t count);
+
+  // Ends the guest with exit status 2: the workload was asked for something it cannot do.
+  template <typename... Args>
+  [[noreturn]] void usage_error(fmt::format_string<Args...> format, const Args&... args) {
+    ::guest::print(format, args...);
+    ::guest::print("\n");
+    exit(2);
+  }
+  // Ends the guest at once, without settling.
+  [[noreturn]] void exit(std::uint8_t status);
+
+ private:
+  Kernel& kernel_;
+};
+
+using WorkloadMain = int (*)(Env&);
+
+struct WorkloadEntry {
+  const char* name;
+  const char* summary; // one line, with the arguments it takes
+  WorkloadMain main;
+};
+
+} // namespace guest
+
+// Registers `function` as workload `name` (an identifier). The linker script gathers pointers to
+// the entries, because the compiler may align the entries themselves beyond their size.
+#define EBB_WORKLOAD(name, summary, function)                                                      \
+  static constexpr ::guest::WorkloadEntry ebb_workload_##name = {#name, summary, function};        \
+  [[gnu::section(".ebb_workloads." #name),                                                         \
+    gnu::used]] static constinit const ::guest::WorkloadEntry* const ebb_workload_pointer_##name = \
+      &ebb_workload_##name

@@ -1,0 +1,417 @@
+// SPDX-License-Identifier: MIT
+#include "vmm/config.hpp"
+
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <string_view>
+#include <utility>
+
+#include <CLI/CLI.hpp>
+
+#include "shared/abi_version.hpp"
+#include "shared/report_channel.hpp"
+#include "vmm/version.hpp"
+
+namespace vmm {
+namespace {
+
+constexpr std::uint64_t mem_step_bytes = abi::huge_page_bytes;
+constexpr std::uint64_t longest_sample_ms = 10'000;
+
+// Keys of BootInfo::args that options of their own set.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 2> reserved_arg_keys{
+    {{"workload", "--workload"}, {"speed", "--speed"}}};
+
+// The command line as CLI11 took it apart, before anything is checked.
+struct RawOption {
+  CLI::Option* option = nullptr;
+  std::string value;
+
+  [[nodiscard]] bool given() const { return option->count() > 0; }
+};
+
+template <typename T> using Choices = std::span<const std::pair<std::string_view, T>>;
+
+constexpr std::array<std::pair<std::string_view, Backing>, 4> backings{
+    {{name_of(Backing::thp), Backing::thp},
+     {name_of(Backing::small_pages), Backing::small_pages},
+     {name_of(Backing::memfd), Backing::memfd},
+     {name_of(Backing::hugetlb), Backing::hugetlb}}};
+constexpr std::array<std::pair<std::string_view, DiscardMethod>, 3> discard_methods{
+    {{name_of(DiscardMethod::dontneed), DiscardMethod::dontneed},
+     {name_of(DiscardMethod::free_lazily), DiscardMethod::free_lazily},
+     {name_of(DiscardMethod::none), DiscardMethod::none}}};
+constexpr std::array<std::pair<std::string_view, Speed>, 2> speeds{
+    {{"max", Speed::max}, {"real", Speed::real}}};
+constexpr std::array<std::pair<std::string_view, LiveMode>, 3> live_modes{
+    {{"auto", LiveMode::automatic}, {"on", LiveMode::on}, {"off", LiveMode::off}}};
+
+template <typename T>
+Result<T> choose(std::string_view option, std::string_view text, Choices<T> choices) {
+  std::string names;
+  for (const auto& [name, value] : choices) {
+    if (name == text) {
+      return value;
+    }
+    names += names.empty() ? "" : ", ";
+    names += name;
+  }
+  return user_error("{} {:?}: not one of {}", option, text, names);
+}
+
+// A whole number in [least, most].
+Result<std::uint64_t> number_within(std::string_view option, std::string_view text,
+                                    std::uint64_t least, std::uint64_t most) {
+  const auto value = parse_number(text);
+  if (!value || *value < least || *value > most) {
+    return user_error("{} {:?}: must be a whole number from {} to {}", option, text, least, most);
+  }
+  return *value;
+}
+
+Result<std::uint64_t> memory_size(std::string_view text) {
+  const auto bytes = parse_size(text);
+  if (!bytes) {
+    return user_error("--mem {:?}: not a size; write a whole number and K, M, G or T, such as 512M",
+                      text);
+  }
+  if (*bytes < min_guest_bytes || *bytes > max_guest_bytes) {
+    return user_error("--mem {:?}: must be from {} to {}", text, exact_size(min_guest_bytes),
+                      exact_size(max_guest_bytes));
+  }
+  if (*bytes % mem_step_bytes != 0) {
+    const std::uint64_t below = abi::align_down(*bytes, mem_step_bytes);
+    return user_error("--mem {:?}: must be a multiple of {}; the nearest are {} and {}", text,
+                      exact_size(mem_step_bytes), exact_size(below),
+                      exact_size(below + mem_step_bytes));
+  }
+  return *bytes;
+}
+
+bool is_key_character(char character) {
+  return (character >= 'a' && character <= 'z') || (character >= '0' && character <= '9') ||
+         character == '_' || character == '-';
+}
+
+std::string_view key_of(std::string_view key_value) {
+  return key_value.substr(0, key_value.find('='));
+}
+
+Result<std::vector<std::string>> guest_arguments(std::vector<std::string> args) {
+  for (std::size_t i = 0; i < args.size(); ++i) {
+    const std::string_view text = args[i];
+    const std::string_view key = key_of(text);
+    if (key.size() == text.size() || key.empty() || key.size() + 1 == text.size()) {
+      return user_error("--arg {:?}: must be KEY=VALUE, such as size=1G", text);
+    }
+    if (!std::all_of(key.begin(), key.end(), is_key_character)) {
+      return user_error("--arg {:?}: a key has only a-z, 0-9, _ and -", text);
+    }
+    for (const auto& [reserved, option] : reserved_arg_keys) {
+      if (key == reserved) {
+        return user_error("--arg {:?}: use {} instead", text, option);
+      }
+    }
+    const auto seen = args.begin() + static_cast<std::ptrdiff_t>(i);
+    if (std::any_of(args.begin(), seen,
+                    [key](const std::string& other) { return key_of(other) == key; })) {
+      return user_error("--arg {:?}: the key {} is given twice", text, key);
+    }
+  }
+  return args;
+}
+
+// One line for each way in which CLI11 can refuse the shape of a command line.
+std::string describe(const CLI::ParseError& error, const CLI::App& app) {
+  const std::vector<std::string> extras = app.remaining();
+  for (const std::string& extra : extras) {
+    if (extra.starts_with("-") && extra.size() > 1) {
+      return fmt::format("{:?}: no such option; see vmm --help", extra);
+    }
+  }
+  if (!extras.empty()) {
+    return fmt::format("{:?}: unexpected argument; there is one guest image", extras.front());
+  }
+  const std::string_view text = error.what();
+  if (error.get_name() == "RequiredError") {
+    return "no guest image given; start as in: vmm guest.bin";
+  }
+  if (error.get_name() == "ArgumentMismatch" && text.starts_with('-')) {
+    return fmt::format("{}: needs a value; see vmm --help", text.substr(0, text.find(':')));
+  }
+  std::string line(text.substr(0, text.find('\n')));
+  return line + "; see vmm --help";
+}
+
+// Declares the options and takes the command line apart.
+class CommandLine {
+ public:
+  CommandLine() {
+    app_.set_version_flag("--version", fmt::format("vmm {} (guest ABI {}.{})", version,
+                                                   abi::version_major, abi::version_minor));
+    app_.get_formatter()->column_width(30);
+    app_.add_option("IMAGE", image, "Guest image: guest.bin or guest.elf")->required();
+
+    app_.option_defaults()->group("Guest");
+    add(mem, "--mem", "SIZE", "RAM, 16M to 256G in steps of 2M [512M]");
+    add(cpus, "--cpus", "N", "Virtual CPUs; 1 for now [1]");
+    add(workload, "--workload", "NAME", "What the guest runs [idle]");
+    list_workloads = add_flag("--list-workloads", "List the image's workloads, then exit");
+    add(input, "--input", "FILE", "Page trace for the workload, .pgt or .pgt.xz");
+    add(speed, "--speed", "max|real", "Replay without or with the recorded pauses [max]");
+    app_.add_option("--arg", args, "Parameter of the workload; repeatable")
+        ->type_name("KEY=VALUE")
+        ->allow_extra_args(false);
+    add(seed, "--seed", "N", "Seed of the workload's random numbers [1]");
+
+    app_.option_defaults()->group("Free memory");
+    add(report, "--report", "POLICY",
+        "off, or any of order=0..10,batch=1..512,keep=SIZE,delay=MS "
+        "[order=9,batch=256,keep=0,delay=0]");
+    add(backing, "--backing", "KIND", "What backs RAM: thp, 4k, memfd, hugetlb [thp]");
+    add(discard, "--discard", "HOW", "dontneed, free or none [dontneed]");
+    add(decline_below, "--decline-below", "ORDER", "Decline hints of smaller blocks [0]");
+    check_hints = add_flag("--check-hints", "Debug: fail hints of memory that is in use");
+
+    app_.option_defaults()->group("Output");
+    add(stats, "--stats", "FILE", "Write statistics as JSON");
+    quiet = add_flag("--quiet", "Neither live view nor summary");
+    add(live, "--live", "auto|on|off", "Live view of memory [auto]");
+    add(sample_ms, "--sample-ms", "MS", "Period of the memory samples [20]");
+    add(kvm_device, "--kvm", "PATH", "The KVM device [/dev/kvm]");
+
+    app_.footer("Exit status: the guest's own; 2 for a mistake in command line or files,\n"
+                "3 when the guest crashed, 4 when the host lacks something.\n"
+                "Example: vmm guest.bin --mem 2G --workload replay --speed real \\\n"
+                "             --input sqlite.pgt.xz");
+    app_.allow_extras();
+  }
+
+  Result<std::optional<ShowText>> parse(std::span<const char* const> argv) {
+    try {
+      app_.parse(static_cast<int>(argv.size()), argv.data());
+      if (app_.remaining_size() > 0) {
+        return user_error("{}", describe(CLI::ExtrasError(app_.remaining()), app_));
+      }
+    } catch (const CLI::CallForHelp&) {
+      return ShowText{app_.help()};
+    } catch (const CLI::CallForVersion& show) {
+      return ShowText{fmt::format("{}\n", show.what())};
+    } catch (const CLI::ParseError& error) {
+      return user_error("{}", describe(error, app_));
+    }
+    for (const RawOption* raw : singles_) {
+      if (raw->option->count() > 1) {
+        return user_error("{}: given {} times; give it once", raw->option->get_name(),
+                          raw->option->count());
+      }
+      if (raw->given() && raw->value.empty()) {
+        return user_error("{}: the value is empty; see vmm --help", raw->option->get_name());
+      }
+    }
+    if (image.empty()) {
+      return user_error("no guest image given; start as in: vmm guest.bin");
+    }
+    return std::nullopt;
+  }
+
+  std::string image;
+  RawOption mem, cpus, workload, input, speed, seed, report, backing, discard, decline_below;
+  RawOption stats, live, sample_ms, kvm_device;
+  std::vector<std::string> args;
+  CLI::Option* list_workloads = nullptr;
+  CLI::Option* quiet = nullptr;
+  CLI::Option* check_hints = nullptr;
+
+ private:
+  void add(RawOption& raw, const char* name, const char* type, const char* help) {
+    // Every occurrence is kept by CLI11, so that parse() can name an option given twice.
+    raw.option = app_.add_option(name, raw.value, help)
+                     ->type_name(type)
+                     ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+    singles_.push_back(&raw);
+  }
+
+  CLI::Option* add_flag(const char* name, const std::string& help) {
+    return app_.add_flag(name, help)->disable_flag_override();
+  }
+
+  CLI::App app_{"Boots a unikernel whose free memory goes back to the host.", "vmm"};
+  std::vector<const RawOption*> singles_;
+};
+
+// Takes one "key=value" of --report into `policy`.
+Result<std::string_view> take_report_key(std::string_view item, abi::ReportPolicy& policy) {
+  const std::string_view key = key_of(item);
+  if (key.size() == item.size()) {
+    return user_error("--report {:?}: must be off, or any of order=, batch=, keep=, delay= "
+                      "separated by commas",
+                      item);
+  }
+  const std::string_view value = item.substr(key.size() + 1);
+  if (key == "order") {
+    EBB_TRY_ASSIGN(order, number_within("--report order", value, 0, abi::max_order));
+    policy.order = static_cast<std::uint32_t>(order);
+  } else if (key == "batch") {
+    EBB_TRY_ASSIGN(batch, number_within("--report batch", value, 1, abi::max_batch_ranges));
+    policy.batch = static_cast<std::uint32_t>(batch);
+  } else if (key == "keep") {
+    const auto keep = parse_size(value);
+    if (!keep) {
+      return user_error("--report keep {:?}: not a size; write such as 32M", value);
+    }
+    policy.keep_bytes = *keep;
+  } else if (key == "delay") {
+    const auto delay = parse_duration_ns(value);
+    if (!delay) {
+      return user_error("--report delay {:?}: not a time; write milliseconds such as 0.5, or "
+                        "500us, 2s",
+                        value);
+    }
+    policy.delay_ns = *delay;
+  } else {
+    return user_error("--report {:?}: no such key; there are order, batch, keep and delay", key);
+  }
+  return key;
+}
+
+Result<Config> build(CommandLine& line) {
+  Config config;
+  config.image = line.image;
+  if (line.mem.given()) {
+    EBB_TRY_ASSIGN(bytes, memory_size(line.mem.value));
+    config.mem_bytes = bytes;
+  }
+  if (line.cpus.given()) {
+    EBB_TRY_ASSIGN(cpus, number_within("--cpus", line.cpus.value, 1, max_cpus));
+    config.cpus = static_cast<std::uint32_t>(cpus);
+  }
+  if (line.backing.given()) {
+    EBB_TRY_ASSIGN(backing, choose<Backing>("--backing", line.backing.value, backings));
+    config.backing = backing;
+  }
+  if (line.discard.given()) {
+    EBB_TRY_ASSIGN(method, choose<DiscardMethod>("--discard", line.discard.value, discard_methods));
+    config.discard = method;
+  }
+  const bool anonymous = config.backing == Backing::thp || config.backing == Backing::small_pages;
+  if (config.discard == DiscardMethod::free_lazily && !anonymous) {
+    return user_error("--discard free: works on anonymous memory only, not with --backing {}; use "
+                      "--discard dontneed",
+                      name_of(config.backing));
+  }
+  if (line.decline_below.given()) {
+    EBB_TRY_ASSIGN(order,
+                   number_within("--decline-below", line.decline_below.value, 0, abi::max_order));
+    config.decline_below = abi::Order{static_cast<std::uint8_t>(order)};
+  }
+  if (line.report.given()) {
+    EBB_TRY_ASSIGN(report, parse_report_policy(line.report.value));
+    config.report = report;
+  }
+  if (config.report.keep_bytes > config.mem_bytes) {
+    return user_error("--report keep {}: more than the guest's memory; must be at most {}",
+                      exact_size(config.report.keep_bytes), exact_size(config.mem_bytes));
+  }
+  if (line.workload.given()) {
+    config.workload = line.workload.value;
+  }
+  if (line.input.given()) {
+    config.input = line.input.value;
+  }
+  if (line.speed.given()) {
+    EBB_TRY_ASSIGN(speed, choose<Speed>("--speed", line.speed.value, speeds));
+    config.speed = speed;
+  }
+  if (line.seed.given()) {
+    EBB_TRY_ASSIGN(seed, number_within("--seed", line.seed.value, 0,
+                                       std::numeric_limits<std::uint64_t>::max()));
+    config.seed = seed;
+  }
+  EBB_TRY_ASSIGN(guest_args, guest_arguments(std::move(line.args)));
+  config.guest_args = std::move(guest_args);
+  if (line.stats.given()) {
+    config.stats = line.stats.value;
+  }
+  if (line.quiet->count() > 0) {
+    config.verbosity = Verbosity::quiet;
+  }
+  if (line.check_hints->count() > 0) {
+    config.check_hints = HintCheck::audit;
+  }
+  if (line.live.given()) {
+    EBB_TRY_ASSIGN(live, choose<LiveMode>("--live", line.live.value, live_modes));
+    config.live = live;
+  }
+  if (line.kvm_device.given()) {
+    config.kvm_device = line.kvm_device.value;
+  }
+  if (line.sample_ms.given()) {
+    EBB_TRY_ASSIGN(period,
+                   number_within("--sample-ms", line.sample_ms.value, 1, longest_sample_ms));
+    config.sample_period = std::chrono::milliseconds(period);
+  }
+  if (line.list_workloads->count() > 0) {
+    if (line.workload.given()) {
+      return user_error("--list-workloads: cannot be combined with --workload");
+    }
+    config.workload = "list";
+    config.verbosity = Verbosity::quiet;
+  }
+  const std::size_t args_bytes = encode_guest_args(config).size();
+  if (args_bytes > abi::boot_args_bytes) {
+    return user_error("--arg: all arguments of the guest take {} bytes; must be at most {}",
+                      args_bytes, abi::boot_args_bytes);
+  }
+  return config;
+}
+
+} // namespace
+
+Result<abi::ReportPolicy> parse_report_policy(std::string_view text) {
+  abi::ReportPolicy policy;
+  if (text == "off") {
+    policy.enabled = 0;
+    return policy;
+  }
+  std::vector<std::string_view> seen;
+  while (true) {
+    const std::size_t comma = text.find(',');
+    EBB_TRY_ASSIGN(key, take_report_key(text.substr(0, comma), policy));
+    if (std::find(seen.begin(), seen.end(), key) != seen.end()) {
+      return user_error("--report {}: given twice; give it once", key);
+    }
+    seen.push_back(key);
+    if (comma == std::string_view::npos) {
+      return policy;
+    }
+    text.remove_prefix(comma + 1);
+  }
+}
+
+Result<std::variant<Config, ShowText>> parse_command_line(std::span<const char* const> argv) {
+  CommandLine line;
+  EBB_TRY_ASSIGN(shown, line.parse(argv));
+  if (shown) {
+    return std::move(*shown);
+  }
+  EBB_TRY_ASSIGN(config, build(line));
+  return config;
+}
+
+std::string encode_guest_args(const Config& config) {
+  std::string encoded;
+  const auto append = [&encoded](std::string_view key_value) {
+    encoded += key_value;
+    encoded += '\0';
+  };
+  append(fmt::format("workload={}", config.workload));
+  append(config.speed == Speed::real ? "speed=real" : "speed=max");
+  for (const std::string& arg : config.guest_args) {
+    append(arg);
+  }
+  return encoded;
+}
+
+} // namespace vmm

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+// The command line: everything a user can ask of a run, checked as far as it can be without
+// touching a file or the host. Pure: reads argv, returns a value.
+//
+// Workloads belong to the guest image, so the host does not know their names: it passes the name
+// on, and the guest answers an unknown one with exit status 2. `--list-workloads` runs the image
+// with the workload `list`.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "shared/address.hpp"
+#include "shared/boot_info.hpp"
+#include "vmm/memory_policy.hpp"
+#include "vmm/result.hpp"
+#include "vmm/units.hpp"
+
+namespace vmm {
+
+inline constexpr std::uint64_t min_guest_bytes = 16 * mib;
+inline constexpr std::uint64_t max_guest_bytes = 256 * gib;
+// What this vmm runs today; the ABI has room for EBB_MAX_VCPUS.
+inline constexpr std::uint32_t max_cpus = 1;
+
+enum class Speed : std::uint8_t {
+  max,  // as fast as the guest can
+  real, // with the pauses of the recording
+};
+
+enum class LiveMode : std::uint8_t {
+  automatic, // redrawn on a terminal, few plain lines elsewhere
+  on,        // redrawn even where standard output is not a terminal
+  off,
+};
+
+enum class Verbosity : std::uint8_t {
+  normal,
+  quiet, // no live view, no summary
+};
+
+enum class HintCheck : std::uint8_t {
+  off,
+  audit, // debug: a hint that the guest's own frame tags contradict is answered as failed
+};
+
+struct Config {
+  std::string image;
+  std::uint64_t mem_bytes = 512 * mib; // a multiple of 2 MiB
+  std::uint32_t cpus = 1;
+  Backing backing = Backing::thp;
+  DiscardMethod discard = DiscardMethod::dontneed;
+  abi::Order decline_below; // hints of a smaller order are declined; 0 declines none
+  abi::ReportPolicy report;
+  std::string workload = "idle";
+  std::optional<std::string> input; // page trace, plain or xz
+  Speed speed = Speed::max;
+  std::uint64_t seed = 1;
+  std::vector<std::string> guest_args; // "key=value", in the order given, keys unique
+  std::optional<std::string> stats;    // where the JSON goes
+  Verbosity verbosity = Verbosity::normal;
+  HintCheck check_hints = HintCheck::off;
+  LiveMode live = LiveMode::automatic;
+  std::chrono::milliseconds sample_period{20};
+  std::string kvm_device = "/dev/kvm";
+};
+
+// Text to print on standard output, then exit status 0: --help and --version.
+struct ShowText {
+  std::string text;
+};
+
+// argv without or with a program name of any spelling at [0]; at least one element.
+// Every error is of class user.
+Result<std::variant<Config, ShowText>> parse_command_line(std::span<const char* const> argv);
+
+// The text of --report: "off", or a subset of order=, batch=, keep=, delay= by commas.
+Result<abi::ReportPolicy> parse_report_policy(std::string_view text);
+
+// What goes into BootInfo::args: "workload=NAME", "speed=max|real", then Config::guest_args, each
+// ended by NUL. parse_command_line has checked that it fits boot_args_bytes.
+std::string encode_guest_args(const Config& config);
+
+} // namespace vmm

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: MIT
+#include "vmm/console.hpp"
+
+#include <string>
+
+#include "shared/hypercall.hpp"
+#include "vmm/printable.hpp"
+
+namespace vmm {
+
+bool Console::write(abi::Gpa gpa, std::uint64_t bytes) {
+  const std::span<const std::byte> text = memory_.at(gpa, bytes);
+  if (text.empty() || bytes > abi::console_write_bytes) {
+    return false;
+  }
+  sink_(printable({reinterpret_cast<const char*>(text.data()), text.size()}));
+  return true;
+}
+
+} // namespace vmm

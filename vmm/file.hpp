@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: MIT
+// Reading a whole regular file.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "vmm/result.hpp"
+
+namespace vmm {
+
+// Reads `path`, which must be a regular file of at most `limit_bytes`. User error otherwise.
+[[nodiscard]] Result<std::vector<std::byte>> read_file(const std::string& path,
+                                                       std::uint64_t limit_bytes);
+
+} // namespace vmm

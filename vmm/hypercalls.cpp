@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: MIT
+#include "vmm/hypercalls.hpp"
+
+#include <poll.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cassert>
+#include <cstring>
+#include <ctime>
+
+#include "shared/abi_version.hpp"
+#include "shared/guest_status.hpp"
+#include "shared/layout.h"
+#include "shared/report_channel.hpp"
+#include "vmm/crash_report.hpp"
+
+namespace vmm {
+
+namespace {
+
+// Longest single wait; the guest asks again. Keeps the arithmetic far from overflow.
+constexpr std::uint64_t max_wait_ns = 3'600'000'000'000;
+constexpr std::uint64_t ns_per_s = 1'000'000'000;
+
+std::uint64_t load_once(std::uint64_t& word) {
+  return std::atomic_ref(word).load(std::memory_order_relaxed);
+}
+
+// A private copy of the payload; the guest may change the original meanwhile.
+template <typename T> T copy_payload(const abi::VcpuPage& page) {
+  static_assert(sizeof(T) <= sizeof(page.payload));
+  T copy;
+  std::memcpy(&copy, page.payload, sizeof copy);
+  return copy;
+}
+
+} // namespace
+
+struct Hypercalls::Call {
+  abi::Hypercall number;
+  std::uint64_t args[2];
+};
+
+void Hypercalls::dispatch(unsigned index) {
+  auto* const page = targets_.memory.object_at<abi::VcpuPage>(
+      {EBB_VCPU_PAGE_GPA + std::uint64_t{index} * abi::page_bytes});
+  assert(page != nullptr); // RAM always holds the reserved area
+  const Call call{static_cast<abi::Hypercall>(load_once(page->number)),
+                  {load_once(page->args[0]), load_once(page->args[1])}};
+  const abi::Status status = perform(call, *page);
+  std::atomic_ref(page->result)
+      .store(static_cast<std::uint64_t>(status), std::memory_order_relaxed);
+}
+
+abi::Status Hypercalls::perform(const Call& call, const abi::VcpuPage& page) {
+  switch (call.number) {
+  case abi::Hypercall::negotiate:
+    return negotiate(page);
+  case abi::Hypercall::console_write:
+    return targets_.console.write({call.args[0]}, call.args[1]) ? abi::Status::ok
+                                                                : abi::Status::bad_argument;
+  case abi::Hypercall::wait:
+    wait(call.args[0]);
+    return abi::Status::ok;
+  case abi::Hypercall::plug:
+    return plug({call.args[0]});
+  case abi::Hypercall::exit:
+    targets_.end.end({EndKind::exited, static_cast<std::uint8_t>(call.args[0] & 0xff), {}});
+    return abi::Status::ok;
+  case abi::Hypercall::panic:
+    panic(page);
+    return abi::Status::ok;
+  case abi::Hypercall::workload_begin:
+    targets_.on_workload_begin();
+    return abi::Status::ok;
+  case abi::Hypercall::workload_end:
+    targets_.on_workload_end(call.args[0]);
+    return abi::Status::ok;
+  }
+  return abi::Status::unknown;
+}
+
+abi::Status Hypercalls::negotiate(const abi::VcpuPage& page) {
+  const auto hello = copy_payload<abi::GuestHello>(page);
+  const bool acceptable = hello.magic == abi::hello_magic &&
+                          hello.version_major == abi::version_major &&
+                          hello.struct_bytes >= sizeof(abi::GuestHello) &&
+                          (hello.features_accepted & ~targets_.features_offered) == 0 &&
+                          hello.channel_bytes == sizeof(abi::Channel) &&
+                          hello.status_bytes == sizeof(abi::GuestStatus) &&
+                          hello.managed_start_gpa % abi::page_bytes == 0 &&
+                          hello.managed_start_gpa <= targets_.memory.size_bytes();
+  if (!acceptable || negotiated_.exchange(true)) {
+    return abi::Status::bad_argument;
+  }
+  if ((hello.features_accepted & abi::feature_plug) == 0) {
+    if (auto plugged = targets_.slots.plug_all(); !plugged) {
+      targets_.end.end({EndKind::host_failed, 0, plugged.error().message});
+      return abi::Status::no_memory;
+    }
+  }
+  targets_.on_hello(hello);
+  return abi::Status::ok;
+}
+
+abi::Status Hypercalls::plug(abi::Gpa next) {
+  const auto plugged = targets_.slots.plug(next);
+  if (!plugged) {
+    return abi::Status::no_memory;
+  }
+  return *plugged ? abi::Status::ok : abi::Status::bad_argument;
+}
+
+void Hypercalls::wait(std::uint64_t ns) const {
+  const std::uint64_t bounded = std::min(ns, max_wait_ns);
+  const timespec duration{static_cast<time_t>(bounded / ns_per_s),
+                          static_cast<long>(bounded % ns_per_s)};
+  pollfd stop{targets_.end.stop_fd(), POLLIN, 0};
+  // An early return (a signal) is allowed for: the guest looks at its clock.
+  static_cast<void>(::ppoll(&stop, 1, &duration, nullptr));
+}
+
+void Hypercalls::panic(const abi::VcpuPage& page) {
+  const auto record = copy_payload<abi::PanicRecord>(page);
+  targets_.end.end(
+      {EndKind::panicked, 0, "guest panic: " + describe_panic(record, targets_.symbols)});
+}
+
+} // namespace vmm

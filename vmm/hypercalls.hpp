@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT
+// Carries out hypercalls: number and arguments are copied once from the vCPU page, the result is
+// written back there. A wrong argument is answered, never an error of the host's.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+
+#include "shared/boot_info.hpp"
+#include "shared/hypercall.hpp"
+#include "vmm/console.hpp"
+
+#include "vmm/guest_end.hpp"
+#include "vmm/guest_memory.hpp"
+#include "vmm/memory_slots.hpp"
+#include "vmm/symbols.hpp"
+
+namespace vmm {
+
+// What hypercalls act on. References outlive the dispatcher.
+struct HypercallTargets {
+  GuestMemory& memory;
+  MemorySlots& slots;
+  Console& console;
+  GuestEnd& end;
+  const Symbols& symbols;
+  std::uint64_t features_offered = 0;
+  // The guest's hello was accepted; called at most once.
+  std::function<void(const abi::GuestHello&)> on_hello;
+  std::function<void()> on_workload_begin;
+  std::function<void(std::uint64_t since_last_free_ns)> on_workload_end;
+};
+
+class Hypercalls {
+ public:
+  explicit Hypercalls(HypercallTargets targets) : targets_(std::move(targets)) {}
+
+  // Carries out the call in vCPU `index`'s page, on that vCPU's thread. `wait` blocks, but no
+  // longer than until the guest ends.
+  void dispatch(unsigned index);
+
+ private:
+  struct Call; // private copy of number and arguments
+
+  [[nodiscard]] abi::Status perform(const Call& call, const abi::VcpuPage& page);
+  [[nodiscard]] abi::Status negotiate(const abi::VcpuPage& page);
+  [[nodiscard]] abi::Status plug(abi::Gpa next);
+  void wait(std::uint64_t ns) const;
+  void panic(const abi::VcpuPage& page);
+
+  HypercallTargets targets_;
+  std::atomic<bool> negotiated_{false};
+};
+
+} // namespace vmm

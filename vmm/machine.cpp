@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: MIT
+#include "vmm/machine.hpp"
+
+#include <poll.h>
+#include <pthread.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+
+#include <algorithm>
+#include <cassert>
+#include <csignal>
+#include <cstring>
+#include <thread>
+
+#include "shared/abi_version.hpp"
+#include "shared/guest_status.hpp"
+
+namespace vmm {
+
+namespace {
+
+constexpr std::uint64_t features = abi::feature_report | abi::feature_zeroed | abi::feature_plug;
+
+// Sent to a vCPU's thread to get it out of KVM_RUN.
+constexpr int kick_signal = SIGUSR1;
+
+// A handler that does nothing: what matters is that KVM_RUN returns EINTR.
+void install_kick_handler() {
+  struct sigaction action {};
+  action.sa_handler = [](int) {};
+  ::sigaction(kick_signal, &action, nullptr);
+}
+
+sigset_t ending_signals() {
+  sigset_t set{};
+  sigemptyset(&set);
+  sigaddset(&set, SIGINT);
+  sigaddset(&set, SIGTERM);
+  return set;
+}
+
+// Keeps the ending signals blocked for this thread and those it starts meanwhile, and readable
+// from a descriptor instead.
+class BlockedSignals {
+ public:
+  BlockedSignals() : set_(ending_signals()) {
+    ::pthread_sigmask(SIG_BLOCK, &set_, &previous_);
+    fd_ = UniqueFd(::signalfd(-1, &set_, SFD_CLOEXEC | SFD_NONBLOCK));
+  }
+  BlockedSignals(const BlockedSignals&) = delete;
+  BlockedSignals& operator=(const BlockedSignals&) = delete;
+  ~BlockedSignals() { ::pthread_sigmask(SIG_SETMASK, &previous_, nullptr); }
+
+  [[nodiscard]] int fd() const { return fd_.get(); }
+  // The signal that arrived; 0 if none.
+  [[nodiscard]] int take() const {
+    signalfd_siginfo info{};
+    return ::read(fd_.get(), &info, sizeof info) == sizeof info ? static_cast<int>(info.ssi_signo)
+                                                                : 0;
+  }
+
+ private:
+  sigset_t set_;
+  sigset_t previous_{};
+  UniqueFd fd_;
+};
+
+} // namespace
+
+Machine::Machine(const Config& config, Kvm kvm, Vm vm, GuestMemory memory, Image image,
+                 Symbols symbols, std::optional<TraceInput> input)
+    : config_(config), kvm_(std::move(kvm)), vm_(std::move(vm)), memory_(std::move(memory)),
+      image_(std::move(image)), symbols_(std::move(symbols)), input_(std::move(input)),
+      plan_(BootPlan::make(image_.header, config.mem_bytes, config.cpus,
+                           input_ ? input_->pages().size() : 0)),
+      slots_(vm_, memory_) {}
+
+Result<std::unique_ptr<Machine>> Machine::create(const Config& config, Image image, Symbols symbols,
+                                                 std::optional<TraceInput> input,
+                                                 MachineOutput output) {
+  EBB_TRY_ASSIGN(kvm, Kvm::open(config.kvm_device));
+  EBB_TRY_ASSIGN(vm, kvm.create_vm());
+  EBB_TRY_ASSIGN(memory, GuestMemory::create(config.mem_bytes, config.backing));
+  std::unique_ptr<Machine> machine(new Machine(config, std::move(kvm), std::move(vm),
+                                               std::move(memory), std::move(image),
+                                               std::move(symbols), std::move(input)));
+  EBB_TRY(machine->set_up(std::move(output)));
+  return machine;
+}
+
+Result<void> Machine::set_up(MachineOutput output) {
+  EBB_TRY(set_up_memory());
+  EBB_TRY(set_up_services(std::move(output)));
+  return set_up_vcpus();
+}
+
+Result<void> Machine::set_up_memory() {
+  if (image_.header.memory_bytes + (std::uint64_t{8} << 20) > config_.mem_bytes) {
+    return user_error("--mem {} MiB is too small for this image of {} MiB", config_.mem_bytes >> 20,
+                      image_.header.memory_bytes >> 20);
+  }
+  // Host structures, image and stacks are touched page by page; huge pages there would only make
+  // an idle guest dearer.
+  EBB_TRY(memory_.set_small_page_prefix(plan_.free_start));
+  EBB_TRY(slots_.plug(abi::Gpa{0}));
+  if (input_) {
+    EBB_TRY(slots_.map_input(plan_.input_gpa, input_->pages()));
+  }
+  const std::span<std::byte> low_ram = memory_.at({0}, plan_.free_start.value);
+  write_boot_tables(low_ram, plan_, image_.header);
+  std::memcpy(low_ram.data() + image_.header.load_gpa, image_.bytes.data(), image_.bytes.size());
+  for (unsigned index = 0; index < plan_.vcpus; ++index) {
+    const abi::Gpa gpa{EBB_VCPU_PAGE_GPA + std::uint64_t{index} * abi::page_bytes};
+    auto* const page = memory_.object_at<abi::VcpuPage>(gpa);
+    page->self_gpa = gpa.value;
+    page->vcpu = index;
+    page->stack_low_gpa = plan_.stacks[index].stack_low.value;
+    page->stack_high_gpa = plan_.stacks[index].stack_high.value;
+  }
+  status_ = memory_.object_at<abi::GuestStatus>({EBB_STATUS_GPA});
+  return {};
+}
+
+Result<void> Machine::set_up_services(MachineOutput output) {
+  EBB_TRY_ASSIGN(end, GuestEnd::create());
+  end_ = std::move(end);
+  const DiscardOptions options{.method = config_.discard, .decline_below = config_.decline_below};
+  EBB_TRY_ASSIGN(hints, HintService::create(memory_, plan_.vcpus, options, discard_calls_));
+  hints_.emplace(std::move(hints));
+  console_.emplace(memory_, std::move(output.console));
+  EBB_TRY_ASSIGN(meter, ResidentMeter::create(memory_));
+  meter_ = std::make_unique<ResidentMeter>(std::move(meter));
+  sampler_ = std::make_unique<Sampler>(
+      SamplerSources{.resident_bytes = [this] { return meter_->sample().value_or(0); },
+                     .guest = [this] { return read_guest_sample(*status_); },
+                     .now_ns = monotonic_ns,
+                     .wait_ns = monotonic_wait_ns,
+                     .observer = std::move(output.observer)},
+      config_.sample_period);
+  hypercalls_ = std::make_unique<Hypercalls>(HypercallTargets{
+      .memory = memory_,
+      .slots = slots_,
+      .console = *console_,
+      .end = *end_,
+      .symbols = symbols_,
+      .features_offered = features,
+      .on_hello =
+          [this](const abi::GuestHello& hello) {
+            hints_->configure(hello, config_.check_hints);
+            // The allocator's metadata lies below what it manages and is touched as thinly as the
+            // rest of the low area. Only advice: failing costs memory, not correctness.
+            static_cast<void>(memory_.set_small_page_prefix({hello.managed_start_gpa}));
+          },
+      .on_workload_begin = [this] { on_workload_begin(); },
+      .on_workload_end = [this](std::uint64_t ns) { on_workload_end(ns); }});
+  return {};
+}
+
+Result<void> Machine::set_up_vcpus() {
+  for (unsigned index = 0; index < plan_.vcpus; ++index) {
+    EBB_TRY_ASSIGN(vcpu, vm_.create_vcpu(index));
+    EBB_TRY(kvm_.apply_supported_cpuid(vcpu));
+    EBB_TRY_ASSIGN(initial, vcpu.system_registers());
+    EBB_TRY(vcpu.set_system_registers(boot_system_registers(initial, plan_, index)));
+    EBB_TRY(vcpu.set_registers(boot_registers(plan_, image_.header, index)));
+    vcpus_.push_back(std::move(vcpu));
+  }
+  EBB_TRY_ASSIGN(tsc_khz, vcpus_[0].tsc_khz());
+  write_boot_info(tsc_khz);
+  for (unsigned index = 0; index < plan_.vcpus; ++index) {
+    runners_.push_back(
+        std::make_unique<VcpuRunner>(vcpus_[index], index, *hypercalls_, *hints_, *end_, symbols_));
+  }
+  return {};
+}
+
+void Machine::write_boot_info(std::uint32_t tsc_khz) {
+  auto* const info = memory_.object_at<abi::BootInfo>({EBB_BOOT_INFO_GPA});
+  *info = abi::BootInfo{};
+  info->version_major = abi::version_major;
+  info->version_minor = abi::version_minor;
+  info->struct_bytes = sizeof(abi::BootInfo);
+  info->features_offered = features;
+  info->ram_bytes = memory_.size_bytes();
+  info->free_start_gpa = plan_.free_start.value;
+  info->plugged_end_gpa = slots_.plugged_end().value;
+  info->plug_bytes = MemorySlots::plug_bytes;
+  if (input_) {
+    info->input_gpa = plan_.input_gpa.value;
+    info->input_bytes = input_->bytes();
+  }
+  info->seed = config_.seed;
+  info->tsc_khz = tsc_khz;
+  info->vcpus = plan_.vcpus;
+  info->report = config_.report;
+  const std::string args = encode_guest_args(config_);
+  assert(args.size() <= sizeof info->args);
+  info->args_bytes = static_cast<std::uint32_t>(args.size());
+  std::copy(args.begin(), args.end(), info->args);
+}
+
+GuestEnding Machine::run() {
+  install_kick_handler();
+  const BlockedSignals signals;
+  sampler_->start();
+  std::vector<std::thread> threads;
+  times_.first_run_ns = monotonic_ns();
+  for (const auto& runner : runners_) {
+    threads.emplace_back([&runner] {
+      // The default slack of 50 us would be added to every wait of the guest.
+      ::prctl(PR_SET_TIMERSLACK, 1UL);
+      runner->run();
+    });
+  }
+  while (!end_->ended()) {
+    std::array<pollfd, 2> events{pollfd{end_->stop_fd(), POLLIN, 0},
+                                 pollfd{signals.fd(), POLLIN, 0}};
+    static_cast<void>(::poll(events.data(), events.size(), -1));
+    if (const int signal = signals.take(); signal != 0) {
+      end_->end({EndKind::interrupted, static_cast<std::uint8_t>(signal),
+                 std::string("interrupted by ") + ::strsignal(signal)});
+    }
+  }
+  for (std::size_t index = 0; index < threads.size(); ++index) {
+    runners_[index]->request_stop();
+    ::pthread_kill(threads[index].native_handle(), kick_signal);
+  }
+  for (std::thread& thread : threads) {
+    thread.join();
+  }
+  sampler_->end(); // if the workload did not: an interrupted run has a footprint, too
+  sampler_->stop();
+  return end_->ending();
+}
+
+void Machine::on_workload_begin() {
+  times_.workload_begin_ns = monotonic_ns();
+  sampler_->begin();
+}
+
+void Machine::on_workload_end(std::uint64_t since_last_free_ns) {
+  sampler_->end();
+  times_.workload_end_ns = monotonic_ns();
+  const std::uint64_t age = std::min(since_last_free_ns, times_.workload_end_ns);
+  settled_ = sampler_->settle(times_.workload_end_ns - age);
+}
+
+std::uint64_t Machine::exits() const {
+  std::uint64_t sum = 0;
+  for (const auto& runner : runners_) {
+    sum += runner->exits().total.value();
+  }
+  return sum;
+}
+
+std::uint64_t Machine::doorbells() const {
+  std::uint64_t sum = 0;
+  for (const auto& runner : runners_) {
+    sum += runner->exits().doorbells.value();
+  }
+  return sum;
+}
+
+} // namespace vmm

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT
+// One virtual machine: owns memory, vCPUs and services in the order they depend on each other, and
+// runs them to the end. Holds no process-wide state but signal handling during run().
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "vmm/boot_state.hpp"
+#include "vmm/config.hpp"
+#include "vmm/console.hpp"
+#include "vmm/discard_calls.hpp"
+#include "vmm/guest_end.hpp"
+#include "vmm/guest_memory.hpp"
+#include "vmm/hint_service.hpp"
+#include "vmm/hypercalls.hpp"
+#include "vmm/image.hpp"
+#include "vmm/kvm.hpp"
+#include "vmm/memory_slots.hpp"
+#include "vmm/resident_meter.hpp"
+#include "vmm/sampler.hpp"
+#include "vmm/symbols.hpp"
+#include "vmm/trace_input.hpp"
+#include "vmm/vcpu_runner.hpp"
+
+namespace vmm {
+
+// Where a machine's output goes; called from its threads.
+struct MachineOutput {
+  std::function<void(std::string_view)> console;     // text of the guest
+  std::function<void(const MemorySample&)> observer; // each memory sample
+};
+
+// What was measured, besides what the services count themselves.
+struct RunTimes {
+  std::uint64_t first_run_ns = 0;      // monotonic clock
+  std::uint64_t workload_begin_ns = 0; // 0: never got there
+  std::uint64_t workload_end_ns = 0;   // 0: never got there
+};
+
+class Machine {
+ public:
+  // Builds everything up to the first KVM_RUN. `image` and `input` are taken over.
+  static Result<std::unique_ptr<Machine>> create(const Config& config, Image image, Symbols symbols,
+                                                 std::optional<TraceInput> input,
+                                                 MachineOutput output);
+
+  // Runs until the guest ends, by itself or by SIGINT or SIGTERM. Once.
+  GuestEnding run();
+
+  // After run().
+  [[nodiscard]] HintTotals hint_totals() const { return hints_->totals(); }
+  [[nodiscard]] const Sampler& sampler() const { return *sampler_; }
+  [[nodiscard]] const RunTimes& times() const { return times_; }
+  [[nodiscard]] const std::optional<Settled>& settled() const { return settled_; }
+  [[nodiscard]] const GuestMemory& memory() const { return memory_; }
+  [[nodiscard]] const abi::GuestStatus& guest_status() const { return *status_; }
+  [[nodiscard]] std::uint64_t exits() const;
+  [[nodiscard]] std::uint64_t doorbells() const;
+
+ private:
+  Machine(const Config& config, Kvm kvm, Vm vm, GuestMemory memory, Image image, Symbols symbols,
+          std::optional<TraceInput> input);
+
+  [[nodiscard]] Result<void> set_up(MachineOutput output);
+  [[nodiscard]] Result<void> set_up_memory();
+  [[nodiscard]] Result<void> set_up_vcpus();
+  [[nodiscard]] Result<void> set_up_services(MachineOutput output);
+  void write_boot_info(std::uint32_t tsc_khz);
+  void on_workload_begin();
+  void on_workload_end(std::uint64_t since_last_free_ns);
+
+  // In order of construction: later members refer to earlier ones.
+  Config config_;
+  Kvm kvm_;
+  Vm vm_;
+  GuestMemory memory_;
+  Image image_;
+  Symbols symbols_;
+  std::optional<TraceInput> input_;
+  BootPlan plan_;
+  abi::GuestStatus* status_ = nullptr; // in guest memory
+  MemorySlots slots_;
+  std::unique_ptr<GuestEnd> end_;
+  SystemDiscardCalls discard_calls_;
+  std::optional<HintService> hints_;
+  std::optional<Console> console_;
+  std::unique_ptr<ResidentMeter> meter_;
+  std::unique_ptr<Sampler> sampler_;
+  std::unique_ptr<Hypercalls> hypercalls_;
+  std::vector<Vcpu> vcpus_;
+  std::vector<std::unique_ptr<VcpuRunner>> runners_;
+  RunTimes times_;                 // written by vCPU threads, read after they ended
+  std::optional<Settled> settled_; // likewise
+};
+
+} // namespace vmm

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+// vmm: command line -> machine -> report -> exit status.
+#include <unistd.h>
+
+#include <cstdio>
+#include <span>
+#include <string_view>
+
+#include <fmt/format.h>
+
+#include "vmm/config.hpp"
+#include "vmm/image.hpp"
+#include "vmm/live_view.hpp"
+#include "vmm/machine.hpp"
+#include "vmm/run_report.hpp"
+#include "vmm/stats.hpp"
+#include "vmm/summary.hpp"
+#include "vmm/symbols.hpp"
+
+namespace {
+
+int exit_status_of(const vmm::Error& error) {
+  return error.error_class == vmm::ErrorClass::user ? 2 : 4;
+}
+
+// The one line that says what was wrong.
+int fail(const vmm::Error& error) {
+  fmt::print(stderr, "vmm: {}\n", error.message);
+  return exit_status_of(error);
+}
+
+void write_out(std::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fflush(stdout);
+}
+
+vmm::LiveStyle live_style(const vmm::Config& config) {
+  if (config.verbosity == vmm::Verbosity::quiet || config.live == vmm::LiveMode::off) {
+    return vmm::LiveStyle::none;
+  }
+  return config.live == vmm::LiveMode::on || ::isatty(STDOUT_FILENO) == 1 ? vmm::LiveStyle::chart
+                                                                          : vmm::LiveStyle::plain;
+}
+
+vmm::Result<int> run(const vmm::Config& config) {
+  EBB_TRY_ASSIGN(image, vmm::load_image(config.image));
+  std::optional<vmm::TraceInput> input;
+  if (config.input) {
+    EBB_TRY_ASSIGN(trace, vmm::TraceInput::load(*config.input));
+    input = std::move(trace);
+  }
+  vmm::LiveView live(live_style(config), write_out,
+                     [] { return vmm::terminal_width(STDOUT_FILENO); });
+  EBB_TRY_ASSIGN(machine,
+                 vmm::Machine::create(
+                     config, std::move(image), vmm::Symbols::for_image(config.image),
+                     std::move(input),
+                     {.console = [&](std::string_view text) { live.print_above(text); },
+                      .observer = [&](const vmm::MemorySample& sample) { live.update(sample); }}));
+  const vmm::GuestEnding ending = machine->run();
+  live.finish();
+  if (!ending.text.empty()) {
+    fmt::print(stderr, "vmm: {}\n", ending.text);
+  }
+  const vmm::RunStats stats = vmm::make_stats(config, *machine, ending);
+  if (config.verbosity == vmm::Verbosity::normal) {
+    write_out(vmm::render_summary(stats));
+  }
+  if (config.stats) {
+    EBB_TRY(vmm::write_stats(stats, *config.stats));
+  }
+  return ending.process_status();
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+  const auto parsed =
+      vmm::parse_command_line(std::span<const char* const>(argv, static_cast<std::size_t>(argc)));
+  if (!parsed) {
+    return fail(parsed.error());
+  }
+  if (const auto* const text = std::get_if<vmm::ShowText>(&*parsed)) {
+    write_out(text->text);
+    return 0;
+  }
+  const auto status = run(std::get<vmm::Config>(*parsed));
+  return status ? *status : fail(status.error());
+}

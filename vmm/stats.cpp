@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MIT
+#include "vmm/stats.hpp"
+
+#include <cerrno>
+#include <string_view>
+#include <system_error>
+
+#include <fcntl.h>
+#include <nlohmann/json.hpp>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "vmm/unique_fd.hpp"
+#include "vmm/version.hpp"
+
+namespace vmm {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+template <typename T> Json or_null(const std::optional<T>& value) {
+  return value ? Json(*value) : Json(nullptr);
+}
+
+std::optional<double> ratio(double numerator, double denominator) {
+  return denominator > 0 ? std::optional(numerator / denominator) : std::nullopt;
+}
+
+bool write_all(int fd, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t written = ::write(fd, text.data(), text.size());
+    if (written < 0 && errno != EINTR) {
+      return false;
+    }
+    text.remove_prefix(written > 0 ? static_cast<std::size_t>(written) : 0);
+  }
+  return true;
+}
+
+// Call before anything can change errno.
+std::unexpected<Error> cannot_write(const std::string& path) {
+  return user_error("--stats {}: cannot be written: {}", path,
+                    std::generic_category().message(errno));
+}
+
+// A pipe or /dev/stdout is written to, not replaced; a directory fails at that.
+bool is_special(const std::string& path) {
+  struct stat status = {};
+  return ::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode);
+}
+
+// A file in the making beside its final name; removed unless it is committed.
+class PendingFile {
+ public:
+  explicit PendingFile(const std::string& path)
+      : path_(path), temporary_(path + ".XXXXXX"), fd_(::mkostemp(temporary_.data(), O_CLOEXEC)) {}
+  PendingFile(const PendingFile&) = delete;
+  PendingFile& operator=(const PendingFile&) = delete;
+  ~PendingFile() {
+    if (fd_.valid() && !committed_) {
+      ::unlink(temporary_.c_str());
+    }
+  }
+
+  // False with errno set when it could not be made.
+  [[nodiscard]] bool valid() const { return fd_.valid(); }
+
+  // False with errno set when any step failed.
+  bool commit(std::string_view text) {
+    // mkostemp gives 0600; a report is for everybody whom the umask admits.
+    const mode_t mask = ::umask(0);
+    ::umask(mask);
+    committed_ = write_all(fd_.get(), text) &&
+                 ::fchmod(fd_.get(), 0666 & ~mask) == 0 &&
+                 ::rename(temporary_.c_str(), path_.c_str()) == 0;
+    return committed_;
+  }
+
+ private:
+  std::string path_;
+  std::string temporary_;
+  UniqueFd fd_;
+  bool committed_ = false;
+};
+
+} // namespace
+
+std::optional<double> RunStats::Memory::footprint_ratio() const {
+  return ratio(rss_mib_s, live_mib_s);
+}
+
+std::optional<double> RunStats::Memory::unreported_ratio() const {
+  return ratio(unreported_mib_s, live_mib_s);
+}
+
+void RunStats::take(const FootprintIntegral& footprint) {
+  workload.seconds = footprint.seconds();
+  memory.rss_peak_bytes = footprint.resident_peak_bytes();
+  memory.live_peak_bytes = footprint.live_peak_bytes();
+  memory.rss_mib_s = footprint.resident_mib_s();
+  memory.live_mib_s = footprint.live_mib_s();
+  memory.unreported_mib_s = footprint.unreported_mib_s();
+}
+
+Json to_json(const RunStats& stats) {
+  const auto& [guest, workload, report, hints, exits, memory] = stats;
+  Json json;
+  json["version"] = version;
+  json["guest"] = {{"exit_status", guest.exit_status}, {"boot_us", or_null(guest.boot_us)}};
+  json["workload"] = {{"name", workload.name},
+                      {"seconds", workload.seconds},
+                      {"events", workload.events},
+                      {"verified_pages", workload.verified_pages}};
+  json["report"] = {{"enabled", report.enabled != 0},
+                    {"order", report.order},
+                    {"batch", report.batch},
+                    {"keep_bytes", report.keep_bytes},
+                    {"delay_ns", report.delay_ns}};
+  json["hints"] = {{"batches", hints.batches},
+                   {"ranges", hints.ranges},
+                   {"bytes", hints.bytes},
+                   {"discarded_bytes", hints.discarded_bytes},
+                   {"declined_bytes", hints.declined_bytes},
+                   {"failed_ranges", hints.failed_ranges},
+                   {"redundant_bytes", hints.redundant_bytes},
+                   {"host_ns", hints.host_ns}};
+  json["exits"] = {{"total", exits.total}, {"doorbells", exits.doorbells}};
+  json["memory"] = {{"guest_bytes", memory.guest_bytes},
+                    {"backing", memory.backing},
+                    {"rss_peak_bytes", memory.rss_peak_bytes},
+                    {"rss_final_bytes", memory.rss_final_bytes},
+                    {"live_peak_bytes", memory.live_peak_bytes},
+                    {"settle_ms", or_null(memory.settle_ms)},
+                    {"rss_mib_s", memory.rss_mib_s},
+                    {"live_mib_s", memory.live_mib_s},
+                    {"footprint_ratio", or_null(memory.footprint_ratio())},
+                    {"unreported_mib_s", memory.unreported_mib_s},
+                    {"unreported_footprint_ratio", or_null(memory.unreported_ratio())}};
+  return json;
+}
+
+Result<void> check_stats_path(const std::string& path) {
+  if (is_special(path)) {
+    return ::access(path.c_str(), W_OK) == 0 ? Result<void>{} : cannot_write(path);
+  }
+  return PendingFile(path).valid() ? Result<void>{} : cannot_write(path);
+}
+
+Result<void> write_stats(const RunStats& stats, const std::string& path) {
+  // A workload's name may be any bytes: what is not UTF-8 is replaced, never thrown.
+  const std::string text = to_json(stats).dump(2, ' ', false, Json::error_handler_t::replace) + '\n';
+  if (is_special(path)) {
+    const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+    return fd.valid() && write_all(fd.get(), text) ? Result<void>{} : cannot_write(path);
+  }
+  PendingFile file(path);
+  return file.valid() && file.commit(text) ? Result<void>{} : cannot_write(path);
+}
+
+} // namespace vmm

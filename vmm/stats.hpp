@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: MIT
+// What a run measured, and its form as JSON. Names and units are part of the interface: fields are
+// added, never renamed.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "shared/boot_info.hpp"
+#include "vmm/footprint.hpp"
+#include "vmm/result.hpp"
+
+namespace vmm {
+
+struct RunStats {
+  struct Guest {
+    int exit_status = 0;
+    std::optional<double> boot_us; // first KVM_RUN to workload start; empty: never started
+  } guest;
+
+  struct Workload {
+    std::string name;
+    double seconds = 0; // of the measured interval
+    std::uint64_t events = 0;
+    std::uint64_t verified_pages = 0;
+  } workload;
+
+  abi::ReportPolicy report;
+
+  struct Hints {
+    std::uint64_t batches = 0;
+    std::uint64_t ranges = 0;
+    std::uint64_t bytes = 0;
+    std::uint64_t discarded_bytes = 0;
+    std::uint64_t declined_bytes = 0;
+    std::uint64_t failed_ranges = 0;
+    std::uint64_t redundant_bytes = 0;
+    std::uint64_t host_ns = 0; // time in discards
+  } hints;
+
+  struct Exits {
+    std::uint64_t total = 0;
+    std::uint64_t doorbells = 0;
+  } exits;
+
+  struct Memory {
+    std::uint64_t guest_bytes = 0;
+    std::string backing;
+    std::uint64_t rss_peak_bytes = 0;
+    std::uint64_t rss_final_bytes = 0;
+    std::uint64_t live_peak_bytes = 0;
+    std::optional<double> settle_ms; // empty: nothing was freed, or the workload did not end
+    double rss_mib_s = 0;
+    double live_mib_s = 0;
+    double unreported_mib_s = 0; // model of the same run without reporting
+
+    // Resident over live memory; empty when nothing was live.
+    [[nodiscard]] std::optional<double> footprint_ratio() const;
+    // The same for the model without reporting: at least this much.
+    [[nodiscard]] std::optional<double> unreported_ratio() const;
+  } memory;
+
+  // Takes over peaks, integrals and the measured time.
+  void take(const FootprintIntegral& footprint);
+};
+
+// What was not measured is null.
+nlohmann::ordered_json to_json(const RunStats& stats);
+
+// Finds out before a run whether write_stats can work: user error when it cannot. Leaves nothing.
+Result<void> check_stats_path(const std::string& path);
+
+// Replaces `path` in one step by the JSON text: a reader sees the old content or all of the new.
+// User error when the file cannot be written; nothing is left behind then.
+Result<void> write_stats(const RunStats& stats, const std::string& path);
+
+} // namespace vmm

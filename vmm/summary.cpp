@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT
+#include "vmm/summary.hpp"
+
+#include <iterator>
+#include <string_view>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "vmm/units.hpp"
+
+namespace vmm {
+namespace {
+
+// What the widest counts leave of 80 columns.
+constexpr std::size_t name_limit = 16;
+
+std::string milliseconds(double ms) {
+  return human_duration(ms / 1e3);
+}
+
+// Rows of two cells, a label and a value each: the left cells describe hints, the right ones
+// memory.
+class Table {
+ public:
+  void heading(std::string_view left, std::string_view right) {
+    fmt::format_to(std::back_inserter(text_), "  {:<38}{}\n", left, right);
+  }
+
+  void row(std::string_view left, std::string_view left_value, std::string_view right,
+           std::string_view right_value) {
+    std::string line =
+        fmt::format("    {:<13}{:>17}    {:<22}{:>16}", left, left_value, right, right_value);
+    line.erase(line.find_last_not_of(' ') + 1);
+    text_ += line;
+    text_ += '\n';
+  }
+
+  void line(std::string_view text) {
+    text_ += text;
+    text_ += '\n';
+  }
+
+  std::string take() { return std::move(text_); }
+
+ private:
+  std::string text_;
+};
+
+std::string ratio_text(std::optional<double> ratio) {
+  return ratio ? fmt::format("{:.3f}", *ratio) : "-";
+}
+
+std::string policy_text(const RunStats& stats) {
+  const abi::ReportPolicy& policy = stats.report;
+  if (policy.enabled == 0) {
+    return "report off";
+  }
+  std::string text = fmt::format("report order {}, batch {}", policy.order, policy.batch);
+  if (policy.keep_bytes != 0) {
+    text += fmt::format(", keep {}", human_size(policy.keep_bytes));
+  }
+  if (policy.delay_ns != 0) {
+    text += fmt::format(", delay {}", human_duration(static_cast<double>(policy.delay_ns) / 1e9));
+  }
+  return text;
+}
+
+std::string shortened(std::string_view name) {
+  return name.size() <= name_limit ? std::string(name)
+                                   : fmt::format("{}...", name.substr(0, name_limit - 3));
+}
+
+} // namespace
+
+std::string render_summary(const RunStats& stats) {
+  const auto& hints = stats.hints;
+  const auto& memory = stats.memory;
+  Table table;
+  table.line("");
+  table.line(fmt::format("  {}: {}, {} events, {} pages verified", shortened(stats.workload.name),
+                         human_duration(stats.workload.seconds), grouped(stats.workload.events),
+                         grouped(stats.workload.verified_pages)));
+  table.line(fmt::format("  {} RAM ({}), {}", human_size(memory.guest_bytes), memory.backing,
+                         policy_text(stats)));
+  table.line("");
+  table.heading("Hints", "Host memory behind guest RAM");
+  table.row("batches", grouped(hints.batches), "peak", human_size(memory.rss_peak_bytes));
+  table.row("ranges", grouped(hints.ranges), "final", human_size(memory.rss_final_bytes));
+  table.row("hinted", human_size(hints.bytes), "peak of live memory",
+            human_size(memory.live_peak_bytes));
+  table.row("discarded", human_size(hints.discarded_bytes), "settled after",
+            memory.settle_ms ? milliseconds(*memory.settle_ms) : "-");
+  table.row("declined", human_size(hints.declined_bytes), "resident integral",
+            fmt::format("{:.1f} MiB s", memory.rss_mib_s));
+  table.row("redundant", human_size(hints.redundant_bytes), "live integral",
+            fmt::format("{:.1f} MiB s", memory.live_mib_s));
+  table.row("failed ranges", grouped(hints.failed_ranges), "footprint ratio",
+            ratio_text(memory.footprint_ratio()));
+  const auto unreported = memory.unreported_ratio();
+  table.row("host time", human_duration(static_cast<double>(hints.host_ns) / 1e9),
+            unreported ? "  without reporting" : "",
+            unreported ? fmt::format("{} (model)", ratio_text(unreported)) : "");
+  table.row("exits", grouped(stats.exits.total), stats.guest.boot_us ? "boot time" : "",
+            stats.guest.boot_us ? human_duration(*stats.guest.boot_us / 1e6) : "");
+  table.row("doorbells", grouped(stats.exits.doorbells), "exit status",
+            fmt::format("{}", stats.guest.exit_status));
+  return table.take();
+}
+
+} // namespace vmm

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT
+// Code addresses to function names, from the symbol table of guest.elf.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace vmm {
+
+class Symbols {
+ public:
+  // An empty table: every address prints as a number.
+  Symbols() = default;
+
+  // The table of an ELF file's bytes; empty when it has none or is damaged.
+  [[nodiscard]] static Symbols parse(std::span<const std::byte> elf);
+  // That of the ELF file that belongs to `image`: itself, or guest.elf beside guest.bin. Empty
+  // when there is none; symbols are a convenience, never an error.
+  [[nodiscard]] static Symbols for_image(const std::string& image);
+
+  // "0x4012ab mm::Buddy::allocate(Order)+0x1b", or the address alone when it lies in no function.
+  [[nodiscard]] std::string describe(std::uint64_t address) const;
+
+ private:
+  struct Function {
+    std::uint64_t start, bytes;
+    std::string name; // demangled
+  };
+  std::vector<Function> functions_; // sorted by start
+};
+
+} // namespace vmm

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT
+#include "vmm/vcpu_runner.hpp"
+
+#include <cerrno>
+#include <cstring>
+
+#include <fmt/format.h>
+
+#include "shared/layout.h"
+#include "vmm/crash_report.hpp"
+
+namespace vmm {
+
+void VcpuRunner::run() {
+  while (!end_.ended()) {
+    const int error = vcpu_.run();
+    if (error == EINTR || error == EAGAIN) {
+      continue; // kicked, or a signal that is none of ours
+    }
+    exits_.total.add();
+    if (error == EFAULT) {
+      crash("access that the host's mapping of guest memory forbids (EFAULT)");
+    } else if (error != 0) {
+      end_.end({EndKind::host_failed, 0,
+                fmt::format("KVM_RUN of vCPU {}: {}", index_, std::strerror(error))});
+    } else {
+      handle_exit();
+    }
+  }
+}
+
+void VcpuRunner::request_stop() {
+  // KVM looks at this byte before it enters the guest, so a stop between the check of ended() and
+  // KVM_RUN is not lost (api.rst, 5. The kvm_run structure, immediate_exit).
+  std::atomic_ref(vcpu_.state().immediate_exit).store(1, std::memory_order_release);
+}
+
+void VcpuRunner::handle_exit() {
+  const kvm_run& run = vcpu_.state();
+  if (run.exit_reason == KVM_EXIT_INTR || (run.exit_reason == KVM_EXIT_IO && handle_output())) {
+    return;
+  }
+  crash(describe_exit(run));
+}
+
+// A 32-bit output to one of our ports; false for any other I/O.
+bool VcpuRunner::handle_output() {
+  const auto& io = vcpu_.state().io;
+  const std::span<const std::byte> data = vcpu_.page().data(io.data_offset, sizeof(std::uint32_t));
+  if (io.direction != KVM_EXIT_IO_OUT || io.size != sizeof(std::uint32_t) || io.count != 1 ||
+      data.empty()) {
+    return false;
+  }
+  std::uint32_t value = 0;
+  std::memcpy(&value, data.data(), sizeof value);
+  switch (io.port) {
+  case EBB_PORT_HYPERCALL:
+    exits_.hypercalls.add();
+    hypercalls_.dispatch(index_);
+    return true;
+  case EBB_PORT_DOORBELL:
+    exits_.doorbells.add();
+    if (const auto violation = hints_.serve(value)) {
+      crash("check of hints: " + violation->describe());
+    }
+    return true;
+  default:
+    return false;
+  }
+}
+
+void VcpuRunner::crash(const std::string& what) {
+  end_.end({EndKind::crashed, 0,
+            fmt::format("guest crash on vCPU {}: {}\n{}", index_, what,
+                        dump_registers(vcpu_, symbols_))});
+}
+
+} // namespace vmm

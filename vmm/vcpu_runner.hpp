@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+// The loop of a vCPU thread: KVM_RUN, look at why it came back, act, go on.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "vmm/counter.hpp"
+#include "vmm/guest_end.hpp"
+#include "vmm/hint_service.hpp"
+#include "vmm/hypercalls.hpp"
+#include "vmm/kvm.hpp"
+#include "vmm/symbols.hpp"
+
+namespace vmm {
+
+// Written by the vCPU's thread, readable by any.
+struct ExitCounters {
+  Counter total; // returns from KVM_RUN other than kicks
+  Counter hypercalls;
+  Counter doorbells;
+};
+
+class VcpuRunner {
+ public:
+  // All references outlive the runner.
+  VcpuRunner(const Vcpu& vcpu, unsigned index, Hypercalls& hypercalls, HintService& hints,
+             GuestEnd& end, const Symbols& symbols)
+      : vcpu_(vcpu), index_(index), hypercalls_(hypercalls), hints_(hints), end_(end),
+        symbols_(symbols) {}
+
+  // Runs the vCPU until the guest ends. Whatever cannot go on ends the guest.
+  void run();
+
+  // Makes run() look at GuestEnd soon, also when the vCPU is about to enter the guest. Any
+  // thread; follow it with a signal to the vCPU's thread, in case it is inside KVM_RUN.
+  void request_stop();
+
+  [[nodiscard]] const ExitCounters& exits() const { return exits_; }
+
+ private:
+  void handle_exit();
+  [[nodiscard]] bool handle_output();
+  void crash(const std::string& what);
+
+  const Vcpu& vcpu_;
+  unsigned index_;
+  Hypercalls& hypercalls_;
+  HintService& hints_;
+  GuestEnd& end_;
+  const Symbols& symbols_;
+  ExitCounters exits_;
+};
+
+} // namespace vmm
