@@ -123,7 +123,8 @@ $(B)/obj/unit/%.o: %.cpp Makefile
 $(B)/tests/boot/%.elf: $(GUEST_CORE_OBJECTS) $(B)/obj/guest/tests/boot/%/guest.o $(B)/guest.ld
 	$(call say,LINK,$@)
 	$(link_guest)
-.PRECIOUS: $(B)/tests/boot/%.elf $(B)/obj/guest/tests/boot/%/guest.o
+# Keeps what is made on the way from source to image.
+.SECONDARY:
 
 test-unit: $(B)/tests/unit_tests ## hosted unit tests under ASan and UBSan
 	$(B)/tests/unit_tests $(if $(T),--test-case='*$(T)*')

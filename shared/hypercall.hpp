@@ -47,7 +47,7 @@ struct PanicRecord {
   std::uint64_t vector = 0; // exception vector, or panic_by_software
   std::uint64_t error_code = 0;
   std::uint64_t fault_address = 0; // CR2 for a page fault
-  std::uint64_t rip = 0;
+  std::uint64_t rip = 0;           // of the trap; 0 for a panic by software
   std::uint64_t rsp = 0;
   std::uint64_t frame_count = 0;           // used entries of frames
   std::uint64_t frames[panic_frames] = {}; // return addresses, innermost first

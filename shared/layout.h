@@ -37,7 +37,8 @@
 #define EBB_USER_CS 0x23
 #define EBB_TSS_SELECTOR 0x28 /* + 16 per vCPU: a 64-bit TSS descriptor takes two slots */
 
-/* Ports of the hypercall interface. The TSS I/O bitmap opens only these to CPL3. */
+/* Ports of the hypercall interface. The TSS I/O bitmap opens the ports below EBB_PORT_LIMIT to CPL3;
+ * the host ends a guest that uses one it does not know. */
 #define EBB_PORT_HYPERCALL 0x500 /* 32-bit out; arguments are in the vCPU page */
 #define EBB_PORT_DOORBELL 0x504  /* 32-bit out of the channel's number */
 #define EBB_PORT_LIMIT 0x508

@@ -82,7 +82,7 @@ CheckedRange BatchValidator::judge(abi::RangeDescriptor descriptor) const {
 
 void BatchValidator::validate(std::span<const abi::RangeDescriptor> copy, CheckedBatch& out) {
   out.count = static_cast<std::uint32_t>(std::min<std::size_t>(copy.size(), abi::max_batch_ranges));
-  std::uint16_t span = CheckedRange::no_span; // the span that is open
+  std::uint32_t span = CheckedRange::no_span; // the span that is open
   bool span_used = false;
   const auto close_span = [&] {
     if (span != CheckedRange::no_span && !span_used) {
@@ -91,7 +91,7 @@ void BatchValidator::validate(std::span<const abi::RangeDescriptor> copy, Checke
     }
     span = CheckedRange::no_span;
   };
-  for (std::uint16_t i = 0; i < out.count; ++i) {
+  for (std::uint32_t i = 0; i < out.count; ++i) {
     CheckedRange& range = out.storage[i];
     range = judge(copy[i]);
     if (range.kind == abi::RangeKind::span) {
@@ -107,7 +107,7 @@ void BatchValidator::validate(std::span<const abi::RangeDescriptor> copy, Checke
       continue;
     }
     if (encloses(out.storage[span], range)) {
-      range.enclosing_span = span;
+      range.enclosing_span = static_cast<std::uint16_t>(span);
       span_used = true;
     } else {
       close_span();

@@ -54,7 +54,10 @@ AnswerResult ChannelServer::answer(const Batch& batch) {
   }
   rings.completions[complete_tail_ % abi::completion_entries] = batch.answer;
   ++complete_tail_;
-  std::atomic_ref(rings.complete_tail).store(complete_tail_, std::memory_order_release);
+  // Sequentially consistent, as is the load in interrupt_wanted(); the guest sets want_interrupt
+  // and looks at complete_tail in the reverse order. One of the two sees the other's store, so no
+  // wake-up is lost.
+  std::atomic_ref(rings.complete_tail).store(complete_tail_, std::memory_order_seq_cst);
   counters_.batches_answered.add();
   return AnswerResult::written;
 }
@@ -70,21 +73,18 @@ std::uint32_t ChannelServer::serve(BatchProcessor& processor) {
 }
 
 bool ChannelServer::interrupt_wanted() const {
-  // Store of complete_tail before load of want_interrupt; the guest does the reverse. One of the
-  // two sees the other's store, so no wake-up is lost.
-  std::atomic_thread_fence(std::memory_order_seq_cst);
-  return std::atomic_ref(channel_->rings.want_interrupt).load(std::memory_order_relaxed) != 0;
+  return std::atomic_ref(channel_->rings.want_interrupt).load(std::memory_order_seq_cst) != 0;
 }
 
 void ChannelServer::set_doorbell(DoorbellUse use) {
   std::atomic_ref(channel_->rings.no_doorbell)
-      .store(use == DoorbellUse::silence ? 1U : 0U, std::memory_order_relaxed);
-  // Store of no_doorbell before the load of submit_tail that the caller does next.
-  std::atomic_thread_fence(std::memory_order_seq_cst);
+      .store(use == DoorbellUse::silence ? 1U : 0U, std::memory_order_seq_cst);
 }
 
 bool ChannelServer::has_submissions() const {
-  return std::atomic_ref(channel_->rings.submit_tail).load(std::memory_order_acquire) !=
+  // After set_doorbell(ring) the same holds as for an answer: store here, load there, and the
+  // reverse, all sequentially consistent.
+  return std::atomic_ref(channel_->rings.submit_tail).load(std::memory_order_seq_cst) !=
          submit_head_;
 }
 

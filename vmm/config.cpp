@@ -172,7 +172,7 @@ class CommandLine {
     add(backing, "--backing", "KIND", "What backs RAM: thp, 4k, memfd, hugetlb [thp]");
     add(discard, "--discard", "HOW", "dontneed, free or none [dontneed]");
     add(decline_below, "--decline-below", "ORDER", "Decline hints of smaller blocks [0]");
-    check_hints = add_flag("--check-hints", "Debug: fail hints of memory that is in use");
+    check_hints = add_flag("--check-hints", "Debug: stop a guest that hints memory in use");
 
     app_.option_defaults()->group("Output");
     add(stats, "--stats", "FILE", "Write statistics as JSON");

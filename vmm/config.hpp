@@ -46,7 +46,7 @@ enum class Verbosity : std::uint8_t {
 
 enum class HintCheck : std::uint8_t {
   off,
-  audit, // debug: a hint that the guest's own frame tags contradict is answered as failed
+  audit, // debug: a hint that the guest's own frame tags contradict ends the guest as crashed
 };
 
 struct Config {

@@ -100,13 +100,13 @@ std::string describe_panic(const abi::PanicRecord& record, const Symbols& symbol
                 ? fmt::format(", address {:#x})", record.fault_address)
                 : ")";
   }
-  text += fmt::format("\n  at {}", symbols.describe(record.rip));
   if (record.vector != abi::panic_by_software) {
-    text += fmt::format(" rsp {:#x}", record.rsp);
+    text += fmt::format("\n  at {} rsp {:#x}", symbols.describe(record.rip), record.rsp);
   }
   const std::size_t frames = std::min<std::uint64_t>(record.frame_count, abi::panic_frames);
   for (std::size_t index = 0; index < frames; ++index) {
-    text += fmt::format("\n  by {}", symbols.describe(record.frames[index]));
+    // A return address lies behind its call, which may be the last instruction of its function.
+    text += fmt::format("\n  by {}", symbols.describe(record.frames[index] - 1));
   }
   return text;
 }

@@ -20,7 +20,12 @@ namespace {
 // one process.
 constexpr std::uintptr_t preferred_address = 0x1000'0000'0000;
 constexpr std::uintptr_t preferred_step = std::uintptr_t{1} << 40;
+#ifdef __SANITIZE_THREAD__
+// ThreadSanitizer ends a process that maps where its shadow may be.
+constexpr unsigned preferred_tries = 0;
+#else
 constexpr unsigned preferred_tries = 8;
+#endif
 
 constexpr std::uint64_t address_alignment = std::uint64_t{1} << 30;
 
@@ -66,7 +71,7 @@ std::byte* map_exactly(std::uintptr_t address, std::uint64_t bytes, int flags, i
     return nullptr;
   }
   if (got != wanted) {
-    // A kernel (or a sanitizer's interceptor) that takes the address for a mere hint.
+    // A kernel before 4.17 takes the address for a mere hint.
     ::munmap(got, bytes);
     errno = EEXIST;
     return nullptr;

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstring>
+#include <span>
 #include <string_view>
 
 namespace vmm {
@@ -36,7 +37,7 @@ constexpr std::uint64_t page_is_present = 1U << 3;
 constexpr std::uint64_t page_is_zero_page = 1U << 5;
 
 constexpr std::size_t region_capacity = 4096;
-constexpr std::size_t text_capacity = 16 * 1024;
+constexpr std::size_t text_capacity = std::size_t{16} << 10;
 // st_blocks counts these whatever the block size of the file system.
 constexpr std::uint64_t stat_block_bytes = 512;
 

@@ -4,8 +4,9 @@
 //   page_scan    anonymous memory: PAGEMAP_SCAN (Linux 6.7), counting present pages that are not
 //                the shared zero page. Cost by what is mapped: about 1.1 ms per GiB of touched
 //                4 KiB pages, 13 us per GiB of huge pages.
-//   smaps        anonymous memory on older kernels: Rss of the VMAs of guest RAM; twice the cost.
-//   file_blocks  memfd and hugetlb: the blocks of the file, 1 us.
+//   smaps        anonymous memory on older kernels: Rss of the VMAs of guest RAM; 2 to 8 times
+//                the cost.
+//   file_blocks  memfd and hugetlb: the blocks of the file, less than 1 us.
 //
 // (mincore would be cheaper still but counts the zero page, which is what a guest that reads
 // discarded memory maps.) "Resident" is what is mapped: 4 KiB discarded out of a transparent huge

@@ -45,9 +45,7 @@ Buddy::Buddy(const BuddyConfig& config, std::span<std::byte> metadata)
   const std::uint64_t frames = covered_frames(config.first, config.end);
   // The caller's zero bytes become arrays of trivial types; both start 8-byte aligned, because
   // the number of frames is a multiple of 8.
-  // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast)
   auto* tags = reinterpret_cast<abi::FrameTag*>(metadata.data());
-  // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast)
   auto* words = reinterpret_cast<std::uint64_t*>(metadata.data() + frames);
   tags_ = FrameTags(tags, covered_base(config.first), config.first, config.end);
   for (auto& trees : trees_) {
@@ -122,7 +120,6 @@ void Buddy::split(abi::Pfn block, abi::Order order) {
 
 // Restores "two buddy parts of one kind are one" after kinds changed inside a block. Recurses at
 // most max_order deep and visits no more than twice the block's parts.
-// NOLINTNEXTLINE(misc-no-recursion)
 void Buddy::collapse(abi::Pfn block, abi::Order order) {
   if (is_uniform(block, order)) {
     return;

@@ -38,7 +38,6 @@ constexpr std::uint32_t first_slot(std::size_t bytes) {
 
 std::uintptr_t address_of(const void* object) {
   // An address as a number, for masking and offsets.
-  // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast)
   return reinterpret_cast<std::uintptr_t>(object);
 }
 
@@ -102,7 +101,7 @@ void* SmallHeap::take_slot_locked(Slab& slab) {
     slot = slab.free_slots;
     slab.free_slots = slab.free_slots->next;
   } else {
-    slot = static_cast<std::byte*>(static_cast<void*>(&slab)) + slab.next_unused;
+    slot = reinterpret_cast<std::byte*>(&slab) + slab.next_unused; // within the slab's own block
     slab.next_unused += bytes;
   }
   ++slab.used;
@@ -116,11 +115,15 @@ std::optional<abi::Order> SmallHeap::large_block_order(const void* object) const
   return address_of(object) % abi::page_bytes == 0 ? pages_.block_order(object) : std::nullopt;
 }
 
-SmallHeap::Slab* SmallHeap::slab_of(const void* object) {
-  const std::size_t offset = address_of(object) % slab_bytes;
+SmallHeap::Slab* SmallHeap::slab_of(void* object) {
   // Slabs start at multiples of their size, so the header is this far below any of its slots.
-  // NOLINTNEXTLINE(cppcoreguidelines-pro-type-const-cast,cppcoreguidelines-pro-type-reinterpret-cast)
-  return reinterpret_cast<Slab*>(address_of(object) - offset);
+  auto* bytes = static_cast<std::byte*>(object);
+  return reinterpret_cast<Slab*>(bytes - address_of(object) % slab_bytes);
+}
+
+const SmallHeap::Slab* SmallHeap::slab_of(const void* object) {
+  const auto* bytes = static_cast<const std::byte*>(object);
+  return reinterpret_cast<const Slab*>(bytes - address_of(object) % slab_bytes);
 }
 
 ReleaseResult SmallHeap::release(void* object) {

@@ -73,7 +73,8 @@ class SmallHeap {
 
   [[nodiscard]] static std::optional<unsigned> find_class(std::size_t bytes, std::size_t alignment);
   [[nodiscard]] std::optional<abi::Order> large_block_order(const void* object) const;
-  [[nodiscard]] static Slab* slab_of(const void* object);
+  [[nodiscard]] static Slab* slab_of(void* object);
+  [[nodiscard]] static const Slab* slab_of(const void* object);
   [[nodiscard]] void* allocate_small(unsigned size_class);
   [[nodiscard]] void* take_slot_locked(Slab& slab);
   void link_locked(Slab& slab);

@@ -32,6 +32,9 @@ void collect_frames(abi::PanicRecord& record, const std::uint64_t* frame) {
         at > page.stack_high_gpa - 2 * sizeof(std::uint64_t)) {
       return;
     }
+    if (frame[1] == 0) {
+      return; // the host "called" the first function
+    }
     record.frames[record.frame_count++] = frame[1];
     const auto* const caller = arch::pointer_to<const std::uint64_t>({frame[0]});
     if (caller <= frame) {
@@ -61,7 +64,6 @@ void panic_args(fmt::string_view format, fmt::format_args args) {
     set_message(record, "panic while panicking");
   }
   collect_frames(record, arch::frame_pointer());
-  record.rip = record.frame_count != 0 ? record.frames[0] : 0;
   report(record);
 }
 
@@ -70,7 +72,6 @@ void panic_text(const char* message) {
   record.vector = abi::panic_by_software;
   set_message(record, message);
   collect_frames(record, arch::frame_pointer());
-  record.rip = record.frame_count != 0 ? record.frames[0] : 0;
   report(record);
 }
 

@@ -2,7 +2,7 @@
 // churn: random sizes and lifetimes around a live set, as a busy server does. What it costs
 // against --report off is the tax that hinting puts on allocation.
 #include "guest/workload.hpp"
-#include "guest/workloads/pattern.hpp"
+#include "guest/pattern.hpp"
 
 namespace guest {
 namespace {

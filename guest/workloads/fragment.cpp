@@ -3,7 +3,7 @@
 // With half of each pair held back nothing merges: only report orders up to the block's own order
 // can give the free half back.
 #include "guest/workload.hpp"
-#include "guest/workloads/pattern.hpp"
+#include "guest/pattern.hpp"
 
 namespace guest {
 namespace {

@@ -2,7 +2,7 @@
 // ramp: grow to a size, free everything, repeat. The plainest picture of hinting: resident memory
 // should follow the ramp down as it followed it up.
 #include "guest/workload.hpp"
-#include "guest/workloads/pattern.hpp"
+#include "guest/pattern.hpp"
 
 namespace guest {
 namespace {

@@ -2,13 +2,12 @@
 // replay: does to the page allocator what a recorded program did to Linux's. Every page is stamped
 // when it is allocated and checked before it is freed. The host has validated the trace before the
 // guest sees it (vmm/trace_input.hpp), so a bad event here is a broken invariant.
-#include <array>
 #include <cstring>
 
 #include "guest/arch/cpu.hpp"
 #include "guest/runtime/panic.hpp"
 #include "guest/workload.hpp"
-#include "guest/workloads/pattern.hpp"
+#include "guest/pattern.hpp"
 #include "shared/page_trace.hpp"
 
 namespace guest {
@@ -17,52 +16,55 @@ namespace {
 // Below this a sleep costs more than it saves: an exit and a wake-up take about 50 us.
 constexpr std::uint64_t spin_below_ns = 50'000;
 
-// Block id to address and order, in blocks of the largest order from the guest's own memory. Only
-// the parts that hold live ids are touched.
+// Block id to address and order. Grows by chunks as ids appear (they are given in order), so that
+// the table itself is small beside what is replayed and no part of it is live but untouched.
 class BlockTable {
  public:
-  BlockTable(Env& env, std::uint64_t ids) : env_(env) {
-    const std::uint64_t chunks = (ids + ids_per_chunk - 1) / ids_per_chunk;
-    if (chunks > chunks_.size()) {
-      env.usage_error("trace of {} blocks is larger than replay can hold ({})", ids,
-                      chunks_.size() * ids_per_chunk);
-    }
-    for (std::uint64_t chunk = 0; chunk < chunks; ++chunk) {
-      chunks_[chunk] = static_cast<std::uint32_t*>(env.allocate_pages(chunk_order));
-      if (chunks_[chunk] == nullptr) {
-        env.usage_error("out of memory for the table of {} blocks: give the guest more --mem", ids);
-      }
-    }
-  }
+  BlockTable(Env& env, std::uint64_t ids)
+      : env_(env), chunk_count_((ids + ids_per_chunk - 1) / ids_per_chunk),
+        chunks_(new std::uint32_t*[chunk_count_]()) {}
   BlockTable(const BlockTable&) = delete;
   BlockTable& operator=(const BlockTable&) = delete;
   ~BlockTable() {
-    for (std::uint32_t* const chunk : chunks_) {
-      if (chunk != nullptr) {
-        env_.free_pages(chunk, chunk_order);
+    for (std::uint64_t chunk = 0; chunk < chunk_count_; ++chunk) {
+      if (chunks_[chunk] != nullptr) {
+        env_.free_pages(chunks_[chunk], chunk_order);
       }
     }
+    delete[] chunks_;
   }
 
   void set(std::uint64_t id, const void* block, abi::Order order) {
-    entry(id) =
-        static_cast<std::uint32_t>(abi::to_pfn(arch::address_of(block)).value << 4 | order.value);
+    std::uint32_t*& chunk = chunks_[id / ids_per_chunk];
+    if (chunk == nullptr) {
+      chunk = static_cast<std::uint32_t*>(env_.allocate_pages(chunk_order));
+      if (chunk == nullptr) {
+        env_.usage_error("out of memory for the table of blocks: give the guest more --mem");
+      }
+    }
+    chunk[id % ids_per_chunk] = static_cast<std::uint32_t>(
+        abi::to_pfn(arch::address_of(block)).value << order_bits | order.value);
   }
-  [[nodiscard]] void* block(std::uint64_t id) {
-    return arch::pointer_to<void>(abi::to_gpa({entry(id) >> 4}));
+  [[nodiscard]] void* block(std::uint64_t id) const {
+    return arch::pointer_to<void>(abi::to_gpa({entry(id) >> order_bits}));
   }
-  [[nodiscard]] abi::Order order(std::uint64_t id) {
-    return {static_cast<std::uint8_t>(entry(id) & 0xf)};
+  [[nodiscard]] abi::Order order(std::uint64_t id) const {
+    return {static_cast<std::uint8_t>(entry(id) & ((1U << order_bits) - 1))};
   }
 
  private:
-  static constexpr abi::Order chunk_order{abi::max_order};
+  // 28 bits of page frame number reach 1 TiB.
+  static constexpr unsigned order_bits = 4;
+  static constexpr abi::Order chunk_order{2};
   static constexpr std::uint64_t ids_per_chunk = chunk_order.bytes() / sizeof(std::uint32_t);
 
-  std::uint32_t& entry(std::uint64_t id) { return chunks_[id / ids_per_chunk][id % ids_per_chunk]; }
+  [[nodiscard]] std::uint32_t entry(std::uint64_t id) const {
+    return chunks_[id / ids_per_chunk][id % ids_per_chunk];
+  }
 
   Env& env_;
-  std::array<std::uint32_t*, 64> chunks_{};
+  std::uint64_t chunk_count_;
+  std::uint32_t** chunks_;
 };
 
 // Waits until the event's recorded time has come.

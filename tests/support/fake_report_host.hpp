@@ -17,7 +17,7 @@ namespace test_support {
 
 // Channels in zeroed memory, as the host sets them up.
 class ChannelSet {
-public:
+ public:
   explicit ChannelSet(unsigned count) : channels_(std::make_unique<abi::Channel[]>(count)) {
     for (unsigned index = 0; index < count; ++index) {
       pointers_.push_back(&channels_[index]);
@@ -26,7 +26,7 @@ public:
   [[nodiscard]] abi::Channel& operator[](unsigned index) { return *pointers_[index]; }
   [[nodiscard]] const std::vector<abi::Channel*>& pointers() const { return pointers_; }
 
-private:
+ private:
   std::unique_ptr<abi::Channel[]> channels_;
   std::vector<abi::Channel*> pointers_;
 };
@@ -38,7 +38,7 @@ struct TakenBatch {
 };
 
 class FakeReportHost {
-public:
+ public:
   using Decide = std::function<abi::Outcome(abi::RangeDescriptor)>;
 
   explicit FakeReportHost(abi::Channel& channel)
@@ -88,7 +88,7 @@ public:
     return batches.size();
   }
 
-private:
+ private:
   abi::Channel& channel_;
   std::uint32_t submit_head_;
   std::uint32_t complete_tail_;

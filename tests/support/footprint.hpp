@@ -13,7 +13,7 @@
 namespace test_support {
 
 class Footprint {
-public:
+ public:
   explicit Footprint(abi::Pfn end) : resident_(end.value) {}
 
   void allocated(abi::Pfn pfn, abi::Order order) {
@@ -33,7 +33,7 @@ public:
   [[nodiscard]] std::uint64_t live_frames() const { return live_frames_; }
   [[nodiscard]] std::uint64_t resident_frames() const { return resident_frames_; }
 
-private:
+ private:
   void set_resident(abi::Pfn pfn, abi::Order order, std::uint8_t value) {
     for (std::uint64_t frame = pfn.value; frame < pfn.value + order.frames(); ++frame) {
       resident_frames_ += value;

@@ -20,7 +20,7 @@
 namespace test_support {
 
 class ReferenceBuddy {
-public:
+ public:
   struct Block {
     std::uint64_t pfn = 0;
     unsigned order = 0;
@@ -76,8 +76,7 @@ public:
     const std::uint64_t count = std::uint64_t{1} << order;
     std::uint64_t reused = 0;
     bool zero = true;
-    if (got.pfn.value % count != 0 || got.pfn.value < first_ ||
-        got.pfn.value + count > frontier_) {
+    if (got.pfn.value % count != 0 || got.pfn.value < first_ || got.pfn.value + count > frontier_) {
       return "allocated block out of range or unaligned";
     }
     for (std::uint64_t pfn = got.pfn.value; pfn < got.pfn.value + count; ++pfn) {
@@ -218,7 +217,7 @@ public:
     return buddy.redundant_frames() == 0 ? "" : "redundant hints";
   }
 
-private:
+ private:
   enum class Where : std::uint8_t { nowhere, free, owned, isolated };
   struct Frame {
     Where where = Where::nowhere;

@@ -14,8 +14,7 @@ using guest::mm::BitmapTree;
 namespace {
 
 struct Fixture {
-  explicit Fixture(std::uint64_t bits)
-      : words(BitmapTree::words_needed(bits)), tree(words, bits) {}
+  explicit Fixture(std::uint64_t bits) : words(BitmapTree::words_needed(bits)), tree(words, bits) {}
   std::vector<std::uint64_t> words;
   BitmapTree tree;
 };

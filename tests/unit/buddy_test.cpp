@@ -69,7 +69,7 @@ struct Owned {
 
 // Random operations, each followed by a comparison with the model.
 class Storm {
-public:
+ public:
   Storm(std::uint64_t seed, const BuddyConfig& config)
       : random_(seed), config_(config), fixture_(config),
         model_(config.first.value, config.end.value, config.report_order.value) {}
@@ -104,7 +104,7 @@ public:
     REQUIRE(model_.compare(fixture_.buddy) == "");
   }
 
-private:
+ private:
   std::uint64_t pick(std::uint64_t below) { return random_() % below; }
 
   void allocate() {
@@ -175,8 +175,8 @@ private:
     abi::CompletionEntry answers;
     const bool all_alike = pick(2) == 0;
     for (std::uint32_t index = 0; index < ranges.size(); ++index) {
-      answers.set_outcome(index, all_alike ? abi::Outcome::discarded
-                                           : static_cast<abi::Outcome>(pick(3)));
+      answers.set_outcome(index,
+                          all_alike ? abi::Outcome::discarded : static_cast<abi::Outcome>(pick(3)));
     }
     fixture_.buddy.acknowledge(ranges, answers);
     model_.acknowledge(ranges, answers);
@@ -253,9 +253,8 @@ TEST_CASE("the frontier: head in aligned pieces, then largest blocks, then the t
 }
 
 TEST_CASE("memory that is not mapped yet is asked for, and only then") {
-  Fixture fixture({.first = {block_frames},
-                   .end = {3 * block_frames},
-                   .plugged_end = {block_frames + 512}});
+  Fixture fixture(
+      {.first = {block_frames}, .end = {3 * block_frames}, .plugged_end = {block_frames + 512}});
   CHECK(fixture.buddy.allocate({10}).status == AllocateStatus::needs_plug);
   CHECK(fixture.allocate(9) == Pfn{block_frames}); // carved by the failed attempt
   CHECK(fixture.buddy.allocate({0}).status == AllocateStatus::needs_plug);
@@ -359,6 +358,7 @@ TEST_CASE("a block with one part more than a batch holds is taken in halves") {
     Fixture fixture(blocks(1, 10));
     // Make every other page declined, all others fresh: 512 fresh parts and a span.
     std::vector<Pfn> pages;
+    pages.reserve(block_frames);
     for (std::uint64_t page = 0; page < block_frames; ++page) {
       pages.push_back(fixture.allocate(0));
     }
@@ -392,6 +392,7 @@ TEST_CASE("a block with one part more than a batch holds is taken in halves") {
 TEST_CASE("isolation: largest first, highest first, down to the reserve") {
   Fixture fixture(blocks(4));
   std::vector<Pfn> blocks_held;
+  blocks_held.reserve(8);
   for (unsigned count = 0; count < 8; ++count) {
     blocks_held.push_back(fixture.allocate(9));
   }
@@ -411,6 +412,7 @@ TEST_CASE("isolation: largest first, highest first, down to the reserve") {
 TEST_CASE("a smaller block is taken where the larger one would go below the reserve") {
   Fixture fixture(blocks(4));
   std::vector<Pfn> held;
+  held.reserve(4);
   for (unsigned count = 0; count < 4; ++count) {
     held.push_back(fixture.allocate(9));
   }

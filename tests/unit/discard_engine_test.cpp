@@ -23,12 +23,14 @@ using vmm::SpanUse;
 
 namespace {
 
+constexpr std::uint64_t page = abi::page_bytes;
+constexpr std::uint64_t kib = 1024;
 constexpr std::uint64_t mib = std::uint64_t{1} << 20;
 constexpr std::uint64_t ram_bytes = 16 * mib;
 constexpr std::byte mark{0x5a};
 
 struct Call {
-  enum class Kind { madvise, process_madvise, punch_hole };
+  enum class Kind : std::uint8_t { madvise, process_madvise, punch_hole };
   Kind kind;
   std::uint64_t bytes; // asked for
   std::size_t length;  // ranges in the vector
@@ -152,8 +154,9 @@ class Bench {
 
 std::vector<vmm::CheckedRange> every_other_page(std::uint32_t count) {
   std::vector<vmm::CheckedRange> ranges;
+  ranges.reserve(count);
   for (std::uint32_t i = 0; i < count; ++i) {
-    ranges.push_back(range(2 * abi::page_bytes * i, 0));
+    ranges.push_back(range(2 * page * i, 0));
   }
   return ranges;
 }
@@ -165,19 +168,19 @@ TEST_CASE("what is answered as discarded reads as zero and its neighbours are un
     CAPTURE(vmm::name_of(backing));
     const auto bench = Bench::create(backing);
     REQUIRE(bench);
-    bench->discard({range(4096, 0), range(8 * mib, 9), range(64 * 1024, 4), range(10 * mib, 9)});
+    bench->discard({range(page, 0), range(8 * mib, 9), range(64 * kib, 4), range(10 * mib, 9)});
     for (std::uint32_t i = 0; i < 4; ++i) {
       CHECK(bench->answer.outcome(i) == Outcome::discarded);
     }
-    CHECK(bench->kept(0, 4096));
-    CHECK(bench->zero(4096, 8192));
-    CHECK(bench->kept(8192, 64 * 1024));
-    CHECK(bench->zero(64 * 1024, 128 * 1024));
-    CHECK(bench->kept(128 * 1024, 8 * mib));
+    CHECK(bench->kept(0, page));
+    CHECK(bench->zero(page, 2 * page));
+    CHECK(bench->kept(2 * page, 64 * kib));
+    CHECK(bench->zero(64 * kib, 128 * kib));
+    CHECK(bench->kept(128 * kib, 8 * mib));
     CHECK(bench->zero(8 * mib, 12 * mib));
     CHECK(bench->kept(12 * mib, ram_bytes));
-    CHECK(bench->counters().asked_bytes.value() == 4 * mib + 17 * 4096);
-    CHECK(bench->counters().discarded_bytes.value() == 4 * mib + 17 * 4096);
+    CHECK(bench->counters().asked_bytes.value() == 4 * mib + 17 * page);
+    CHECK(bench->counters().discarded_bytes.value() == 4 * mib + 17 * page);
     CHECK(bench->counters().declined_bytes.value() == 0);
     CHECK(bench->counters().span_extra_bytes.value() == 0);
     // Three runs: one vectored call, or a hole each.
@@ -205,8 +208,8 @@ TEST_CASE("the real system calls discard, vectored or not") {
   engine->discard(*batch, *runs, answer);
   for (std::uint32_t i = 0; i < abi::max_batch_ranges; ++i) {
     REQUIRE(answer.outcome(i) == Outcome::discarded);
-    REQUIRE(memory->base()[2 * i * abi::page_bytes] == std::byte{0});
-    REQUIRE(memory->base()[(2 * i + 1) * abi::page_bytes] == std::byte{1});
+    REQUIRE(memory->base()[2 * page * i] == std::byte{0});
+    REQUIRE(memory->base()[2 * page * i + page] == std::byte{1});
   }
 }
 
@@ -228,7 +231,7 @@ TEST_CASE("hugetlb gives back whole huge pages of a run and declines what reache
   CHECK(bench->kept(6 * mib, ram_bytes));
   CHECK(bench->calls.calls.size() == 1);
   CHECK(bench->counters().discarded_bytes.value() == 4 * mib);
-  CHECK(bench->counters().declined_bytes.value() == 1 * mib + 4096);
+  CHECK(bench->counters().declined_bytes.value() == 1 * mib + page);
   CHECK(bench->counters().failed_ranges.value() == 0);
 }
 
@@ -244,14 +247,14 @@ TEST_CASE("a span goes back whole, or only its hints do") {
   CHECK(whole->kept(4 * mib, ram_bytes));
   CHECK(whole->answer.outcome(0) == Outcome::discarded);
   CHECK(whole->answer.outcome(2) == Outcome::discarded);
-  CHECK(whole->counters().discarded_bytes.value() == 8192);
-  CHECK(whole->counters().span_extra_bytes.value() == 2 * mib - 8192);
+  CHECK(whole->counters().discarded_bytes.value() == 2 * page);
+  CHECK(whole->counters().span_extra_bytes.value() == 2 * mib - 2 * page);
 
   const auto hints = Bench::create(Backing::thp, {.span_use = SpanUse::hints_only});
   REQUIRE(hints);
   hints->discard(ranges);
-  CHECK(hints->zero(2 * mib, 2 * mib + 4096));
-  CHECK(hints->kept(2 * mib + 4096, 3 * mib));
+  CHECK(hints->zero(2 * mib, 2 * mib + page));
+  CHECK(hints->kept(2 * mib + page, 3 * mib));
   CHECK(hints->answer.outcome(0) == Outcome::declined);
   CHECK(hints->answer.outcome(1) == Outcome::discarded);
   CHECK(hints->counters().span_extra_bytes.value() == 0);
@@ -260,14 +263,14 @@ TEST_CASE("a span goes back whole, or only its hints do") {
 TEST_CASE("hints below an order are declined unless their span goes back whole") {
   const auto bench = Bench::create(Backing::small_pages, {.decline_below = abi::Order{4}});
   REQUIRE(bench);
-  bench->discard({range(0, 3), range(64 * 1024, 4), range(2 * mib, 9, RangeKind::span),
+  bench->discard({range(0, 3), range(64 * kib, 4), range(2 * mib, 9, RangeKind::span),
                   range(3 * mib, 0, RangeKind::hint, 2)});
   CHECK(bench->answer.outcome(0) == Outcome::declined);
-  CHECK(bench->kept(0, 32 * 1024));
+  CHECK(bench->kept(0, 32 * kib));
   CHECK(bench->answer.outcome(1) == Outcome::discarded);
   CHECK(bench->answer.outcome(3) == Outcome::discarded);
   CHECK(bench->zero(2 * mib, 4 * mib));
-  CHECK(bench->counters().declined_bytes.value() == 32 * 1024);
+  CHECK(bench->counters().declined_bytes.value() == 32 * kib);
 }
 
 TEST_CASE("method none declines all, makes no call, and still tells failed from declined") {
@@ -298,8 +301,8 @@ TEST_CASE("lazily freed memory is never answered as discarded") {
     CHECK(call.advice == MADV_FREE);
   }
   CHECK(bench->counters().discarded_bytes.value() == 0);
-  CHECK(bench->counters().declined_bytes.value() == 2 * mib + 4096);
-  CHECK(bench->counters().lazily_freed_bytes.value() == 2 * mib + 4096);
+  CHECK(bench->counters().declined_bytes.value() == 2 * mib + page);
+  CHECK(bench->counters().lazily_freed_bytes.value() == 2 * mib + page);
   // Written again, it is kept like any memory.
   std::memset(bench->memory.base() + 2 * mib, 1, 2 * mib);
   CHECK(bench->all(2 * mib, 4 * mib, std::byte{1}));
@@ -318,8 +321,8 @@ TEST_CASE("overlapping hints count their bytes once") {
   const auto bench = Bench::create(Backing::small_pages);
   REQUIRE(bench);
   bench->discard({range(2 * mib, 9), range(2 * mib, 9), range(3 * mib, 0), range(4 * mib, 0)});
-  CHECK(bench->counters().asked_bytes.value() == 4 * mib + 8192);
-  CHECK(bench->counters().discarded_bytes.value() == 2 * mib + 4096);
+  CHECK(bench->counters().asked_bytes.value() == 4 * mib + 2 * page);
+  CHECK(bench->counters().discarded_bytes.value() == 2 * mib + page);
   CHECK(bench->counters().span_extra_bytes.value() == 0);
 }
 
@@ -337,13 +340,13 @@ TEST_CASE("a vector is cut to the length asked for") {
   // 100, 100, 100, 100, and the last alone.
   CHECK(bench->calls.count(Call::Kind::process_madvise) == 4);
   CHECK(bench->calls.count(Call::Kind::madvise) == 1);
-  CHECK(bench->counters().discarded_bytes.value() == 401 * 4096);
-  CHECK(bench->zero(800 * 4096, 801 * 4096));
+  CHECK(bench->counters().discarded_bytes.value() == 401 * page);
+  CHECK(bench->zero(800 * page, 801 * page));
 }
 
 TEST_CASE("a vectored call that stops half-way is continued, wherever it stops") {
   // After nothing, after some ranges, before the last.
-  for (const std::size_t limit : {0U, 4096U, 3 * 4096U, 7 * 4096U}) {
+  for (const std::uint64_t limit : {0 * page, page, 3 * page, 7 * page}) {
     CAPTURE(limit);
     const auto bench = Bench::create(Backing::small_pages);
     REQUIRE(bench);
@@ -351,10 +354,10 @@ TEST_CASE("a vectored call that stops half-way is continued, wherever it stops")
     bench->discard(every_other_page(8));
     for (std::uint32_t i = 0; i < 8; ++i) {
       CHECK(bench->answer.outcome(i) == Outcome::discarded);
-      CHECK(bench->zero(2 * 4096 * i, 2 * 4096 * i + 4096));
-      CHECK(bench->kept(2 * 4096 * i + 4096, 2 * 4096 * i + 8192));
+      CHECK(bench->zero(2 * page * i, 2 * page * i + page));
+      CHECK(bench->kept(2 * page * i + page, 2 * page * i + 2 * page));
     }
-    CHECK(bench->counters().discarded_bytes.value() == 8 * 4096);
+    CHECK(bench->counters().discarded_bytes.value() == 8 * page);
     CHECK(bench->counters().partial_calls.value() > 0);
     CHECK(bench->calls.calls.size() <= 16);
   }
@@ -364,18 +367,18 @@ TEST_CASE("a vectored call that stops inside a range is continued inside it") {
   const auto bench = Bench::create(Backing::small_pages);
   REQUIRE(bench);
   bench->calls.limit = [](const Call& call) {
-    return call.length == 3 ? std::size_t{4096 + 8192} : call.bytes;
+    return call.length == 3 ? page + 2 * page : call.bytes;
   };
-  bench->discard({range(0, 0), range(64 * 1024, 4), range(256 * 1024, 4)});
+  bench->discard({range(0, 0), range(64 * kib, 4), range(256 * kib, 4)});
   for (std::uint32_t i = 0; i < 3; ++i) {
     CHECK(bench->answer.outcome(i) == Outcome::discarded);
   }
-  CHECK(bench->zero(64 * 1024, 128 * 1024));
-  CHECK(bench->kept(128 * 1024, 256 * 1024));
-  CHECK(bench->zero(256 * 1024, 320 * 1024));
+  CHECK(bench->zero(64 * kib, 128 * kib));
+  CHECK(bench->kept(128 * kib, 256 * kib));
+  CHECK(bench->zero(256 * kib, 320 * kib));
   // The rest of the second range was asked for alone.
   REQUIRE(bench->calls.calls.size() == 3);
-  CHECK(bench->calls.calls[1].bytes == 64 * 1024 - 8192);
+  CHECK(bench->calls.calls[1].bytes == 64 * kib - 2 * page);
 }
 
 TEST_CASE("where the vectored call fails for good, ranges are done one by one") {
@@ -387,7 +390,7 @@ TEST_CASE("where the vectored call fails for good, ranges are done one by one") 
       return call.kind == Call::Kind::process_madvise ? error : 0;
     };
     bench->discard(every_other_page(10));
-    CHECK(bench->counters().discarded_bytes.value() == 10 * 4096);
+    CHECK(bench->counters().discarded_bytes.value() == 10 * page);
     CHECK(bench->counters().failed_ranges.value() == 0);
     CHECK(bench->calls.count(Call::Kind::madvise) == 10);
   }
@@ -428,19 +431,19 @@ TEST_CASE("a range that cannot be discarded is declined; the others are not affe
     const auto bench = Bench::create(backing);
     REQUIRE(bench);
     // The 64 KiB run fails, alone and in company.
-    bench->calls.limit = [](const Call&) { return std::size_t{4096}; };
+    bench->calls.limit = [](const Call&) { return page; };
     bench->calls.error = [](const Call& call) {
-      return call.kind != Call::Kind::process_madvise && call.bytes == 64 * 1024 ? ENOMEM : 0;
+      return call.kind != Call::Kind::process_madvise && call.bytes == 64 * kib ? ENOMEM : 0;
     };
-    bench->discard({range(0, 0), range(64 * 1024, 3), range(96 * 1024, 3), range(4 * mib, 0)});
+    bench->discard({range(0, 0), range(64 * kib, 3), range(96 * kib, 3), range(4 * mib, 0)});
     CHECK(bench->answer.outcome(0) == Outcome::discarded);
     CHECK(bench->answer.outcome(1) == Outcome::declined);
     CHECK(bench->answer.outcome(2) == Outcome::declined);
     CHECK(bench->answer.outcome(3) == Outcome::discarded);
     CHECK(bench->counters().failed_ranges.value() == 2);
-    CHECK(bench->counters().discarded_bytes.value() == 8192);
-    CHECK(bench->counters().declined_bytes.value() == 64 * 1024);
-    CHECK(bench->kept(64 * 1024, 128 * 1024));
+    CHECK(bench->counters().discarded_bytes.value() == 2 * page);
+    CHECK(bench->counters().declined_bytes.value() == 64 * kib);
+    CHECK(bench->kept(64 * kib, 128 * kib));
   }
 }
 
@@ -454,7 +457,7 @@ TEST_CASE("passing errors are retried, but not for ever") {
       int failures = 3;
       passing->calls.error = [&](const Call&) { return failures-- > 0 ? error : 0; };
       passing->discard(every_other_page(4));
-      CHECK(passing->counters().discarded_bytes.value() == 4 * 4096);
+      CHECK(passing->counters().discarded_bytes.value() == 4 * page);
       CHECK(passing->counters().retries.value() == 3);
 
       const auto lasting = Bench::create(backing);
@@ -462,7 +465,7 @@ TEST_CASE("passing errors are retried, but not for ever") {
       lasting->calls.error = [&](const Call&) { return error; };
       lasting->discard(every_other_page(4));
       CHECK(lasting->counters().discarded_bytes.value() == 0);
-      CHECK(lasting->counters().declined_bytes.value() == 4 * 4096);
+      CHECK(lasting->counters().declined_bytes.value() == 4 * page);
       CHECK(lasting->counters().failed_ranges.value() == 4);
       CHECK(lasting->calls.calls.size() <= 4 * 2 * 9);
       CHECK(lasting->counters().calls.value() == lasting->calls.calls.size());

@@ -31,17 +31,24 @@ constexpr abi::Pfn ram_first{512};
 constexpr abi::Pfn ram_end{512 + (std::uint64_t{2} << 30 >> abi::page_shift)};
 
 struct Limit {
-  const char* trace;
+  std::string trace;
   unsigned order;
   double ratio;
 };
-constexpr Limit limits[] = {
-    {"cxx", 9, 1.20}, {"sqlite", 9, 1.31}, {"cxx", 4, 1.12}, {"sqlite", 4, 1.04}, {"redis", 4, 1.17},
+const Limit limits[] = {
+    {"cxx", 9, 1.20},    {"sqlite", 9, 1.31}, {"cxx", 4, 1.12},
+    {"sqlite", 4, 1.04}, {"redis", 4, 1.17},
 };
 
-PageTrace load(const char* name) {
-  return test_support::read_page_trace(std::filesystem::path(EBB_TRACE_DIR) /
-                                       (std::string(name) + ".pgt.xz"));
+// As REQUIRE, for what runs millions of times.
+void must(bool condition) {
+  if (!condition) {
+    FAIL("an operation of the replay failed");
+  }
+}
+
+PageTrace load(const std::string& name) {
+  return test_support::read_page_trace(std::filesystem::path(EBB_TRACE_DIR) / (name + ".pgt.xz"));
 }
 
 // Feeds a trace to an allocator: Target has allocate(Order) -> Pfn, free(Pfn, Order) and
@@ -67,7 +74,7 @@ void discard_hints(Footprint& footprint, abi::RangeDescriptor range) {
 
 // The Buddy alone: whatever is reportable is discarded at once.
 class BareBuddy {
-public:
+ public:
   explicit BareBuddy(abi::Order order)
       : metadata_(Buddy::metadata_bytes(ram_first, ram_end)),
         buddy_({.first = ram_first, .end = ram_end, .plugged_end = ram_end, .report_order = order},
@@ -80,16 +87,16 @@ public:
 
   abi::Pfn allocate(abi::Order order) {
     const BuddyAllocation got = buddy_.allocate(order);
-    REQUIRE(got.ok());
+    must(got.ok());
     footprint_.allocated(got.pfn, order);
     return got.pfn;
   }
   void free(abi::Pfn pfn, abi::Order order) {
-    REQUIRE(buddy_.free(pfn, order) == FreeResult::ok);
+    must(buddy_.free(pfn, order) == FreeResult::ok);
     footprint_.freed(order);
     while (buddy_.fresh_frames_at_or_above_report_order() != 0) {
       const IsolatedBatch batch = buddy_.isolate(1, 0, ranges_);
-      REQUIRE(batch.descriptors != 0);
+      must(batch.descriptors != 0);
       const auto ranges = std::span(ranges_).first(batch.descriptors);
       for (const abi::RangeDescriptor range : ranges) {
         discard_hints(footprint_, range);
@@ -104,7 +111,7 @@ public:
   [[nodiscard]] const Buddy& buddy() const { return buddy_; }
   [[nodiscard]] std::uint64_t hints() const { return hints_; }
 
-private:
+ private:
   std::vector<std::byte> metadata_;
   Buddy buddy_;
   Footprint footprint_;
@@ -116,32 +123,31 @@ private:
 // The whole allocator with a synchronous host, as a guest runs it: idle whenever the recorded
 // program paused.
 class WholeAllocator final : public PagePlatform {
-public:
+ public:
   explicit WholeAllocator(unsigned order)
-      : channels_(1), host_(channels_[0]),
-        metadata_(Buddy::metadata_bytes(ram_first, ram_end)), footprint_(ram_end),
-        pages_(std::make_unique<PageAllocator>(
-            static_cast<PagePlatform&>(*this),
-            PageAllocatorConfig{.first = ram_first,
-                                .end = ram_end,
-                                .plugged_end = ram_end,
-                                .policy = {.order = order}},
-            metadata_, channels_.pointers(), status_)) {}
+      : channels_(1), host_(channels_[0]), metadata_(Buddy::metadata_bytes(ram_first, ram_end)),
+        footprint_(ram_end),
+        pages_(std::make_unique<PageAllocator>(static_cast<PagePlatform&>(*this),
+                                               PageAllocatorConfig{.first = ram_first,
+                                                                   .end = ram_end,
+                                                                   .plugged_end = ram_end,
+                                                                   .policy = {.order = order}},
+                                               metadata_, channels_.pointers(), status_)) {}
 
   abi::Pfn allocate(abi::Order order) {
     const Allocation got = pages_->allocate(0, order);
-    REQUIRE(got.ok());
+    must(got.ok());
     footprint_.allocated(got.pfn, order);
     return got.pfn;
   }
   void free(abi::Pfn pfn, abi::Order order) {
     footprint_.freed(order);
-    REQUIRE(pages_->free(0, pfn, order) == FreeResult::ok);
+    must(pages_->free(0, pfn, order) == FreeResult::ok);
   }
   void elapse(std::uint64_t us) {
     constexpr std::uint64_t idle_gap_us = 50;
     if (us >= idle_gap_us) {
-      REQUIRE(pages_->idle(0) == PageAllocator::never);
+      must(pages_->idle(0) == PageAllocator::never);
     }
     now_ns_ += us * 1000;
     footprint_.advance(us);
@@ -150,7 +156,7 @@ public:
   [[nodiscard]] const Footprint& footprint() const { return footprint_; }
   [[nodiscard]] const abi::GuestStatus& status() const { return status_; }
 
-private:
+ private:
   void ring_doorbell(unsigned) override {
     host_.serve([this](abi::RangeDescriptor range) {
       discard_hints(footprint_, range);

@@ -52,6 +52,10 @@ struct Tags {
   }
 };
 
+std::optional<Reason> reason_of(const std::optional<vmm::HintViolation>& found) {
+  return found ? std::optional(found->reason) : std::nullopt;
+}
+
 } // namespace
 
 TEST_CASE("a hint's first frame is isolated, with its order; the audit bit does not matter") {
@@ -61,9 +65,7 @@ TEST_CASE("a hint's first frame is isolated, with its order; the audit bit does 
   tags.set(520, tag);
   tags.set(1024, FrameTag::make(FrameKind::isolated, Order{0}));
   CHECK_FALSE(tags.check({range(520, 3), range(1024, 0)}));
-  const auto wrong = tags.check({range(1024, 0), range(520, 2)});
-  REQUIRE(wrong);
-  CHECK(wrong->reason == Reason::wrong_order);
+  CHECK(reason_of(tags.check({range(1024, 0), range(520, 2)})) == Reason::wrong_order);
 }
 
 TEST_CASE("any other kind of first frame is a violation, described in one line") {
@@ -79,7 +81,8 @@ TEST_CASE("any other kind of first frame is a violation, described in one line")
   }
   Tags tags;
   tags.set(1024, FrameTag::make(FrameKind::allocated, Order{2}));
-  CHECK(tags.check({range(1024, 9)})->describe() ==
+  const auto found = tags.check({range(1024, 9)});
+  CHECK(found.value_or(vmm::HintViolation{}).describe() ==
         "hint of a live range: gpa 0x400000, order 9, tag allocated order 2");
 }
 
@@ -110,8 +113,6 @@ TEST_CASE("a tag array that is nowhere, or wraps around, is a violation and noth
         HintChecker(tags.memory, Gpa{huge}, Pfn{512}), HintChecker(tags.memory, Gpa{huge}, Pfn{0}),
         HintChecker(tags.memory, Gpa{huge - 511}, Pfn{512}),
         HintChecker(tags.memory, Gpa{0}, Pfn{1025}), HintChecker(tags.memory, Gpa{0}, Pfn{huge})}) {
-    const auto found = Tags::check(checker, {range(1024, 9)});
-    REQUIRE(found);
-    CHECK(found->reason == Reason::tag_outside_ram);
+    CHECK(reason_of(Tags::check(checker, {range(1024, 9)})) == Reason::tag_outside_ram);
   }
 }

@@ -67,10 +67,8 @@ TEST_CASE("page cache: what is known of a block survives, audit bits too") {
   const std::uint64_t highest = (std::uint64_t{1} << 40) - 8;
   fixture.tags = FrameTags(fixture.storage.data(), {highest}, {highest}, {highest + 8});
   fixture.tags.set_audit({highest}, {3});
-  fixture.cache.push(fixture.tags, {.pfn = {highest},
-                                    .order = {3},
-                                    .untouched_zero = true,
-                                    .reused_frames = 8});
+  fixture.cache.push(fixture.tags,
+                     {.pfn = {highest}, .order = {3}, .untouched_zero = true, .reused_frames = 8});
   const PageCache::Block block = fixture.cache.pop(fixture.tags, {3});
   CHECK(block.pfn.value == highest);
   CHECK(block.untouched_zero);

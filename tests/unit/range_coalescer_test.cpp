@@ -128,6 +128,7 @@ TEST_CASE("small hints are left out unless a large enough span covers them") {
 
 TEST_CASE("a full batch of separate ranges, the last frame number included") {
   std::vector<CheckedRange> ranges;
+  ranges.reserve(abi::max_batch_ranges);
   for (std::uint32_t i = 0; i < abi::max_batch_ranges; ++i) {
     ranges.push_back(range((std::uint64_t{1} << 40) - 1 - 2 * std::uint64_t{i}, 0));
   }

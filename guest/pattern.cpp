@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "guest/workloads/pattern.hpp"
+#include "guest/pattern.hpp"
 
 #include "guest/arch/cpu.hpp"
 
