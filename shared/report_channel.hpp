@@ -63,7 +63,8 @@ static_assert(sizeof(RangeDescriptor) == 8);
 
 // The host's answer to one range.
 enum class Outcome : std::uint8_t {
-  // Left as it was, contents included.
+  // Not given back. The contents are not to be relied on: a lazy or failed discard may have taken
+  // a part of them.
   declined = 0,
   // Given back; the next touch reads zero.
   discarded = 1,

@@ -90,6 +90,7 @@ abi::Status Hypercalls::negotiate(const abi::VcpuPage& page) {
                           hello.channel_bytes == sizeof(abi::Channel) &&
                           hello.status_bytes == sizeof(abi::GuestStatus) &&
                           hello.managed_start_gpa % abi::page_bytes == 0 &&
+      hello.managed_start_gpa >= targets_.free_start.value &&
                           hello.managed_start_gpa <= targets_.memory.size_bytes();
   if (!acceptable || negotiated_.exchange(true)) {
     return abi::Status::bad_argument;

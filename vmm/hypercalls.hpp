@@ -26,6 +26,7 @@ struct HypercallTargets {
   GuestEnd& end;
   const Symbols& symbols;
   std::uint64_t features_offered = 0;
+  abi::Gpa free_start; // hints below are never accepted, whatever the guest says it manages
   // The guest's hello was accepted; called at most once.
   std::function<void(const abi::GuestHello&)> on_hello;
   std::function<void()> on_workload_begin;

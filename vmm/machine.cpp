@@ -144,6 +144,7 @@ Result<void> Machine::set_up_services(MachineOutput output) {
       .end = *end_,
       .symbols = symbols_,
       .features_offered = features,
+      .free_start = plan_.free_start,
       .on_hello =
           [this](const abi::GuestHello& hello) {
             hints_->configure(hello, config_.check_hints);

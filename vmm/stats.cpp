@@ -71,8 +71,7 @@ class PendingFile {
     // mkostemp gives 0600; a report is for everybody whom the umask admits.
     const mode_t mask = ::umask(0);
     ::umask(mask);
-    committed_ = write_all(fd_.get(), text) &&
-                 ::fchmod(fd_.get(), 0666 & ~mask) == 0 &&
+    committed_ = write_all(fd_.get(), text) && ::fchmod(fd_.get(), 0666 & ~mask) == 0 &&
                  ::rename(temporary_.c_str(), path_.c_str()) == 0;
     return committed_;
   }
@@ -149,7 +148,8 @@ Result<void> check_stats_path(const std::string& path) {
 
 Result<void> write_stats(const RunStats& stats, const std::string& path) {
   // A workload's name may be any bytes: what is not UTF-8 is replaced, never thrown.
-  const std::string text = to_json(stats).dump(2, ' ', false, Json::error_handler_t::replace) + '\n';
+  const std::string text =
+      to_json(stats).dump(2, ' ', false, Json::error_handler_t::replace) + '\n';
   if (is_special(path)) {
     const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
     return fd.valid() && write_all(fd.get(), text) ? Result<void>{} : cannot_write(path);

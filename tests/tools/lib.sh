@@ -3,6 +3,7 @@
 # tests/run-tool-tests counts these lines.
 # shellcheck shell=bash
 
+# shellcheck disable=SC2034 # used by those who source this
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT

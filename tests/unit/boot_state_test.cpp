@@ -3,6 +3,7 @@
 
 #include <cstring>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include <doctest/doctest.h>
