@@ -24,7 +24,7 @@ const abi::BootInfo& checked(const abi::BootInfo& boot) {
     panic("host speaks ABI {}.{} (magic {:#x}), this guest {}.{}", boot.version_major,
           boot.version_minor, boot.magic, abi::version_major, abi::version_minor);
   }
-  if (boot.struct_bytes < sizeof(abi::BootInfo) || boot.tsc_khz == 0 || boot.vcpus == 0 ||
+  if (boot.struct_bytes < abi::boot_info_bytes_1_0 || boot.tsc_khz == 0 || boot.vcpus == 0 ||
       boot.vcpus > EBB_MAX_VCPUS || boot.free_start_gpa >= boot.ram_bytes) {
     panic("boot info makes no sense: {} bytes, {} kHz, {} vCPUs", boot.struct_bytes, boot.tsc_khz,
           boot.vcpus);

@@ -9,7 +9,7 @@ namespace abi {
 // A different major is another protocol: the host refuses the image before it runs.
 // A higher minor only adds; what it adds is announced by a feature bit.
 inline constexpr std::uint16_t version_major = 1;
-inline constexpr std::uint16_t version_minor = 0;
+inline constexpr std::uint16_t version_minor = 1;
 
 // Feature bits. The host offers a set in BootInfo, the guest answers with the subset it will use
 // in GuestHello, and the host refuses a set that is not a subset of its own.
@@ -20,6 +20,16 @@ enum Feature : std::uint64_t {
   feature_zeroed = 1U << 1,
   // RAM above BootInfo::plugged_end_gpa is mapped by the plug hypercall before its first use.
   feature_plug = 1U << 2,
+  // Since 1.1. The host may answer a batch after the doorbell has returned. Without it a doorbell
+  // is answered before it returns.
+  feature_async = 1U << 3,
+  // Since 1.1. There is an in-kernel interrupt controller in x2APIC mode: an idle vCPU halts, and
+  // the host raises BootInfo::wake_vector on it when the channel asked for it.
+  feature_interrupt = 1U << 4,
+  // Since 1.1. More than one vCPU: the others start at the entry point when vCPU 0 asks.
+  feature_smp = 1U << 5,
+  // Since 1.1. The policy may change while the guest runs: BootInfo::control.
+  feature_retune = 1U << 6,
 };
 
 } // namespace abi

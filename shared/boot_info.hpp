@@ -14,22 +14,43 @@ namespace abi {
 inline constexpr std::uint64_t boot_info_magic = 0x31544f4f42424245; // "EBBBOOT1"
 inline constexpr std::uint64_t hello_magic = 0x314f4c4548424245;     // "EBBHELO1"
 
+// When free memory is reported.
+enum class ReportStrategy : std::uint32_t {
+  batch = 0, // from the free path: when a batch is full, or partly full and the vCPU idles
+  each = 1,  // a doorbell for every free block, as s390x does; no page caches in front
+  scan = 2,  // a periodic pass over the free lists, as Linux's page reporting does
+};
+
 // Reporting policy, settable by the user of the vmm.
 struct ReportPolicy {
   std::uint32_t enabled = 1; // 0: nothing is ever hinted
   std::uint32_t order = 9;   // smallest order of a block that is reported, 0...max_order
   std::uint32_t batch = 256; // ranges that make a full batch, 1...max_batch_ranges
-  std::uint32_t reserved = 0;
-  std::uint64_t keep_bytes = 0; // keep-warm reserve: free bytes never reported
-  std::uint64_t delay_ns = 0;   // how long an idle vCPU lets a partial batch wait
+  ReportStrategy strategy = ReportStrategy::batch; // since 1.1
+  std::uint64_t keep_bytes = 0;                    // keep-warm reserve: free bytes never reported
+  std::uint64_t delay_ns = 0; // how long an idle vCPU lets a partial batch wait
 };
 static_assert(sizeof(ReportPolicy) == 32);
 static_assert(offsetof(ReportPolicy, order) == 4);
 static_assert(offsetof(ReportPolicy, batch) == 8);
+static_assert(offsetof(ReportPolicy, strategy) == 12);
 static_assert(offsetof(ReportPolicy, keep_bytes) == 16);
 static_assert(offsetof(ReportPolicy, delay_ns) == 24);
 
 inline constexpr std::size_t boot_args_bytes = 2048;
+
+// Since 1.1: the policy as the host wants it now. The host makes `generation` odd, changes the
+// rest, and makes it even again; the guest looks at `generation` where it looks at time anyway
+// (slow paths, idle), copies, and takes the copy if the generation was even and did not change.
+struct ReportControl {
+  std::uint64_t generation = 0;
+  ReportPolicy policy;
+  // An answer that takes longer puts its batch into quarantine; 0: for ever patient.
+  std::uint64_t timeout_ns = 0;
+};
+static_assert(sizeof(ReportControl) == 48);
+static_assert(offsetof(ReportControl, policy) == 8);
+static_assert(offsetof(ReportControl, timeout_ns) == 40);
 
 // At EBB_BOOT_INFO_GPA; the guest may only read it.
 struct BootInfo {
@@ -38,13 +59,13 @@ struct BootInfo {
   std::uint16_t version_minor = 0;
   std::uint32_t struct_bytes = 0;     // sizeof(BootInfo) of the host
   std::uint64_t features_offered = 0; // Feature bits
-  std::uint64_t ram_bytes = 0;        // guest RAM is [0, ram_bytes)
+  std::uint64_t ram_bytes = 0;        // guest RAM is [0, ram_bytes), without the hole
   std::uint64_t free_start_gpa = 0;   // first byte behind image and stacks, page aligned
   std::uint64_t plugged_end_gpa = 0;  // RAM below is mapped now; with feature_plug there is more
   std::uint64_t plug_bytes = 0;       // unit of the plug hypercall
   std::uint64_t input_gpa = 0;        // read-only input of the workload; 0 when there is none
   std::uint64_t input_bytes = 0;
-  std::uint64_t seed = 0;     // for the workload's random numbers
+  std::uint64_t seed = 0; // for the workload's random numbers
   std::uint64_t reserved1 = 0;
   std::uint32_t tsc_khz = 0;
   std::uint32_t vcpus = 0;
@@ -52,7 +73,14 @@ struct BootInfo {
   std::uint32_t args_bytes = 0; // bytes of args in use
   std::uint32_t reserved = 0;
   char args[boot_args_bytes] = {}; // "key=value" strings, each ended by NUL
+  // Since 1.1; a host of 1.0 has struct_bytes == boot_info_bytes_1_0.
+  ReportControl control;            // with feature_retune; else its timeout_ns alone counts
+  std::uint64_t hole_start_gpa = 0; // [hole_start_gpa, hole_end_gpa) is not RAM, though ram_bytes
+  std::uint64_t hole_end_gpa = 0;   // counts it: the end of RAM is ram_bytes. Both 0: no hole
+  std::uint32_t wake_vector = 0;    // with feature_interrupt
+  std::uint32_t reserved3 = 0;
 };
+inline constexpr std::uint32_t boot_info_bytes_1_0 = 136 + boot_args_bytes;
 static_assert(offsetof(BootInfo, version_major) == 8);
 static_assert(offsetof(BootInfo, struct_bytes) == 12);
 static_assert(offsetof(BootInfo, features_offered) == 16);
@@ -68,7 +96,11 @@ static_assert(offsetof(BootInfo, vcpus) == 92);
 static_assert(offsetof(BootInfo, report) == 96);
 static_assert(offsetof(BootInfo, args_bytes) == 128);
 static_assert(offsetof(BootInfo, args) == 136);
-static_assert(sizeof(BootInfo) == 136 + boot_args_bytes);
+static_assert(offsetof(BootInfo, control) == boot_info_bytes_1_0);
+static_assert(offsetof(BootInfo, hole_start_gpa) == boot_info_bytes_1_0 + 48);
+static_assert(offsetof(BootInfo, hole_end_gpa) == boot_info_bytes_1_0 + 56);
+static_assert(offsetof(BootInfo, wake_vector) == boot_info_bytes_1_0 + 64);
+static_assert(sizeof(BootInfo) == boot_info_bytes_1_0 + 72);
 static_assert(sizeof(BootInfo) <= page_bytes);
 
 // Argument of the negotiate hypercall, in the payload of the vCPU page.

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "shared/address.hpp"
+#include "shared/latency_histogram.hpp"
 #include "shared/layout.h"
 
 namespace abi {
@@ -36,19 +37,31 @@ struct GuestStatus {
   std::uint64_t redundant_bytes = 0; // hinted though not allocated since the last answer
   std::uint64_t reused_bytes = 0;    // reported memory that was allocated again
   std::uint64_t oom_waits = 0;       // allocations that waited for answers
-  std::uint64_t reserved[5] = {};
+  // Since 1.1.
+  std::uint64_t quarantined_bytes = 0;   // isolated, and the answer is overdue
+  std::uint64_t late_answers = 0;        // that released a quarantine
+  std::uint64_t ignored_answers = 0;     // duplicates and others that fit nothing in flight
+  std::uint64_t oom_failures = 0;        // allocations that failed with ranges still in flight
+  std::uint64_t max_in_flight_bytes = 0; // high-water mark of isolated_bytes
   // Written by the workload.
   alignas(64) std::uint64_t events_total = 0; // 0 when not known
   std::uint64_t reserved2[7] = {};
   VcpuCounters vcpu[EBB_MAX_VCPUS];
+  // Since 1.1. Written under the page allocator's lock.
+  LatencyHistogram answer_latency; // from submission to the guest's taking in of the answer
+  LatencyHistogram oom_wait;       // of allocations that waited for answers
 };
+inline constexpr std::uint32_t guest_status_bytes_1_0 = 192 + 64 * EBB_MAX_VCPUS;
 static_assert(offsetof(GuestStatus, frontier_gpa) == 32);
 static_assert(offsetof(GuestStatus, hinted_batches) == 40);
 static_assert(offsetof(GuestStatus, redundant_bytes) == 64);
 static_assert(offsetof(GuestStatus, oom_waits) == 80);
 static_assert(offsetof(GuestStatus, events_total) == 128);
 static_assert(offsetof(GuestStatus, vcpu) == 192);
-static_assert(sizeof(GuestStatus) == 192 + 64 * EBB_MAX_VCPUS);
+static_assert(offsetof(GuestStatus, quarantined_bytes) == 88);
+static_assert(offsetof(GuestStatus, max_in_flight_bytes) == 120);
+static_assert(offsetof(GuestStatus, answer_latency) == guest_status_bytes_1_0);
+static_assert(sizeof(GuestStatus) == guest_status_bytes_1_0 + 2 * sizeof(LatencyHistogram));
 static_assert(sizeof(GuestStatus) <= page_bytes);
 
 } // namespace abi

@@ -29,6 +29,9 @@ enum class Hypercall : std::uint64_t {
   // args: ns since the last free. The workload is over and every answer is in: ends the measured
   // interval. Returns when the host has watched residency settle.
   workload_end = 8,
+  // Since 1.1, with feature_smp: starts vCPUs 1... at the image's entry point, once. Result
+  // bad_argument when they run already.
+  start_vcpus = 9,
 };
 
 enum class Status : std::uint64_t {
@@ -61,9 +64,9 @@ static_assert(sizeof(PanicRecord) == 432);
 
 // One page per vCPU; GS base points at it.
 struct VcpuPage {
-  std::uint64_t self_gpa = 0; // host-written: address of this page
-  std::uint32_t vcpu = 0;     // host-written: index of this vCPU
-  std::uint32_t reserved = 0;
+  std::uint64_t self_gpa = 0;      // host-written: address of this page
+  std::uint32_t vcpu = 0;          // host-written: index of this vCPU
+  std::uint32_t wake_pending = 0;  // guest: set by the interrupt stub, cleared by the halt gate
   std::uint64_t guest_private = 0; // the guest's own per-vCPU pointer
   std::uint64_t stack_low_gpa = 0; // host-written: stack is [stack_low_gpa, stack_high_gpa)
   std::uint64_t stack_high_gpa = 0;
@@ -75,6 +78,7 @@ struct VcpuPage {
   alignas(64) std::uint8_t payload[1024] = {};
 };
 static_assert(offsetof(VcpuPage, vcpu) == 8);
+static_assert(offsetof(VcpuPage, wake_pending) == 12);
 static_assert(offsetof(VcpuPage, guest_private) == 16);
 static_assert(offsetof(VcpuPage, stack_low_gpa) == 24);
 static_assert(offsetof(VcpuPage, number) == 64);

@@ -77,21 +77,23 @@ abi::Status Hypercalls::perform(const Call& call, const abi::VcpuPage& page) {
   case abi::Hypercall::workload_end:
     targets_.on_workload_end(call.args[0]);
     return abi::Status::ok;
+  case abi::Hypercall::start_vcpus:
+    return abi::Status::unknown;
   }
   return abi::Status::unknown;
 }
 
 abi::Status Hypercalls::negotiate(const abi::VcpuPage& page) {
   const auto hello = copy_payload<abi::GuestHello>(page);
-  const bool acceptable = hello.magic == abi::hello_magic &&
-                          hello.version_major == abi::version_major &&
-                          hello.struct_bytes >= sizeof(abi::GuestHello) &&
-                          (hello.features_accepted & ~targets_.features_offered) == 0 &&
-                          hello.channel_bytes == sizeof(abi::Channel) &&
-                          hello.status_bytes == sizeof(abi::GuestStatus) &&
-                          hello.managed_start_gpa % abi::page_bytes == 0 &&
+  const bool acceptable =
+      hello.magic == abi::hello_magic && hello.version_major == abi::version_major &&
+      hello.struct_bytes >= sizeof(abi::GuestHello) &&
+      (hello.features_accepted & ~targets_.features_offered) == 0 &&
+      hello.channel_bytes == sizeof(abi::Channel) &&
+      hello.status_bytes >= abi::guest_status_bytes_1_0 && hello.status_bytes <= abi::page_bytes &&
+      hello.managed_start_gpa % abi::page_bytes == 0 &&
       hello.managed_start_gpa >= targets_.free_start.value &&
-                          hello.managed_start_gpa <= targets_.memory.size_bytes();
+      hello.managed_start_gpa <= targets_.memory.size_bytes();
   if (!acceptable || negotiated_.exchange(true)) {
     return abi::Status::bad_argument;
   }

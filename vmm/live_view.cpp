@@ -153,9 +153,9 @@ void LiveView::update(const MemorySample& sample) {
   if (style_ == LiveStyle::none) {
     return;
   }
-  if (!latest_) {
+  if (samples_++ == 0) {
     first_ns_ = sample.at_ns;
-  } else if (sample.at_ns < latest_->at_ns) {
+  } else if (sample.at_ns < latest_.at_ns) {
     // Two threads took samples and their observers overtook each other: the newer one is shown.
     return;
   }
@@ -195,10 +195,10 @@ void LiveView::finish() {
 }
 
 LiveState LiveView::state_locked() const {
-  const GuestSample& guest = latest_->guest;
+  const GuestSample& guest = latest_.guest;
   return {.elapsed_seconds =
-              static_cast<double>(latest_->at_ns - first_ns_) / static_cast<double>(ns_per_s),
-          .now = {latest_->resident_bytes, guest.live_bytes},
+              static_cast<double>(latest_.at_ns - first_ns_) / static_cast<double>(ns_per_s),
+          .now = {latest_.resident_bytes, guest.live_bytes},
           .fresh_bytes = guest.fresh_bytes,
           .reported_bytes = guest.reported_bytes,
           .progress = progress_of(guest),
@@ -229,23 +229,23 @@ void LiveView::remember_locked(const MemorySample& sample) {
 }
 
 void LiveView::update_chart_locked() {
-  if (printed_ns_ && latest_->at_ns - *printed_ns_ < redraw_interval_ns) {
+  if (printed_ns_ && latest_.at_ns - *printed_ns_ < redraw_interval_ns) {
     return;
   }
-  printed_ns_ = latest_->at_ns;
+  printed_ns_ = latest_.at_ns;
   redraw_locked({});
 }
 
 void LiveView::update_plain_locked() {
   const LiveState state = state_locked();
-  const std::uint64_t since_ns = latest_->at_ns - printed_ns_.value_or(first_ns_);
+  const std::uint64_t since_ns = latest_.at_ns - printed_ns_.value_or(first_ns_);
   const auto quarters = static_cast<unsigned>(state.progress.value_or(0) * 4);
   const bool due = since_ns >= plain_interval_ns ||
                    (quarters > quarters_printed_ && since_ns >= plain_least_interval_ns);
   if (!due) {
     return;
   }
-  printed_ns_ = latest_->at_ns;
+  printed_ns_ = latest_.at_ns;
   quarters_printed_ = quarters;
   write_(fmt::format("{}{}\n", at_line_start_ ? "" : "\n", render_plain(state)));
   at_line_start_ = true;
@@ -273,7 +273,7 @@ std::string LiveView::clear_locked() {
 }
 
 std::string LiveView::draw_locked() {
-  if (!latest_) {
+  if (samples_ == 0) {
     return {};
   }
   // The last column stays free: a cursor behind it is in different places on different terminals.

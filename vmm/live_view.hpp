@@ -89,7 +89,8 @@ class LiveView {
 
   std::mutex mutex_; // guards everything below, and the order of output
   LiveStyle style_;
-  std::optional<MemorySample> latest_; // empty until the first sample
+  std::uint64_t samples_ = 0; // taken so far
+  MemorySample latest_;
   std::uint64_t first_ns_ = 0;
   std::optional<std::uint64_t> printed_ns_; // last drawing or plain line
   std::vector<LivePoint> history_;

@@ -43,6 +43,10 @@ vmm::LiveStyle live_style(const vmm::Config& config) {
 }
 
 vmm::Result<int> run(const vmm::Config& config) {
+  // Whatever can be refused is refused before anything runs.
+  if (config.stats) {
+    EBB_TRY(vmm::check_stats_path(*config.stats));
+  }
   EBB_TRY_ASSIGN(image, vmm::load_image(config.image));
   std::optional<vmm::TraceInput> input;
   if (config.input) {
@@ -63,7 +67,8 @@ vmm::Result<int> run(const vmm::Config& config) {
     fmt::print(stderr, "vmm: {}\n", ending.text);
   }
   const vmm::RunStats stats = vmm::make_stats(config, *machine, ending);
-  if (config.verbosity == vmm::Verbosity::normal) {
+  // A guest that never got to its workload has told why, and has nothing to sum up.
+  if (config.verbosity == vmm::Verbosity::normal && machine->times().workload_begin_ns != 0) {
     write_out(vmm::render_summary(stats));
   }
   if (config.stats) {

@@ -119,6 +119,7 @@ TEST_CASE("a sparkline shows a little above nothing and clips what is too high")
 
 TEST_CASE("the chart fits every width") {
   std::vector<LivePoint> history;
+  history.reserve(300);
   for (std::uint64_t i = 0; i < 300; ++i) {
     history.push_back({i * mib, i * mib / 2});
   }
