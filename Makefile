@@ -66,14 +66,19 @@ BOOT_OBJECTS       := $(call objects,guest,$(BOOT_CASES:%=tests/boot/%/guest.cpp
 BOOT_IMAGES        := $(BOOT_CASES:%=$(B)/tests/boot/%.bin)
 
 ##@ Building
-.PHONY: all vmm guest
+.PHONY: all vmm vmm-static guest
 all: vmm guest ## build/vmm, build/guest.elf and build/guest.bin
 vmm: $(B)/vmm ## the hypervisor alone
+vmm-static: $(B)/vmm-static ## the same, linked statically; tools/nested runs it
 guest: $(B)/guest.bin ## the guest image alone
 
 $(B)/vmm: $(VMM_OBJECTS)
 	$(call say,LINK,$@)
 	$(Q)$(CXX) $(VMM_LINK) -o $@ $^ $(VMM_LIBS)
+
+$(B)/vmm-static: $(VMM_OBJECTS) $(B)/obj/vmm/linker/fmt_static.o
+	$(call say,LINK,$@)
+	$(Q)$(CXX) -static -no-pie -pthread -o $@ $^ $(filter-out -lfmt,$(VMM_LIBS))
 
 $(B)/obj/vmm/%.o: %.cpp Makefile
 	$(call say,CXX,$<)

@@ -35,7 +35,7 @@ Error device_error(const std::string& path, int error) {
                         "then log in again) or run as root",
                         path)};
   default:
-    return {ErrorClass::environment, fmt::format("cannot open {}: {}", path, std::strerror(error))};
+    return {ErrorClass::environment, fmt::format("cannot open {}: {}", path, errno_text(error))};
   }
 }
 

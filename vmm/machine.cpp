@@ -14,6 +14,7 @@
 
 #include "shared/abi_version.hpp"
 #include "shared/guest_status.hpp"
+#include "vmm/host_cpu.hpp"
 
 namespace vmm {
 
@@ -162,7 +163,8 @@ Result<void> Machine::set_up_vcpus() {
     EBB_TRY_ASSIGN(vcpu, vm_.create_vcpu(index));
     EBB_TRY(kvm_.apply_supported_cpuid(vcpu));
     EBB_TRY_ASSIGN(initial, vcpu.system_registers());
-    EBB_TRY(vcpu.set_system_registers(boot_system_registers(initial, plan_, index)));
+    EBB_TRY(vcpu.set_system_registers(boot_system_registers(
+        initial, plan_, index, is_emulated_by_qemu() ? TssType::available : TssType::busy)));
     EBB_TRY(vcpu.set_registers(boot_registers(plan_, image_.header, index)));
     vcpus_.push_back(std::move(vcpu));
   }
@@ -219,7 +221,7 @@ GuestEnding Machine::run() {
     static_cast<void>(::poll(events.data(), events.size(), -1));
     if (const int signal = signals.take(); signal != 0) {
       end_->end({EndKind::interrupted, static_cast<std::uint8_t>(signal),
-                 std::string("interrupted by ") + ::strsignal(signal)});
+                 signal == SIGINT ? "interrupted by SIGINT" : "interrupted by SIGTERM"});
     }
   }
   for (std::size_t index = 0; index < threads.size(); ++index) {

@@ -22,7 +22,7 @@ void VcpuRunner::run() {
       crash("access that the host's mapping of guest memory forbids (EFAULT)");
     } else if (error != 0) {
       end_.end({EndKind::host_failed, 0,
-                fmt::format("KVM_RUN of vCPU {}: {}", index_, std::strerror(error))});
+                fmt::format("KVM_RUN of vCPU {}: {}", index_, errno_text(error))});
     } else {
       handle_exit();
     }
