@@ -31,6 +31,8 @@ enum Feature : std::uint64_t {
   feature_smp = 1U << 5,
   // Since 1.1. The policy may change while the guest runs: BootInfo::control.
   feature_retune = 1U << 6,
+  // Since 1.1. The doorbell may be rung with the instruction that BootInfo::doorbell names.
+  feature_vmcall = 1U << 7,
 };
 
 } // namespace abi

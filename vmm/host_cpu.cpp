@@ -38,8 +38,8 @@ CpuVendor cpu_vendor() {
 }
 
 std::string hypervisor_signature() {
-  constexpr unsigned hypervisor_bit = 1U << 31;       // leaf 1, ECX: set under any hypervisor
-  constexpr unsigned hypervisor_leaf = 0x4000'0000;   // by common convention
+  constexpr unsigned hypervisor_bit = 1U << 31;     // leaf 1, ECX: set under any hypervisor
+  constexpr unsigned hypervisor_leaf = 0x4000'0000; // by common convention
   if ((cpuid(1).ecx & hypervisor_bit) == 0) {
     return {};
   }
