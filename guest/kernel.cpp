@@ -18,7 +18,11 @@ namespace {
 constexpr std::uint64_t features_known =
     abi::feature_report | abi::feature_zeroed | abi::feature_plug | abi::feature_async |
     abi::feature_interrupt | abi::feature_smp | abi::feature_vmcall;
-constexpr std::uint64_t turns_before_yield = 2048;
+// A turn of a waiting loop takes some 50 ns. Whoever is waited for longer than these many has
+// probably lost its CPU to a thread of the host, perhaps to this very vCPU: a fair lock would then
+// hand the CPU round in whole time slices. So give it away for a moment.
+constexpr std::uint64_t turns_before_yield = 256;
+constexpr std::uint64_t yield_ns = 10'000;
 constexpr std::uint64_t settle_timeout_ns = 10'000'000'000;
 
 const abi::BootInfo& checked(const abi::BootInfo& boot) {

@@ -8,9 +8,6 @@ namespace guest::mm {
 
 namespace {
 
-// Spins on a lock before the platform hears of it: its holder may have lost its core.
-constexpr std::uint32_t spins_per_relax = 256;
-
 // A free submits at most this many batches, however fast a synchronous host answers.
 constexpr unsigned max_batches_per_call = 64;
 
@@ -30,10 +27,7 @@ void add(std::uint64_t& counter, std::uint64_t amount) {
 } // namespace
 
 void PageAllocator::Spin::operator()() {
-  CpuPause{}();
-  if (++spins % spins_per_relax == 0) {
-    platform->relax();
-  }
+  platform->relax();
 }
 
 PageAllocator::PageAllocator(PagePlatform& platform, const PageAllocatorConfig& config,

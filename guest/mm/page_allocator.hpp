@@ -90,10 +90,9 @@ class PageAllocator {
   [[nodiscard]] const Buddy& buddy() const { return buddy_; }
 
  private:
-  // Waits for another vCPU: spins, and lets the platform know when it takes long.
+  // Waits for another vCPU the platform's way.
   struct Spin {
     PagePlatform* platform = nullptr;
-    std::uint32_t spins = 0;
     void operator()();
   };
   using Guard = TicketGuard<Spin>;
