@@ -49,16 +49,18 @@ UNIT_FLAGS  := $(COMMON) -O1 -fno-omit-frame-pointer -fsanitize=address,undefine
 sources = $(sort $(wildcard $(addsuffix /*.cpp,$(1))))
 
 VMM_SOURCES   := $(call sources,vmm)
+VMM_ASSEMBLY  := $(sort $(wildcard vmm/*.S))
 # What every guest image is made of; a workload or a test's guest.cpp comes on top.
 GUEST_CORE    := $(call sources,guest guest/arch guest/mm guest/runtime) \
                  $(sort $(wildcard guest/arch/*.S))
 WORKLOADS     := $(call sources,guest/workloads)
 UNIT_SOURCES  := $(call sources,tests/unit tests/support) \
-                 $(filter-out vmm/main.cpp,$(VMM_SOURCES)) $(call sources,guest/mm)
+                 $(filter-out vmm/main.cpp,$(VMM_SOURCES)) $(VMM_ASSEMBLY) \
+                 $(call sources,guest/mm)
 BOOT_CASES    := $(patsubst tests/boot/%/guest.cpp,%,$(sort $(wildcard tests/boot/*/guest.cpp)))
 
 objects = $(patsubst %,$(B)/obj/$(1)/%.o,$(basename $(2)))
-VMM_OBJECTS        := $(call objects,vmm,$(VMM_SOURCES))
+VMM_OBJECTS        := $(call objects,vmm,$(VMM_SOURCES) $(VMM_ASSEMBLY))
 GUEST_CORE_OBJECTS := $(call objects,guest,$(GUEST_CORE))
 WORKLOAD_OBJECTS   := $(call objects,guest,$(WORKLOADS))
 UNIT_OBJECTS       := $(call objects,unit,$(UNIT_SOURCES))
@@ -87,6 +89,10 @@ $(B)/obj/vmm/%.o: %.cpp Makefile
 $(B)/obj/guest/%.o: %.cpp Makefile
 	$(call say,GCXX,$<)
 	$(Q)mkdir -p $(@D) && $(CXX) $(GUEST_FLAGS) -c $< -o $@
+
+$(B)/obj/vmm/%.o $(B)/obj/unit/%.o: %.S Makefile
+	$(call say,AS,$<)
+	$(Q)mkdir -p $(@D) && $(CXX) -I. -g -MMD -MP -c $< -o $@
 
 $(B)/obj/guest/%.o: %.S Makefile
 	$(call say,AS,$<)
