@@ -5,7 +5,7 @@
 //   allocate/free --> PageCache (own lock, orders 0...3, about 10 ns on a hit)
 //                        | bulk refill and drain
 //                        v
-//                     Buddy + Reporter (one ticket lock) --> channels --> host
+//                     Buddy + Reporter (one lock) --> channels --> host
 //
 // Each vCPU passes its own number; no two threads use one number at the same time. Lock order:
 // plug lock, then the allocator's lock; a cache's lock is never held together with another.
@@ -20,10 +20,10 @@
 
 #include "guest/mm/allocation.hpp"
 #include "guest/mm/buddy.hpp"
+#include "guest/mm/fair_lock.hpp"
 #include "guest/mm/page_cache.hpp"
 #include "guest/mm/page_platform.hpp"
 #include "guest/mm/reporter.hpp"
-#include "guest/mm/ticket_lock.hpp"
 #include "shared/address.hpp"
 #include "shared/boot_info.hpp"
 #include "shared/guest_status.hpp"
@@ -95,10 +95,10 @@ class PageAllocator {
     PagePlatform* platform = nullptr;
     void operator()();
   };
-  using Guard = TicketGuard<Spin>;
+  using Guard = FairGuard<Spin>;
 
   struct alignas(64) VcpuCache {
-    TicketLock lock;
+    FairLock lock;
     PageCache cache;
   };
 
@@ -124,8 +124,8 @@ class PageAllocator {
   abi::GuestStatus& status_;
   std::uint64_t plug_frames_;
   std::uint64_t oom_timeout_ns_;
-  TicketLock plug_lock_;
-  TicketLock lock_; // guards buddy_, reporter_, oom_waits_, the writer side of status_
+  FairLock plug_lock_;
+  FairLock lock_; // guards buddy_, reporter_, oom_waits_, the writer side of status_
   Buddy buddy_;
   Reporter reporter_;
   std::uint64_t oom_waits_ = 0;
