@@ -21,7 +21,7 @@ Result<HintService> HintService::create(const GuestMemory& memory, unsigned chan
 }
 
 void HintService::configure(const abi::GuestHello& hello, HintCheck check) {
-  const ManagedRange managed{{hello.managed_start_gpa}, {memory_->size_bytes()}};
+  const ManagedRange managed{{hello.managed_start_gpa}, memory_->end(), memory_->hole()};
   for (const auto& port : ports_) {
     const std::scoped_lock lock(port->mutex);
     port->processor.set_managed(managed);

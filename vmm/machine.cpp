@@ -73,7 +73,7 @@ Machine::Machine(const Config& config, Kvm kvm, Vm vm, GuestMemory memory, Image
                  Symbols symbols, std::optional<TraceInput> input)
     : config_(config), kvm_(std::move(kvm)), vm_(std::move(vm)), memory_(std::move(memory)),
       image_(std::move(image)), symbols_(std::move(symbols)), input_(std::move(input)),
-      plan_(BootPlan::make(image_.header, config.mem_bytes, config.cpus,
+      plan_(BootPlan::make(image_.header, memory_.end(), memory_.hole(), config.cpus,
                            input_ ? input_->pages().size() : 0)),
       slots_(vm_, memory_) {}
 
@@ -82,7 +82,9 @@ Result<std::unique_ptr<Machine>> Machine::create(const Config& config, Image ima
                                                  MachineOutput output) {
   EBB_TRY_ASSIGN(kvm, Kvm::open(config.kvm_device));
   EBB_TRY_ASSIGN(vm, kvm.create_vm());
-  EBB_TRY_ASSIGN(memory, GuestMemory::create(config.mem_bytes, config.backing));
+  // Guests of ABI 1.0 know of no hole, and get no interrupts that would need one.
+  const RamHole hole = image.header.version_minor >= 1 ? interrupt_hole : RamHole{};
+  EBB_TRY_ASSIGN(memory, GuestMemory::create(config.mem_bytes, config.backing, hole));
   std::unique_ptr<Machine> machine(new Machine(config, std::move(kvm), std::move(vm),
                                                std::move(memory), std::move(image),
                                                std::move(symbols), std::move(input)));
@@ -206,7 +208,9 @@ void Machine::write_boot_info(std::uint32_t tsc_khz) {
   info->struct_bytes = sizeof(abi::BootInfo);
   info->features_offered = features_offered();
   info->wake_vector = EBB_WAKE_VECTOR;
-  info->ram_bytes = memory_.size_bytes();
+  info->ram_bytes = memory_.end().value;
+  info->hole_start_gpa = memory_.hole().start.value;
+  info->hole_end_gpa = memory_.hole().end.value;
   info->free_start_gpa = plan_.free_start.value;
   info->plugged_end_gpa = slots_.plugged_end().value;
   info->plug_bytes = MemorySlots::plug_bytes;

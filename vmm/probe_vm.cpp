@@ -44,8 +44,8 @@ std::uint64_t gpa_of(const std::byte* symbol) {
 }
 
 abi::ImageHeader probe_image() {
-  const auto bytes = abi::align_up(static_cast<std::uint64_t>(probe_code_end - probe_code),
-                                   abi::page_bytes);
+  const auto bytes =
+      abi::align_up(static_cast<std::uint64_t>(probe_code_end - probe_code), abi::page_bytes);
   abi::ImageHeader image;
   image.load_gpa = EBB_IMAGE_GPA;
   image.memory_bytes = bytes;
@@ -60,7 +60,7 @@ struct Machine {
                                 abi::Doorbell instruction) {
     abi::ImageHeader image = probe_image();
     image.entry_gpa = gpa_of(entry);
-    const BootPlan plan = BootPlan::make(image, ram_bytes, 1, 0);
+    const BootPlan plan = BootPlan::make(image, {ram_bytes}, {}, 1, 0);
     EBB_TRY_ASSIGN(memory, GuestMemory::create(ram_bytes, Backing::small_pages));
     const std::span<std::byte> low_ram = memory.at({0}, plan.free_start.value);
     write_boot_tables(low_ram, plan, image);
@@ -135,7 +135,8 @@ class Watchdog {
 
 // Runs until the guest uses the hypercall port, the time is up or something else happens. Counts
 // the exits that `is_round` accepts.
-template <typename IsRound> std::uint64_t run(const Vcpu& vcpu, std::uint64_t most, IsRound is_round) {
+template <typename IsRound>
+std::uint64_t run(const Vcpu& vcpu, std::uint64_t most, IsRound is_round) {
   const Watchdog watchdog(vcpu.state());
   std::uint64_t rounds = 0;
   while (rounds < most && !watchdog.barked()) {
@@ -215,9 +216,8 @@ Result<std::optional<double>> ProbeVm::port_to_eventfd() {
   // The guest's RAX, which it writes to the port, starts as zero.
   EBB_TRY(machine.vm.bind_doorbell(event.get(), EBB_PORT_DOORBELL, 0));
   const auto start = Clock::now();
-  const std::uint64_t ended = run(machine.vcpu, 1, [](const kvm_run& state) {
-    return is_output(state, EBB_PORT_HYPERCALL);
-  });
+  const std::uint64_t ended = run(
+      machine.vcpu, 1, [](const kvm_run& state) { return is_output(state, EBB_PORT_HYPERCALL); });
   const auto mean = mean_ns(start, ended * fast_rounds);
   std::uint64_t signalled = 0;
   const bool all = ::read(event.get(), &signalled, sizeof signalled) == sizeof signalled &&

@@ -32,7 +32,7 @@ abi::ImageHeader sample_image() {
 class Walker {
  public:
   Walker(std::uint64_t ram_bytes, unsigned vcpus, std::uint64_t input_bytes = 0)
-      : plan_(vmm::BootPlan::make(sample_image(), ram_bytes, vcpus, input_bytes)),
+      : plan_(vmm::BootPlan::make(sample_image(), {ram_bytes}, {}, vcpus, input_bytes)),
         ram_(plan_.free_start.value) {
     vmm::write_boot_tables(ram_, plan_, sample_image());
   }
@@ -141,6 +141,16 @@ TEST_CASE("boot state: RAM above the low area has 2 MiB entries up to its very e
     CHECK(last->large);
     CHECK_FALSE(walker.walk(ram).has_value());
   }
+}
+
+TEST_CASE("boot state: the hole is not mapped, RAM above it is") {
+  const Walker walker(6 * gib, 1, 0, vmm::interrupt_hole);
+  CHECK(walker.walk(3 * gib - 1).has_value());
+  CHECK_FALSE(walker.walk(3 * gib).has_value());
+  CHECK_FALSE(walker.walk(0xfee00000).has_value());
+  CHECK_FALSE(walker.walk(4 * gib - 1).has_value());
+  CHECK(walker.walk(4 * gib).has_value());
+  CHECK(walker.walk(6 * gib - 1).has_value());
 }
 
 TEST_CASE("boot state: input is read-only, above RAM, on huge-page ground") {
