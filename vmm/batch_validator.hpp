@@ -32,8 +32,8 @@ std::string_view name_of(RangeFault fault);
 // The part of guest-physical memory that hints may name; empty until the guest has said hello.
 struct ManagedRange {
   abi::Gpa start;
-  abi::Gpa end; // end of RAM, page aligned, not below `start`
-  RamHole hole; // not RAM; aligned to the largest block
+  abi::Gpa end;   // end of RAM, page aligned, not below `start`
+  RamHole hole{}; // not RAM; aligned to the largest block
 };
 
 // A descriptor after judgement. start and bytes mean something only if fault is none; then the

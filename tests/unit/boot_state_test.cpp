@@ -31,8 +31,9 @@ abi::ImageHeader sample_image() {
 // The tables as the processor would walk them.
 class Walker {
  public:
-  Walker(std::uint64_t ram_bytes, unsigned vcpus, std::uint64_t input_bytes = 0)
-      : plan_(vmm::BootPlan::make(sample_image(), {ram_bytes}, {}, vcpus, input_bytes)),
+  Walker(std::uint64_t ram_bytes, unsigned vcpus, std::uint64_t input_bytes = 0,
+         vmm::RamHole hole = {})
+      : plan_(vmm::BootPlan::make(sample_image(), {ram_bytes}, hole, vcpus, input_bytes)),
         ram_(plan_.free_start.value) {
     vmm::write_boot_tables(ram_, plan_, sample_image());
   }
