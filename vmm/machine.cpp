@@ -125,8 +125,14 @@ Result<void> Machine::set_up_services(MachineOutput output) {
   EBB_TRY_ASSIGN(end, GuestEnd::create());
   end_ = std::move(end);
   const DiscardOptions options{.method = config_.discard, .decline_below = config_.decline_below};
-  EBB_TRY_ASSIGN(hints, HintService::create(memory_, plan_.vcpus, options, discard_calls_));
-  hints_.emplace(std::move(hints));
+  const HintServiceOptions hint_options{.discard = options,
+                                        .mode = config_.host,
+                                        .workers = config_.workers,
+                                        .faults = config_.host_faults,
+                                        .fault_seed = config_.seed};
+  EBB_TRY_ASSIGN(hints,
+                 HintService::create(memory_, plan_.vcpus, hint_options, discard_calls_, {}));
+  hints_ = std::move(hints);
   console_.emplace(memory_, std::move(output.console));
   EBB_TRY_ASSIGN(meter, ResidentMeter::create(memory_));
   meter_ = std::make_unique<ResidentMeter>(std::move(meter));
@@ -194,6 +200,8 @@ void Machine::write_boot_info(std::uint32_t tsc_khz) {
   info->tsc_khz = tsc_khz;
   info->vcpus = plan_.vcpus;
   info->report = config_.report;
+  info->control.policy = config_.report;
+  info->control.timeout_ns = config_.report_timeout_ns;
   const std::string args = encode_guest_args(config_);
   assert(args.size() <= sizeof info->args);
   info->args_bytes = static_cast<std::uint32_t>(args.size());
@@ -229,6 +237,7 @@ GuestEnding Machine::run() {
   for (std::thread& thread : threads) {
     thread.join();
   }
+  hints_->stop();
   sampler_->end(); // if the workload did not: an interrupted run has a footprint, too
   sampler_->stop();
   return end_->ending();

@@ -56,6 +56,7 @@ class Machine {
 
   // After run().
   [[nodiscard]] HintTotals hint_totals() const { return hints_->totals(); }
+  [[nodiscard]] HostMode host_mode() const { return hints_->mode(); }
   [[nodiscard]] const Sampler& sampler() const { return *sampler_; }
   [[nodiscard]] const RunTimes& times() const { return times_; }
   [[nodiscard]] const std::optional<Settled>& settled() const { return settled_; }
@@ -89,7 +90,7 @@ class Machine {
   MemorySlots slots_;
   std::unique_ptr<GuestEnd> end_;
   SystemDiscardCalls discard_calls_;
-  std::optional<HintService> hints_;
+  std::unique_ptr<HintService> hints_;
   std::optional<Console> console_;
   std::unique_ptr<ResidentMeter> meter_;
   std::unique_ptr<Sampler> sampler_;
