@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: MIT
-# Non-recursive. Three object trees below build/obj: vmm (host), guest (bare metal) and unit (host
+# Non-recursive. Object trees below build/obj: vmm (host), guest (bare metal), unit and tsan (host
 # sources and guest/mm again, with sanitizers). Sources are found by folder: a file in vmm/ is part
 # of the vmm, one in guest/ of every guest image.
 #
-# Knobs: V=1 shows full command lines; WERROR=0 lets warnings pass; T=pattern picks test cases.
+# Knobs: V=1 shows full command lines; WERROR=0 lets warnings pass; T=pattern picks test cases;
+# SECONDS= and SEED= of the soak.
 
 V      ?= 0
 WERROR ?= 1
 T      ?=
+SECONDS ?= 600
+SEED   ?= 1
 B      := build
 
 CXX     ?= g++
@@ -46,6 +49,8 @@ UNIT_FLAGS  := $(COMMON) -O1 -fno-omit-frame-pointer -fsanitize=address,undefine
                -fno-sanitize-recover=undefined -D_GLIBCXX_ASSERTIONS \
                -DEBB_TRACE_DIR='"tests/traces"'
 
+TSAN_FLAGS := $(COMMON) -O1 -fno-omit-frame-pointer -fsanitize=thread
+
 sources = $(sort $(wildcard $(addsuffix /*.cpp,$(1))))
 
 VMM_SOURCES   := $(call sources,vmm)
@@ -57,6 +62,11 @@ WORKLOADS     := $(call sources,guest/workloads)
 UNIT_SOURCES  := $(call sources,tests/unit tests/support) \
                  $(filter-out vmm/main.cpp,$(VMM_SOURCES)) $(VMM_ASSEMBLY) \
                  $(call sources,guest/mm)
+# Tests with threads of their own, again under ThreadSanitizer; and the soak, under both.
+HOSTED        := $(filter-out vmm/main.cpp,$(VMM_SOURCES)) $(VMM_ASSEMBLY) $(call sources,guest/mm)
+TSAN_SOURCES  := tests/unit/main.cpp $(sort $(wildcard tests/unit/*_threads_test.cpp)) \
+                 $(call sources,tests/support) $(HOSTED)
+SOAK_SOURCES  := $(call sources,tests/soak) $(HOSTED)
 BOOT_CASES    := $(patsubst tests/boot/%/guest.cpp,%,$(sort $(wildcard tests/boot/*/guest.cpp)))
 
 objects = $(patsubst %,$(B)/obj/$(1)/%.o,$(basename $(2)))
@@ -64,6 +74,9 @@ VMM_OBJECTS        := $(call objects,vmm,$(VMM_SOURCES) $(VMM_ASSEMBLY))
 GUEST_CORE_OBJECTS := $(call objects,guest,$(GUEST_CORE))
 WORKLOAD_OBJECTS   := $(call objects,guest,$(WORKLOADS))
 UNIT_OBJECTS       := $(call objects,unit,$(UNIT_SOURCES))
+TSAN_OBJECTS       := $(call objects,tsan,$(TSAN_SOURCES))
+SOAK_TSAN_OBJECTS  := $(call objects,tsan,$(SOAK_SOURCES))
+SOAK_ASAN_OBJECTS  := $(call objects,unit,$(SOAK_SOURCES))
 BOOT_OBJECTS       := $(call objects,guest,$(BOOT_CASES:%=tests/boot/%/guest.cpp))
 BOOT_IMAGES        := $(BOOT_CASES:%=$(B)/tests/boot/%.bin)
 
@@ -90,7 +103,7 @@ $(B)/obj/guest/%.o: %.cpp Makefile
 	$(call say,GCXX,$<)
 	$(Q)mkdir -p $(@D) && $(CXX) $(GUEST_FLAGS) -c $< -o $@
 
-$(B)/obj/vmm/%.o $(B)/obj/unit/%.o: %.S Makefile
+$(B)/obj/vmm/%.o $(B)/obj/unit/%.o $(B)/obj/tsan/%.o: %.S Makefile
 	$(call say,AS,$<)
 	$(Q)mkdir -p $(@D) && $(CXX) -I. -g -MMD -MP -c $< -o $@
 
@@ -120,7 +133,7 @@ run: all ## the main job: replay the shipped sqlite trace at recorded speed
 	  --speed real --input tests/traces/sqlite.pgt.xz
 
 ##@ Testing
-.PHONY: test test-unit test-boot test-tools check lint format
+.PHONY: test test-unit test-tsan test-boot test-tools soak soak-slice check lint format
 test: test-tools test-unit test-boot ## all tests; T=pattern picks cases of the unit and boot tests
 
 $(B)/tests/unit_tests: $(UNIT_OBJECTS)
@@ -131,6 +144,20 @@ $(B)/obj/unit/%.o: %.cpp Makefile
 	$(call say,UCXX,$<)
 	$(Q)mkdir -p $(@D) && $(CXX) $(UNIT_FLAGS) -c $< -o $@
 
+$(B)/tests/threads_tsan: $(TSAN_OBJECTS)
+$(B)/tests/soak_tsan: $(SOAK_TSAN_OBJECTS)
+$(B)/tests/threads_tsan $(B)/tests/soak_tsan:
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D) && $(CXX) -fsanitize=thread -pthread -o $@ $^ $(VMM_LIBS)
+
+$(B)/tests/soak_asan: $(SOAK_ASAN_OBJECTS)
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D) && $(CXX) -fsanitize=address,undefined -pthread -o $@ $^ $(VMM_LIBS)
+
+$(B)/obj/tsan/%.o: %.cpp Makefile
+	$(call say,TCXX,$<)
+	$(Q)mkdir -p $(@D) && $(CXX) $(TSAN_FLAGS) -c $< -o $@
+
 $(B)/tests/boot/%.elf: $(GUEST_CORE_OBJECTS) $(B)/obj/guest/tests/boot/%/guest.o $(B)/guest.ld
 	$(call say,LINK,$@)
 	$(link_guest)
@@ -139,6 +166,17 @@ $(B)/tests/boot/%.elf: $(GUEST_CORE_OBJECTS) $(B)/obj/guest/tests/boot/%/guest.o
 
 test-unit: $(B)/tests/unit_tests ## hosted unit tests under ASan and UBSan
 	$(B)/tests/unit_tests $(if $(T),--test-case='*$(T)*')
+
+test-tsan: $(B)/tests/threads_tsan ## the unit tests with threads under ThreadSanitizer
+	$(B)/tests/threads_tsan $(if $(T),--test-case='*$(T)*')
+
+# The allocator against the host's hint service in every mode, with faults: SECONDS= and SEED=.
+soak: $(B)/tests/soak_tsan $(B)/tests/soak_asan ## adversarial matrix, 10 minutes; no KVM needed
+	$(B)/tests/soak_asan --seconds $$(( $(SECONDS) / 5 )) --seed $(SEED)
+	$(B)/tests/soak_tsan --seconds $$(( $(SECONDS) * 4 / 5 )) --seed $(SEED)
+
+soak-slice: $(B)/tests/soak_tsan ## one minute of it
+	$(B)/tests/soak_tsan --seconds 60 --seed $(SEED)
 
 test-boot: all $(BOOT_IMAGES) ## real images through the real vmm; needs KVM
 	tests/run-boot-tests $(if $(T),--filter '$(T)')
@@ -155,7 +193,7 @@ FORMATTED := $(sort $(wildcard $(foreach d,vmm guest guest/* shared tests tests/
 format: ## rewrite sources with clang-format
 	$(FORMAT) -i $(FORMATTED)
 
-LINT := $(VMM_SOURCES) $(filter %.cpp,$(GUEST_CORE)) $(WORKLOADS) $(call sources,tests/unit)
+LINT := $(VMM_SOURCES) $(filter %.cpp,$(GUEST_CORE)) $(WORKLOADS) $(call sources,tests/unit tests/soak)
 lint: $(LINT:%=$(B)/lint/%.ok) ## clang-tidy over all sources
 $(B)/lint/%.ok: % .clang-tidy
 	$(call say,TIDY,$<)
@@ -173,4 +211,5 @@ help: ## this list
 	@printf '\nKnobs: V=1 full command lines, WERROR=0 warnings pass, T=pattern test cases\n'
 
 -include $(VMM_OBJECTS:.o=.d) $(GUEST_CORE_OBJECTS:.o=.d) $(WORKLOAD_OBJECTS:.o=.d) \
-         $(UNIT_OBJECTS:.o=.d) $(BOOT_OBJECTS:.o=.d)
+         $(UNIT_OBJECTS:.o=.d) $(BOOT_OBJECTS:.o=.d) $(TSAN_OBJECTS:.o=.d) \
+         $(SOAK_TSAN_OBJECTS:.o=.d) $(SOAK_ASAN_OBJECTS:.o=.d)

@@ -18,7 +18,10 @@
 #include "shared/address.hpp"
 #include "shared/boot_info.hpp"
 #include "shared/layout.h"
+#include "vmm/fault_plan.hpp"
+#include "vmm/host_mode.hpp"
 #include "vmm/memory_policy.hpp"
+#include "vmm/report_settings.hpp"
 #include "vmm/result.hpp"
 #include "vmm/units.hpp"
 
@@ -57,6 +60,11 @@ struct Config {
   DiscardMethod discard = DiscardMethod::dontneed;
   abi::Order decline_below; // hints of a smaller order are declined; 0 declines none
   abi::ReportPolicy report;
+  std::uint64_t report_timeout_ns = 0; // answers that take longer are given up on; 0: never
+  HostMode host = HostMode::sync;
+  std::uint32_t workers = 1; // threads of an asynchronous or polling host
+  FaultOptions host_faults;
+  std::optional<std::string> control; // path of the control socket
   std::string workload = "idle";
   std::optional<std::string> input; // page trace, plain or xz
   Speed speed = Speed::max;
@@ -78,9 +86,6 @@ struct ShowText {
 // argv without or with a program name of any spelling at [0]; at least one element.
 // Every error is of class user.
 Result<std::variant<Config, ShowText>> parse_command_line(std::span<const char* const> argv);
-
-// The text of --report: "off", or a subset of order=, batch=, keep=, delay= by commas.
-Result<abi::ReportPolicy> parse_report_policy(std::string_view text);
 
 // What goes into BootInfo::args: "workload=NAME", "speed=max|real", then Config::guest_args, each
 // ended by NUL. parse_command_line has checked that it fits boot_args_bytes.

@@ -3,6 +3,7 @@
 
 #include <poll.h>
 #include <pthread.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 
@@ -33,19 +34,23 @@ void install_kick_handler() {
   ::sigaction(kick_signal, &action, nullptr);
 }
 
-sigset_t ending_signals() {
+// Switches reporting off and on.
+constexpr int toggle_signal = SIGUSR2;
+
+sigset_t handled_signals() {
   sigset_t set{};
   sigemptyset(&set);
   sigaddset(&set, SIGINT);
   sigaddset(&set, SIGTERM);
+  sigaddset(&set, toggle_signal);
   return set;
 }
 
-// Keeps the ending signals blocked for this thread and those it starts meanwhile, and readable
-// from a descriptor instead.
+// Keeps the signals handled here blocked for this thread and those it starts meanwhile, and
+// readable from a descriptor instead.
 class BlockedSignals {
  public:
-  BlockedSignals() : set_(ending_signals()) {
+  BlockedSignals() : set_(handled_signals()) {
     ::pthread_sigmask(SIG_BLOCK, &set_, &previous_);
     fd_ = UniqueFd(::signalfd(-1, &set_, SFD_CLOEXEC | SFD_NONBLOCK));
   }
@@ -137,8 +142,21 @@ Result<void> Machine::set_up_services(MachineOutput output) {
   EBB_TRY_ASSIGN(end, GuestEnd::create());
   end_ = std::move(end);
   const DiscardOptions options{.method = config_.discard, .decline_below = config_.decline_below};
-  EBB_TRY_ASSIGN(hints, HintService::create(memory_, plan_.vcpus, options, discard_calls_));
-  hints_.emplace(std::move(hints));
+  const HintServiceOptions hint_options{.discard = options,
+                                        .mode = config_.host,
+                                        .workers = config_.workers,
+                                        .faults = config_.host_faults,
+                                        .fault_seed = config_.seed};
+  EBB_TRY_ASSIGN(hints,
+                 HintService::create(memory_, plan_.vcpus, hint_options, discard_calls_,
+                                     {.interrupt = [this](unsigned channel) { wake_vcpu(channel); },
+                                      .violation =
+                                          [this](const HintViolation& violation) {
+                                            end_->end({EndKind::crashed, 0,
+                                                       "guest crash: check of hints: " +
+                                                           violation.describe()});
+                                          }}));
+  hints_ = std::move(hints);
   console_.emplace(memory_, std::move(output.console));
   EBB_TRY_ASSIGN(meter, ResidentMeter::create(memory_));
   meter_ = std::make_unique<ResidentMeter>(std::move(meter));
@@ -149,33 +167,67 @@ Result<void> Machine::set_up_services(MachineOutput output) {
                      .wait_ns = monotonic_wait_ns,
                      .observer = std::move(output.observer)},
       config_.sample_period);
-  hypercalls_ = std::make_unique<Hypercalls>(HypercallTargets{
-      .memory = memory_,
-      .slots = slots_,
-      .console = *console_,
-      .end = *end_,
-      .symbols = symbols_,
-      .features_offered = features_offered(),
-      .free_start = plan_.free_start,
-      .on_hello =
-          [this](const abi::GuestHello& hello) {
-            hints_->configure(hello, config_.check_hints);
-            // The allocator's metadata lies below what it manages and is touched as thinly as the
-            // rest of the low area. Only advice: failing costs memory, not correctness.
-            static_cast<void>(memory_.set_small_page_prefix({hello.managed_start_gpa}));
-          },
-      .on_start_vcpus = [this] { start_other_vcpus(); },
-      .on_workload_begin = [this] { on_workload_begin(); },
-      .on_workload_end = [this](std::uint64_t ns) { on_workload_end(ns); }});
+  hypercalls_ = std::make_unique<Hypercalls>(
+      HypercallTargets{.memory = memory_,
+                       .slots = slots_,
+                       .console = *console_,
+                       .end = *end_,
+                       .symbols = symbols_,
+                       .features_offered = features_offered(),
+                       .free_start = plan_.free_start,
+                       .on_hello = [this](const abi::GuestHello& hello) { on_hello(hello); },
+                       .on_start_vcpus = [this] { start_other_vcpus(); },
+                       .on_workload_begin = [this] { on_workload_begin(); },
+                       .on_workload_end = [this](std::uint64_t ns) { on_workload_end(ns); }});
   return {};
 }
 
 std::uint64_t Machine::features_offered() const {
   std::uint64_t features = features_always;
   if (interrupts_) {
-    features |= abi::feature_interrupt | abi::feature_smp;
+    features |= abi::feature_interrupt | abi::feature_smp | abi::feature_retune;
+    if (config_.host != HostMode::sync || config_.host_faults.any()) {
+      features |= abi::feature_async;
+    }
   }
   return features;
+}
+
+Result<void> Machine::set_up_interrupts() {
+  for (unsigned index = 0; index < plan_.vcpus; ++index) {
+    UniqueFd event(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (!event.valid()) {
+      return system_error("eventfd");
+    }
+    EBB_TRY(vm_.bind_interrupt(event.get(), index));
+    wake_events_.push_back(std::move(event));
+  }
+  return vm_.route_lines_to_vcpus(plan_.vcpus, EBB_WAKE_VECTOR);
+}
+
+// Whoever tells the guest of a new policy also wakes it: an idle guest should act on it.
+Result<void> Machine::set_up_control() {
+  auto* const info = memory_.object_at<abi::BootInfo>({EBB_BOOT_INFO_GPA});
+  report_control_ = std::make_unique<ReportControlWriter>(
+      info->control, ReportSettings{config_.report, config_.report_timeout_ns}, [this] {
+        for (unsigned index = 0; index < wake_events_.size(); ++index) {
+          wake_vcpu(index);
+        }
+      });
+  if (!config_.control) {
+    return {};
+  }
+  const auto commands = std::make_shared<ControlCommands>(
+      ControlTargets{.report = [this] { return retunable_ ? report_control_.get() : nullptr; },
+                     .settings = [this] { return report_control_->settings(); },
+                     .hints = [this] { return hints_->totals(); },
+                     .memory = [this] { return sampler_->latest(); },
+                     .guest_bytes = memory_.size_bytes()});
+  EBB_TRY_ASSIGN(socket, ControlSocket::create(*config_.control, [commands](std::string_view line) {
+                   return commands->execute(line);
+                 }));
+  control_socket_ = std::move(socket);
+  return {};
 }
 
 Result<void> Machine::set_up_vcpus() {
@@ -222,6 +274,8 @@ void Machine::write_boot_info(std::uint32_t tsc_khz) {
   info->tsc_khz = tsc_khz;
   info->vcpus = plan_.vcpus;
   info->report = config_.report;
+  info->control.policy = config_.report;
+  info->control.timeout_ns = config_.report_timeout_ns;
   const std::string args = encode_guest_args(config_);
   assert(args.size() <= sizeof info->args);
   info->args_bytes = static_cast<std::uint32_t>(args.size());
@@ -238,12 +292,17 @@ GuestEnding Machine::run() {
     std::array<pollfd, 2> events{pollfd{end_->stop_fd(), POLLIN, 0},
                                  pollfd{signals.fd(), POLLIN, 0}};
     static_cast<void>(::poll(events.data(), events.size(), -1));
-    if (const int signal = signals.take(); signal != 0) {
+    const int signal = signals.take();
+    if (signal == toggle_signal && retunable_) {
+      report_control_->toggle();
+    } else if (signal == SIGINT || signal == SIGTERM) {
       end_->end({EndKind::interrupted, static_cast<std::uint8_t>(signal),
                  signal == SIGINT ? "interrupted by SIGINT" : "interrupted by SIGTERM"});
     }
   }
+  control_socket_.reset(); // nobody asks or changes anything any more
   stop_vcpus();
+  hints_->stop();
   sampler_->end(); // if the workload did not: an interrupted run has a footprint, too
   sampler_->stop();
   return end_->ending();
@@ -278,6 +337,29 @@ void Machine::stop_vcpus() {
     thread.join();
   }
   threads_.clear();
+}
+
+void Machine::on_hello(const abi::GuestHello& hello) {
+  hints_->configure(hello, config_.check_hints);
+  // The allocator's metadata lies below what it manages and is touched as thinly as the rest of the
+  // low area. Only advice: failing costs memory, not correctness.
+  static_cast<void>(memory_.set_small_page_prefix({hello.managed_start_gpa}));
+  retunable_ = (hello.features_accepted & abi::feature_retune) != 0;
+  if (hints_->mode() == HostMode::sync) {
+    return;
+  }
+  for (unsigned index = 0; index < plan_.vcpus; ++index) {
+    // Without the binding doorbells arrive as exits, which are dearer but work.
+    static_cast<void>(vm_.bind_doorbell(hints_->doorbell_fd(index), EBB_PORT_DOORBELL, index));
+  }
+}
+
+void Machine::wake_vcpu(unsigned index) const {
+  if (index < wake_events_.size()) {
+    // A counter that is full has an interrupt pending that nobody took: nothing is lost.
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const ssize_t written = ::write(wake_events_[index].get(), &one, sizeof one);
+  }
 }
 
 void Machine::on_workload_begin() {
