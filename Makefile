@@ -78,7 +78,9 @@ TSAN_OBJECTS       := $(call objects,tsan,$(TSAN_SOURCES))
 SOAK_TSAN_OBJECTS  := $(call objects,tsan,$(SOAK_SOURCES))
 SOAK_ASAN_OBJECTS  := $(call objects,unit,$(SOAK_SOURCES))
 BOOT_OBJECTS       := $(call objects,guest,$(BOOT_CASES:%=tests/boot/%/guest.cpp))
-BOOT_IMAGES        := $(BOOT_CASES:%=$(B)/tests/boot/%.bin)
+COMPAT_IMAGES      := $(patsubst tests/compat/%.image.xz,$(B)/tests/compat/%.bin, \
+                        $(wildcard tests/compat/*.image.xz))
+BOOT_IMAGES        := $(BOOT_CASES:%=$(B)/tests/boot/%.bin) $(COMPAT_IMAGES)
 
 ##@ Building
 .PHONY: all vmm vmm-static guest
@@ -161,6 +163,10 @@ $(B)/obj/tsan/%.o: %.cpp Makefile
 $(B)/tests/boot/%.elf: $(GUEST_CORE_OBJECTS) $(B)/obj/guest/tests/boot/%/guest.o $(B)/guest.ld
 	$(call say,LINK,$@)
 	$(link_guest)
+$(B)/tests/compat/%.bin: tests/compat/%.image.xz
+	$(call say,XZ,$@)
+	$(Q)mkdir -p $(@D) && xz -dc $< > $@
+
 # Keeps what is made on the way from source to image.
 .SECONDARY:
 

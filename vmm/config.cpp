@@ -44,6 +44,8 @@ constexpr std::array<std::pair<std::string_view, HostMode>, 3> host_modes{
     {{name_of(HostMode::sync), HostMode::sync},
      {name_of(HostMode::async), HostMode::async},
      {name_of(HostMode::poll), HostMode::poll}}};
+constexpr std::array<std::pair<std::string_view, std::uint16_t>, 2> abi_minors{
+    {{"1.0", std::uint16_t{0}}, {"1.1", std::uint16_t{1}}}};
 constexpr std::array<std::pair<std::string_view, Speed>, 2> speeds{
     {{"max", Speed::max}, {"real", Speed::real}}};
 constexpr std::array<std::pair<std::string_view, LiveMode>, 3> live_modes{
@@ -162,6 +164,7 @@ class CommandLine {
     add(live, "--live", "auto|on|off", "Live view of memory [auto]");
     add(sample_ms, "--sample-ms", "MS", "Period of the memory samples [20]");
     add(kvm_device, "--kvm", "PATH", "The KVM device [/dev/kvm]");
+    add(abi_version, "--abi", "1.0|1.1", "Behave as a host of that ABI version [1.1]");
 
     app_.footer("Exit status: the guest's own; 2 for a mistake in command line or files,\n"
                 "3 when the guest crashed, 4 when the host lacks something.\n"
@@ -200,7 +203,7 @@ class CommandLine {
 
   std::string image;
   RawOption mem, cpus, workload, input, speed, seed, report, backing, discard, decline_below;
-  RawOption host, workers, host_fault, control, stats, live, sample_ms, kvm_device;
+  RawOption host, workers, host_fault, control, stats, live, sample_ms, kvm_device, abi_version;
   std::vector<std::string> args;
   CLI::Option* list_workloads = nullptr;
   CLI::Option* quiet = nullptr;
@@ -314,6 +317,14 @@ Result<Config> build(CommandLine& line) {
   if (line.live.given()) {
     EBB_TRY_ASSIGN(live, choose<LiveMode>("--live", line.live.value, live_modes));
     config.live = live;
+  }
+  if (line.abi_version.given()) {
+    EBB_TRY_ASSIGN(minor, choose<std::uint16_t>("--abi", line.abi_version.value, abi_minors));
+    config.abi_minor = minor;
+  }
+  if (config.abi_minor == 0 && (config.cpus > 1 || config.host != HostMode::sync)) {
+    return user_error("--abi 1.0: such a host had one vCPU and was synchronous; leave out --cpus "
+                      "and --host");
   }
   if (line.kvm_device.given()) {
     config.kvm_device = line.kvm_device.value;

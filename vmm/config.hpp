@@ -15,6 +15,7 @@
 #include <variant>
 #include <vector>
 
+#include "shared/abi_version.hpp"
 #include "shared/address.hpp"
 #include "shared/boot_info.hpp"
 #include "shared/layout.h"
@@ -76,6 +77,7 @@ struct Config {
   LiveMode live = LiveMode::automatic;
   std::chrono::milliseconds sample_period{20};
   std::string kvm_device = "/dev/kvm";
+  std::uint16_t abi_minor = abi::version_minor; // what is offered: this one's, or an older host's
 };
 
 // Text to print on standard output, then exit status 0: --help and --version.

@@ -87,8 +87,9 @@ Result<std::unique_ptr<Machine>> Machine::create(const Config& config, Image ima
                                                  MachineOutput output) {
   EBB_TRY_ASSIGN(kvm, Kvm::open(config.kvm_device));
   EBB_TRY_ASSIGN(vm, kvm.create_vm());
-  // Guests of ABI 1.0 know of no hole, and get no interrupts that would need one.
-  const RamHole hole = image.header.version_minor >= 1 ? interrupt_hole : RamHole{};
+  // Neither guests nor hosts of ABI 1.0 know of a hole, or of the interrupts that need one.
+  const bool is_1_1 = image.header.version_minor >= 1 && config.abi_minor >= 1;
+  const RamHole hole = is_1_1 ? interrupt_hole : RamHole{};
   EBB_TRY_ASSIGN(memory, GuestMemory::create(config.mem_bytes, config.backing, hole));
   std::unique_ptr<Machine> machine(new Machine(config, std::move(kvm), std::move(vm),
                                                std::move(memory), std::move(image),
@@ -99,7 +100,7 @@ Result<std::unique_ptr<Machine>> Machine::create(const Config& config, Image ima
 
 Result<void> Machine::set_up(MachineOutput output) {
   // Images of ABI 1.0 have no stubs for interrupts and wait by hypercall.
-  interrupts_ = image_.header.version_minor >= 1 && kvm_.has_interrupts();
+  interrupts_ = image_.header.version_minor >= 1 && config_.abi_minor >= 1 && kvm_.has_interrupts();
   if (config_.cpus > 1 && !interrupts_) {
     return user_error("--cpus {}: this image or this KVM can run only one vCPU", config_.cpus);
   }
@@ -256,8 +257,9 @@ void Machine::write_boot_info(std::uint32_t tsc_khz) {
   auto* const info = memory_.object_at<abi::BootInfo>({EBB_BOOT_INFO_GPA});
   *info = abi::BootInfo{};
   info->version_major = abi::version_major;
-  info->version_minor = abi::version_minor;
-  info->struct_bytes = sizeof(abi::BootInfo);
+  info->version_minor = config_.abi_minor;
+  info->struct_bytes =
+      config_.abi_minor == 0 ? abi::boot_info_bytes_1_0 : std::uint32_t{sizeof(abi::BootInfo)};
   info->features_offered = features_offered();
   info->wake_vector = EBB_WAKE_VECTOR;
   info->ram_bytes = memory_.end().value;
