@@ -25,6 +25,7 @@ constexpr std::uint64_t turns_before_yield = 256;
 constexpr std::uint64_t yield_ns = 10'000;
 constexpr std::uint64_t settle_timeout_ns = 10'000'000'000;
 
+// The boot info page outlives everything.
 const abi::BootInfo& checked(const abi::BootInfo& boot) {
   if (boot.magic != abi::boot_info_magic || boot.version_major != abi::version_major) {
     panic("host speaks ABI {}.{} (magic {:#x}), this guest {}.{}", boot.version_major,
@@ -35,7 +36,7 @@ const abi::BootInfo& checked(const abi::BootInfo& boot) {
     panic("boot info makes no sense: {} bytes, {} kHz, {} vCPUs", boot.struct_bytes, boot.tsc_khz,
           boot.vcpus);
   }
-  return boot;
+  return boot; // NOLINT(bugprone-return-const-ref-from-parameter): see above
 }
 
 // Free memory: the allocator's metadata, then what it manages.

@@ -10,7 +10,7 @@ namespace vmm {
 
 namespace {
 
-constexpr std::uint64_t stack_bytes = 64 * 1024;
+constexpr std::uint64_t stack_bytes = std::uint64_t{64} << 10;
 constexpr std::uint64_t trap_stack_bytes = 2 * abi::page_bytes;
 constexpr std::uint64_t fault_stack_bytes = 2 * abi::page_bytes;
 

@@ -345,14 +345,15 @@ void Machine::on_hello(const abi::GuestHello& hello) {
   hints_->configure(hello, config_.check_hints);
   // The allocator's metadata lies below what it manages and is touched as thinly as the rest of the
   // low area. Only advice: failing costs memory, not correctness.
-  static_cast<void>(memory_.set_small_page_prefix({hello.managed_start_gpa}));
+  [[maybe_unused]] const auto advised = memory_.set_small_page_prefix({hello.managed_start_gpa});
   retunable_ = (hello.features_accepted & abi::feature_retune) != 0;
   if (hints_->mode() == HostMode::sync) {
     return;
   }
   for (unsigned index = 0; index < plan_.vcpus; ++index) {
     // Without the binding doorbells arrive as exits, which are dearer but work.
-    static_cast<void>(vm_.bind_doorbell(hints_->doorbell_fd(index), EBB_PORT_DOORBELL, index));
+    [[maybe_unused]] const auto bound =
+        vm_.bind_doorbell(hints_->doorbell_fd(index), EBB_PORT_DOORBELL, index);
   }
 }
 
