@@ -26,6 +26,10 @@ class TicketLock {
         relax();
       }
   }
+  // By the holder only: whether somebody waits.
+  [[nodiscard]] bool contended() const {
+    return next_.load(std::memory_order_relaxed) - serving_.load(std::memory_order_relaxed) > 1;
+  }
   // By the holder only.
   void unlock() {
     serving_.store(serving_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
@@ -56,6 +60,13 @@ template <typename Relax = CpuPause> class TicketGuard {
   void lock() {
     lock_.lock(relax_);
     held_ = true;
+  }
+  // Lets those go first who wait already. What the lock guards may have changed afterwards.
+  void yield() {
+    if (lock_.contended()) [[unlikely]] {
+      unlock();
+      lock();
+    }
   }
 
  private:
