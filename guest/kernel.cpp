@@ -39,6 +39,11 @@ const abi::BootInfo& checked(const abi::BootInfo& boot) {
   return boot; // NOLINT(bugprone-return-const-ref-from-parameter): see above
 }
 
+// Whether the host wrote the part of boot info that came with ABI 1.1.
+bool knows_1_1(const abi::BootInfo& boot) {
+  return boot.struct_bytes >= sizeof(abi::BootInfo);
+}
+
 // Free memory: the allocator's metadata, then what it manages.
 struct Layout {
   explicit Layout(const abi::BootInfo& boot)
@@ -69,6 +74,13 @@ mm::PageAllocatorConfig allocator_config(const abi::BootInfo& boot) {
   config.policy = boot.report;
   if ((boot.features_offered & abi::feature_report) == 0) {
     config.policy.enabled = 0;
+  }
+  if (knows_1_1(boot)) {
+    config.hole = {abi::to_pfn({boot.hole_start_gpa}), abi::to_pfn({boot.hole_end_gpa})};
+    config.timeout_ns = boot.control.timeout_ns;
+    if ((boot.features_offered & abi::feature_retune) != 0) {
+      config.control = &boot.control;
+    }
   }
   config.discarded = (boot.features_offered & abi::feature_zeroed) != 0
                          ? mm::DiscardedContent::zero
@@ -202,6 +214,10 @@ void Kernel::wake(unsigned vcpu) {
 void Kernel::settle() {
   // Timing out leaves memory with the host; the summary shows how much.
   static_cast<void>(pages_.quiesce(this_vcpu(), now_ns() + settle_timeout_ns));
+}
+
+std::uint64_t Kernel::ram_bytes() const {
+  return boot_.ram_bytes - (knows_1_1(boot_) ? boot_.hole_end_gpa - boot_.hole_start_gpa : 0);
 }
 
 std::optional<std::string_view> Kernel::arg(std::string_view key) const {

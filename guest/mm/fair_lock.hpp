@@ -30,6 +30,8 @@ class FairLock {
     }
     wait(relax);
   }
+  // Whether somebody waits.
+  [[nodiscard]] bool contended() const { return waiting_.load(std::memory_order_relaxed) != 0; }
   // By the holder only.
   void unlock() { taken_.store(false, std::memory_order_release); }
 
@@ -43,12 +45,24 @@ class FairLock {
   }
 
   template <typename Relax> [[gnu::noinline]] void wait(Relax& relax) {
+    waiting_.fetch_add(1, std::memory_order_relaxed);
+    if (!wait_patiently(relax)) {
+      wait_starving(relax);
+    }
+    waiting_.fetch_sub(1, std::memory_order_relaxed);
+  }
+
+  template <typename Relax> bool wait_patiently(Relax& relax) {
     for (std::uint32_t turn = 0; turn < patience_turns; ++turn) {
       if (starving_.load(std::memory_order_relaxed) == 0 && try_take()) {
-        return;
+        return true;
       }
       relax();
     }
+    return false;
+  }
+
+  template <typename Relax> void wait_starving(Relax& relax) {
     starving_.fetch_add(1, std::memory_order_relaxed);
     while (!try_take()) {
       relax();
@@ -57,6 +71,7 @@ class FairLock {
   }
 
   std::atomic<bool> taken_{false};
+  std::atomic<std::uint32_t> waiting_{0};
   std::atomic<std::uint32_t> starving_{0}; // vCPUs that have lost their patience
 };
 
@@ -80,6 +95,14 @@ template <typename Relax = CpuPause> class FairGuard {
   void lock() {
     lock_.lock(relax_);
     held_ = true;
+  }
+  // Gives those who wait a chance to go first. What the lock guards may have changed afterwards.
+  void yield() {
+    if (lock_.contended()) [[unlikely]] {
+      unlock();
+      relax_();
+      lock();
+    }
   }
 
  private:
