@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::uint64_t features_known =
     abi::feature_report | abi::feature_zeroed | abi::feature_plug | abi::feature_async |
-    abi::feature_interrupt | abi::feature_smp | abi::feature_vmcall;
+    abi::feature_interrupt | abi::feature_smp | abi::feature_vmcall | abi::feature_retune;
 // A turn of a waiting loop takes some 50 ns. Whoever is waited for longer than these many has
 // probably lost its CPU to a thread of the host, perhaps to this very vCPU: a fair lock would then
 // hand the CPU round in whole time slices. So give it away for a moment.
