@@ -16,14 +16,14 @@ namespace vmm {
 
 // The text of --host-fault.
 struct FaultOptions {
-  std::uint64_t delay_ns = 0;               // every answer comes that much later
-  double drop = 0;                          // batches that are never answered
-  double duplicate = 0;                     // batches whose answer is written twice
-  double partial = 0;                       // ranges that are declined
-  double decline = 0;                       // batches that are declined whole
-  double fail = 0;                          // batches that are answered as failed
-  bool reorder = false;                     // every other answer waits for the one after it
-  std::optional<std::uint64_t> stall_after; // batches of a channel that are answered at all
+  std::uint64_t delay_ns = 0;                 // every answer comes that much later
+  double drop = 0;                            // batches that are never answered
+  double duplicate = 0;                       // batches whose answer is written twice
+  double partial = 0;                         // ranges that are declined
+  double decline = 0;                         // batches that are declined whole
+  double fail = 0;                            // batches that are answered as failed
+  bool reorder = false;                       // every other answer waits for the one after it
+  std::optional<std::uint64_t> stall_after{}; // batches of a channel that are answered at all
 
   [[nodiscard]] bool any() const {
     return delay_ns != 0 || drop > 0 || duplicate > 0 || partial > 0 || decline > 0 || fail > 0 ||

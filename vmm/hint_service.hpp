@@ -56,7 +56,7 @@ struct HintTotals {
 };
 
 struct HintServiceOptions {
-  DiscardOptions discard;
+  DiscardOptions discard{};
   HostMode mode = HostMode::sync;
   unsigned workers = 1; // 1...max_host_workers; async and poll
   FaultOptions faults{};

@@ -26,7 +26,7 @@ constexpr std::size_t most_failures = 10;
 // Words of a page that are written and verified.
 constexpr std::array<unsigned, 4> marked_words{0, 129, 300, 511};
 // All vCPUs together hold at most this part of memory; what is in flight competes for the rest.
-constexpr std::uint64_t live_frames = (ram_bytes - managed_start) / abi::page_bytes * 6 / 10;
+constexpr std::uint64_t live_frames = (ram_bytes - managed_start) / abi::page_bytes * 8 / 10;
 constexpr std::uint64_t nap_ns = 3'000'000;
 // An interrupt that has not come by then is lost; the answer it is for has been there all along.
 constexpr std::uint64_t lost_after_ns = 5'000'000'000;
@@ -34,8 +34,8 @@ constexpr std::uint64_t settle_ns = 20'000'000'000;
 
 abi::ReportPolicy policy_for(std::uint64_t seed) {
   std::mt19937_64 random(seed);
-  return {.order = static_cast<std::uint32_t>(random() % 7),
-          .batch = static_cast<std::uint32_t>(1 + random() % 96),
+  return {.order = static_cast<std::uint32_t>(random() % 6),
+          .batch = static_cast<std::uint32_t>(1 + random() % 12),
           .keep_bytes = random() % 3 == 0 ? std::uint64_t{1} << 20 : 0};
 }
 
