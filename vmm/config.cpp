@@ -44,6 +44,8 @@ constexpr std::array<std::pair<std::string_view, DiscardMethod>, 3> discard_meth
      {name_of(DiscardMethod::none), DiscardMethod::none}}};
 constexpr std::array<std::pair<std::string_view, Speed>, 2> speeds{
     {{"max", Speed::max}, {"real", Speed::real}}};
+constexpr std::array<std::pair<std::string_view, Transport>, 2> transports{
+    {{"pio", Transport::pio}, {"vmcall", Transport::vmcall}}};
 constexpr std::array<std::pair<std::string_view, LiveMode>, 3> live_modes{
     {{"auto", LiveMode::automatic}, {"on", LiveMode::on}, {"off", LiveMode::off}}};
 
@@ -151,7 +153,7 @@ class CommandLine {
     app_.set_version_flag("--version", fmt::format("vmm {} (guest ABI {}.{})", version,
                                                    abi::version_major, abi::version_minor));
     app_.get_formatter()->column_width(30);
-    app_.add_option("IMAGE", image, "Guest image: guest.bin or guest.elf")->required();
+    app_.add_option("IMAGE", image, "Guest image: guest.bin or guest.elf");
 
     app_.option_defaults()->group("Guest");
     add(mem, "--mem", "SIZE", "RAM, 16M to 256G in steps of 2M [512M]");
@@ -171,6 +173,7 @@ class CommandLine {
         "[order=9,batch=256,keep=0,delay=0]");
     add(backing, "--backing", "KIND", "What backs RAM: thp, 4k, memfd, hugetlb [thp]");
     add(discard, "--discard", "HOW", "dontneed, free or none [dontneed]");
+    add(transport, "--transport", "pio|vmcall", "How the guest rings the host [pio]");
     add(decline_below, "--decline-below", "ORDER", "Decline hints of smaller blocks [0]");
     check_hints = add_flag("--check-hints", "Debug: stop a guest that hints memory in use");
 
@@ -180,6 +183,8 @@ class CommandLine {
     add(live, "--live", "auto|on|off", "Live view of memory [auto]");
     add(sample_ms, "--sample-ms", "MS", "Period of the memory samples [20]");
     add(kvm_device, "--kvm", "PATH", "The KVM device [/dev/kvm]");
+
+    probe = add_flag("--probe", "Say what this host offers and what it costs, then exit");
 
     app_.footer("Exit status: the guest's own; 2 for a mistake in command line or files,\n"
                 "3 when the guest crashed, 4 when the host lacks something.\n"
@@ -210,7 +215,7 @@ class CommandLine {
         return user_error("{}: the value is empty; see vmm --help", raw->option->get_name());
       }
     }
-    if (image.empty()) {
+    if (image.empty() && probe->count() == 0) {
       return user_error("no guest image given; start as in: vmm guest.bin");
     }
     return std::nullopt;
@@ -218,9 +223,10 @@ class CommandLine {
 
   std::string image;
   RawOption mem, cpus, workload, input, speed, seed, report, backing, discard, decline_below;
-  RawOption stats, live, sample_ms, kvm_device;
+  RawOption transport, stats, live, sample_ms, kvm_device;
   std::vector<std::string> args;
   CLI::Option* list_workloads = nullptr;
+  CLI::Option* probe = nullptr;
   CLI::Option* quiet = nullptr;
   CLI::Option* check_hints = nullptr;
 
@@ -276,6 +282,20 @@ Result<std::string_view> take_report_key(std::string_view item, abi::ReportPolic
   return key;
 }
 
+Result<ProbeHost> probe_request(const CommandLine& line) {
+  if (!line.image.empty()) {
+    return user_error("--probe: runs no guest; leave {:?} out", line.image);
+  }
+  ProbeHost request;
+  if (line.kvm_device.given()) {
+    request.kvm_device = line.kvm_device.value;
+  }
+  if (line.stats.given()) {
+    request.stats = line.stats.value;
+  }
+  return request;
+}
+
 Result<Config> build(CommandLine& line) {
   Config config;
   config.image = line.image;
@@ -305,6 +325,10 @@ Result<Config> build(CommandLine& line) {
     EBB_TRY_ASSIGN(order,
                    number_within("--decline-below", line.decline_below.value, 0, abi::max_order));
     config.decline_below = abi::Order{static_cast<std::uint8_t>(order)};
+  }
+  if (line.transport.given()) {
+    EBB_TRY_ASSIGN(transport, choose<Transport>("--transport", line.transport.value, transports));
+    config.transport = transport;
   }
   if (line.report.given()) {
     EBB_TRY_ASSIGN(report, parse_report_policy(line.report.value));
@@ -390,11 +414,14 @@ Result<abi::ReportPolicy> parse_report_policy(std::string_view text) {
   }
 }
 
-Result<std::variant<Config, ShowText>> parse_command_line(std::span<const char* const> argv) {
+Result<std::variant<Config, ShowText, ProbeHost>> parse_command_line(std::span<const char* const> argv) {
   CommandLine line;
   EBB_TRY_ASSIGN(shown, line.parse(argv));
   if (shown) {
     return std::move(*shown);
+  }
+  if (line.probe->count() > 0) {
+    return probe_request(line);
   }
   EBB_TRY_ASSIGN(config, build(line));
   return config;

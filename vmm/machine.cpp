@@ -15,6 +15,7 @@
 #include "shared/abi_version.hpp"
 #include "shared/guest_status.hpp"
 #include "vmm/host_cpu.hpp"
+#include "vmm/probe_vm.hpp"
 
 namespace vmm {
 
@@ -99,6 +100,11 @@ Result<void> Machine::set_up(MachineOutput output) {
   if (interrupts_) {
     EBB_TRY(vm_.create_interrupt_controller());
   }
+  if (config_.transport == Transport::vmcall) {
+    EBB_TRY_ASSIGN(instruction, require_vmcall(kvm_));
+    EBB_TRY(vm_.let_out_hypercalls());
+    doorbell_ = instruction;
+  }
   EBB_TRY(set_up_memory());
   EBB_TRY(set_up_services(std::move(output)));
   return set_up_vcpus();
@@ -170,6 +176,9 @@ Result<void> Machine::set_up_services(MachineOutput output) {
 
 std::uint64_t Machine::features_offered() const {
   std::uint64_t features = features_always;
+  if (doorbell_ != abi::Doorbell::port) {
+    features |= abi::feature_vmcall;
+  }
   if (interrupts_) {
     features |= abi::feature_interrupt | abi::feature_smp;
   }
@@ -205,6 +214,7 @@ void Machine::write_boot_info(std::uint32_t tsc_khz) {
   info->version_minor = abi::version_minor;
   info->struct_bytes = sizeof(abi::BootInfo);
   info->features_offered = features_offered();
+  info->doorbell = doorbell_;
   info->wake_vector = EBB_WAKE_VECTOR;
   info->ram_bytes = memory_.size_bytes();
   info->free_start_gpa = plan_.free_start.value;
@@ -292,6 +302,14 @@ std::uint64_t Machine::exits() const {
   std::uint64_t sum = 0;
   for (const auto& runner : runners_) {
     sum += runner->exits().total.value();
+  }
+  return sum;
+}
+
+std::uint64_t Machine::vmcalls() const {
+  std::uint64_t sum = 0;
+  for (const auto& runner : runners_) {
+    sum += runner->exits().vmcalls.value();
   }
   return sum;
 }

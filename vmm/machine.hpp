@@ -65,6 +65,7 @@ class Machine {
   [[nodiscard]] const abi::GuestStatus& guest_status() const { return *status_; }
   [[nodiscard]] std::uint64_t exits() const;
   [[nodiscard]] std::uint64_t doorbells() const;
+  [[nodiscard]] std::uint64_t vmcalls() const; // among the doorbells
 
  private:
   Machine(const Config& config, Kvm kvm, Vm vm, GuestMemory memory, Image image, Symbols symbols,
@@ -102,6 +103,7 @@ class Machine {
   std::unique_ptr<Hypercalls> hypercalls_;
   std::vector<Vcpu> vcpus_;
   std::vector<std::unique_ptr<VcpuRunner>> runners_;
+  abi::Doorbell doorbell_ = abi::Doorbell::port;
   bool interrupts_ = false; // there is an interrupt controller
   std::mutex threads_mutex_;
   bool stopping_ = false;            // guarded by threads_mutex_: start no more

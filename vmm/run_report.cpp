@@ -31,6 +31,7 @@ RunStats make_stats(const Config& config, const Machine& machine, const GuestEnd
   stats.hints.host_ns = hints.host_ns;
   stats.exits.total = machine.exits();
   stats.exits.doorbells = machine.doorbells();
+  stats.exits.vmcalls = machine.vmcalls();
 
   stats.memory.guest_bytes = machine.memory().size_bytes();
   stats.memory.backing = name_of(config.backing);
