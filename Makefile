@@ -128,14 +128,18 @@ $(B)/guest.elf: $(GUEST_CORE_OBJECTS) $(WORKLOAD_OBJECTS) $(B)/guest.ld
 	$(call say,OBJCOPY,$@)
 	$(Q)$(OBJCOPY) -O binary $< $@
 
+# What running under emulation needs on top, where there is no KVM.
+NESTED_VMM := $(if $(filter nested,$(shell tools/on-kvm --which)),$(B)/vmm-static)
+
 ##@ Running
 .PHONY: run
-run: all ## the main job: replay the shipped sqlite trace at recorded speed
-	$(B)/vmm $(B)/guest.bin --mem 2G --backing 4k --report order=4 --workload replay \
+run: all $(NESTED_VMM) ## the main job: replay the shipped sqlite trace at recorded speed
+	tools/on-kvm $(B)/vmm $(B)/guest.bin --mem 2G --backing 4k --report order=4 --workload replay \
 	  --speed real --input tests/traces/sqlite.pgt.xz
 
 ##@ Testing
-.PHONY: test test-unit test-tsan test-boot test-tools soak soak-slice check lint format
+.PHONY: test test-unit test-tsan test-boot test-nested test-tools soak soak-slice check lint \
+        format
 test: test-tools test-unit test-boot ## all tests; T=pattern picks cases of the unit and boot tests
 
 $(B)/tests/unit_tests: $(UNIT_OBJECTS)
@@ -184,8 +188,11 @@ soak: $(B)/tests/soak_tsan $(B)/tests/soak_asan ## adversarial matrix, 10 minute
 soak-slice: $(B)/tests/soak_tsan ## one minute of it
 	$(B)/tests/soak_tsan --seconds 60 --seed $(SEED)
 
-test-boot: all $(BOOT_IMAGES) ## real images through the real vmm; needs KVM
+test-boot: all $(NESTED_VMM) $(BOOT_IMAGES) ## real images through the real vmm, on KVM or nested
 	tests/run-boot-tests $(if $(T),--filter '$(T)')
+
+test-nested: all $(B)/vmm-static $(BOOT_IMAGES) ## the boot tests in an emulated machine with KVM
+	tests/run-boot-tests --via nested $(if $(T),--filter '$(T)')
 
 test-tools: ## tests of the scripts in tools/
 	tests/run-tool-tests

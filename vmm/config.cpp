@@ -48,6 +48,8 @@ constexpr std::array<std::pair<std::string_view, std::uint16_t>, 2> abi_minors{
     {{"1.0", std::uint16_t{0}}, {"1.1", std::uint16_t{1}}}};
 constexpr std::array<std::pair<std::string_view, Speed>, 2> speeds{
     {{"max", Speed::max}, {"real", Speed::real}}};
+constexpr std::array<std::pair<std::string_view, Transport>, 2> transports{
+    {{"pio", Transport::pio}, {"vmcall", Transport::vmcall}}};
 constexpr std::array<std::pair<std::string_view, LiveMode>, 3> live_modes{
     {{"auto", LiveMode::automatic}, {"on", LiveMode::on}, {"off", LiveMode::off}}};
 
@@ -128,7 +130,7 @@ class CommandLine {
     app_.set_version_flag("--version", fmt::format("vmm {} (guest ABI {}.{})", version,
                                                    abi::version_major, abi::version_minor));
     app_.get_formatter()->column_width(30);
-    app_.add_option("IMAGE", image, "Guest image: guest.bin or guest.elf")->required();
+    app_.add_option("IMAGE", image, "Guest image: guest.bin or guest.elf");
 
     app_.option_defaults()->group("Guest");
     add(mem, "--mem", "SIZE", "RAM, 16M to 256G in steps of 2M [512M]");
@@ -155,6 +157,7 @@ class CommandLine {
     add(control, "--control", "PATH", "Unix socket that takes commands while the guest runs");
     add(backing, "--backing", "KIND", "What backs RAM: thp, 4k, memfd, hugetlb [thp]");
     add(discard, "--discard", "HOW", "dontneed, free or none [dontneed]");
+    add(transport, "--transport", "pio|vmcall", "How the guest rings the host [pio]");
     add(decline_below, "--decline-below", "ORDER", "Decline hints of smaller blocks [0]");
     check_hints = add_flag("--check-hints", "Debug: stop a guest that hints memory in use");
 
@@ -165,6 +168,8 @@ class CommandLine {
     add(sample_ms, "--sample-ms", "MS", "Period of the memory samples [20]");
     add(kvm_device, "--kvm", "PATH", "The KVM device [/dev/kvm]");
     add(abi_version, "--abi", "1.0|1.1", "Behave as a host of that ABI version [1.1]");
+
+    probe = add_flag("--probe", "Say what this host offers and what it costs, then exit");
 
     app_.footer("Exit status: the guest's own; 2 for a mistake in command line or files,\n"
                 "3 when the guest crashed, 4 when the host lacks something.\n"
@@ -195,7 +200,7 @@ class CommandLine {
         return user_error("{}: the value is empty; see vmm --help", raw->option->get_name());
       }
     }
-    if (image.empty()) {
+    if (image.empty() && probe->count() == 0) {
       return user_error("no guest image given; start as in: vmm guest.bin");
     }
     return std::nullopt;
@@ -203,9 +208,11 @@ class CommandLine {
 
   std::string image;
   RawOption mem, cpus, workload, input, speed, seed, report, backing, discard, decline_below;
-  RawOption host, workers, host_fault, control, stats, live, sample_ms, kvm_device, abi_version;
+  RawOption host, workers, host_fault, control, transport, stats, live, sample_ms, kvm_device;
+  RawOption abi_version;
   std::vector<std::string> args;
   CLI::Option* list_workloads = nullptr;
+  CLI::Option* probe = nullptr;
   CLI::Option* quiet = nullptr;
   CLI::Option* check_hints = nullptr;
 
@@ -248,6 +255,20 @@ Result<void> take_host_options(const CommandLine& line, Config& config) {
   return {};
 }
 
+Result<ProbeHost> probe_request(const CommandLine& line) {
+  if (!line.image.empty()) {
+    return user_error("--probe: runs no guest; leave {:?} out", line.image);
+  }
+  ProbeHost request;
+  if (line.kvm_device.given()) {
+    request.kvm_device = line.kvm_device.value;
+  }
+  if (line.stats.given()) {
+    request.stats = line.stats.value;
+  }
+  return request;
+}
+
 Result<Config> build(CommandLine& line) {
   Config config;
   config.image = line.image;
@@ -277,6 +298,10 @@ Result<Config> build(CommandLine& line) {
     EBB_TRY_ASSIGN(order,
                    number_within("--decline-below", line.decline_below.value, 0, abi::max_order));
     config.decline_below = abi::Order{static_cast<std::uint8_t>(order)};
+  }
+  if (line.transport.given()) {
+    EBB_TRY_ASSIGN(transport, choose<Transport>("--transport", line.transport.value, transports));
+    config.transport = transport;
   }
   if (line.report.given()) {
     EBB_TRY_ASSIGN(report, parse_report_settings("--report", line.report.value));
@@ -351,11 +376,15 @@ Result<Config> build(CommandLine& line) {
 
 } // namespace
 
-Result<std::variant<Config, ShowText>> parse_command_line(std::span<const char* const> argv) {
+Result<std::variant<Config, ShowText, ProbeHost>>
+parse_command_line(std::span<const char* const> argv) {
   CommandLine line;
   EBB_TRY_ASSIGN(shown, line.parse(argv));
   if (shown) {
     return std::move(*shown);
+  }
+  if (line.probe->count() > 0) {
+    return probe_request(line);
   }
   EBB_TRY_ASSIGN(config, build(line));
   return config;

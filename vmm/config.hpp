@@ -37,6 +37,12 @@ enum class Speed : std::uint8_t {
   real, // with the pauses of the recording
 };
 
+// How the guest rings the host's doorbell.
+enum class Transport : std::uint8_t {
+  pio,    // port output, on every KVM
+  vmcall, // hypercall, where KVM hands it out
+};
+
 enum class LiveMode : std::uint8_t {
   automatic, // redrawn on a terminal, few plain lines elsewhere
   on,        // redrawn even where standard output is not a terminal
@@ -74,6 +80,7 @@ struct Config {
   std::optional<std::string> stats;    // where the JSON goes
   Verbosity verbosity = Verbosity::normal;
   HintCheck check_hints = HintCheck::off;
+  Transport transport = Transport::pio;
   LiveMode live = LiveMode::automatic;
   std::chrono::milliseconds sample_period{20};
   std::string kvm_device = "/dev/kvm";
@@ -85,9 +92,15 @@ struct ShowText {
   std::string text;
 };
 
+// --probe: say what this host offers instead of running a guest.
+struct ProbeHost {
+  std::string kvm_device = "/dev/kvm";
+  std::optional<std::string> stats; // where the JSON goes
+};
+
 // argv without or with a program name of any spelling at [0]; at least one element.
 // Every error is of class user.
-Result<std::variant<Config, ShowText>> parse_command_line(std::span<const char* const> argv);
+Result<std::variant<Config, ShowText, ProbeHost>> parse_command_line(std::span<const char* const> argv);
 
 // What goes into BootInfo::args: "workload=NAME", "speed=max|real", then Config::guest_args, each
 // ended by NUL. parse_command_line has checked that it fits boot_args_bytes.

@@ -16,6 +16,7 @@
 #include "shared/abi_version.hpp"
 #include "shared/guest_status.hpp"
 #include "vmm/host_cpu.hpp"
+#include "vmm/probe_vm.hpp"
 
 namespace vmm {
 
@@ -107,6 +108,11 @@ Result<void> Machine::set_up(MachineOutput output) {
   if (interrupts_) {
     EBB_TRY(vm_.create_interrupt_controller());
   }
+  if (config_.transport == Transport::vmcall) {
+    EBB_TRY_ASSIGN(instruction, require_vmcall(kvm_));
+    EBB_TRY(vm_.let_out_hypercalls());
+    doorbell_ = instruction;
+  }
   EBB_TRY(set_up_memory());
   EBB_TRY(set_up_services(std::move(output)));
   return set_up_vcpus();
@@ -185,6 +191,9 @@ Result<void> Machine::set_up_services(MachineOutput output) {
 
 std::uint64_t Machine::features_offered() const {
   std::uint64_t features = features_always;
+  if (doorbell_ != abi::Doorbell::port) {
+    features |= abi::feature_vmcall;
+  }
   if (interrupts_) {
     features |= abi::feature_interrupt | abi::feature_smp | abi::feature_retune;
     if (config_.host != HostMode::sync || config_.host_faults.any()) {
@@ -261,6 +270,7 @@ void Machine::write_boot_info(std::uint32_t tsc_khz) {
   info->struct_bytes =
       config_.abi_minor == 0 ? abi::boot_info_bytes_1_0 : std::uint32_t{sizeof(abi::BootInfo)};
   info->features_offered = features_offered();
+  info->doorbell = doorbell_;
   info->wake_vector = EBB_WAKE_VECTOR;
   info->ram_bytes = memory_.end().value;
   info->hole_start_gpa = memory_.hole().start.value;
@@ -381,6 +391,14 @@ std::uint64_t Machine::exits() const {
   std::uint64_t sum = 0;
   for (const auto& runner : runners_) {
     sum += runner->exits().total.value();
+  }
+  return sum;
+}
+
+std::uint64_t Machine::vmcalls() const {
+  std::uint64_t sum = 0;
+  for (const auto& runner : runners_) {
+    sum += runner->exits().vmcalls.value();
   }
   return sum;
 }

@@ -70,6 +70,7 @@ class Machine {
   [[nodiscard]] const abi::GuestStatus& guest_status() const { return *status_; }
   [[nodiscard]] std::uint64_t exits() const;
   [[nodiscard]] std::uint64_t doorbells() const;
+  [[nodiscard]] std::uint64_t vmcalls() const; // among the doorbells
 
  private:
   Machine(const Config& config, Kvm kvm, Vm vm, GuestMemory memory, Image image, Symbols symbols,
@@ -115,6 +116,7 @@ class Machine {
   std::atomic<bool> retunable_{false}; // the guest accepted feature_retune
   std::unique_ptr<ControlSocket> control_socket_;
   std::vector<std::unique_ptr<VcpuRunner>> runners_;
+  abi::Doorbell doorbell_ = abi::Doorbell::port;
   bool interrupts_ = false; // there is an interrupt controller
   std::mutex threads_mutex_;
   bool stopping_ = false;            // guarded by threads_mutex_: start no more

@@ -55,9 +55,9 @@ abi::ImageHeader probe_image() {
 }
 
 // A machine with one vCPU at the given entry point.
-struct Machine {
-  static Result<Machine> create(const Kvm& kvm, const std::byte* entry, std::uint64_t rounds,
-                                abi::Doorbell instruction) {
+struct SmallMachine {
+  static Result<SmallMachine> create(const Kvm& kvm, const std::byte* entry, std::uint64_t rounds,
+                                     abi::Doorbell instruction) {
     abi::ImageHeader image = probe_image();
     image.entry_gpa = gpa_of(entry);
     const BootPlan plan = BootPlan::make(image, {ram_bytes}, {}, 1, 0);
@@ -81,7 +81,7 @@ struct Machine {
     registers.r8 = rounds;
     registers.r9 = instruction == abi::Doorbell::vmmcall ? 1 : 0;
     EBB_TRY(vcpu.set_registers(registers));
-    return Machine{std::move(memory), std::move(vm), std::move(vcpu)};
+    return SmallMachine{std::move(memory), std::move(vm), std::move(vcpu)};
   }
 
   GuestMemory memory; // destroyed last
@@ -174,20 +174,23 @@ std::optional<double> mean_ns(Clock::time_point start, std::uint64_t rounds) {
          static_cast<double>(rounds);
 }
 
-Result<std::uint64_t> count_calls(const Kvm& kvm, abi::Doorbell instruction, std::uint64_t rounds) {
+// Mean time of a call; empty when not a single one arrived.
+Result<std::optional<double>> time_calls(const Kvm& kvm, abi::Doorbell instruction,
+                                         std::uint64_t rounds) {
   if (instruction == abi::Doorbell::port ||
       (kvm.extension(KVM_CAP_EXIT_HYPERCALL) & (1 << EBB_DOORBELL_CALL)) == 0) {
-    return 0;
+    return std::nullopt;
   }
-  EBB_TRY_ASSIGN(machine, Machine::create(kvm, probe_calls, rounds, instruction));
+  EBB_TRY_ASSIGN(machine, SmallMachine::create(kvm, probe_calls, rounds, instruction));
   EBB_TRY(machine.vm.let_out_hypercalls());
-  return run(machine.vcpu, rounds, answer_call);
+  const auto start = Clock::now();
+  return mean_ns(start, run(machine.vcpu, rounds, answer_call));
 }
 
 } // namespace
 
 Result<std::optional<double>> ProbeVm::run_without_entry() {
-  EBB_TRY_ASSIGN(machine, Machine::create(kvm_, probe_ports, 1, abi::Doorbell::port));
+  EBB_TRY_ASSIGN(machine, SmallMachine::create(kvm_, probe_ports, 1, abi::Doorbell::port));
   machine.vcpu.state().immediate_exit = 1;
   const auto start = Clock::now();
   for (std::uint64_t round = 0; round < slow_rounds; ++round) {
@@ -197,7 +200,8 @@ Result<std::optional<double>> ProbeVm::run_without_entry() {
 }
 
 Result<std::optional<double>> ProbeVm::port() {
-  EBB_TRY_ASSIGN(machine, Machine::create(kvm_, probe_ports, slow_rounds, abi::Doorbell::port));
+  EBB_TRY_ASSIGN(machine,
+                 SmallMachine::create(kvm_, probe_ports, slow_rounds, abi::Doorbell::port));
   const auto start = Clock::now();
   return mean_ns(start, run(machine.vcpu, slow_rounds, [](const kvm_run& state) {
                    return is_output(state, EBB_PORT_DOORBELL);
@@ -208,7 +212,8 @@ Result<std::optional<double>> ProbeVm::port_to_eventfd() {
   if (kvm_.extension(KVM_CAP_IOEVENTFD) == 0) {
     return std::nullopt;
   }
-  EBB_TRY_ASSIGN(machine, Machine::create(kvm_, probe_ports, fast_rounds, abi::Doorbell::port));
+  EBB_TRY_ASSIGN(machine,
+                 SmallMachine::create(kvm_, probe_ports, fast_rounds, abi::Doorbell::port));
   const UniqueFd event(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!event.valid()) {
     return system_error("eventfd");
@@ -226,14 +231,12 @@ Result<std::optional<double>> ProbeVm::port_to_eventfd() {
 }
 
 Result<std::optional<double>> ProbeVm::call(abi::Doorbell instruction) {
-  const auto start = Clock::now();
-  EBB_TRY_ASSIGN(rounds, count_calls(kvm_, instruction, slow_rounds));
-  return mean_ns(start, rounds);
+  return time_calls(kvm_, instruction, slow_rounds);
 }
 
 Result<bool> ProbeVm::call_arrives(abi::Doorbell instruction) {
-  EBB_TRY_ASSIGN(rounds, count_calls(kvm_, instruction, 1));
-  return rounds == 1;
+  EBB_TRY_ASSIGN(time, time_calls(kvm_, instruction, 1));
+  return time.has_value();
 }
 
 abi::Doorbell hypercall_instruction() {

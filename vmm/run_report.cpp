@@ -74,6 +74,7 @@ RunStats make_stats(const Config& config, const Machine& machine, const GuestEnd
   take_asynchronous(stats, hints, machine.guest_status());
   stats.exits.total = machine.exits();
   stats.exits.doorbells = machine.doorbells();
+  stats.exits.vmcalls = machine.vmcalls();
 
   stats.memory.guest_bytes = machine.memory().size_bytes();
   stats.memory.backing = name_of(config.backing);

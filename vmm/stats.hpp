@@ -94,6 +94,7 @@ struct RunStats {
   struct Exits {
     std::uint64_t total = 0;
     std::uint64_t doorbells = 0;
+    std::uint64_t vmcalls = 0; // doorbells that came as hypercalls
   } exits;
 
   struct Memory {
@@ -122,6 +123,9 @@ nlohmann::ordered_json to_json(const RunStats& stats);
 
 // Finds out before a run whether write_stats can work: user error when it cannot. Leaves nothing.
 Result<void> check_stats_path(const std::string& path);
+
+// As write_stats, for any JSON.
+Result<void> write_json(const nlohmann::ordered_json& json, const std::string& path);
 
 // Replaces `path` in one step by the JSON text: a reader sees the old content or all of the new.
 // User error when the file cannot be written; nothing is left behind then.

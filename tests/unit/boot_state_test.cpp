@@ -209,6 +209,8 @@ TEST_CASE("boot state: registers start a vCPU at CPL3 as if its entry had been c
   CHECK((sregs.ss.selector & 3) == 3);
   CHECK(sregs.gs.base == EBB_VCPU_PAGE_GPA + 0x1000);
   CHECK(sregs.tr.base == EBB_TSS_GPA + EBB_TSS_BYTES);
+  CHECK(sregs.tr.type == 0xb); // busy: VMX wants it
+  CHECK(vmm::boot_system_registers({}, walker.plan(), 1, vmm::TssType::available).tr.type == 0x9);
   // The GDT's descriptor of this TSS agrees with TR.
   const std::uint64_t descriptor = walker.word(EBB_GDT_GPA + sregs.tr.selector);
   CHECK(((descriptor >> 16) & 0xffffff) == sregs.tr.base);

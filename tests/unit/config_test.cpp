@@ -13,7 +13,7 @@ using namespace vmm;
 
 namespace {
 
-using Parsed = Result<std::variant<Config, ShowText>>;
+using Parsed = Result<std::variant<Config, ShowText, ProbeHost>>;
 
 Parsed parse(const std::vector<std::string>& args) {
   std::vector<const char*> argv{"vmm"};
@@ -392,4 +392,21 @@ TEST_CASE("guest arguments are encoded as NUL-ended strings that fit the boot in
   const Config full = accept({"--arg", "k=" + std::string(room, 'x')});
   CHECK(encode_guest_args(full).size() == abi::boot_args_bytes);
   CHECK(contains(refuse({"--arg", "k=" + std::string(room + 1, 'x')}), "2048"));
+}
+
+TEST_CASE("a transport is chosen by name") {
+  CHECK(accept({}).transport == Transport::pio);
+  CHECK(accept({"--transport", "vmcall"}).transport == Transport::vmcall);
+  CHECK(contains(refuse({"--transport", "smoke"}), "not one of pio, vmcall"));
+}
+
+TEST_CASE("a probe needs no image and takes none") {
+  const Parsed parsed = parse({"--probe", "--kvm", "/dev/other", "--stats", "host.json"});
+  REQUIRE(parsed.has_value());
+  const auto* const request = std::get_if<ProbeHost>(&*parsed);
+  REQUIRE(request != nullptr);
+  CHECK(request->kvm_device == "/dev/other");
+  CHECK(request->stats == "host.json");
+  CHECK(contains(refuse({"--probe"}), "runs no guest"));
+  CHECK(contains(refuse_bare({}), "no guest image"));
 }
