@@ -22,8 +22,7 @@ class FrameTags {
   FrameTags() = default;
   // tags[0] describes `base`, which is aligned to the largest block; [first, end) is the memory
   // that is managed, within what `tags` covers. Nobody puts a tag inside the hole.
-  FrameTags(abi::FrameTag* tags, abi::Pfn base, abi::Pfn first, abi::Pfn end,
-            FrameHole hole = {})
+  FrameTags(abi::FrameTag* tags, abi::Pfn base, abi::Pfn first, abi::Pfn end, FrameHole hole = {})
       : tags_(tags), base_(base), first_(first), end_(end), hole_(hole) {}
 
   [[nodiscard]] const abi::FrameTag* data() const { return tags_; }
