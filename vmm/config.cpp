@@ -414,7 +414,8 @@ Result<abi::ReportPolicy> parse_report_policy(std::string_view text) {
   }
 }
 
-Result<std::variant<Config, ShowText, ProbeHost>> parse_command_line(std::span<const char* const> argv) {
+Result<std::variant<Config, ShowText, ProbeHost>>
+parse_command_line(std::span<const char* const> argv) {
   CommandLine line;
   EBB_TRY_ASSIGN(shown, line.parse(argv));
   if (shown) {

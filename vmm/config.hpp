@@ -90,7 +90,8 @@ struct ProbeHost {
 
 // argv without or with a program name of any spelling at [0]; at least one element.
 // Every error is of class user.
-Result<std::variant<Config, ShowText, ProbeHost>> parse_command_line(std::span<const char* const> argv);
+Result<std::variant<Config, ShowText, ProbeHost>>
+parse_command_line(std::span<const char* const> argv);
 
 // The text of --report: "off", or a subset of order=, batch=, keep=, delay= by commas.
 Result<abi::ReportPolicy> parse_report_policy(std::string_view text);

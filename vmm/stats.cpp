@@ -124,8 +124,8 @@ Json to_json(const RunStats& stats) {
                    {"failed_ranges", hints.failed_ranges},
                    {"redundant_bytes", hints.redundant_bytes},
                    {"host_ns", hints.host_ns}};
-  json["exits"] = {{"total", exits.total}, {"doorbells", exits.doorbells},
-                   {"vmcalls", exits.vmcalls}};
+  json["exits"] = {
+      {"total", exits.total}, {"doorbells", exits.doorbells}, {"vmcalls", exits.vmcalls}};
   json["memory"] = {{"guest_bytes", memory.guest_bytes},
                     {"backing", memory.backing},
                     {"rss_peak_bytes", memory.rss_peak_bytes},
@@ -153,8 +153,7 @@ Result<void> write_stats(const RunStats& stats, const std::string& path) {
 
 Result<void> write_json(const Json& json, const std::string& path) {
   // A workload's name may be any bytes: what is not UTF-8 is replaced, never thrown.
-  const std::string text =
-      json.dump(2, ' ', false, Json::error_handler_t::replace) + '\n';
+  const std::string text = json.dump(2, ' ', false, Json::error_handler_t::replace) + '\n';
   if (is_special(path)) {
     const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
     return fd.valid() && write_all(fd.get(), text) ? Result<void>{} : cannot_write(path);
