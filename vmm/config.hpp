@@ -100,7 +100,8 @@ struct ProbeHost {
 
 // argv without or with a program name of any spelling at [0]; at least one element.
 // Every error is of class user.
-Result<std::variant<Config, ShowText, ProbeHost>> parse_command_line(std::span<const char* const> argv);
+Result<std::variant<Config, ShowText, ProbeHost>>
+parse_command_line(std::span<const char* const> argv);
 
 // What goes into BootInfo::args: "workload=NAME", "speed=max|real", then Config::guest_args, each
 // ended by NUL. parse_command_line has checked that it fits boot_args_bytes.

@@ -84,8 +84,7 @@ vmm::Result<int> run(const vmm::Config& config) {
 vmm::Result<void> probe(const vmm::ProbeHost& request) {
   const vmm::HostReport report = vmm::probe_host(request.kvm_device);
   write_out(vmm::render(report));
-  return request.stats ? vmm::write_report(report, *request.stats)
-                       : vmm::Result<void>{};
+  return request.stats ? vmm::write_report(report, *request.stats) : vmm::Result<void>{};
 }
 
 } // namespace
