@@ -109,8 +109,8 @@ run: all ## the main job: replay the shipped sqlite trace at recorded speed
 	  --speed real --input tests/traces/sqlite.pgt.xz
 
 ##@ Testing
-.PHONY: test test-unit test-boot test-tools check lint format
-test: test-tools test-unit test-boot ## all tests; T=pattern picks cases of the unit and boot tests
+.PHONY: test test-unit test-boot test-model test-tools check lint format
+test: test-tools test-unit test-boot test-model ## all tests; T=pattern picks cases of unit, boot and model tests
 
 $(B)/tests/unit_tests: $(UNIT_OBJECTS)
 	$(call say,LINK,$@)
@@ -131,6 +131,9 @@ test-unit: $(B)/tests/unit_tests ## hosted unit tests under ASan and UBSan
 
 test-boot: all $(BOOT_IMAGES) ## real images through the real vmm; needs KVM
 	tests/run-boot-tests $(if $(T),--filter '$(T)')
+
+test-model: ## exhaustive check of the report channel's model with spin: about a minute
+	tests/run-model-check $(if $(T),--filter '$(T)')
 
 test-tools: ## tests of the scripts in tools/
 	tests/run-tool-tests
