@@ -138,9 +138,10 @@ run: all $(NESTED_VMM) ## the main job: replay the shipped sqlite trace at recor
 	  --speed real --input tests/traces/sqlite.pgt.xz
 
 ##@ Testing
-.PHONY: test test-unit test-tsan test-boot test-nested test-tools soak soak-slice check lint \
-        format
-test: test-tools test-unit test-boot ## all tests; T=pattern picks cases of the unit and boot tests
+.PHONY: test test-more test-unit test-tsan test-boot test-matrix test-model test-nested test-tools \
+        soak soak-slice check lint format
+test: test-tools test-unit test-boot ## tools, unit and boot tests; T=pattern picks cases
+test-more: test-model test-matrix test-tsan soak-slice ## what takes longer: model, matrix, threads, faults
 
 $(B)/tests/unit_tests: $(UNIT_OBJECTS)
 	$(call say,LINK,$@)
@@ -191,8 +192,14 @@ soak-slice: $(B)/tests/soak_tsan ## one minute of it
 test-boot: all $(NESTED_VMM) $(BOOT_IMAGES) ## real images through the real vmm, on KVM or nested
 	tests/run-boot-tests $(if $(T),--filter '$(T)')
 
+test-matrix: all $(NESTED_VMM) ## every trace on every kind of host with 1, 2 and 4 vCPUs
+	tests/run-boot-tests --cases tests/boot/matrix.cfg $(if $(T),--filter '$(T)')
+
 test-nested: all $(B)/vmm-static $(BOOT_IMAGES) ## the boot tests in an emulated machine with KVM
 	tests/run-boot-tests --via nested $(if $(T),--filter '$(T)')
+
+test-model: ## exhaustive check of the report channel's model with spin: about a minute
+	tests/run-model-check $(if $(T),--filter '$(T)')
 
 test-tools: ## tests of the scripts in tools/
 	tests/run-tool-tests
