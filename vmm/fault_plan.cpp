@@ -11,7 +11,7 @@ namespace vmm {
 namespace {
 
 // What a draw is for; draws for different purposes are independent.
-enum class Draw : std::uint64_t { drop, fail, decline, duplicate, repeat_later, ranges };
+enum class Draw : std::uint8_t { drop, fail, decline, duplicate, repeat_later, ranges };
 
 // splitmix64's finaliser: every input bit reaches every output bit.
 std::uint64_t mix(std::uint64_t value) {

@@ -23,8 +23,9 @@ Result<double> fraction_of_one(std::string_view option, std::string_view text) {
     return (character >= '0' && character <= '9') || character == '.';
   });
   double value = -1;
-  const char* const end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(text.data(), end, value, std::chars_format::fixed);
+  const char* const begin = text.data();
+  const char* const end = begin + text.size();
+  const auto [stop, error] = std::from_chars(begin, end, value, std::chars_format::fixed);
   if (!plain || error != std::errc{} || stop != end || value > 1) {
     return user_error("{} {:?}: must be a fraction from 0 to 1, such as 0.25", option, text);
   }

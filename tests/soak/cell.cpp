@@ -2,8 +2,11 @@
 #include "tests/soak/cell.hpp"
 
 #include <array>
+#include <atomic>
+#include <chrono>
 #include <random>
 #include <string_view>
+#include <thread>
 #include <utility>
 
 #include <fmt/format.h>
@@ -43,6 +46,34 @@ vmm::FaultOptions mixed(std::uint64_t seed) {
   return faults;
 }
 
+// The real calls, of a host that now and then loses its core before it gets to them: what is
+// discarded too late, after its answer, hits memory that the guest uses again.
+class HesitantCalls final : public vmm::DiscardCalls {
+ public:
+  int madvise(std::byte* address, std::size_t bytes, int advice) override {
+    hesitate();
+    return system_.madvise(address, bytes, advice);
+  }
+  std::expected<std::size_t, int> process_madvise(int pidfd, std::span<const iovec> ranges,
+                                                  int advice) override {
+    hesitate();
+    return system_.process_madvise(pidfd, ranges, advice);
+  }
+  int punch_hole(int fd, std::uint64_t offset, std::uint64_t bytes) override {
+    return system_.punch_hole(fd, offset, bytes);
+  }
+
+ private:
+  void hesitate() {
+    if (calls_.fetch_add(1, std::memory_order_relaxed) % 4 == 0) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  }
+
+  vmm::SystemDiscardCalls system_;
+  std::atomic<std::uint64_t> calls_{0};
+};
+
 } // namespace
 
 std::vector<Cell> matrix(std::uint64_t seed) {
@@ -76,7 +107,7 @@ Verdict run_cell(const Cell& cell, std::uint64_t duration_ns, std::uint64_t seed
     return verdict;
   }
   std::array<HaltGate, EBB_MAX_VCPUS> gates;
-  vmm::SystemDiscardCalls calls;
+  HesitantCalls calls;
   auto host = vmm::HintService::create(
       *memory, cell.vcpus,
       {.mode = cell.mode, .workers = cell.workers, .faults = cell.faults, .fault_seed = seed},

@@ -41,6 +41,7 @@ abi::ReportPolicy policy_for(std::uint64_t seed) {
 
 std::vector<abi::Channel*> channels_of(const vmm::GuestMemory& memory, unsigned vcpus) {
   std::vector<abi::Channel*> channels;
+  channels.reserve(vcpus);
   for (unsigned vcpu = 0; vcpu < vcpus; ++vcpu) {
     channels.push_back(memory.object_at<abi::Channel>(
         {EBB_CHANNEL_GPA + std::uint64_t{vcpu} * EBB_CHANNEL_BYTES}));
@@ -103,6 +104,7 @@ void Guest::run(std::uint64_t duration_ns) {
   const std::uint64_t end_ns = vmm::monotonic_ns() + duration_ns;
   {
     std::vector<std::jthread> threads;
+    threads.reserve(cell_.vcpus);
     for (unsigned vcpu = 0; vcpu < cell_.vcpus; ++vcpu) {
       threads.emplace_back([this, vcpu, end_ns] { run_vcpu(vcpu, end_ns); });
     }
@@ -117,7 +119,7 @@ void Guest::run_vcpu(unsigned vcpu, std::uint64_t end_ns) {
     // Grows and shrinks in waves, so that whole blocks merge and are hinted.
     const bool growing = random() % 2 == 0;
     for (unsigned step = 0; step < 400; ++step) {
-      if (held.empty() || (random() % 8 < 5) == growing) {
+      if (held.empty() || (random() % 8 < 7) == growing) {
         allocate(vcpu, random, held);
       } else if (random() % 4 == 0) {
         pass_on(random, held);

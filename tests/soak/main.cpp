@@ -53,7 +53,7 @@ int run(const Options& options) {
       for (const std::string& failure : verdict.failures) {
         fmt::print("     {}\n", failure);
       }
-      std::fflush(stdout);
+      static_cast<void>(std::fflush(stdout));
     }
   }
   fmt::print("soak: {} passed, {} failed, 0 skipped\n", passed, failed);

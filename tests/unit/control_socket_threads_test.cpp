@@ -52,6 +52,7 @@ std::unique_ptr<ControlSocket> serve(const std::string& path,
 class Client {
  public:
   explicit Client(const std::string& path) : fd_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    REQUIRE(fd_.valid());
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     std::memcpy(address.sun_path, path.data(), path.size());
@@ -148,6 +149,7 @@ TEST_CASE("clients that vanish at any point harm nobody") {
   const auto socket =
       serve(dir.file("s"), [](std::string_view) { return std::string(20'000, 'x'); });
   std::vector<std::jthread> threads;
+  threads.reserve(4);
   for (unsigned thread = 0; thread < 4; ++thread) {
     threads.emplace_back([&dir, thread] {
       for (unsigned round = 0; round < 50; ++round) {

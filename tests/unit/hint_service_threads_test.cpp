@@ -244,6 +244,7 @@ TEST_CASE("no doorbell and no interrupt is lost") {
       std::array<unsigned, guests> rings{};
       {
         std::vector<std::jthread> threads;
+        threads.reserve(guests);
         for (unsigned index = 0; index < guests; ++index) {
           threads.emplace_back([&setup, &rings, index] {
             for (std::uint32_t batch = 0; batch < 600; ++batch) {
@@ -254,8 +255,9 @@ TEST_CASE("no doorbell and no interrupt is lost") {
               setup.await_answers(batch + 1, index);
               REQUIRE(setup.answer(batch, index).batch_id == batch + 1);
               setup.consume(batch + 1, index);
-              const std::uint64_t pause_ns =
-                  batch % 4 == 0 ? HintWorkers::spin_ns - 20'000 + batch % 61 * 1000 : 0;
+              const std::uint64_t pause_ns = batch % 4 == 0 ? HintWorkers::spin_ns - 20'000 +
+                                                                  std::uint64_t{1000} * (batch % 61)
+                                                            : 0;
               for (const std::uint64_t end = monotonic_ns() + pause_ns; monotonic_ns() < end;) {
               }
             }
@@ -272,6 +274,52 @@ TEST_CASE("no doorbell and no interrupt is lost") {
       }
       CHECK((totals.doorbells_suppressed == 0) == (mode == HostMode::async));
     }
+  }
+}
+
+// The moment that decides, made certain: a worker has looked and found nothing, and the guest
+// submits before the worker sleeps.
+TEST_CASE("a batch that comes between the last look and sleep is found") {
+  for (const HostMode mode : {HostMode::async, HostMode::poll}) {
+    auto channel = std::make_unique<abi::Channel>();
+    const FaultPlan honest;
+    HintWorkers::Ports ports;
+    ports.push_back(std::make_unique<HintPort>(
+        0, *channel, UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), honest));
+    bool submitted = false;
+    std::atomic<bool> found{false};
+    const auto serve = [&](unsigned, HintPort& port) {
+      if (const HintPort::Taken taken = port.take(); taken.held != nullptr) {
+        found = true;
+        return true;
+      }
+      if (!submitted) {
+        submitted = true;
+        // From now on a polling worker has been idle for long enough to sleep.
+        for (const std::uint64_t end = monotonic_ns() + 2 * HintWorkers::spin_ns;
+             monotonic_ns() < end;) {
+        }
+        channel->rings.submissions[0] = {.batch_id = 1, .page = 0, .range_count = 1};
+        std::atomic_ref(channel->rings.submit_tail).store(1, std::memory_order_seq_cst);
+        if (std::atomic_ref(channel->rings.no_doorbell).load(std::memory_order_seq_cst) == 0) {
+          port.ring_doorbell();
+        }
+      }
+      return false;
+    };
+    auto workers = HintWorkers::create(ports, 1, serve);
+    REQUIRE(workers.has_value());
+    if (mode == HostMode::async) {
+      ports[0]->ring_doorbell(); // a polling worker looks by itself
+    }
+    (*workers)->start(mode);
+    // Bounds a failing test only.
+    for (const std::uint64_t end = monotonic_ns() + 20'000'000'000;
+         !found && monotonic_ns() < end;) {
+      std::this_thread::yield();
+    }
+    (*workers)->stop();
+    CHECK(found);
   }
 }
 
