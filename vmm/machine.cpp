@@ -5,7 +5,6 @@
 #include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
-#include <sys/signalfd.h>
 
 #include <algorithm>
 #include <cassert>
@@ -34,44 +33,6 @@ void install_kick_handler() {
   action.sa_handler = [](int) {};
   ::sigaction(kick_signal, &action, nullptr);
 }
-
-// Switches reporting off and on.
-constexpr int toggle_signal = SIGUSR2;
-
-sigset_t handled_signals() {
-  sigset_t set{};
-  sigemptyset(&set);
-  sigaddset(&set, SIGINT);
-  sigaddset(&set, SIGTERM);
-  sigaddset(&set, toggle_signal);
-  return set;
-}
-
-// Keeps the signals handled here blocked for this thread and those it starts meanwhile, and
-// readable from a descriptor instead.
-class BlockedSignals {
- public:
-  BlockedSignals() : set_(handled_signals()) {
-    ::pthread_sigmask(SIG_BLOCK, &set_, &previous_);
-    fd_ = UniqueFd(::signalfd(-1, &set_, SFD_CLOEXEC | SFD_NONBLOCK));
-  }
-  BlockedSignals(const BlockedSignals&) = delete;
-  BlockedSignals& operator=(const BlockedSignals&) = delete;
-  ~BlockedSignals() { ::pthread_sigmask(SIG_SETMASK, &previous_, nullptr); }
-
-  [[nodiscard]] int fd() const { return fd_.get(); }
-  // The signal that arrived; 0 if none.
-  [[nodiscard]] int take() const {
-    signalfd_siginfo info{};
-    return ::read(fd_.get(), &info, sizeof info) == sizeof info ? static_cast<int>(info.ssi_signo)
-                                                                : 0;
-  }
-
- private:
-  sigset_t set_;
-  sigset_t previous_{};
-  UniqueFd fd_;
-};
 
 } // namespace
 
@@ -259,7 +220,10 @@ Result<void> Machine::set_up_vcpus() {
     runners_.push_back(
         std::make_unique<VcpuRunner>(vcpus_[index], index, *hypercalls_, *hints_, *end_, symbols_));
   }
-  return {};
+  if (interrupts_) {
+    EBB_TRY(set_up_interrupts());
+  }
+  return set_up_control();
 }
 
 void Machine::write_boot_info(std::uint32_t tsc_khz) {
@@ -294,9 +258,8 @@ void Machine::write_boot_info(std::uint32_t tsc_khz) {
   std::copy(args.begin(), args.end(), info->args);
 }
 
-GuestEnding Machine::run() {
+GuestEnding Machine::run(const BlockedSignals& signals) {
   install_kick_handler();
-  const BlockedSignals signals;
   sampler_->start();
   times_.first_run_ns = monotonic_ns();
   start_vcpu(0);
@@ -305,7 +268,7 @@ GuestEnding Machine::run() {
                                  pollfd{signals.fd(), POLLIN, 0}};
     static_cast<void>(::poll(events.data(), events.size(), -1));
     const int signal = signals.take();
-    if (signal == toggle_signal && retunable_) {
+    if (signal == BlockedSignals::toggle && retunable_) {
       report_control_->toggle();
     } else if (signal == SIGINT || signal == SIGTERM) {
       end_->end({EndKind::interrupted, static_cast<std::uint8_t>(signal),

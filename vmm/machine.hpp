@@ -15,6 +15,7 @@
 #include <thread>
 #include <vector>
 
+#include "vmm/blocked_signals.hpp"
 #include "vmm/boot_state.hpp"
 #include "vmm/config.hpp"
 #include "vmm/console.hpp"
@@ -57,8 +58,9 @@ class Machine {
                                                  std::optional<TraceInput> input,
                                                  MachineOutput output);
 
-  // Runs until the guest ends, by itself or by SIGINT or SIGTERM. Once.
-  GuestEnding run();
+  // Runs until the guest ends, by itself or by SIGINT or SIGTERM. Once. `signals` was made before
+  // the machine.
+  GuestEnding run(const BlockedSignals& signals);
 
   // After run().
   [[nodiscard]] HintTotals hint_totals() const { return hints_->totals(); }

@@ -55,6 +55,7 @@ vmm::Result<int> run(const vmm::Config& config) {
     EBB_TRY_ASSIGN(trace, vmm::TraceInput::load(*config.input));
     input = std::move(trace);
   }
+  EBB_TRY_ASSIGN(signals, vmm::BlockedSignals::create()); // before anything starts a thread
   vmm::LiveView live(live_style(config), write_out,
                      [] { return vmm::terminal_width(STDOUT_FILENO); });
   EBB_TRY_ASSIGN(machine,
@@ -63,7 +64,7 @@ vmm::Result<int> run(const vmm::Config& config) {
                      std::move(input),
                      {.console = [&](std::string_view text) { live.print_above(text); },
                       .observer = [&](const vmm::MemorySample& sample) { live.update(sample); }}));
-  const vmm::GuestEnding ending = machine->run();
+  const vmm::GuestEnding ending = machine->run(signals);
   live.finish();
   if (!ending.text.empty()) {
     fmt::print(stderr, "vmm: {}\n", ending.text);
