@@ -105,13 +105,20 @@ $(B)/obj/guest/%.o: %.cpp Makefile
 	$(call say,GCXX,$<)
 	$(Q)mkdir -p $(@D) && $(CXX) $(GUEST_FLAGS) -c $< -o $@
 
-$(B)/obj/vmm/%.o $(B)/obj/unit/%.o $(B)/obj/tsan/%.o: %.S Makefile
+# A rule each: make takes a pattern rule with several targets to make all of them at once.
+define assemble
 	$(call say,AS,$<)
 	$(Q)mkdir -p $(@D) && $(CXX) -I. -g -MMD -MP -c $< -o $@
+endef
+$(B)/obj/vmm/%.o: %.S Makefile
+	$(assemble)
+$(B)/obj/unit/%.o: %.S Makefile
+	$(assemble)
+$(B)/obj/tsan/%.o: %.S Makefile
+	$(assemble)
 
 $(B)/obj/guest/%.o: %.S Makefile
-	$(call say,AS,$<)
-	$(Q)mkdir -p $(@D) && $(CXX) -I. -g -MMD -MP -c $< -o $@
+	$(assemble)
 
 $(B)/guest.ld: linker/guest.ld.S shared/layout.h Makefile
 	$(call say,LD,$@)
