@@ -16,7 +16,7 @@ namespace guest {
 namespace {
 
 constexpr std::uint64_t features_known =
-    abi::feature_report | abi::feature_zeroed | abi::feature_plug;
+    abi::feature_report | abi::feature_zeroed | abi::feature_plug | abi::feature_trace;
 constexpr std::uint64_t settle_timeout_ns = 10'000'000'000;
 
 const abi::BootInfo& checked(const abi::BootInfo& boot) {
@@ -66,6 +66,11 @@ mm::PageAllocatorConfig allocator_config(const abi::BootInfo& boot) {
   config.discarded = (boot.features_offered & abi::feature_zeroed) != 0
                          ? mm::DiscardedContent::zero
                          : mm::DiscardedContent::unknown;
+  if ((boot.features_offered & abi::feature_trace) != 0 &&
+      boot.struct_bytes >= sizeof(abi::BootInfo)) {
+    config.trace = mm::EventTrace(arch::pointer_to<abi::GuestTraceRing>({EBB_TRACE_RING_GPA}),
+                                  static_cast<abi::TraceLevel>(boot.trace_level));
+  }
   return config;
 }
 
@@ -125,12 +130,21 @@ void Kernel::adopt_vcpu() {
   arch::vcpu_page().guest_private = arch::address_of(this).value;
 }
 
+// From here on the trace names the caller of the function that this is inlined into.
+[[gnu::always_inline]] inline void Kernel::trace_caller() {
+  if (pages_.trace().on()) [[unlikely]] {
+    pages_.trace().set_caller(this_vcpu(), arch::address_of(__builtin_return_address(0)).value);
+  }
+}
+
 void* Kernel::allocate_pages(abi::Order order) {
+  trace_caller();
   const mm::Allocation block = pages_.allocate(this_vcpu(), order);
   return block.ok() ? arch::pointer_to<void>(abi::to_gpa(block.pfn)) : nullptr;
 }
 
 void Kernel::free_pages(void* block, abi::Order order) {
+  trace_caller();
   const abi::Gpa gpa = arch::address_of(block);
   const mm::FreeResult result = gpa.value % abi::page_bytes == 0
                                     ? pages_.free(this_vcpu(), abi::to_pfn(gpa), order)
@@ -150,6 +164,7 @@ void Kernel::free_pages(void* block, abi::Order order) {
 }
 
 void Kernel::sleep_until_ns(std::uint64_t deadline) {
+  trace_caller();
   for (;;) {
     const std::uint64_t report_at = pages_.idle(this_vcpu());
     const std::uint64_t now = now_ns();
@@ -164,6 +179,7 @@ void Kernel::sleep_until_ns(std::uint64_t deadline) {
 }
 
 void Kernel::settle() {
+  trace_caller();
   // Timing out leaves memory with the host; the summary shows how much.
   static_cast<void>(pages_.quiesce(this_vcpu(), now_ns() + settle_timeout_ns));
 }

@@ -48,6 +48,7 @@ class Kernel final : private mm::PagePlatform, private mm::PageSource {
   [[nodiscard]] std::optional<std::string_view> arg(std::string_view key) const;
 
  private:
+  void trace_caller();
   void ring_doorbell(unsigned channel) override;
   [[nodiscard]] bool plug(abi::Gpa next) override;
   void relax() override;

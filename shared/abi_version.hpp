@@ -30,6 +30,9 @@ enum Feature : std::uint64_t {
   feature_smp = 1U << 5,
   // Since 1.1. The policy may change while the guest runs: BootInfo::control.
   feature_retune = 1U << 6,
+  // Since 1.1. The guest writes what happens to its memory into the ring at EBB_TRACE_RING_GPA, as
+  // much of it as BootInfo::trace_level asks for.
+  feature_trace = 1U << 9,
 };
 
 } // namespace abi

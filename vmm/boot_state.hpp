@@ -32,8 +32,9 @@ struct VcpuStacks {
 // Where everything lies, computed once from image, vCPU count and RAM size.
 struct BootPlan {
   std::uint64_t ram_bytes = 0;
-  abi::Gpa input_gpa;            // 0 when there is no input
-  std::uint64_t input_bytes = 0; // mapped read-only at input_gpa, 2 MiB aligned
+  abi::Gpa input_gpa;                 // 0 when there is no input
+  std::uint64_t input_bytes = 0;      // mapped read-only at input_gpa, 2 MiB aligned
+  std::uint64_t trace_ring_bytes = 0; // mapped at EBB_TRACE_RING_GPA; 0 when not traced
   unsigned vcpus = 1;
   std::array<VcpuStacks, EBB_MAX_VCPUS> stacks;
   abi::Gpa free_start; // first byte the guest may use as it likes, page aligned

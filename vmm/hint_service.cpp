@@ -32,6 +32,13 @@ void HintService::configure(const abi::GuestHello& hello, HintCheck check) {
   }
 }
 
+void HintService::set_observer(HintObserver& observer) {
+  for (std::uint32_t channel = 0; channel < ports_.size(); ++channel) {
+    ports_[channel]->server.set_observer(&observer, channel);
+    ports_[channel]->processor.set_observer(&observer, channel);
+  }
+}
+
 std::optional<HintViolation> HintService::serve(std::uint32_t channel) {
   if (channel >= ports_.size()) {
     return std::nullopt;

@@ -44,6 +44,9 @@ class HintService {
   // against the guest's frame tags if asked for.
   void configure(const abi::GuestHello& hello, HintCheck check);
 
+  // Before the guest runs; the observer outlives the service.
+  void set_observer(HintObserver& observer);
+
   // Serves what is submitted on `channel`, which may be any number. Any thread; calls for one
   // channel take turns. Returns the hint check's first objection, once.
   [[nodiscard]] std::optional<HintViolation> serve(std::uint32_t channel);

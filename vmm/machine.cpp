@@ -103,6 +103,7 @@ Result<void> Machine::set_up_memory() {
   // an idle guest dearer.
   EBB_TRY(memory_.set_small_page_prefix(plan_.free_start));
   EBB_TRY(slots_.plug(abi::Gpa{0}));
+  plan_.trace_ring_bytes = config_.trace ? EBB_TRACE_RING_BYTES : 0;
   if (input_) {
     EBB_TRY(slots_.map_input(plan_.input_gpa, input_->pages()));
   }
@@ -135,7 +136,15 @@ Result<void> Machine::set_up_services(MachineOutput output) {
                      .guest = [this] { return read_guest_sample(*status_); },
                      .now_ns = monotonic_ns,
                      .wait_ns = monotonic_wait_ns,
-                     .observer = std::move(output.observer)},
+                     .observer =
+                         [this, observer = std::move(output.observer)](const MemorySample& sample) {
+                           if (trace_) {
+                             trace_->memory_sample(sample);
+                           }
+                           if (observer) {
+                             observer(sample);
+                           }
+                         }},
       config_.sample_period);
   hypercalls_ = std::make_unique<Hypercalls>(HypercallTargets{
       .memory = memory_,
@@ -143,11 +152,14 @@ Result<void> Machine::set_up_services(MachineOutput output) {
       .console = *console_,
       .end = *end_,
       .symbols = symbols_,
-      .features_offered = features,
+      .features_offered = features_offered(),
       .free_start = plan_.free_start,
       .on_hello =
           [this](const abi::GuestHello& hello) {
             hints_->configure(hello, config_.check_hints);
+            if (trace_) {
+              trace_->negotiated(hello);
+            }
             // The allocator's metadata lies below what it manages and is touched as thinly as the
             // rest of the low area. Only advice: failing costs memory, not correctness.
             static_cast<void>(memory_.set_small_page_prefix({hello.managed_start_gpa}));
@@ -167,11 +179,36 @@ Result<void> Machine::set_up_vcpus() {
     vcpus_.push_back(std::move(vcpu));
   }
   EBB_TRY_ASSIGN(tsc_khz, vcpus_[0].tsc_khz());
+  EBB_TRY(set_up_trace(tsc_khz));
   write_boot_info(tsc_khz);
   for (unsigned index = 0; index < plan_.vcpus; ++index) {
     runners_.push_back(
         std::make_unique<VcpuRunner>(vcpus_[index], index, *hypercalls_, *hints_, *end_, symbols_));
+    runners_.back()->set_observer(trace_.get());
   }
+  return {};
+}
+
+std::uint64_t Machine::features_offered() const {
+  return features | (config_.trace ? abi::feature_trace : std::uint64_t{0});
+}
+
+Result<void> Machine::set_up_trace(std::uint32_t tsc_khz) {
+  if (!config_.trace) {
+    return {};
+  }
+  EBB_TRY_ASSIGN(trace, TraceRecorder::create(*config_.trace,
+                                              {.level = config_.trace_level,
+                                               .ring_bytes = config_.trace_bytes,
+                                               .vcpus = plan_.vcpus,
+                                               .tsc_khz = tsc_khz,
+                                               .policy = config_.report,
+                                               .method = config_.discard,
+                                               .image = config_.image,
+                                               .image_hash = trace_hash(image_.bytes)},
+                                              memory_));
+  trace_ = std::move(trace);
+  hints_->set_observer(*trace_);
   return {};
 }
 
@@ -181,7 +218,7 @@ void Machine::write_boot_info(std::uint32_t tsc_khz) {
   info->version_major = abi::version_major;
   info->version_minor = abi::version_minor;
   info->struct_bytes = sizeof(abi::BootInfo);
-  info->features_offered = features;
+  info->features_offered = features_offered();
   info->ram_bytes = memory_.size_bytes();
   info->free_start_gpa = plan_.free_start.value;
   info->plugged_end_gpa = slots_.plugged_end().value;
@@ -193,6 +230,8 @@ void Machine::write_boot_info(std::uint32_t tsc_khz) {
   info->seed = config_.seed;
   info->tsc_khz = tsc_khz;
   info->vcpus = plan_.vcpus;
+  info->trace_level =
+      static_cast<std::uint32_t>(trace_ ? config_.trace_level : abi::TraceLevel::off);
   info->report = config_.report;
   const std::string args = encode_guest_args(config_);
   assert(args.size() <= sizeof info->args);
@@ -203,6 +242,10 @@ void Machine::write_boot_info(std::uint32_t tsc_khz) {
 GuestEnding Machine::run() {
   install_kick_handler();
   const BlockedSignals signals;
+  if (trace_) {
+    trace_->boot();
+    trace_->start();
+  }
   sampler_->start();
   std::vector<std::thread> threads;
   times_.first_run_ns = monotonic_ns();
@@ -231,10 +274,17 @@ GuestEnding Machine::run() {
   }
   sampler_->end(); // if the workload did not: an interrupted run has a footprint, too
   sampler_->stop();
-  return end_->ending();
+  GuestEnding ending = end_->ending();
+  if (trace_) {
+    trace_->stop(ending);
+  }
+  return ending;
 }
 
 void Machine::on_workload_begin() {
+  if (trace_) {
+    trace_->workload_begin();
+  }
   times_.workload_begin_ns = monotonic_ns();
   sampler_->begin();
 }
@@ -242,6 +292,9 @@ void Machine::on_workload_begin() {
 void Machine::on_workload_end(std::uint64_t since_last_free_ns) {
   sampler_->end();
   times_.workload_end_ns = monotonic_ns();
+  if (trace_) {
+    trace_->workload_end();
+  }
   const std::uint64_t age = std::min(since_last_free_ns, times_.workload_end_ns);
   settled_ = sampler_->settle(times_.workload_end_ns - age);
 }

@@ -27,6 +27,7 @@
 #include "vmm/sampler.hpp"
 #include "vmm/symbols.hpp"
 #include "vmm/trace_input.hpp"
+#include "vmm/trace_recorder.hpp"
 #include "vmm/vcpu_runner.hpp"
 
 namespace vmm {
@@ -72,6 +73,8 @@ class Machine {
   [[nodiscard]] Result<void> set_up_memory();
   [[nodiscard]] Result<void> set_up_vcpus();
   [[nodiscard]] Result<void> set_up_services(MachineOutput output);
+  [[nodiscard]] Result<void> set_up_trace(std::uint32_t tsc_khz);
+  [[nodiscard]] std::uint64_t features_offered() const;
   void write_boot_info(std::uint32_t tsc_khz);
   void on_workload_begin();
   void on_workload_end(std::uint64_t since_last_free_ns);
@@ -89,6 +92,7 @@ class Machine {
   MemorySlots slots_;
   std::unique_ptr<GuestEnd> end_;
   SystemDiscardCalls discard_calls_;
+  std::unique_ptr<TraceRecorder> trace_; // null when nothing is recorded
   std::optional<HintService> hints_;
   std::optional<Console> console_;
   std::unique_ptr<ResidentMeter> meter_;

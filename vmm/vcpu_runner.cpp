@@ -60,6 +60,9 @@ bool VcpuRunner::handle_output() {
     return true;
   case EBB_PORT_DOORBELL:
     exits_.doorbells.add();
+    if (observer_ != nullptr) [[unlikely]] {
+      observer_->on_doorbell(index_, value);
+    }
     if (const auto violation = hints_.serve(value)) {
       crash("check of hints: " + violation->describe());
     }

@@ -40,12 +40,13 @@ PageAllocator::PageAllocator(PagePlatform& platform, const PageAllocatorConfig& 
                              std::span<std::byte> metadata, std::span<abi::Channel* const> channels,
                              abi::GuestStatus& status)
     : platform_(platform), status_(status), plug_frames_(config.plug_frames),
-      oom_timeout_ns_(config.oom_timeout_ns), buddy_({.first = config.first,
-                                                      .end = config.end,
-                                                      .plugged_end = config.plugged_end,
-                                                      .discarded = config.discarded},
-                                                     metadata),
-      reporter_(buddy_, channels, config.policy) {
+      oom_timeout_ns_(config.oom_timeout_ns), trace_(config.trace),
+      buddy_({.first = config.first,
+              .end = config.end,
+              .plugged_end = config.plugged_end,
+              .discarded = config.discarded},
+             metadata),
+      reporter_(buddy_, channels, config.policy, trace_.on() ? &trace_ : nullptr) {
   publish_locked();
 }
 
@@ -73,6 +74,7 @@ FreeResult PageAllocator::free(unsigned vcpu, abi::Pfn pfn, abi::Order order) {
     const FreeResult result = buddy_.free(pfn, order);
     if (result == FreeResult::ok) {
       count_freed(vcpu, order);
+      trace_.freed(vcpu, pfn, order);
       after_free_locked(vcpu, guard);
     }
     return result;
@@ -136,6 +138,14 @@ Allocation PageAllocator::allocate_slow(unsigned vcpu, abi::Order order) {
   return {.status = AllocateStatus::ok, .content = got.content, .pfn = got.pfn};
 }
 
+BuddyAllocation PageAllocator::take_locked(unsigned vcpu, abi::Order order) {
+  const BuddyAllocation got = buddy_.allocate(order);
+  if (got.ok()) {
+    trace_.allocated(vcpu, got.pfn, order, got.reused_frames);
+  }
+  return got;
+}
+
 // One block for the caller and, while the lock is held anyway, some for its cache. When RAM has to
 // be plugged first, pfn is where the plugged RAM ended.
 BuddyAllocation PageAllocator::allocate_and_refill(unsigned vcpu, abi::Order order) {
@@ -145,13 +155,13 @@ BuddyAllocation PageAllocator::allocate_and_refill(unsigned vcpu, abi::Order ord
   {
     const Guard guard(lock_, spin());
     reporter_.drain_locked(vcpu);
-    got = buddy_.allocate(order);
+    got = take_locked(vcpu, order);
     if (got.status == AllocateStatus::needs_plug) {
       got.pfn = buddy_.plugged_end();
     }
     if (got.ok() && PageCache::holds(order)) {
       while (refill_count < PageCache::bulk(order)) {
-        refill[refill_count] = buddy_.allocate(order);
+        refill[refill_count] = take_locked(vcpu, order);
         if (!refill[refill_count].ok()) {
           break;
         }
@@ -159,6 +169,9 @@ BuddyAllocation PageAllocator::allocate_and_refill(unsigned vcpu, abi::Order ord
       }
     }
     publish_locked();
+  }
+  if (trace_.nearly_full()) [[unlikely]] {
+    platform_.ring_doorbell(vcpu);
   }
   if (refill_count != 0) {
     VcpuCache& mine = caches_[vcpu];
@@ -204,7 +217,7 @@ BuddyAllocation PageAllocator::allocate_under_pressure(unsigned vcpu, abi::Order
     {
       Guard guard(lock_, spin());
       reporter_.drain_all_locked();
-      const BuddyAllocation got = buddy_.allocate(order);
+      const BuddyAllocation got = take_locked(vcpu, order);
       publish_locked();
       if (got.ok()) {
         return got;
@@ -231,21 +244,28 @@ BuddyAllocation PageAllocator::allocate_under_pressure(unsigned vcpu, abi::Order
 
 // ---- free, slow path ---------------------------------------------------------------------------
 
-void PageAllocator::give_back_locked(const PageCache::Block& block) {
+void PageAllocator::give_back_locked(unsigned vcpu, const PageCache::Block& block) {
   if (block.untouched_zero) {
+    trace_.unused(vcpu, block.pfn, block.order, block.reused_frames);
     buddy_.free_untouched(block.pfn, block.order, block.reused_frames);
   } else {
     // Cannot fail: the block was in a cache, which checked it.
     static_cast<void>(buddy_.free_cached(block.pfn, block.order));
+    trace_.freed(vcpu, block.pfn, block.order);
   }
 }
 
 void PageAllocator::give_back(unsigned vcpu, std::span<const PageCache::Block> blocks) {
   Guard guard(lock_, spin());
   for (const PageCache::Block& block : blocks) {
-    give_back_locked(block);
+    give_back_locked(vcpu, block);
   }
   after_free_locked(vcpu, guard);
+  if (trace_.nearly_full()) [[unlikely]] {
+    guard.unlock();
+    platform_.ring_doorbell(vcpu);
+    guard.lock();
+  }
 }
 
 void PageAllocator::after_free_locked(unsigned vcpu, Guard& guard) {

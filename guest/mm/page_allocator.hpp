@@ -20,6 +20,7 @@
 
 #include "guest/mm/allocation.hpp"
 #include "guest/mm/buddy.hpp"
+#include "guest/mm/event_trace.hpp"
 #include "guest/mm/page_cache.hpp"
 #include "guest/mm/page_platform.hpp"
 #include "guest/mm/reporter.hpp"
@@ -41,6 +42,7 @@ struct PageAllocatorConfig {
   DiscardedContent discarded = DiscardedContent::zero;
   // Longest wait of an allocation for the host's answers.
   std::uint64_t oom_timeout_ns = 10'000'000'000;
+  EventTrace trace; // off unless given
 };
 
 enum class QuiesceResult : std::uint8_t { settled, timed_out };
@@ -86,6 +88,9 @@ class PageAllocator {
   [[nodiscard]] std::uint64_t last_buddy_free_ns() const;
   [[nodiscard]] ReporterCounters reporter_counters();
 
+  // For EventTrace::set_caller().
+  [[nodiscard]] EventTrace& trace() { return trace_; }
+
   // Unlocked view, for tags_gpa at boot and for tests of a quiet allocator.
   [[nodiscard]] const Buddy& buddy() const { return buddy_; }
 
@@ -111,7 +116,8 @@ class PageAllocator {
   [[nodiscard]] bool plug_more(abi::Pfn seen_end);
 
   void give_back(unsigned vcpu, std::span<const PageCache::Block> blocks);
-  void give_back_locked(const PageCache::Block& block);
+  void give_back_locked(unsigned vcpu, const PageCache::Block& block);
+  [[nodiscard]] BuddyAllocation take_locked(unsigned vcpu, abi::Order order);
   void flush_cache(unsigned owner, unsigned vcpu);
   void flush_all_caches(unsigned vcpu);
   void after_free_locked(unsigned vcpu, Guard& guard);
@@ -126,7 +132,8 @@ class PageAllocator {
   std::uint64_t plug_frames_;
   std::uint64_t oom_timeout_ns_;
   TicketLock plug_lock_;
-  TicketLock lock_; // guards buddy_, reporter_, oom_waits_, the writer side of status_
+  TicketLock lock_; // guards trace_, buddy_, reporter_, oom_waits_, the writer side of status_
+  EventTrace trace_;
   Buddy buddy_;
   Reporter reporter_;
   std::uint64_t oom_waits_ = 0;

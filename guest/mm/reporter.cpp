@@ -16,8 +16,8 @@ std::uint32_t load_acquire(std::uint32_t& word) {
 } // namespace
 
 Reporter::Reporter(Buddy& buddy, std::span<abi::Channel* const> channels,
-                   const abi::ReportPolicy& policy)
-    : buddy_(buddy), enabled_(policy.enabled != 0),
+                   const abi::ReportPolicy& policy, EventTrace* trace)
+    : buddy_(buddy), trace_(trace), enabled_(policy.enabled != 0),
       batch_ranges_(std::clamp(policy.batch, std::uint32_t{1}, abi::max_batch_ranges)),
       keep_frames_(policy.keep_bytes >> abi::page_shift), delay_ns_(policy.delay_ns) {
   const abi::Order order{static_cast<std::uint8_t>(std::min(policy.order, abi::max_order))};
@@ -103,6 +103,9 @@ SubmitResult Reporter::submit_locked(unsigned channel, std::uint64_t now_ns) {
   counters_.bytes += batch.hinted_frames * abi::page_bytes;
   counters_.max_in_flight_bytes = std::max(counters_.max_in_flight_bytes, in_flight_bytes());
 
+  if (trace_ != nullptr) [[unlikely]] {
+    trace_->submitted(channel, batch_id, batch.descriptors);
+  }
   abi::ChannelRings& rings = state.channel->rings;
   rings.submissions[state.submit_tail % abi::ring_entries] = {
       .batch_id = batch_id, .page = page, .range_count = batch.descriptors};
@@ -133,6 +136,9 @@ bool Reporter::accept(ChannelState& state, const abi::CompletionEntry& answer) {
       counters_.declined_ranges += outcome == abi::Outcome::declined ? 1 : 0;
       counters_.failed_ranges += outcome == abi::Outcome::failed ? 1 : 0;
     }
+  }
+  if (trace_ != nullptr) [[unlikely]] {
+    trace_->drained(number_of(state), answer.batch_id, answer.range_count);
   }
   buddy_.acknowledge(ranges, answer);
   --in_flight_batches_;

@@ -19,6 +19,7 @@
 #include <span>
 
 #include "guest/mm/buddy.hpp"
+#include "guest/mm/event_trace.hpp"
 #include "shared/boot_info.hpp"
 #include "shared/layout.h"
 #include "shared/report_channel.hpp"
@@ -63,7 +64,8 @@ class Reporter {
 
   // One channel per vCPU, at most EBB_MAX_VCPUS, which outlive the reporter. Indices continue
   // where the rings stand, with nothing in flight. Sets the report order of `buddy`.
-  Reporter(Buddy& buddy, std::span<abi::Channel* const> channels, const abi::ReportPolicy& policy);
+  Reporter(Buddy& buddy, std::span<abi::Channel* const> channels, const abi::ReportPolicy& policy,
+           EventTrace* trace = nullptr);
   Reporter(const Reporter&) = delete;
   Reporter& operator=(const Reporter&) = delete;
 
@@ -117,8 +119,12 @@ class Reporter {
   [[nodiscard]] std::uint64_t surplus_frames() const;
   [[nodiscard]] static bool has_room(const ChannelState& state);
   [[nodiscard]] bool accept(ChannelState& state, const abi::CompletionEntry& answer);
+  [[nodiscard]] unsigned number_of(const ChannelState& state) const {
+    return static_cast<unsigned>(&state - channels_.data());
+  }
 
   Buddy& buddy_;
+  EventTrace* trace_; // null: nothing is traced
   bool enabled_;
   std::uint32_t batch_ranges_;
   std::uint64_t full_batch_frames_;
