@@ -11,6 +11,8 @@
 namespace hvtrace {
 namespace {
 
+constexpr std::size_t max_codes = 4096;
+
 std::uint64_t field_of(const abi::TraceRecord& record, unsigned field) {
   switch (field) {
   case 0:
@@ -158,6 +160,17 @@ std::string EventText::name(abi::TraceEvent event) const {
   return plans_[static_cast<std::uint8_t>(event)].name;
 }
 
+const std::string& EventText::code_text(std::uint64_t code) const {
+  const auto known = codes_.find(code);
+  if (known != codes_.end()) {
+    return known->second;
+  }
+  if (codes_.size() >= max_codes) {
+    codes_.clear();
+  }
+  return codes_[code] = symbols_->describe(code);
+}
+
 void EventText::line(const abi::TraceRecord& record, TextBuffer& out) const {
   fmt::format_to(std::back_inserter(out), FMT_COMPILE("{:>9} {:>4}.{:06} #{:<2} "), record.sequence,
                  record.time_ns / 1'000'000'000, record.time_ns / 1000 % 1'000'000, record.channel);
@@ -179,7 +192,7 @@ void EventText::fields(const abi::TraceRecord& record, TextBuffer& out) const {
       break;
     case Style::code:
       if (symbols_ != nullptr && value != 0) {
-        text(symbols_->describe(value));
+        text(code_text(value));
       } else {
         fmt::format_to(std::back_inserter(out), FMT_COMPILE("{:#x}"), value);
       }

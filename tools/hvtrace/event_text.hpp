@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include <fmt/format.h>
@@ -54,8 +55,11 @@ class EventText {
     std::vector<Part> parts;
   };
 
+  [[nodiscard]] const std::string& code_text(std::uint64_t code) const;
+
   std::array<Plan, 256> plans_;
   const vmm::Symbols* symbols_;
+  mutable std::unordered_map<std::uint64_t, std::string> codes_; // described before; bounded
 };
 
 } // namespace hvtrace

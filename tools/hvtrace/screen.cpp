@@ -16,7 +16,7 @@ constexpr std::size_t max_batches_shown = 3;
 constexpr std::size_t map_rows = 2;
 
 // Letters of the memory map, by FrameState.
-constexpr std::string_view map_letters = " #o~-x";
+constexpr std::string_view map_letters = ".#o~-x";
 constexpr std::array<std::string_view, frame_state_count> state_names{
     "unknown", "in use", "free", "isolated", "reported", "declined"};
 
@@ -137,7 +137,7 @@ std::string memory_map(const Stepper& stepper, std::size_t columns) {
     append_line(out, line, columns);
   }
   append_line(out,
-              fmt::format("map: {} a letter; # in use, o free, ~ isolated, - reported, x "
+              fmt::format("map: {} a letter; . unknown, # in use, o free, ~ isolated, - reported, x "
                           "declined",
                           size_text(per_cell << abi::page_shift)),
               columns);
