@@ -50,19 +50,21 @@ UNIT_FLAGS  := $(COMMON) -O1 -fno-omit-frame-pointer -fsanitize=address,undefine
 sources = $(sort $(wildcard $(addsuffix /*.cpp,$(1))))
 
 VMM_SOURCES   := $(call sources,vmm)
+VMM_ASSEMBLY  := $(sort $(wildcard vmm/*.S))
 # What every guest image is made of; a workload or a test's guest.cpp comes on top.
 GUEST_CORE    := $(call sources,guest guest/arch guest/mm guest/runtime) \
                  $(sort $(wildcard guest/arch/*.S))
 WORKLOADS     := $(call sources,guest/workloads)
 UNIT_SOURCES  := $(call sources,tests/unit tests/support) \
                  $(filter-out tools/hvtrace/main.cpp,$(call sources,tools/hvtrace)) \
-                 $(filter-out vmm/main.cpp,$(VMM_SOURCES)) $(call sources,guest/mm)
+                 $(filter-out vmm/main.cpp,$(VMM_SOURCES)) $(VMM_ASSEMBLY) \
+                 $(call sources,guest/mm)
 # The trace reader is its main and the vmm's sources without theirs.
 HVTRACE_SOURCES := $(call sources,tools/hvtrace)
 BOOT_CASES    := $(patsubst tests/boot/%/guest.cpp,%,$(sort $(wildcard tests/boot/*/guest.cpp)))
 
 objects = $(patsubst %,$(B)/obj/$(1)/%.o,$(basename $(2)))
-VMM_OBJECTS        := $(call objects,vmm,$(VMM_SOURCES))
+VMM_OBJECTS        := $(call objects,vmm,$(VMM_SOURCES) $(VMM_ASSEMBLY))
 HVTRACE_OBJECTS    := $(call objects,vmm,$(HVTRACE_SOURCES)) \
                       $(filter-out %/vmm/main.o,$(VMM_OBJECTS)) $(B)/obj/perfetto.pb.o
 GUEST_CORE_OBJECTS := $(call objects,guest,$(GUEST_CORE))
@@ -72,15 +74,20 @@ BOOT_OBJECTS       := $(call objects,guest,$(BOOT_CASES:%=tests/boot/%/guest.cpp
 BOOT_IMAGES        := $(BOOT_CASES:%=$(B)/tests/boot/%.bin)
 
 ##@ Building
-.PHONY: all vmm hvtrace guest
+.PHONY: all vmm vmm-static hvtrace guest
 all: vmm hvtrace guest ## build/vmm, build/hvtrace, build/guest.elf and build/guest.bin
 hvtrace: $(B)/hvtrace ## the reader of hypercall traces alone
 vmm: $(B)/vmm ## the hypervisor alone
+vmm-static: $(B)/vmm-static ## the same, linked statically; tools/nested runs it
 guest: $(B)/guest.bin ## the guest image alone
 
 $(B)/vmm: $(VMM_OBJECTS)
 	$(call say,LINK,$@)
 	$(Q)$(CXX) $(VMM_LINK) -o $@ $^ $(VMM_LIBS)
+
+$(B)/vmm-static: $(VMM_OBJECTS) $(B)/obj/vmm/linker/fmt_static.o
+	$(call say,LINK,$@)
+	$(Q)$(CXX) -static -no-pie -pthread -o $@ $^ $(filter-out -lfmt,$(VMM_LIBS))
 
 $(B)/hvtrace: $(HVTRACE_OBJECTS)
 	$(call say,LINK,$@)
@@ -103,6 +110,10 @@ $(B)/obj/vmm/%.o: %.cpp Makefile
 $(B)/obj/guest/%.o: %.cpp Makefile
 	$(call say,GCXX,$<)
 	$(Q)mkdir -p $(@D) && $(CXX) $(GUEST_FLAGS) -c $< -o $@
+
+$(B)/obj/vmm/%.o $(B)/obj/unit/%.o: %.S Makefile
+	$(call say,AS,$<)
+	$(Q)mkdir -p $(@D) && $(CXX) -I. -g -MMD -MP -c $< -o $@
 
 $(B)/obj/guest/%.o: %.S Makefile
 	$(call say,AS,$<)

@@ -31,6 +31,10 @@ void Env::sleep_until_ns(std::uint64_t deadline) {
   kernel_.sleep_until_ns(deadline);
 }
 
+void Env::relax() {
+  kernel_.relax();
+}
+
 std::string_view Env::arg(std::string_view key, std::string_view fallback) const {
   return kernel_.arg(key).value_or(fallback);
 }
@@ -94,6 +98,10 @@ void Env::count_events(std::uint64_t count) {
 
 void Env::count_verified_pages(std::uint64_t count) {
   add(kernel_.status().vcpu[arch::vcpu_page().vcpu].verified_pages, count);
+}
+
+void Env::run_on_all_vcpus(void (*job)(void* context, unsigned vcpu), void* context) {
+  kernel_.crew().run(job, context);
 }
 
 void Env::exit(std::uint8_t status) {

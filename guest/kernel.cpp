@@ -16,7 +16,9 @@ namespace guest {
 namespace {
 
 constexpr std::uint64_t features_known =
-    abi::feature_report | abi::feature_zeroed | abi::feature_plug | abi::feature_trace;
+    abi::feature_report | abi::feature_zeroed | abi::feature_plug | abi::feature_async |
+    abi::feature_interrupt | abi::feature_smp | abi::feature_vmcall | abi::feature_trace;
+constexpr std::uint64_t turns_before_yield = 2048;
 constexpr std::uint64_t settle_timeout_ns = 10'000'000'000;
 
 const abi::BootInfo& checked(const abi::BootInfo& boot) {
@@ -103,15 +105,16 @@ unsigned this_vcpu() {
 
 Kernel::Kernel(const abi::BootInfo& boot)
     : boot_(checked(boot)), status_(*arch::pointer_to<abi::GuestStatus>({EBB_STATUS_GPA})),
-      clock_(boot.tsc_khz), pages_(*this, allocator_config(boot), metadata_memory(boot),
-                                   ChannelPointers(boot.vcpus).span(), status_),
-      heap_(*this) {
+      features_(boot.features_offered & features_known), clock_(boot.tsc_khz),
+      pages_(*this, allocator_config(boot), metadata_memory(boot),
+             ChannelPointers(boot.vcpus).span(), status_),
+      heap_(*this), crew_(*this, boot.vcpus) {
   const Layout layout(boot);
   abi::GuestHello hello;
   hello.version_major = abi::version_major;
   hello.version_minor = abi::version_minor;
   hello.struct_bytes = sizeof hello;
-  hello.features_accepted = boot.features_offered & features_known;
+  hello.features_accepted = features_;
   hello.channel_bytes = sizeof(abi::Channel);
   hello.status_bytes = sizeof(abi::GuestStatus);
   hello.managed_start_gpa = layout.managed.value;
@@ -163,19 +166,48 @@ void Kernel::free_pages(void* block, abi::Order order) {
   }
 }
 
+void Kernel::start_vcpus() {
+  if (boot_.vcpus == 1) {
+    return;
+  }
+  if (!has(abi::feature_smp) || !has(abi::feature_interrupt) ||
+      hypercall::start_vcpus() != abi::Status::ok) {
+    panic("host gives {} vCPUs but does not start them", boot_.vcpus);
+  }
+}
+
 void Kernel::sleep_until_ns(std::uint64_t deadline) {
   trace_caller();
-  for (;;) {
-    const std::uint64_t report_at = pages_.idle(this_vcpu());
-    const std::uint64_t now = now_ns();
-    if (now >= deadline) {
-      return;
-    }
-    const std::uint64_t wake_at = std::min(deadline, report_at);
-    if (wake_at > now) {
-      hypercall::wait(wake_at - now);
-    }
+  do { // also a sleep of no length is a chance to report
+    idle_until_ns(deadline);
+  } while (now_ns() < deadline);
+}
+
+void Kernel::idle_until_ns(std::uint64_t deadline) {
+  const std::uint64_t report_at = pages_.idle(this_vcpu());
+  const std::uint64_t wake_at = std::min(deadline, report_at);
+  const std::uint64_t now = now_ns();
+  if (wake_at <= now) {
+    return;
   }
+  if (!has(abi::feature_interrupt)) {
+    hypercall::wait(wake_at - now);
+    return;
+  }
+  // An answer ends the halt by interrupt, if it is not there already.
+  if (pages_.arm_interrupt(this_vcpu())) {
+    arch::halt_until(wake_at == mm::PageAllocator::never ? 0 : clock_.tsc_at(wake_at));
+    pages_.disarm_interrupt(this_vcpu());
+  }
+}
+
+void Kernel::sleep() {
+  trace_caller();
+  idle_until_ns(mm::PageAllocator::never);
+}
+
+void Kernel::wake(unsigned vcpu) {
+  arch::wake_vcpu(vcpu);
 }
 
 void Kernel::settle() {
@@ -197,7 +229,8 @@ std::optional<std::string_view> Kernel::arg(std::string_view key) const {
 }
 
 void Kernel::ring_doorbell(unsigned channel) {
-  hypercall::ring_doorbell(channel);
+  hypercall::ring_doorbell(channel,
+                           has(abi::feature_vmcall) ? boot_.doorbell : abi::Doorbell::port);
 }
 
 bool Kernel::plug(abi::Gpa next) {

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string_view>
 
+#include "guest/crew.hpp"
 #include "guest/mm/page_allocator.hpp"
 #include "guest/mm/page_platform.hpp"
 #include "guest/mm/small_heap.hpp"
@@ -16,7 +17,7 @@
 
 namespace guest {
 
-class Kernel final : private mm::PagePlatform, private mm::PageSource {
+class Kernel final : private mm::PagePlatform, private mm::PageSource, private CrewPlatform {
  public:
   // Checks what the host says of itself, lays out free memory (allocator metadata first) and
   // negotiates. Panics when host and guest cannot work together.
@@ -39,8 +40,15 @@ class Kernel final : private mm::PagePlatform, private mm::PageSource {
   void free_pages(void* block, abi::Order order) override;
 
   [[nodiscard]] std::uint64_t now_ns() override { return clock_.now_ns(); }
+  // Starts the other vCPUs; they serve the crew from then on.
+  void start_vcpus();
+  [[nodiscard]] Crew& crew() { return crew_; }
+
   // Idles the calling vCPU until the clock has reached `deadline`; reports meanwhile.
   void sleep_until_ns(std::uint64_t deadline);
+  // One turn of a loop that waits for another vCPU or for the host. Now and then it gives the
+  // host's CPU away, in case the other one needs it.
+  void relax() override;
   // Reports everything and waits, bounded, for the answers.
   void settle();
 
@@ -48,17 +56,24 @@ class Kernel final : private mm::PagePlatform, private mm::PageSource {
   [[nodiscard]] std::optional<std::string_view> arg(std::string_view key) const;
 
  private:
+  // One sleep, until `deadline` at the latest: reports first what is due, wakes when more will be.
+  void idle_until_ns(std::uint64_t deadline);
+  [[nodiscard]] bool has(std::uint64_t feature) const { return (features_ & feature) != 0; }
+
+  void sleep() override;
+  void wake(unsigned vcpu) override;
   void trace_caller();
   void ring_doorbell(unsigned channel) override;
   [[nodiscard]] bool plug(abi::Gpa next) override;
-  void relax() override;
   [[nodiscard]] std::optional<abi::Order> block_order(const void* address) const override;
 
   const abi::BootInfo& boot_;
   abi::GuestStatus& status_;
+  std::uint64_t features_; // accepted
   Clock clock_;
   mm::PageAllocator pages_;
   mm::SmallHeap heap_;
+  Crew crew_;
 };
 
 } // namespace guest

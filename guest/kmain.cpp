@@ -2,6 +2,7 @@
 // Boot order: kernel, workload, settle, exit. The host has set up everything that other kernels
 // need boot code for (vmm/boot_state.hpp), so the first instruction is C++ at CPL3.
 #include <cstddef>
+#include <cstdint>
 #include <new>
 #include <span>
 
@@ -57,9 +58,16 @@ void list_workloads() {
 } // namespace
 } // namespace guest
 
-// First instruction of vCPU 0, on its own stack, as if called by the host.
-extern "C" [[noreturn]] void guest_entry(const abi::BootInfo* boot) {
+// First instruction of each vCPU, on its own stack, as if called by the host. The others start when
+// vCPU 0 has made the kernel.
+extern "C" [[noreturn]] void guest_entry(const abi::BootInfo* boot, std::uint32_t vcpu) {
+  if (vcpu != 0) {
+    auto* const kernel = std::launder(reinterpret_cast<guest::Kernel*>(guest::kernel_storage));
+    kernel->adopt_vcpu();
+    kernel->crew().serve(vcpu);
+  }
   auto* const kernel = new (guest::kernel_storage) guest::Kernel(*boot);
   kernel->adopt_vcpu();
+  kernel->start_vcpus();
   guest::run(*kernel);
 }

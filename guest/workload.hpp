@@ -51,6 +51,10 @@ class Env {
   // Lets the vCPU idle until now_ns() >= deadline. Free memory is reported meanwhile.
   void sleep_until_ns(std::uint64_t deadline);
 
+  // For loops that wait for another vCPU: pauses, and after many calls lets other threads of the
+  // host run.
+  void relax();
+
   // The value of --arg key=value, or `fallback` when absent. A value that is not of the kind
   // asked for ends the guest with a message and exit status 2.
   [[nodiscard]] std::string_view arg(std::string_view key, std::string_view fallback) const;
@@ -63,6 +67,13 @@ class Env {
   [[nodiscard]] std::uint64_t seed() const;
   [[nodiscard]] unsigned vcpus() const;
   [[nodiscard]] std::uint64_t ram_bytes() const;
+
+  // Calls job(n) on every vCPU n, this one included, and returns when all have returned. From
+  // vCPU 0, not from within a job.
+  template <typename Job> void run_on_all(Job job) {
+    run_on_all_vcpus([](void* context, unsigned vcpu) { (*static_cast<Job*>(context))(vcpu); },
+                     &job);
+  }
 
   // Progress, shown by the host: total first when it is known.
   void set_events_total(std::uint64_t total);
@@ -81,6 +92,8 @@ class Env {
   [[noreturn]] void exit(std::uint8_t status);
 
  private:
+  void run_on_all_vcpus(void (*job)(void* context, unsigned vcpu), void* context);
+
   Kernel& kernel_;
 };
 

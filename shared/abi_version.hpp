@@ -13,6 +13,7 @@ inline constexpr std::uint16_t version_minor = 1;
 
 // Feature bits. The host offers a set in BootInfo, the guest answers with the subset it will use
 // in GuestHello, and the host refuses a set that is not a subset of its own.
+// NOLINTNEXTLINE(performance-enum-size): as wide as the fields it goes into
 enum Feature : std::uint64_t {
   // Free ranges are hinted over the report channels.
   feature_report = 1U << 0,
@@ -30,6 +31,8 @@ enum Feature : std::uint64_t {
   feature_smp = 1U << 5,
   // Since 1.1. The policy may change while the guest runs: BootInfo::control.
   feature_retune = 1U << 6,
+  // Since 1.1. The doorbell may be rung with the instruction that BootInfo::doorbell names.
+  feature_vmcall = 1U << 7,
   // Since 1.1. The guest writes what happens to its memory into the ring at EBB_TRACE_RING_GPA, as
   // much of it as BootInfo::trace_level asks for.
   feature_trace = 1U << 9,

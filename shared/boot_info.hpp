@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "shared/address.hpp"
+#include "shared/doorbell.hpp"
 #include "shared/layout.h"
 
 namespace abi {
@@ -70,9 +71,9 @@ struct BootInfo {
   std::uint32_t tsc_khz = 0;
   std::uint32_t vcpus = 0;
   ReportPolicy report;
-  std::uint32_t args_bytes = 0; // bytes of args in use
-  std::uint32_t reserved = 0;
-  char args[boot_args_bytes] = {}; // "key=value" strings, each ended by NUL
+  std::uint32_t args_bytes = 0;       // bytes of args in use
+  Doorbell doorbell = Doorbell::port; // since 1.1, with feature_vmcall; any other value: port
+  char args[boot_args_bytes] = {};    // "key=value" strings, each ended by NUL
   // Since 1.1; a host of 1.0 has struct_bytes == boot_info_bytes_1_0.
   ReportControl control;            // with feature_retune; else its timeout_ns alone counts
   std::uint64_t hole_start_gpa = 0; // [hole_start_gpa, hole_end_gpa) is not RAM, though ram_bytes
@@ -95,6 +96,7 @@ static_assert(offsetof(BootInfo, tsc_khz) == 88);
 static_assert(offsetof(BootInfo, vcpus) == 92);
 static_assert(offsetof(BootInfo, report) == 96);
 static_assert(offsetof(BootInfo, args_bytes) == 128);
+static_assert(offsetof(BootInfo, doorbell) == 132);
 static_assert(offsetof(BootInfo, args) == 136);
 static_assert(offsetof(BootInfo, control) == boot_info_bytes_1_0);
 static_assert(offsetof(BootInfo, hole_start_gpa) == boot_info_bytes_1_0 + 48);

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "shared/address.hpp"
+#include "shared/layout.h"
 
 namespace abi {
 
@@ -70,7 +71,8 @@ struct VcpuPage {
   std::uint64_t guest_private = 0; // the guest's own per-vCPU pointer
   std::uint64_t stack_low_gpa = 0; // host-written: stack is [stack_low_gpa, stack_high_gpa)
   std::uint64_t stack_high_gpa = 0;
-  std::uint64_t reserved2[3] = {};
+  std::uint64_t guest_turns = 0; // guest: turns of waiting loops
+  std::uint64_t reserved2[2] = {};
   std::uint64_t number = 0; // Hypercall
   std::uint64_t args[4] = {};
   std::uint64_t result = 0; // Status
@@ -78,7 +80,7 @@ struct VcpuPage {
   alignas(64) std::uint8_t payload[1024] = {};
 };
 static_assert(offsetof(VcpuPage, vcpu) == 8);
-static_assert(offsetof(VcpuPage, wake_pending) == 12);
+static_assert(offsetof(VcpuPage, wake_pending) == EBB_VCPU_WAKE_PENDING);
 static_assert(offsetof(VcpuPage, guest_private) == 16);
 static_assert(offsetof(VcpuPage, stack_low_gpa) == 24);
 static_assert(offsetof(VcpuPage, number) == 64);

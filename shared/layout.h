@@ -46,6 +46,17 @@
 #define EBB_PORT_DOORBELL 0x504  /* 32-bit out of the channel's number */
 #define EBB_PORT_LIMIT 0x508
 
+/* RAX of a doorbell rung by VMCALL or VMMCALL (shared/doorbell.hpp): KVM_HC_MAP_GPA_RANGE. */
+#define EBB_DOORBELL_CALL 12
+
+/* Interrupt vectors, since ABI 1.1 (feature_interrupt). */
+#define EBB_WAKE_VECTOR 32     /* raised by the host, or by another vCPU */
+#define EBB_TIMER_VECTOR 33    /* the local timer; the host sets up the LVT entry */
+#define EBB_SPURIOUS_VECTOR 47 /* must not be acknowledged */
+
 /* Trap stubs: stub n starts at ImageHeader::trap_stubs_gpa + n * EBB_TRAP_STUB_BYTES. */
 #define EBB_TRAP_STUB_BYTES 16
 #define EBB_TRAP_VECTORS 48 /* 32 exceptions, then 16 interrupt vectors */
+
+/* Offset of abi::VcpuPage::wake_pending; shared/hypercall.hpp asserts it. */
+#define EBB_VCPU_WAKE_PENDING 12

@@ -261,7 +261,8 @@ kvm_regs boot_registers(const BootPlan& plan, const abi::ImageHeader& image, uns
   return registers;
 }
 
-kvm_sregs boot_system_registers(kvm_sregs initial, const BootPlan& plan, unsigned index) {
+kvm_sregs boot_system_registers(kvm_sregs initial, const BootPlan& plan, unsigned index,
+                                TssType tss) {
   assert(index < plan.vcpus);
   constexpr std::uint64_t cr0_pe = 1U << 0;
   constexpr std::uint64_t cr0_mp = 1U << 1;
@@ -277,7 +278,6 @@ kvm_sregs boot_system_registers(kvm_sregs initial, const BootPlan& plan, unsigne
   constexpr std::uint64_t efer_nxe = 1U << 11;
   constexpr std::uint8_t type_code = 0xb; // execute, read, accessed
   constexpr std::uint8_t type_data = 0x3; // read, write, accessed
-  constexpr std::uint8_t type_tss = 0xb;  // busy 64-bit TSS
 
   kvm_sregs sregs = initial;
   sregs.cr0 = cr0_pe | cr0_mp | cr0_et | cr0_ne | cr0_wp | cr0_pg;
@@ -296,7 +296,7 @@ kvm_sregs boot_system_registers(kvm_sregs initial, const BootPlan& plan, unsigne
   sregs.tr.base = tss_gpa(index);
   sregs.tr.limit = sizeof(TaskState) - 1;
   sregs.tr.selector = static_cast<std::uint16_t>(EBB_TSS_SELECTOR + 16 * index);
-  sregs.tr.type = type_tss;
+  sregs.tr.type = static_cast<std::uint8_t>(tss);
   sregs.tr.present = 1;
   return sregs;
 }

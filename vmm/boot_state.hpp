@@ -52,8 +52,14 @@ void write_boot_tables(std::span<std::byte> low_ram, const BootPlan& plan,
 // Registers of vCPU `index` at its first instruction: RDI = boot info, RSI = index.
 [[nodiscard]] kvm_regs boot_registers(const BootPlan& plan, const abi::ImageHeader& image,
                                       unsigned index);
+
+// The type that the task register's hidden part holds. Processors hold `busy`, and VMX refuses to
+// enter the guest with anything else. QEMU's emulation consults the I/O bitmap only of a TSS that
+// is `available`, so a guest nested there could not reach its ports otherwise.
+enum class TssType : std::uint8_t { available = 0x9, busy = 0xb };
+
 // Fills in everything the guest depends on; `initial` is what KVM reports for a new vCPU.
 [[nodiscard]] kvm_sregs boot_system_registers(kvm_sregs initial, const BootPlan& plan,
-                                              unsigned index);
+                                              unsigned index, TssType tss = TssType::busy);
 
 } // namespace vmm

@@ -17,6 +17,7 @@
 
 #include "shared/address.hpp"
 #include "shared/boot_info.hpp"
+#include "shared/layout.h"
 #include "shared/trace_record.hpp"
 #include "vmm/memory_policy.hpp"
 #include "vmm/result.hpp"
@@ -26,8 +27,7 @@ namespace vmm {
 
 inline constexpr std::uint64_t min_guest_bytes = 16 * mib;
 inline constexpr std::uint64_t max_guest_bytes = 256 * gib;
-// What this vmm runs today; the ABI has room for EBB_MAX_VCPUS.
-inline constexpr std::uint32_t max_cpus = 1;
+inline constexpr std::uint32_t max_cpus = EBB_MAX_VCPUS;
 
 enum class Speed : std::uint8_t {
   max,  // as fast as the guest can

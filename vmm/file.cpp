@@ -13,7 +13,7 @@ Result<std::vector<std::byte>> read_file(const std::string& path, std::uint64_t 
   // O_NONBLOCK: opening a FIFO must fail the check below, not wait for a writer.
   const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!fd.valid()) {
-    return user_error("{}: cannot open: {}", path, std::strerror(errno));
+    return user_error("{}: cannot open: {}", path, errno_text(errno));
   }
   struct stat info {};
   if (::fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode)) {
@@ -31,7 +31,7 @@ Result<std::vector<std::byte>> read_file(const std::string& path, std::uint64_t 
     }
     if (count <= 0) {
       return user_error("{}: cannot read at byte {}: {}", path, done,
-                        count == 0 ? "file became shorter" : std::strerror(errno));
+                        count == 0 ? "file became shorter" : errno_text(errno));
     }
     done += static_cast<std::size_t>(count);
   }

@@ -78,7 +78,11 @@ abi::Status Hypercalls::perform(const Call& call, const abi::VcpuPage& page) {
     targets_.on_workload_end(call.args[0]);
     return abi::Status::ok;
   case abi::Hypercall::start_vcpus:
-    return abi::Status::unknown;
+    if (!negotiated_ || !targets_.on_start_vcpus || vcpus_started_.exchange(true)) {
+      return abi::Status::bad_argument;
+    }
+    targets_.on_start_vcpus();
+    return abi::Status::ok;
   }
   return abi::Status::unknown;
 }

@@ -29,6 +29,8 @@ struct HypercallTargets {
   abi::Gpa free_start; // hints below are never accepted, whatever the guest says it manages
   // The guest's hello was accepted; called at most once.
   std::function<void(const abi::GuestHello&)> on_hello;
+  // Starts the other vCPUs; called at most once. May be empty: there are none.
+  std::function<void()> on_start_vcpus;
   std::function<void()> on_workload_begin;
   std::function<void(std::uint64_t since_last_free_ns)> on_workload_end;
 };
@@ -52,6 +54,7 @@ class Hypercalls {
 
   HypercallTargets targets_;
   std::atomic<bool> negotiated_{false};
+  std::atomic<bool> vcpus_started_{false};
 };
 
 } // namespace vmm

@@ -5,7 +5,10 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include <cstring>
 #include <vector>
+
+#include "shared/layout.h"
 
 namespace vmm {
 
@@ -14,6 +17,8 @@ namespace {
 // KVM's ABI version has been 12 since 2007; api.rst says to refuse any other.
 constexpr int kvm_api_version = 12;
 constexpr std::uint32_t max_cpuid_entries = 256;
+// Lines reserved for an I/O APIC in user space, which there is none of; the routes need some.
+constexpr std::uint64_t io_apic_lines = 24;
 
 Error device_error(const std::string& path, int error) {
   switch (error) {
@@ -35,7 +40,7 @@ Error device_error(const std::string& path, int error) {
                         "then log in again) or run as root",
                         path)};
   default:
-    return {ErrorClass::environment, fmt::format("cannot open {}: {}", path, std::strerror(error))};
+    return {ErrorClass::environment, fmt::format("cannot open {}: {}", path, errno_text(error))};
   }
 }
 
@@ -96,6 +101,38 @@ Result<std::uint32_t> Vcpu::tsc_khz() const {
   return static_cast<std::uint32_t>(khz);
 }
 
+Result<void> Vcpu::set_up_interrupts(std::uint8_t timer_vector,
+                                     std::uint8_t spurious_vector) const {
+  // Register offsets of the APIC page (SDM vol. 3, 11.4.1) and bits of IA32_APIC_BASE.
+  constexpr std::size_t spurious_register = 0xf0;
+  constexpr std::size_t timer_register = 0x320;
+  constexpr std::uint32_t software_enable = 1U << 8;
+  constexpr std::uint32_t tsc_deadline_mode = 2U << 17;
+  constexpr std::uint64_t base_x2apic = 1U << 10;
+  constexpr std::uint64_t base_enable = 1U << 11;
+
+  EBB_TRY_ASSIGN(sregs, system_registers());
+  sregs.apic_base |= base_enable | base_x2apic;
+  EBB_TRY(set_system_registers(sregs));
+  kvm_lapic_state apic{};
+  if (checked_ioctl<KVM_GET_LAPIC>(fd_, &apic) < 0) {
+    return system_error("KVM_GET_LAPIC");
+  }
+  const auto set = [&](std::size_t offset, std::uint32_t value) {
+    std::memcpy(apic.regs + offset, &value, sizeof value);
+  };
+  set(spurious_register, software_enable | spurious_vector);
+  set(timer_register, tsc_deadline_mode | timer_vector);
+  if (checked_ioctl<KVM_SET_LAPIC>(fd_, &apic) < 0) {
+    return system_error("KVM_SET_LAPIC");
+  }
+  kvm_mp_state runnable{KVM_MP_STATE_RUNNABLE};
+  if (checked_ioctl<KVM_SET_MP_STATE>(fd_, &runnable) < 0) {
+    return system_error("KVM_SET_MP_STATE");
+  }
+  return {};
+}
+
 Result<void> Vcpu::set_cpuid(const kvm_cpuid2& cpuid) const {
   if (checked_ioctl<KVM_SET_CPUID2>(fd_, &cpuid) < 0) {
     return system_error("KVM_SET_CPUID2");
@@ -118,6 +155,61 @@ Result<void> Vm::map(std::uint32_t slot, abi::Gpa gpa, std::span<const std::byte
   return {};
 }
 
+Result<void> Vm::create_interrupt_controller() const {
+  kvm_enable_cap split{};
+  split.cap = KVM_CAP_SPLIT_IRQCHIP;
+  split.args[0] = io_apic_lines;
+  if (checked_ioctl<KVM_ENABLE_CAP>(fd_, &split) < 0) {
+    return system_error("KVM_CAP_SPLIT_IRQCHIP");
+  }
+  return {};
+}
+
+Result<void> Vm::route_lines_to_vcpus(unsigned vcpus, std::uint8_t vector) const {
+  constexpr std::uint32_t msi_address = 0xfee00000; // SDM vol. 3, 11.11.1
+  constexpr unsigned destination_shift = 12;
+  // kvm_irq_routing ends in a flexible array: storage for header and entries, used as one object.
+  std::vector<std::uint64_t> storage(
+      (sizeof(kvm_irq_routing) + vcpus * sizeof(kvm_irq_routing_entry)) / sizeof(std::uint64_t) +
+      1);
+  auto* const routing = reinterpret_cast<kvm_irq_routing*>(storage.data());
+  routing->nr = vcpus;
+  for (std::uint32_t line = 0; line < vcpus; ++line) {
+    kvm_irq_routing_entry& entry = routing->entries[line];
+    entry.gsi = line;
+    entry.type = KVM_IRQ_ROUTING_MSI;
+    entry.u.msi.address_lo = msi_address | line << destination_shift;
+    entry.u.msi.data = vector;
+  }
+  if (checked_ioctl<KVM_SET_GSI_ROUTING>(fd_, routing) < 0) {
+    return system_error("KVM_SET_GSI_ROUTING");
+  }
+  return {};
+}
+
+Result<void> Vm::bind_interrupt(int event, std::uint32_t line) const {
+  kvm_irqfd irqfd{};
+  irqfd.fd = static_cast<std::uint32_t>(event);
+  irqfd.gsi = line;
+  if (checked_ioctl<KVM_IRQFD>(fd_, &irqfd) < 0) {
+    return system_error("KVM_IRQFD of line {}", line);
+  }
+  return {};
+}
+
+Result<void> Vm::bind_doorbell(int event, std::uint16_t port, std::uint32_t value) const {
+  kvm_ioeventfd doorbell{};
+  doorbell.datamatch = value;
+  doorbell.addr = port;
+  doorbell.len = sizeof value;
+  doorbell.fd = event;
+  doorbell.flags = KVM_IOEVENTFD_FLAG_PIO | KVM_IOEVENTFD_FLAG_DATAMATCH;
+  if (checked_ioctl<KVM_IOEVENTFD>(fd_, &doorbell) < 0) {
+    return system_error("KVM_IOEVENTFD of port {:#x}", port);
+  }
+  return {};
+}
+
 Result<Vcpu> Vm::create_vcpu(std::uint32_t index) const {
   UniqueFd fd(::ioctl(fd_.get(), KVM_CREATE_VCPU, static_cast<unsigned long>(index)));
   if (!fd.valid()) {
@@ -129,6 +221,16 @@ Result<Vcpu> Vm::create_vcpu(std::uint32_t index) const {
     return system_error("mmap of vCPU {}'s run page", index);
   }
   return Vcpu(std::move(fd), RunPage(page, run_page_bytes_));
+}
+
+Result<void> Vm::let_out_hypercalls() const {
+  kvm_enable_cap exits{};
+  exits.cap = KVM_CAP_EXIT_HYPERCALL;
+  exits.args[0] = std::uint64_t{1} << EBB_DOORBELL_CALL;
+  if (checked_ioctl<KVM_ENABLE_CAP>(fd_, &exits) < 0) {
+    return system_error("KVM_CAP_EXIT_HYPERCALL");
+  }
+  return {};
 }
 
 Result<Kvm> Kvm::open(const std::string& path) {
@@ -161,6 +263,11 @@ int Kvm::extension(long capability) const {
   return value < 0 ? 0 : value;
 }
 
+bool Kvm::has_interrupts() const {
+  return extension(KVM_CAP_SPLIT_IRQCHIP) > 0 && extension(KVM_CAP_IRQFD) > 0 &&
+         extension(KVM_CAP_IOEVENTFD) > 0 && extension(KVM_CAP_TSC_DEADLINE_TIMER) > 0;
+}
+
 Result<void> Kvm::apply_supported_cpuid(const Vcpu& vcpu) const {
   // kvm_cpuid2 ends in a flexible array: storage for header and entries, used as one object.
   std::vector<std::uint64_t> storage(
@@ -170,6 +277,14 @@ Result<void> Kvm::apply_supported_cpuid(const Vcpu& vcpu) const {
   cpuid->nent = max_cpuid_entries;
   if (checked_ioctl<KVM_GET_SUPPORTED_CPUID>(fd_, cpuid) < 0) {
     return system_error("KVM_GET_SUPPORTED_CPUID");
+  }
+  constexpr std::uint32_t features_leaf = 1;
+  constexpr std::uint32_t ecx_x2apic = 1U << 21;
+  constexpr std::uint32_t ecx_tsc_deadline = 1U << 24;
+  for (kvm_cpuid_entry2& entry : std::span(cpuid->entries, cpuid->nent)) {
+    if (entry.function == features_leaf && extension(KVM_CAP_TSC_DEADLINE_TIMER) > 0) {
+      entry.ecx |= ecx_x2apic | ecx_tsc_deadline;
+    }
   }
   return vcpu.set_cpuid(*cpuid);
 }

@@ -65,6 +65,11 @@ class Vcpu {
   [[nodiscard]] Result<void> set_system_registers(const kvm_sregs& registers) const;
   // TSC frequency in kHz.
   [[nodiscard]] Result<std::uint32_t> tsc_khz() const;
+  // Puts the local APIC into x2APIC mode, enabled, its timer in TSC-deadline mode on
+  // `timer_vector`, and the vCPU into the runnable state. Needs Vm::create_interrupt_controller;
+  // before the system registers are set otherwise.
+  [[nodiscard]] Result<void> set_up_interrupts(std::uint8_t timer_vector,
+                                               std::uint8_t spurious_vector) const;
   // Gives the guest every CPUID bit that KVM supports.
   [[nodiscard]] Result<void> set_cpuid(const kvm_cpuid2& cpuid) const;
 
@@ -81,9 +86,21 @@ class Vm {
   enum class Access { read_write, read_only };
   // Maps `memory` (page aligned, page multiple) at `gpa` as memory slot `slot`. The memory must
   // outlive the Vm. Cost is in proportion to size under shadow paging: 0.5 ms a GiB.
-  [[nodiscard]] Result<void> map(std::uint32_t slot, abi::Gpa gpa, std::span<const std::byte> memory,
-                                 Access access) const;
+  [[nodiscard]] Result<void> map(std::uint32_t slot, abi::Gpa gpa,
+                                 std::span<const std::byte> memory, Access access) const;
+  // A local APIC per vCPU in the kernel, no other interrupt hardware. Before the first vCPU.
+  [[nodiscard]] Result<void> create_interrupt_controller() const;
+  // Routes interrupt line n to `vector` of vCPU n, for n below `vcpus`.
+  [[nodiscard]] Result<void> route_lines_to_vcpus(unsigned vcpus, std::uint8_t vector) const;
+  // A write to `event` raises line `line`.
+  [[nodiscard]] Result<void> bind_interrupt(int event, std::uint32_t line) const;
+  // A 32-bit `out` of `value` to `port` signals `event` and does not leave the kernel.
+  [[nodiscard]] Result<void> bind_doorbell(int event, std::uint16_t port,
+                                           std::uint32_t value) const;
   [[nodiscard]] Result<Vcpu> create_vcpu(std::uint32_t index) const;
+  // The one hypercall that KVM can hand out (shared/doorbell.hpp) makes KVM_RUN return with
+  // KVM_EXIT_HYPERCALL. That the kernel agrees does not prove that calls arrive: ProbeVm does.
+  [[nodiscard]] Result<void> let_out_hypercalls() const;
   [[nodiscard]] const UniqueFd& fd() const { return fd_; }
 
  private:
@@ -100,7 +117,10 @@ class Kvm {
   [[nodiscard]] Result<Vm> create_vm() const;
   // KVM_CHECK_EXTENSION; 0 when absent.
   [[nodiscard]] int extension(long capability) const;
-  // Copies what KVM_GET_SUPPORTED_CPUID says into every vCPU.
+  // Whether interrupts can be offered: split irqchip, irqfd, TSC-deadline timer.
+  [[nodiscard]] bool has_interrupts() const;
+  // Gives the vCPU what KVM_GET_SUPPORTED_CPUID says, and the TSC-deadline timer, which that leaves
+  // out though KVM emulates it (api.rst, 4.46).
   [[nodiscard]] Result<void> apply_supported_cpuid(const Vcpu& vcpu) const;
 
  private:

@@ -14,12 +14,14 @@
 
 #include "shared/abi_version.hpp"
 #include "shared/guest_status.hpp"
+#include "vmm/host_cpu.hpp"
 
 namespace vmm {
 
 namespace {
 
-constexpr std::uint64_t features = abi::feature_report | abi::feature_zeroed | abi::feature_plug;
+constexpr std::uint64_t features_always =
+    abi::feature_report | abi::feature_zeroed | abi::feature_plug;
 
 // Sent to a vCPU's thread to get it out of KVM_RUN.
 constexpr int kick_signal = SIGUSR1;
@@ -89,6 +91,14 @@ Result<std::unique_ptr<Machine>> Machine::create(const Config& config, Image ima
 }
 
 Result<void> Machine::set_up(MachineOutput output) {
+  // Images of ABI 1.0 have no stubs for interrupts and wait by hypercall.
+  interrupts_ = image_.header.version_minor >= 1 && kvm_.has_interrupts();
+  if (config_.cpus > 1 && !interrupts_) {
+    return user_error("--cpus {}: this image or this KVM can run only one vCPU", config_.cpus);
+  }
+  if (interrupts_) {
+    EBB_TRY(vm_.create_interrupt_controller());
+  }
   EBB_TRY(set_up_memory());
   EBB_TRY(set_up_services(std::move(output)));
   return set_up_vcpus();
@@ -164,17 +174,33 @@ Result<void> Machine::set_up_services(MachineOutput output) {
             // rest of the low area. Only advice: failing costs memory, not correctness.
             static_cast<void>(memory_.set_small_page_prefix({hello.managed_start_gpa}));
           },
+      .on_start_vcpus = [this] { start_other_vcpus(); },
       .on_workload_begin = [this] { on_workload_begin(); },
       .on_workload_end = [this](std::uint64_t ns) { on_workload_end(ns); }});
   return {};
+}
+
+std::uint64_t Machine::features_offered() const {
+  std::uint64_t features = features_always;
+  if (interrupts_) {
+    features |= abi::feature_interrupt | abi::feature_smp;
+  }
+  if (config_.trace) {
+    features |= abi::feature_trace;
+  }
+  return features;
 }
 
 Result<void> Machine::set_up_vcpus() {
   for (unsigned index = 0; index < plan_.vcpus; ++index) {
     EBB_TRY_ASSIGN(vcpu, vm_.create_vcpu(index));
     EBB_TRY(kvm_.apply_supported_cpuid(vcpu));
+    if (interrupts_) {
+      EBB_TRY(vcpu.set_up_interrupts(EBB_TIMER_VECTOR, EBB_SPURIOUS_VECTOR));
+    }
     EBB_TRY_ASSIGN(initial, vcpu.system_registers());
-    EBB_TRY(vcpu.set_system_registers(boot_system_registers(initial, plan_, index)));
+    EBB_TRY(vcpu.set_system_registers(boot_system_registers(
+        initial, plan_, index, is_emulated_by_qemu() ? TssType::available : TssType::busy)));
     EBB_TRY(vcpu.set_registers(boot_registers(plan_, image_.header, index)));
     vcpus_.push_back(std::move(vcpu));
   }
@@ -187,10 +213,6 @@ Result<void> Machine::set_up_vcpus() {
     runners_.back()->set_observer(trace_.get());
   }
   return {};
-}
-
-std::uint64_t Machine::features_offered() const {
-  return features | (config_.trace ? abi::feature_trace : std::uint64_t{0});
 }
 
 Result<void> Machine::set_up_trace(std::uint32_t tsc_khz) {
@@ -219,6 +241,7 @@ void Machine::write_boot_info(std::uint32_t tsc_khz) {
   info->version_minor = abi::version_minor;
   info->struct_bytes = sizeof(abi::BootInfo);
   info->features_offered = features_offered();
+  info->wake_vector = EBB_WAKE_VECTOR;
   info->ram_bytes = memory_.size_bytes();
   info->free_start_gpa = plan_.free_start.value;
   info->plugged_end_gpa = slots_.plugged_end().value;
@@ -247,31 +270,18 @@ GuestEnding Machine::run() {
     trace_->start();
   }
   sampler_->start();
-  std::vector<std::thread> threads;
   times_.first_run_ns = monotonic_ns();
-  for (const auto& runner : runners_) {
-    threads.emplace_back([&runner] {
-      // The default slack of 50 us would be added to every wait of the guest.
-      ::prctl(PR_SET_TIMERSLACK, 1UL);
-      runner->run();
-    });
-  }
+  start_vcpu(0);
   while (!end_->ended()) {
     std::array<pollfd, 2> events{pollfd{end_->stop_fd(), POLLIN, 0},
                                  pollfd{signals.fd(), POLLIN, 0}};
     static_cast<void>(::poll(events.data(), events.size(), -1));
     if (const int signal = signals.take(); signal != 0) {
       end_->end({EndKind::interrupted, static_cast<std::uint8_t>(signal),
-                 std::string("interrupted by ") + ::strsignal(signal)});
+                 signal == SIGINT ? "interrupted by SIGINT" : "interrupted by SIGTERM"});
     }
   }
-  for (std::size_t index = 0; index < threads.size(); ++index) {
-    runners_[index]->request_stop();
-    ::pthread_kill(threads[index].native_handle(), kick_signal);
-  }
-  for (std::thread& thread : threads) {
-    thread.join();
-  }
+  stop_vcpus();
   sampler_->end(); // if the workload did not: an interrupted run has a footprint, too
   sampler_->stop();
   GuestEnding ending = end_->ending();
@@ -279,6 +289,37 @@ GuestEnding Machine::run() {
     trace_->stop(ending);
   }
   return ending;
+}
+
+void Machine::start_vcpu(unsigned index) {
+  const std::scoped_lock lock(threads_mutex_);
+  if (stopping_) {
+    return;
+  }
+  threads_.emplace_back([runner = runners_[index].get()] {
+    // The default slack of 50 us would be added to every wait of the guest.
+    ::prctl(PR_SET_TIMERSLACK, 1UL);
+    runner->run();
+  });
+}
+
+void Machine::start_other_vcpus() {
+  for (unsigned index = 1; index < plan_.vcpus; ++index) {
+    start_vcpu(index);
+  }
+}
+
+void Machine::stop_vcpus() {
+  const std::scoped_lock lock(threads_mutex_);
+  stopping_ = true;
+  for (std::size_t index = 0; index < threads_.size(); ++index) {
+    runners_[index]->request_stop();
+    ::pthread_kill(threads_[index].native_handle(), kick_signal);
+  }
+  for (std::thread& thread : threads_) {
+    thread.join();
+  }
+  threads_.clear();
 }
 
 void Machine::on_workload_begin() {

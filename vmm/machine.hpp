@@ -8,8 +8,10 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "vmm/boot_state.hpp"
@@ -76,6 +78,9 @@ class Machine {
   [[nodiscard]] Result<void> set_up_trace(std::uint32_t tsc_khz);
   [[nodiscard]] std::uint64_t features_offered() const;
   void write_boot_info(std::uint32_t tsc_khz);
+  void start_vcpu(unsigned index);
+  void start_other_vcpus();
+  void stop_vcpus();
   void on_workload_begin();
   void on_workload_end(std::uint64_t since_last_free_ns);
 
@@ -100,8 +105,12 @@ class Machine {
   std::unique_ptr<Hypercalls> hypercalls_;
   std::vector<Vcpu> vcpus_;
   std::vector<std::unique_ptr<VcpuRunner>> runners_;
-  RunTimes times_;                 // written by vCPU threads, read after they ended
-  std::optional<Settled> settled_; // likewise
+  bool interrupts_ = false; // there is an interrupt controller
+  std::mutex threads_mutex_;
+  bool stopping_ = false;            // guarded by threads_mutex_: start no more
+  std::vector<std::thread> threads_; // guarded by threads_mutex_; thread n runs vCPU n
+  RunTimes times_;                   // written by vCPU threads, read after they ended
+  std::optional<Settled> settled_;   // likewise
 };
 
 } // namespace vmm

@@ -68,7 +68,9 @@ vmm::Result<int> run(const vmm::Config& config) {
   }
   const vmm::RunStats stats = vmm::make_stats(config, *machine, ending);
   // A guest that never got to its workload has told why, and has nothing to sum up.
-  if (config.verbosity == vmm::Verbosity::normal && machine->times().workload_begin_ns != 0) {
+  const bool has_summary =
+      machine->times().workload_begin_ns != 0 || ending.kind == vmm::EndKind::interrupted;
+  if (config.verbosity == vmm::Verbosity::normal && has_summary) {
     write_out(vmm::render_summary(stats));
   }
   if (config.stats) {

@@ -4,9 +4,10 @@
 #pragma once
 
 #include <cerrno>
-#include <cstring>
+#include <cstdint>
 #include <expected>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
@@ -14,7 +15,7 @@
 namespace vmm {
 
 // Who can mend it; decides the exit status of the process.
-enum class ErrorClass {
+enum class ErrorClass : std::uint8_t {
   user,        // bad option, bad file: exit status 2
   environment, // the host lacks something: exit status 4
 };
@@ -41,15 +42,19 @@ template <typename... Args>
       Error{ErrorClass::environment, fmt::format(format, std::forward<Args>(args)...)});
 }
 
+// errno's text; unlike strerror, for any thread.
+[[nodiscard]] inline std::string errno_text(int error) {
+  return std::generic_category().message(error);
+}
+
 // A failed system call; appends errno's text. Call before anything can change errno.
 template <typename... Args>
 [[nodiscard]] std::unexpected<Error> system_error(fmt::format_string<Args...> format,
                                                   Args&&... args) {
   const int saved = errno;
-  return std::unexpected(
-      Error{ErrorClass::environment,
-            fmt::format("{}: {}", fmt::format(format, std::forward<Args>(args)...),
-                        std::strerror(saved))});
+  return std::unexpected(Error{
+      ErrorClass::environment,
+      fmt::format("{}: {}", fmt::format(format, std::forward<Args>(args)...), errno_text(saved))});
 }
 
 } // namespace vmm
@@ -61,9 +66,11 @@ template <typename... Args>
       return std::unexpected(std::move(ebb_result.error()));                                       \
   } while (false)
 
+// NOLINTBEGIN(bugprone-macro-parentheses): a name to declare cannot be parenthesised
 // Declares `variable` from a Result's value, or returns its error from the enclosing function.
 #define EBB_TRY_ASSIGN(variable, expression)                                                       \
   auto variable##_result = (expression);                                                           \
   if (!variable##_result)                                                                          \
     return std::unexpected(std::move(variable##_result.error()));                                  \
   auto variable = std::move(*variable##_result)
+// NOLINTEND(bugprone-macro-parentheses)

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "shared/doorbell.hpp"
 #include "shared/layout.h"
 #include "vmm/crash_report.hpp"
 
@@ -22,7 +23,7 @@ void VcpuRunner::run() {
       crash("access that the host's mapping of guest memory forbids (EFAULT)");
     } else if (error != 0) {
       end_.end({EndKind::host_failed, 0,
-                fmt::format("KVM_RUN of vCPU {}: {}", index_, std::strerror(error))});
+                fmt::format("KVM_RUN of vCPU {}: {}", index_, errno_text(error))});
     } else {
       handle_exit();
     }
@@ -37,7 +38,8 @@ void VcpuRunner::request_stop() {
 
 void VcpuRunner::handle_exit() {
   const kvm_run& run = vcpu_.state();
-  if (run.exit_reason == KVM_EXIT_INTR || (run.exit_reason == KVM_EXIT_IO && handle_output())) {
+  if (run.exit_reason == KVM_EXIT_INTR || (run.exit_reason == KVM_EXIT_IO && handle_output()) ||
+      (run.exit_reason == KVM_EXIT_HYPERCALL && handle_doorbell_call())) {
     return;
   }
   crash(describe_exit(run));
@@ -59,16 +61,34 @@ bool VcpuRunner::handle_output() {
     hypercalls_.dispatch(index_);
     return true;
   case EBB_PORT_DOORBELL:
-    exits_.doorbells.add();
-    if (observer_ != nullptr) [[unlikely]] {
-      observer_->on_doorbell(index_, value);
-    }
-    if (const auto violation = hints_.serve(value)) {
-      crash("check of hints: " + violation->describe());
-    }
+    ring_doorbell(value);
     return true;
   default:
     return false;
+  }
+}
+
+// A doorbell rung by VMCALL or VMMCALL; false for any other hypercall.
+bool VcpuRunner::handle_doorbell_call() {
+  auto& hypercall = vcpu_.state().hypercall;
+  const abi::DoorbellCall call{hypercall.args[0], hypercall.args[1], hypercall.args[2]};
+  const std::optional<std::uint32_t> channel = call.channel();
+  if (hypercall.nr != EBB_DOORBELL_CALL || !channel) {
+    return false;
+  }
+  hypercall.ret = 0;
+  exits_.vmcalls.add();
+  ring_doorbell(*channel);
+  return true;
+}
+
+void VcpuRunner::ring_doorbell(std::uint32_t channel) {
+  exits_.doorbells.add();
+  if (observer_ != nullptr) [[unlikely]] {
+    observer_->on_doorbell(index_, channel);
+  }
+  if (const auto violation = hints_.serve(channel)) {
+    crash("check of hints: " + violation->describe());
   }
 }
 

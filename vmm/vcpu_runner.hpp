@@ -20,6 +20,7 @@ struct ExitCounters {
   Counter total; // returns from KVM_RUN other than kicks
   Counter hypercalls;
   Counter doorbells;
+  Counter vmcalls; // doorbells among them that came as a hypercall
 };
 
 class VcpuRunner {
@@ -45,6 +46,8 @@ class VcpuRunner {
  private:
   void handle_exit();
   [[nodiscard]] bool handle_output();
+  [[nodiscard]] bool handle_doorbell_call();
+  void ring_doorbell(std::uint32_t channel);
   void crash(const std::string& what);
 
   const Vcpu& vcpu_;

@@ -4,7 +4,9 @@
 
 #include <cstdint>
 
+#include "guest/arch/gate.h"
 #include "shared/address.hpp"
+#include "shared/doorbell.hpp"
 #include "shared/hypercall.hpp"
 
 namespace guest::arch {
@@ -40,6 +42,28 @@ inline abi::VcpuPage& vcpu_page() {
   const std::uint64_t* frame = nullptr;
   asm volatile("movq %%rbp, %0" : "=r"(frame));
   return frame;
+}
+
+// Halts this vCPU until an interrupt comes, at the latest when the TSC reaches `deadline` (0: no
+// deadline). Returns at once if an interrupt has come since the last call. Needs feature_interrupt.
+inline void halt_until(std::uint64_t deadline) {
+  std::uint64_t function = EBB_GATE_HALT;
+  asm volatile("int3" : "+a"(function) : "D"(deadline) : "rcx", "rdx", "memory", "cc");
+}
+
+// Rings the doorbell with a hypercall; `function` is EBB_GATE_VMCALL or EBB_GATE_VMMCALL. Needs
+// feature_vmcall.
+inline void doorbell_call(std::uint64_t function, const abi::DoorbellCall& call) {
+  asm volatile("int3"
+               : "+a"(function)
+               : "b"(call.gpa), "c"(call.pages), "d"(call.attributes)
+               : "memory", "cc");
+}
+
+// Ends the halt of vCPU `index`, or its next one. Needs feature_interrupt.
+inline void wake_vcpu(unsigned index) {
+  std::uint64_t function = EBB_GATE_WAKE;
+  asm volatile("int3" : "+a"(function) : "D"(std::uint64_t{index}) : "rcx", "rdx", "memory", "cc");
 }
 
 // Makes the compiler believe that `value` is used and changed; benchmark loops need it.

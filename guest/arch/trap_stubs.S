@@ -8,7 +8,13 @@
  * pushed SS, RSP, RFLAGS, CS, RIP and for some vectors an error code; the interrupted code's red
  * zone lies on another stack and is safe. Interrupts are off (interrupt gates).
  */
+#include "guest/arch/gate.h"
 #include "shared/layout.h"
+
+/* Model-specific registers of the local APIC in x2APIC mode (SDM vol. 3, 11.12) and its timer. */
+#define MSR_TSC_DEADLINE 0x6e0
+#define MSR_X2APIC_EOI   0x80b
+#define MSR_X2APIC_ICR   0x830
 
         .text
         .balign EBB_TRAP_STUB_BYTES
@@ -17,6 +23,13 @@ trap_stubs:
         .set    vector, 0
         .rept   EBB_TRAP_VECTORS
         .balign EBB_TRAP_STUB_BYTES, 0xcc
+        .if     vector == 3
+        jmp     gate
+        .elseif vector == EBB_SPURIOUS_VECTOR
+        iretq
+        .elseif vector >= 32
+        jmp     note_interrupt
+        .else
         /* Vectors 8, 10...14, 17, 21, 29 and 30 come with an error code (SDM vol. 3, 6.15; AMD APM
          * vol. 2, 8.2); the others get a zero so that all frames look alike. */
         .if     !(vector == 8 || (vector >= 10 && vector <= 14) || vector == 17 || vector == 21 || vector == 29 || vector == 30)
@@ -24,9 +37,73 @@ trap_stubs:
         .endif
         pushq   $vector
         jmp     trap_to_panic
+        .endif
         .set    vector, vector + 1
         .endr
         .balign EBB_TRAP_STUB_BYTES, 0xcc
+
+/* An interrupt does no more than note that there was one, for whoever halts or looks next.
+ *
+ * In: the processor's frame, on the trap stack (from CPL3) or below the halt gate's (from ring 0).
+ * GS base is the vCPU page in ring 0, too: there is no swapgs anywhere.
+ */
+        .balign 16, 0xcc
+note_interrupt:
+        pushq   %rax
+        pushq   %rcx
+        pushq   %rdx
+        movl    $1, %gs:EBB_VCPU_WAKE_PENDING
+        movl    $MSR_X2APIC_EOI, %ecx
+        xorl    %eax, %eax
+        xorl    %edx, %edx
+        wrmsr
+        popq    %rdx
+        popq    %rcx
+        popq    %rax
+        iretq
+
+/* Functions that only ring 0 can do, for guest/arch/cpu.hpp.
+ *
+ * In: EAX = function, RDI = argument. Out: RAX, RCX, RDX are lost, the rest is kept.
+ * Interrupts are off on entry, so an interrupt comes either before the look at wake_pending or
+ * after the halt has begun: sti takes effect only behind the instruction that follows it.
+ */
+        .balign 16, 0xcc
+gate:
+        cmpl    $EBB_GATE_HALT, %eax
+        jne     1f
+        cmpl    $0, %gs:EBB_VCPU_WAKE_PENDING
+        jne     2f
+        movl    $MSR_TSC_DEADLINE, %ecx     /* a deadline of 0 disarms the timer */
+        movq    %rdi, %rdx
+        movl    %edi, %eax
+        shrq    $32, %rdx
+        wrmsr
+        sti
+        hlt
+        cli
+2:      movl    $0, %gs:EBB_VCPU_WAKE_PENDING
+        iretq
+1:      cmpl    $EBB_GATE_WAKE, %eax
+        jne     3f
+        movl    $MSR_X2APIC_ICR, %ecx
+        movl    $EBB_WAKE_VECTOR, %eax      /* fixed delivery, edge, physical destination */
+        movl    %edi, %edx                  /* destination: bits 63...32 */
+        wrmsr
+        iretq
+3:      cmpl    $EBB_GATE_VMCALL, %eax      /* KVM answers hypercalls of ring 0 only */
+        jne     4f
+        movl    $EBB_DOORBELL_CALL, %eax
+        vmcall
+        iretq
+4:      cmpl    $EBB_GATE_VMMCALL, %eax
+        jne     5f
+        movl    $EBB_DOORBELL_CALL, %eax
+        vmmcall
+        iretq
+5:      pushq   $0                          /* a breakpoint that nobody set */
+        pushq   $3
+        jmp     trap_to_panic
 
 /* Turns a fatal trap into a call of trap_landing(TrapFrame*) at CPL3.
  *

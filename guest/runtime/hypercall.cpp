@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "guest/arch/cpu.hpp"
+#include "shared/report_channel.hpp"
 
 namespace guest::hypercall {
 
@@ -51,6 +52,10 @@ abi::Status plug(abi::Gpa next) {
   return call(abi::Hypercall::plug, next.value);
 }
 
+abi::Status start_vcpus() {
+  return call(abi::Hypercall::start_vcpus);
+}
+
 void exit(std::uint8_t status) {
   call_forever(abi::Hypercall::exit, status);
 }
@@ -68,7 +73,20 @@ void workload_end(std::uint64_t since_last_free_ns) {
   call(abi::Hypercall::workload_end, since_last_free_ns);
 }
 
-void ring_doorbell(std::uint32_t channel) {
+void ring_doorbell(std::uint32_t channel, abi::Doorbell how) {
+  const abi::Gpa rings{EBB_CHANNEL_GPA + std::uint64_t{channel} * EBB_CHANNEL_BYTES};
+  const auto call = abi::DoorbellCall::make(
+      channel, arch::pointer_to<abi::ChannelRings>(rings)->submit_tail);
+  switch (how) {
+  case abi::Doorbell::vmcall:
+    arch::doorbell_call(EBB_GATE_VMCALL, call);
+    return;
+  case abi::Doorbell::vmmcall:
+    arch::doorbell_call(EBB_GATE_VMMCALL, call);
+    return;
+  case abi::Doorbell::port:
+    break;
+  }
   arch::out32(EBB_PORT_DOORBELL, channel);
 }
 

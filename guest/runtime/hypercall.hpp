@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "shared/boot_info.hpp"
+#include "shared/doorbell.hpp"
 #include "shared/hypercall.hpp"
 
 namespace guest::hypercall {
@@ -18,12 +19,13 @@ void console_write(std::string_view text);
 void wait(std::uint64_t ns);
 // Maps the plug unit that starts at `next`.
 [[nodiscard]] abi::Status plug(abi::Gpa next);
+[[nodiscard]] abi::Status start_vcpus();
 [[noreturn]] void exit(std::uint8_t status);
 [[noreturn]] void panic(const abi::PanicRecord& record);
 void workload_begin();
 // `since_last_free_ns`: time from the workload's last free to this call.
 void workload_end(std::uint64_t since_last_free_ns);
-// Tells the host that channel has submissions. One exit.
-void ring_doorbell(std::uint32_t channel);
+// Tells the host that channel has submissions. One exit. `how` is one that the host has offered.
+void ring_doorbell(std::uint32_t channel, abi::Doorbell how);
 
 } // namespace guest::hypercall

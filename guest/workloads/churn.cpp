@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// churn: random sizes and lifetimes around a live set, as a busy server does. What it costs
+// churn: random sizes and lifetimes around a live set, as a busy server does, on every
+// vCPU. What it costs
 // against --report off is the tax that hinting puts on allocation.
-#include "guest/workload.hpp"
 #include "guest/pattern.hpp"
+#include "guest/workload.hpp"
 
 namespace guest {
 namespace {
@@ -23,27 +24,19 @@ abi::Order random_order(Random& random, std::uint64_t max_order) {
   return {order};
 }
 
-int run_churn(Env& env) {
-  const std::uint64_t live_bytes = env.arg_bytes("live", env.ram_bytes() / 4);
-  const std::uint64_t operations = env.arg_number("ops", 2'000'000);
-  const std::uint64_t max_order = env.arg_number("max_order", 4);
-  if (max_order > abi::max_order) {
-    env.usage_error("max_order={} is not possible: 0 to {}", max_order, abi::max_order);
-  }
-  const Pattern pattern(env);
-  Random random(env.seed());
-  env.set_events_total(operations);
+struct ChurnPlan {
+  std::uint64_t slots;      // of one vCPU
+  std::uint64_t operations; // of one vCPU
+  std::uint64_t max_order;
+};
 
-  // Of n slots about half are full at any time; a block has 2^order pages with probability
-  // 2^-(order + 1), the last order twice that: (max_order + 2) / 2 pages on average.
-  const std::uint64_t block_bytes = (max_order + 2) * abi::page_bytes / 2;
-  const std::uint64_t slots = live_bytes * 2 / block_bytes + 1;
-  auto* const table = new Slot[slots];
-
-  for (std::uint64_t operation = 0; operation < operations; ++operation) {
-    Slot& slot = table[random.below(slots)];
+void churn_on_one_vcpu(Env& env, const ChurnPlan& plan, const Pattern& pattern, unsigned vcpu) {
+  Random random(env.seed() + vcpu);
+  auto* const table = new Slot[plan.slots];
+  for (std::uint64_t operation = 0; operation < plan.operations; ++operation) {
+    Slot& slot = table[random.below(plan.slots)];
     if (slot.block == nullptr) {
-      slot.order = random_order(random, max_order);
+      slot.order = random_order(random, plan.max_order);
       slot.key = operation;
       slot.block = env.allocate_pages(slot.order);
       if (slot.block == nullptr) {
@@ -57,7 +50,7 @@ int run_churn(Env& env) {
     }
     env.count_events(1);
   }
-  for (std::uint64_t index = 0; index < slots; ++index) {
+  for (std::uint64_t index = 0; index < plan.slots; ++index) {
     const Slot& slot = table[index];
     if (slot.block != nullptr) {
       pattern.check(env, slot.block, slot.order, slot.key);
@@ -65,6 +58,24 @@ int run_churn(Env& env) {
     }
   }
   delete[] table;
+}
+
+int run_churn(Env& env) {
+  const std::uint64_t live_bytes = env.arg_bytes("live", env.ram_bytes() / 4);
+  const std::uint64_t operations = env.arg_number("ops", 2'000'000);
+  const std::uint64_t max_order = env.arg_number("max_order", 4);
+  if (max_order > abi::max_order) {
+    env.usage_error("max_order={} is not possible: 0 to {}", max_order, abi::max_order);
+  }
+  const Pattern pattern(env);
+  // Of n slots about half are full at any time; a block has 2^order pages with probability
+  // 2^-(order + 1), the last order twice that: (max_order + 2) / 2 pages on average.
+  const std::uint64_t block_bytes = (max_order + 2) * abi::page_bytes / 2;
+  const ChurnPlan plan{.slots = live_bytes * 2 / block_bytes / env.vcpus() + 1,
+                       .operations = operations / env.vcpus(),
+                       .max_order = max_order};
+  env.set_events_total(plan.operations * env.vcpus());
+  env.run_on_all([&](unsigned vcpu) { churn_on_one_vcpu(env, plan, pattern, vcpu); });
   return 0;
 }
 

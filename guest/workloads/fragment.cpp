@@ -2,8 +2,8 @@
 // fragment: for each order, fill a size with blocks, free every other one, wait, free the rest.
 // With half of each pair held back nothing merges: only report orders up to the block's own order
 // can give the free half back.
-#include "guest/workload.hpp"
 #include "guest/pattern.hpp"
+#include "guest/workload.hpp"
 
 namespace guest {
 namespace {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // ramp: grow to a size, free everything, repeat. The plainest picture of hinting: resident memory
 // should follow the ramp down as it followed it up.
-#include "guest/workload.hpp"
 #include "guest/pattern.hpp"
+#include "guest/workload.hpp"
 
 namespace guest {
 namespace {

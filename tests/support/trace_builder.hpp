@@ -113,8 +113,7 @@ class TraceBuilder {
   // Closes the run.
   std::vector<abi::TraceRecord> finish() {
     add({.event = abi::TraceEvent::workload_end});
-    add({.event = abi::TraceEvent::end,
-         .detail = static_cast<std::uint8_t>(vmm::EndKind::exited)});
+    add({.event = abi::TraceEvent::end, .detail = static_cast<std::uint8_t>(vmm::EndKind::exited)});
     renumber(records_);
     return records_;
   }

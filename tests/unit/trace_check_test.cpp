@@ -16,9 +16,9 @@ using Records = std::vector<TraceRecord>;
 
 namespace {
 
-hvtrace::CheckResult check(const Records& records,
-                           const abi::TraceHeader& header =
-                               test_support::trace_header(TraceLevel::all)) {
+hvtrace::CheckResult
+check(const Records& records,
+      const abi::TraceHeader& header = test_support::trace_header(TraceLevel::all)) {
   const std::vector<std::byte> bytes = test_support::trace_bytes(header, records);
   const auto file = hvtrace::TraceFile::parse(bytes, "test");
   REQUIRE(file);
@@ -95,8 +95,8 @@ TEST_CASE("trace check: a harmful change is found even when the numbers hide it"
       CHECK(check_renumbered(doubled).violation_count != 0);
     }
     // Later than its successor: harmful when both tell of one batch.
-    if (at + 1 < whole.size() && matters(whole[at + 1].event) &&
-        event != TraceEvent::allocate && event != TraceEvent::free && event != TraceEvent::drain) {
+    if (at + 1 < whole.size() && matters(whole[at + 1].event) && event != TraceEvent::allocate &&
+        event != TraceEvent::free && event != TraceEvent::drain) {
       Records swapped = whole;
       std::swap(swapped[at], swapped[at + 1]);
       CHECK(check_renumbered(swapped).violation_count != 0);

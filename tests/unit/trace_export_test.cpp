@@ -26,8 +26,8 @@ namespace {
 class Trace {
  public:
   explicit Trace(std::vector<abi::TraceRecord> records = test_support::orderly_run())
-      : bytes_(test_support::trace_bytes(test_support::trace_header(abi::TraceLevel::all),
-                                         records)),
+      : bytes_(
+            test_support::trace_bytes(test_support::trace_header(abi::TraceLevel::all), records)),
         file_(std::move(*TraceFile::parse(bytes_, "t"))) {}
   [[nodiscard]] const TraceFile& file() const { return file_; }
 
@@ -83,8 +83,8 @@ TEST_CASE("export: perfetto has balanced slices on known tracks and whole flows"
 }
 
 TEST_CASE("export: protobuf's own decoder knows every field of it") {
-  const auto path = std::filesystem::temp_directory_path() /
-                    fmt::format("ebb-perfetto-{}", ::getpid());
+  const auto path =
+      std::filesystem::temp_directory_path() / fmt::format("ebb-perfetto-{}", ::getpid());
   {
     std::ofstream file(path, std::ios::binary);
     file << exported(hvtrace::export_perfetto);
@@ -164,8 +164,8 @@ TEST_CASE("diff: equal runs are equal, and the first divergence is named") {
   const Trace left;
   CHECK(hvtrace::diff(left.file(), left.file(), symbols).same);
   auto records = test_support::orderly_run();
-  const auto answer = std::ranges::find(records, abi::TraceEvent::outcome,
-                                        &abi::TraceRecord::event);
+  const auto answer =
+      std::ranges::find(records, abi::TraceEvent::outcome, &abi::TraceRecord::event);
   answer->detail = abi::trace_detail(0, static_cast<std::uint8_t>(abi::Outcome::declined));
   const Trace right(records);
   const auto result = hvtrace::diff(left.file(), right.file(), symbols);

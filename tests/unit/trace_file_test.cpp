@@ -38,14 +38,30 @@ TEST_CASE("trace file: header fields are checked") {
     CHECK(error_of(trace_bytes(header, {})) == "t: trace version 2.0; this hvtrace reads 1.x");
     return;
   }
-  SUBCASE("record size") { header.record_bytes = 32; }
-  SUBCASE("header size") { header.header_bytes = 8196; }
-  SUBCASE("event count") { header.event_count = 65; }
-  SUBCASE("no memory") { header.ram_bytes = 0; }
-  SUBCASE("more memory than there is") { header.ram_bytes = std::uint64_t{1} << 50; }
-  SUBCASE("vCPUs") { header.vcpus = 17; }
-  SUBCASE("a ring of nothing") { header.storage = abi::TraceStorage::ring; }
-  SUBCASE("level") { header.level = static_cast<abi::TraceLevel>(9); }
+  SUBCASE("record size") {
+    header.record_bytes = 32;
+  }
+  SUBCASE("header size") {
+    header.header_bytes = 8196;
+  }
+  SUBCASE("event count") {
+    header.event_count = 65;
+  }
+  SUBCASE("no memory") {
+    header.ram_bytes = 0;
+  }
+  SUBCASE("more memory than there is") {
+    header.ram_bytes = std::uint64_t{1} << 50;
+  }
+  SUBCASE("vCPUs") {
+    header.vcpus = 17;
+  }
+  SUBCASE("a ring of nothing") {
+    header.storage = abi::TraceStorage::ring;
+  }
+  SUBCASE("level") {
+    header.level = static_cast<abi::TraceLevel>(9);
+  }
   CHECK(error_of(trace_bytes(header, {})).starts_with("t: damaged trace header"));
 }
 

@@ -51,8 +51,8 @@ TraceFile record_one_batch(TraceLevel level) {
   (*recorder)->boot();
   (*recorder)->negotiated({.features_accepted = abi::feature_report | abi::feature_trace,
                            .managed_start_gpa = managed_start});
-  guest::mm::EventTrace guest_end(
-      memory->object_at<abi::GuestTraceRing>({EBB_TRACE_RING_GPA}), level);
+  guest::mm::EventTrace guest_end(memory->object_at<abi::GuestTraceRing>({EBB_TRACE_RING_GPA}),
+                                  level);
   guest_end.allocated(0, abi::to_pfn({managed_start}), {9}, 0);
   guest_end.freed(0, abi::to_pfn({managed_start}), {9});
   guest_end.submitted(0, 1, 2);
@@ -86,22 +86,22 @@ std::vector<TraceEvent> events_of(const TraceFile& file) {
 
 TEST_CASE("recorder: level batches has the life of a batch, in the order that readers rely on") {
   const TraceFile file = record_one_batch(TraceLevel::batches);
-  CHECK(events_of(file) ==
-        std::vector{TraceEvent::boot, TraceEvent::negotiated, TraceEvent::submit,
-                    TraceEvent::doorbell, TraceEvent::batch, TraceEvent::discard_begin,
-                    TraceEvent::discard_end, TraceEvent::answer, TraceEvent::drain,
-                    TraceEvent::workload_end, TraceEvent::end});
+  CHECK(events_of(file) == std::vector{TraceEvent::boot, TraceEvent::negotiated, TraceEvent::submit,
+                                       TraceEvent::doorbell, TraceEvent::batch,
+                                       TraceEvent::discard_begin, TraceEvent::discard_end,
+                                       TraceEvent::answer, TraceEvent::drain,
+                                       TraceEvent::workload_end, TraceEvent::end});
   CHECK(hvtrace::check(file).violation_count == 0);
 }
 
 TEST_CASE("recorder: level ranges has every range and outcome beside its batch") {
   const TraceFile file = record_one_batch(TraceLevel::ranges);
-  CHECK(events_of(file) ==
-        std::vector{TraceEvent::boot, TraceEvent::negotiated, TraceEvent::submit,
-                    TraceEvent::doorbell, TraceEvent::batch, TraceEvent::range, TraceEvent::range,
-                    TraceEvent::discard_begin, TraceEvent::discard_end, TraceEvent::outcome,
-                    TraceEvent::outcome, TraceEvent::answer, TraceEvent::drain,
-                    TraceEvent::workload_end, TraceEvent::end});
+  CHECK(events_of(file) == std::vector{TraceEvent::boot, TraceEvent::negotiated, TraceEvent::submit,
+                                       TraceEvent::doorbell, TraceEvent::batch, TraceEvent::range,
+                                       TraceEvent::range, TraceEvent::discard_begin,
+                                       TraceEvent::discard_end, TraceEvent::outcome,
+                                       TraceEvent::outcome, TraceEvent::answer, TraceEvent::drain,
+                                       TraceEvent::workload_end, TraceEvent::end});
   CHECK(file.at(6)->address == managed_start);
   CHECK(file.at(6)->order == 9);
   CHECK(file.at(10)->detail >> 4 == static_cast<int>(abi::Outcome::discarded));

@@ -145,8 +145,7 @@ TEST_CASE("stepper: commands, and the state between submission and answer") {
   CHECK(commands.execute(".").message == "no such record");
   CHECK(commands.execute("? event=submit").message.empty());
   CHECK(commands.execute("p").message == "no earlier batch");
-  CHECK(commands.execute("w 0x800000").message.find("=> free and given back") !=
-        std::string::npos);
+  CHECK(commands.execute("w 0x800000").message.find("=> free and given back") != std::string::npos);
   CHECK(commands.execute("y").message == "no command y; h for help");
   CHECK(commands.execute("g x").message == "not a number: x");
   CHECK(commands.execute("G").message.empty());

@@ -136,11 +136,12 @@ std::string memory_map(const Stepper& stepper, std::size_t columns) {
     }
     append_line(out, line, columns);
   }
-  append_line(out,
-              fmt::format("map: {} a letter; . unknown, # in use, o free, ~ isolated, - reported, x "
-                          "declined",
-                          size_text(per_cell << abi::page_shift)),
-              columns);
+  append_line(
+      out,
+      fmt::format("map: {} a letter; . unknown, # in use, o free, ~ isolated, - reported, x "
+                  "declined",
+                  size_text(per_cell << abi::page_shift)),
+      columns);
   return out;
 }
 
