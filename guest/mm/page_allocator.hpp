@@ -42,7 +42,7 @@ struct PageAllocatorConfig {
   DiscardedContent discarded = DiscardedContent::zero;
   // Longest wait of an allocation for the host's answers.
   std::uint64_t oom_timeout_ns = 10'000'000'000;
-  EventTrace trace; // off unless given
+  EventTrace trace{}; // off unless given
 };
 
 enum class QuiesceResult : std::uint8_t { settled, timed_out };

@@ -221,7 +221,7 @@ TEST_CASE("report policies take any subset of the keys in any order") {
   CHECK(both->batch == 256);
   CHECK(both->keep_bytes == 4 * kib);
   CHECK(both->delay_ns == 2'000'000'000);
-  CHECK(both->reserved == 0);
+  CHECK(both->strategy == abi::ReportStrategy::batch);
 }
 
 TEST_CASE("report policies refuse everything else") {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "tools/hvtrace/check.hpp"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
