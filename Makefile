@@ -17,6 +17,7 @@ FORMAT  ?= clang-format
 
 .SUFFIXES:
 .DELETE_ON_ERROR:
+.SECONDEXPANSION:
 .DEFAULT_GOAL := all
 
 Q    := $(if $(filter 1,$(V)),,@)
@@ -141,7 +142,7 @@ run: all ## the main job: replay the shipped sqlite trace at recorded speed
 	  --speed real --input tests/traces/sqlite.pgt.xz
 
 ##@ Testing
-.PHONY: test test-unit test-boot test-tools check lint format
+.PHONY: fuzz test test-unit test-boot test-tools check lint format
 test: test-tools test-unit test-boot ## all tests; T=pattern picks cases of the unit and boot tests
 
 $(B)/tests/unit_tests: $(UNIT_OBJECTS) $(B)/obj/perfetto.pb.o
@@ -166,6 +167,20 @@ test-boot: all $(BOOT_IMAGES) ## real images through the real vmm; needs KVM
 
 test-tools: ## tests of the scripts in tools/
 	tests/run-tool-tests
+
+# libFuzzer comes with clang; a compiler that lacks <expected> or libFuzzer will not do.
+FUZZ_CXX ?= clang++-19
+SECONDS  ?= 60
+FUZZ_trace := tests/fuzz/trace.cpp vmm/symbols.cpp vmm/file.cpp \
+              $(filter-out %/main.cpp %/session.cpp %/replay.cpp,$(HVTRACE_SOURCES))
+$(B)/fuzz/%: $$(FUZZ_$$*) $(B)/obj/perfetto.pb.o
+	$(call say,FUZZCXX,$@)
+	$(Q)mkdir -p $(@D) && $(FUZZ_CXX) -std=c++23 -I. -isystem $(B)/gen -g -O1 \
+	  -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -o $@ $^ \
+	  $(HVTRACE_LIBS)
+fuzz: $(B)/fuzz/$(T) ## fuzz one reader: T=trace SECONDS=60
+	$(Q)mkdir -p $(B)/fuzz/corpus-$(T)
+	$< -max_total_time=$(SECONDS) -rss_limit_mb=3000 -max_len=4096 $(B)/fuzz/corpus-$(T)
 
 check: ## folder borders and formatting
 	tools/check-layering

@@ -29,9 +29,9 @@ struct TraceRun {
   std::uint64_t ring_bytes = 0; // 0: a growing file
   std::uint32_t vcpus = 1;
   std::uint32_t tsc_khz = 0;
-  abi::ReportPolicy policy;
+  abi::ReportPolicy policy{};
   DiscardMethod method = DiscardMethod::dontneed;
-  std::string image;
+  std::string image{};
   std::uint64_t image_hash = 0;
   std::string host = "sync";
 };

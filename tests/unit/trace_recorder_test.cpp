@@ -104,8 +104,8 @@ TEST_CASE("recorder: level ranges has every range and outcome beside its batch")
                                        TraceEvent::workload_end, TraceEvent::end});
   CHECK(file.at(6)->address == managed_start);
   CHECK(file.at(6)->order == 9);
-  CHECK(file.at(10)->detail >> 4 == static_cast<int>(abi::Outcome::discarded));
-  CHECK(file.at(11)->detail >> 4 == static_cast<int>(abi::Outcome::failed));
+  CHECK((file.at(10)->detail >> 4) == static_cast<int>(abi::Outcome::discarded));
+  CHECK((file.at(11)->detail >> 4) == static_cast<int>(abi::Outcome::failed));
   CHECK(std::string(file.header().image) == "guest.bin");
   CHECK(file.header().ram_bytes == ram_bytes);
 }

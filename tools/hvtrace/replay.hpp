@@ -13,8 +13,8 @@
 namespace hvtrace {
 
 struct ReplayOptions {
-  std::string backing; // names as on the vmm's command line; empty: as recorded
-  std::string discard;
+  std::string backing{}; // names as on the vmm's command line; empty: as recorded
+  std::string discard{};
   std::string speed = "max"; // or "real"
   bool no_touch = false;     // do not make hinted memory resident before it is discarded
 };
