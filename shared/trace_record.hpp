@@ -138,11 +138,14 @@ struct TraceHeader {
   char discard[16] = {};
   char host[32] = {};   // how the host answers, such as "sync"
   char image[512] = {}; // path, NUL padded
-  // Changed while recording, each on a cache line of its own.
-  alignas(64) std::uint64_t claimed = 0; // slots handed to writers so far
-  alignas(64) std::uint64_t lost = 0;    // records for which there was no room on the disk
-  std::uint64_t finished = 0;            // 1: closed in order; nothing is missing at the end
-  alignas(64) TraceEventInfo events[trace_event_slots];
+  std::uint64_t reserved1 = 0;
+  // Changed while recording; claimed on a cache line of its own.
+  std::uint64_t claimed = 0; // slots handed to writers so far
+  std::uint64_t reserved2[7] = {};
+  std::uint64_t lost = 0;     // records for which there was no room on the disk
+  std::uint64_t finished = 0; // 1: closed in order; nothing is missing at the end
+  std::uint64_t reserved3[6] = {};
+  TraceEventInfo events[trace_event_slots];
 };
 static_assert(offsetof(TraceHeader, header_bytes) == 12);
 static_assert(offsetof(TraceHeader, start_ns) == 24);

@@ -34,7 +34,7 @@ template <std::size_t Size> void copy_text(char (&to)[Size], std::string_view fr
 
 std::uint64_t realtime_ns() {
   timespec now{};
-  ::clock_gettime(CLOCK_REALTIME, &now);
+  static_cast<void>(::clock_gettime(CLOCK_REALTIME, &now));
   return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 +
          static_cast<std::uint64_t>(now.tv_nsec);
 }

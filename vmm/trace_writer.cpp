@@ -37,7 +37,7 @@ Result<std::unique_ptr<TraceWriter>> TraceWriter::create(const std::string& path
   UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0644));
   struct stat info {};
   if (!fd.valid() || ::fstat(fd.get(), &info) != 0) {
-    return user_error("--trace {}: cannot be written: {}", path, std::strerror(errno));
+    return user_error("--trace {}: cannot be written: {}", path, errno_text(errno));
   }
   if (!S_ISREG(info.st_mode)) {
     return user_error("--trace {}: not a regular file; a trace is written in place", path);
@@ -48,13 +48,13 @@ Result<std::unique_ptr<TraceWriter>> TraceWriter::create(const std::string& path
   const std::uint64_t first_bytes = ring_bytes != 0 ? ring_bytes : chunk_bytes;
   if (::ftruncate(fd.get(), 0) != 0 || !allocate(fd.get(), 0, first_bytes)) {
     return user_error("--trace {}: no room for {} MiB: {}", path, first_bytes >> 20,
-                      std::strerror(errno));
+                      errno_text(errno));
   }
   const std::uint64_t mapping_bytes = ring_bytes != 0 ? ring_bytes : max_file_bytes;
   void* const mapped =
       ::mmap(nullptr, mapping_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
   if (mapped == MAP_FAILED) {
-    return user_error("--trace {}: cannot be mapped: {}", path, std::strerror(errno));
+    return user_error("--trace {}: cannot be mapped: {}", path, errno_text(errno));
   }
   std::unique_ptr<TraceWriter> writer(
       new TraceWriter(std::move(fd), static_cast<std::byte*>(mapped), mapping_bytes));

@@ -24,7 +24,7 @@ namespace {
 void read_all(std::span<const std::byte> bytes) {
   const auto file = hvtrace::TraceFile::parse(bytes, "fuzz");
   // The frame map grows with the RAM that the header claims; that is bounded, but not small.
-  if (!file || file->header().ram_bytes > (std::uint64_t{1} << 30)) {
+  if (!file || file->header().ram_bytes > test_support::trace_ram_bytes) {
     return;
   }
   const vmm::Symbols symbols;
@@ -67,6 +67,7 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
       std::memcpy(&records[index].time_ns, data + 1 + index * 36, sizeof(std::uint64_t) * 3 + 8);
     }
     abi::TraceHeader header = test_support::trace_header(abi::TraceLevel::all);
+    header.ram_bytes = std::uint64_t{16} << 20;
     header.finished = data[0] >> 7;
     read_all(test_support::trace_bytes(header, records));
   } else {

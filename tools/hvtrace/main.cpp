@@ -40,7 +40,7 @@ struct Options {
 };
 
 void write_out(std::string_view text) {
-  std::fwrite(text.data(), 1, text.size(), stdout);
+  static_cast<void>(std::fwrite(text.data(), 1, text.size(), stdout));
 }
 
 // The image's own symbols, from where it was when the trace was recorded.
@@ -126,7 +126,7 @@ Result<int> run_export(const Options& options) {
   std::FILE* const out =
       options.output.empty() ? stdout : std::fopen(options.output.c_str(), "wbe");
   if (out == nullptr) {
-    return vmm::user_error("--output {}: {}", options.output, std::strerror(errno));
+    return vmm::user_error("--output {}: {}", options.output, vmm::errno_text(errno));
   }
   const auto sink = [out](std::string_view text) { std::fwrite(text.data(), 1, text.size(), out); };
   if (options.format == "perfetto") {
@@ -138,7 +138,7 @@ Result<int> run_export(const Options& options) {
   }
   const bool failed = std::fflush(out) != 0 || std::ferror(out) != 0;
   if (!options.output.empty()) {
-    std::fclose(out);
+    static_cast<void>(std::fclose(out));
   }
   return failed ? Result<int>(vmm::user_error("{}: cannot be written", options.output)) : 0;
 }

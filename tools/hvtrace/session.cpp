@@ -19,8 +19,8 @@ namespace {
 constexpr char escape = '\x1b';
 
 void write_out(std::string_view text) {
-  std::fwrite(text.data(), 1, text.size(), stdout);
-  std::fflush(stdout);
+  static_cast<void>(std::fwrite(text.data(), 1, text.size(), stdout));
+  static_cast<void>(std::fflush(stdout));
 }
 
 // Keys one by one, not echoed; the terminal is put back at the end.

@@ -59,7 +59,7 @@ vmm::Result<TraceFile> TraceFile::open(const std::string& path) {
   const vmm::UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   struct stat info {};
   if (!fd.valid() || ::fstat(fd.get(), &info) != 0) {
-    return user_error("{}: cannot open: {}", path, std::strerror(errno));
+    return user_error("{}: cannot open: {}", path, vmm::errno_text(errno));
   }
   if (!S_ISREG(info.st_mode)) {
     return user_error("{}: not a regular file", path);
@@ -70,7 +70,7 @@ vmm::Result<TraceFile> TraceFile::open(const std::string& path) {
   }
   void* const mapped = ::mmap(nullptr, bytes, PROT_READ, MAP_SHARED, fd.get(), 0);
   if (mapped == MAP_FAILED) {
-    return user_error("{}: cannot be mapped: {}", path, std::strerror(errno));
+    return user_error("{}: cannot be mapped: {}", path, vmm::errno_text(errno));
   }
   std::unique_ptr<std::byte, UnmapTrace> mapping(static_cast<std::byte*>(mapped),
                                                  UnmapTrace{bytes});
