@@ -20,6 +20,7 @@ FORMAT  ?= clang-format
 
 .SUFFIXES:
 .DELETE_ON_ERROR:
+.SECONDEXPANSION:
 .DEFAULT_GOAL := all
 
 Q    := $(if $(filter 1,$(V)),,@)
@@ -28,11 +29,12 @@ say   = $(if $(filter 1,$(V)),,@printf '  %-7s %s\n' $(1) $(2))
 WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wold-style-cast -Wcast-qual -Wsuggest-override \
             $(if $(filter 1,$(WERROR)),-Werror)
 # -MMD -MP: each object writes the headers it depends on; a deleted header does not break a build.
-COMMON   := -std=c++23 -I. -g $(WARNINGS) -MMD -MP
+COMMON   := -std=c++23 -I. -isystem $(B)/gen -g $(WARNINGS) -MMD -MP
 
 VMM_FLAGS  := $(COMMON) -O2 -fPIE -fstack-protector-strong -D_FORTIFY_SOURCE=2
 VMM_LINK   := -pie -Wl,-z,relro,-z,now -pthread
 VMM_LIBS   := -lfmt -llzma
+HVTRACE_LIBS := $(VMM_LIBS) -lprotobuf-lite
 
 # The guest has no C++ library and no operating system. Hosted headers are used all the same (fmt
 # wants them), so this is -nostdlib rather than -ffreestanding: what they call must be in
@@ -60,6 +62,7 @@ GUEST_CORE    := $(call sources,guest guest/arch guest/mm guest/runtime) \
                  $(sort $(wildcard guest/arch/*.S))
 WORKLOADS     := $(call sources,guest/workloads)
 UNIT_SOURCES  := $(call sources,tests/unit tests/support) \
+                 $(filter-out tools/hvtrace/main.cpp,$(call sources,tools/hvtrace)) \
                  $(filter-out vmm/main.cpp,$(VMM_SOURCES)) $(VMM_ASSEMBLY) \
                  $(call sources,guest/mm)
 # Tests with threads of their own, again under ThreadSanitizer; and the soak, under both.
@@ -67,10 +70,14 @@ HOSTED        := $(filter-out vmm/main.cpp,$(VMM_SOURCES)) $(VMM_ASSEMBLY) $(cal
 TSAN_SOURCES  := tests/unit/main.cpp $(sort $(wildcard tests/unit/*_threads_test.cpp)) \
                  $(call sources,tests/support) $(HOSTED)
 SOAK_SOURCES  := $(call sources,tests/soak) $(HOSTED)
+# The trace reader is its main and the vmm's sources without theirs.
+HVTRACE_SOURCES := $(call sources,tools/hvtrace)
 BOOT_CASES    := $(patsubst tests/boot/%/guest.cpp,%,$(sort $(wildcard tests/boot/*/guest.cpp)))
 
 objects = $(patsubst %,$(B)/obj/$(1)/%.o,$(basename $(2)))
 VMM_OBJECTS        := $(call objects,vmm,$(VMM_SOURCES) $(VMM_ASSEMBLY))
+HVTRACE_OBJECTS    := $(call objects,vmm,$(HVTRACE_SOURCES)) \
+                      $(filter-out %/vmm/main.o,$(VMM_OBJECTS)) $(B)/obj/perfetto.pb.o
 GUEST_CORE_OBJECTS := $(call objects,guest,$(GUEST_CORE))
 WORKLOAD_OBJECTS   := $(call objects,guest,$(WORKLOADS))
 UNIT_OBJECTS       := $(call objects,unit,$(UNIT_SOURCES))
@@ -83,8 +90,9 @@ COMPAT_IMAGES      := $(patsubst tests/compat/%.image.xz,$(B)/tests/compat/%.bin
 BOOT_IMAGES        := $(BOOT_CASES:%=$(B)/tests/boot/%.bin) $(COMPAT_IMAGES)
 
 ##@ Building
-.PHONY: all vmm vmm-static guest
-all: vmm guest ## build/vmm, build/guest.elf and build/guest.bin
+.PHONY: all vmm vmm-static hvtrace guest
+all: vmm hvtrace guest ## build/vmm, build/hvtrace, build/guest.elf and build/guest.bin
+hvtrace: $(B)/hvtrace ## the reader of hypercall traces alone
 vmm: $(B)/vmm ## the hypervisor alone
 vmm-static: $(B)/vmm-static ## the same, linked statically; tools/nested runs it
 guest: $(B)/guest.bin ## the guest image alone
@@ -96,6 +104,20 @@ $(B)/vmm: $(VMM_OBJECTS)
 $(B)/vmm-static: $(VMM_OBJECTS) $(B)/obj/vmm/linker/fmt_static.o
 	$(call say,LINK,$@)
 	$(Q)$(CXX) -static -no-pie -pthread -o $@ $^ $(filter-out -lfmt,$(VMM_LIBS))
+
+$(B)/hvtrace: $(HVTRACE_OBJECTS)
+	$(call say,LINK,$@)
+	$(Q)$(CXX) $(VMM_LINK) -o $@ $^ $(HVTRACE_LIBS)
+
+# Generated from the schema; warnings in it are not ours to mend.
+$(B)/gen/tools/hvtrace/perfetto.pb.h: tools/hvtrace/perfetto.proto Makefile
+	$(call say,PROTOC,$<)
+	$(Q)mkdir -p $(B)/gen && protoc --cpp_out=$(B)/gen $<
+$(B)/obj/perfetto.pb.o: $(B)/gen/tools/hvtrace/perfetto.pb.h
+	$(call say,CXX,$(<:.h=.cc))
+	$(Q)mkdir -p $(@D) && $(CXX) -std=c++23 -O2 -fPIE -w -I$(B)/gen -c $(<:.h=.cc) -o $@
+$(B)/obj/vmm/tools/hvtrace/export_perfetto.o $(B)/obj/unit/tools/hvtrace/export_perfetto.o: \
+  $(B)/gen/tools/hvtrace/perfetto.pb.h
 
 $(B)/obj/vmm/%.o: %.cpp Makefile
 	$(call say,CXX,$<)
@@ -146,13 +168,13 @@ run: all $(NESTED_VMM) ## the main job: replay the shipped sqlite trace at recor
 
 ##@ Testing
 .PHONY: test test-more test-unit test-tsan test-boot test-matrix test-model test-nested test-tools \
-        soak soak-slice check lint format
+        soak soak-slice fuzz check lint format
 test: test-tools test-unit test-boot ## tools, unit and boot tests; T=pattern picks cases
 test-more: test-model test-matrix test-tsan soak-slice ## what takes longer: model, matrix, threads, faults
 
-$(B)/tests/unit_tests: $(UNIT_OBJECTS)
+$(B)/tests/unit_tests: $(UNIT_OBJECTS) $(B)/obj/perfetto.pb.o
 	$(call say,LINK,$@)
-	$(Q)mkdir -p $(@D) && $(CXX) -fsanitize=address,undefined -pthread -o $@ $^ $(VMM_LIBS)
+	$(Q)mkdir -p $(@D) && $(CXX) -fsanitize=address,undefined -pthread -o $@ $^ $(HVTRACE_LIBS)
 
 $(B)/obj/unit/%.o: %.cpp Makefile
 	$(call say,UCXX,$<)
@@ -211,20 +233,35 @@ test-model: ## exhaustive check of the report channel's model with spin: about a
 test-tools: ## tests of the scripts in tools/
 	tests/run-tool-tests
 
+# libFuzzer comes with clang; a compiler that lacks <expected> or libFuzzer will not do.
+FUZZ_CXX ?= clang++-19
+SECONDS  ?= 60
+FUZZ_trace := tests/fuzz/trace.cpp vmm/symbols.cpp vmm/file.cpp \
+              $(filter-out %/main.cpp %/session.cpp %/replay.cpp,$(HVTRACE_SOURCES))
+$(B)/fuzz/%: $$(FUZZ_$$*) $(B)/obj/perfetto.pb.o
+	$(call say,FUZZCXX,$@)
+	$(Q)mkdir -p $(@D) && $(FUZZ_CXX) -std=c++23 -I. -isystem $(B)/gen -g -O1 \
+	  -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -o $@ $^ \
+	  $(HVTRACE_LIBS)
+fuzz: $(B)/fuzz/$(T) ## fuzz one reader: T=trace SECONDS=60
+	$(Q)mkdir -p $(B)/fuzz/corpus-$(T)
+	$< -max_total_time=$(SECONDS) -rss_limit_mb=3000 -max_len=4096 $(B)/fuzz/corpus-$(T)
+
 check: ## folder borders and formatting
 	tools/check-layering
 	$(Q)$(FORMAT) --dry-run --Werror $(FORMATTED)
 
 FORMATTED := $(sort $(wildcard $(foreach d,vmm guest guest/* shared tests tests/* tests/boot/* \
-             tools,$(d)/*.cpp $(d)/*.hpp)))
+             tools tools/*,$(d)/*.cpp $(d)/*.hpp)))
 format: ## rewrite sources with clang-format
 	$(FORMAT) -i $(FORMATTED)
 
-LINT := $(VMM_SOURCES) $(filter %.cpp,$(GUEST_CORE)) $(WORKLOADS) $(call sources,tests/unit tests/soak)
+LINT := $(VMM_SOURCES) $(HVTRACE_SOURCES) $(filter %.cpp,$(GUEST_CORE)) $(WORKLOADS) \
+        $(call sources,tests/unit tests/soak)
 lint: $(LINT:%=$(B)/lint/%.ok) ## clang-tidy over all sources
 $(B)/lint/%.ok: % .clang-tidy
 	$(call say,TIDY,$<)
-	$(Q)mkdir -p $(@D) && $(TIDY) --quiet $< -- -std=c++23 -I. \
+	$(Q)mkdir -p $(@D) && $(TIDY) --quiet $< -- -std=c++23 -I. -isystem $(B)/gen \
 	  $(if $(filter guest/%,$<),-fno-exceptions -fno-rtti) 2>/dev/null && touch $@
 
 ##@ Other
@@ -237,6 +274,6 @@ help: ## this list
 	  /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@printf '\nKnobs: V=1 full command lines, WERROR=0 warnings pass, T=pattern test cases\n'
 
--include $(VMM_OBJECTS:.o=.d) $(GUEST_CORE_OBJECTS:.o=.d) $(WORKLOAD_OBJECTS:.o=.d) \
-         $(UNIT_OBJECTS:.o=.d) $(BOOT_OBJECTS:.o=.d) $(TSAN_OBJECTS:.o=.d) \
-         $(SOAK_TSAN_OBJECTS:.o=.d) $(SOAK_ASAN_OBJECTS:.o=.d)
+-include $(VMM_OBJECTS:.o=.d) $(HVTRACE_OBJECTS:.o=.d) $(GUEST_CORE_OBJECTS:.o=.d) \
+         $(WORKLOAD_OBJECTS:.o=.d) $(UNIT_OBJECTS:.o=.d) $(BOOT_OBJECTS:.o=.d) \
+         $(TSAN_OBJECTS:.o=.d) $(SOAK_TSAN_OBJECTS:.o=.d) $(SOAK_ASAN_OBJECTS:.o=.d)

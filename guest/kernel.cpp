@@ -17,7 +17,8 @@ namespace {
 
 constexpr std::uint64_t features_known =
     abi::feature_report | abi::feature_zeroed | abi::feature_plug | abi::feature_async |
-    abi::feature_interrupt | abi::feature_smp | abi::feature_vmcall | abi::feature_retune;
+    abi::feature_interrupt | abi::feature_smp | abi::feature_vmcall | abi::feature_retune |
+    abi::feature_trace;
 // A turn of a waiting loop takes some 50 ns. Whoever is waited for longer than these many has
 // probably lost its CPU to a thread of the host, perhaps to this very vCPU: a fair lock would then
 // hand the CPU round in whole time slices. So give it away for a moment.
@@ -85,6 +86,11 @@ mm::PageAllocatorConfig allocator_config(const abi::BootInfo& boot) {
   config.discarded = (boot.features_offered & abi::feature_zeroed) != 0
                          ? mm::DiscardedContent::zero
                          : mm::DiscardedContent::unknown;
+  if ((boot.features_offered & abi::feature_trace) != 0 &&
+      boot.struct_bytes >= sizeof(abi::BootInfo)) {
+    config.trace = mm::EventTrace(arch::pointer_to<abi::GuestTraceRing>({EBB_TRACE_RING_GPA}),
+                                  static_cast<abi::TraceLevel>(boot.trace_level));
+  }
   return config;
 }
 
@@ -145,12 +151,21 @@ void Kernel::adopt_vcpu() {
   arch::vcpu_page().guest_private = arch::address_of(this).value;
 }
 
+// From here on the trace names the caller of the function that this is inlined into.
+[[gnu::always_inline]] inline void Kernel::trace_caller() {
+  if (pages_.trace().on()) [[unlikely]] {
+    pages_.trace().set_caller(this_vcpu(), arch::address_of(__builtin_return_address(0)).value);
+  }
+}
+
 void* Kernel::allocate_pages(abi::Order order) {
+  trace_caller();
   const mm::Allocation block = pages_.allocate(this_vcpu(), order);
   return block.ok() ? arch::pointer_to<void>(abi::to_gpa(block.pfn)) : nullptr;
 }
 
 void Kernel::free_pages(void* block, abi::Order order) {
+  trace_caller();
   const abi::Gpa gpa = arch::address_of(block);
   const mm::FreeResult result = gpa.value % abi::page_bytes == 0
                                     ? pages_.free(this_vcpu(), abi::to_pfn(gpa), order)
@@ -180,6 +195,7 @@ void Kernel::start_vcpus() {
 }
 
 void Kernel::sleep_until_ns(std::uint64_t deadline) {
+  trace_caller();
   do { // also a sleep of no length is a chance to report
     idle_until_ns(deadline);
   } while (now_ns() < deadline);
@@ -204,6 +220,7 @@ void Kernel::idle_until_ns(std::uint64_t deadline) {
 }
 
 void Kernel::sleep() {
+  trace_caller();
   idle_until_ns(mm::PageAllocator::never);
 }
 
@@ -212,6 +229,7 @@ void Kernel::wake(unsigned vcpu) {
 }
 
 void Kernel::settle() {
+  trace_caller();
   // Timing out leaves memory with the host; the summary shows how much.
   static_cast<void>(pages_.quiesce(this_vcpu(), now_ns() + settle_timeout_ns));
 }

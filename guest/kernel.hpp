@@ -64,6 +64,7 @@ class Kernel final : private mm::PagePlatform, private mm::PageSource, private C
 
   void sleep() override;
   void wake(unsigned vcpu) override;
+  void trace_caller();
   void ring_doorbell(unsigned channel) override;
   [[nodiscard]] bool plug(abi::Gpa next) override;
   [[nodiscard]] std::optional<abi::Order> block_order(const void* address) const override;

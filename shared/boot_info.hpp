@@ -79,7 +79,7 @@ struct BootInfo {
   std::uint64_t hole_start_gpa = 0; // [hole_start_gpa, hole_end_gpa) is not RAM, though ram_bytes
   std::uint64_t hole_end_gpa = 0;   // counts it: the end of RAM is ram_bytes. Both 0: no hole
   std::uint32_t wake_vector = 0;    // with feature_interrupt
-  std::uint32_t reserved3 = 0;
+  std::uint32_t trace_level = 0;    // with feature_trace: TraceLevel
 };
 inline constexpr std::uint32_t boot_info_bytes_1_0 = 136 + boot_args_bytes;
 static_assert(offsetof(BootInfo, version_major) == 8);
@@ -102,6 +102,7 @@ static_assert(offsetof(BootInfo, control) == boot_info_bytes_1_0);
 static_assert(offsetof(BootInfo, hole_start_gpa) == boot_info_bytes_1_0 + 48);
 static_assert(offsetof(BootInfo, hole_end_gpa) == boot_info_bytes_1_0 + 56);
 static_assert(offsetof(BootInfo, wake_vector) == boot_info_bytes_1_0 + 64);
+static_assert(offsetof(BootInfo, trace_level) == boot_info_bytes_1_0 + 68);
 static_assert(sizeof(BootInfo) == boot_info_bytes_1_0 + 72);
 static_assert(sizeof(BootInfo) <= page_bytes);
 

@@ -8,6 +8,7 @@
  *   0x006000  guest status                   guest-written, host samples
  *   0x010000  vCPU pages, one each           hypercall arguments, GS base
  *   0x020000  report channels, one per vCPU  rings and descriptor pages
+ *   0x0b0000  guest event ring               guest-written, with feature_trace
  *   0x100000  page tables                    host-written, not mapped
  *   0x400000  guest image, then stacks; then free memory from BootInfo::free_start_gpa
  *
@@ -23,9 +24,11 @@
 #define EBB_TSS_BYTES 0x200
 #define EBB_BOOT_INFO_GPA 0x5000
 #define EBB_STATUS_GPA 0x6000
-#define EBB_VCPU_PAGE_GPA 0x10000 /* EBB_MAX_VCPUS pages */
-#define EBB_CHANNEL_GPA 0x20000   /* EBB_MAX_VCPUS channels of EBB_CHANNEL_BYTES */
-#define EBB_CHANNEL_BYTES 0x9000  /* one page of rings, eight descriptor pages */
+#define EBB_VCPU_PAGE_GPA 0x10000    /* EBB_MAX_VCPUS pages */
+#define EBB_CHANNEL_GPA 0x20000      /* EBB_MAX_VCPUS channels of EBB_CHANNEL_BYTES */
+#define EBB_CHANNEL_BYTES 0x9000     /* one page of rings, eight descriptor pages */
+#define EBB_TRACE_RING_GPA 0xb0000   /* guest events, with feature_trace */
+#define EBB_TRACE_RING_BYTES 0x41000 /* one page of indices, 8192 events */
 #define EBB_PAGE_TABLE_GPA 0x100000
 #define EBB_PAGE_TABLE_END 0x400000
 #define EBB_IMAGE_GPA 0x400000
@@ -37,8 +40,8 @@
 #define EBB_USER_CS 0x23
 #define EBB_TSS_SELECTOR 0x28 /* + 16 per vCPU: a 64-bit TSS descriptor takes two slots */
 
-/* Ports of the hypercall interface. The TSS I/O bitmap opens the ports below EBB_PORT_LIMIT to CPL3;
- * the host ends a guest that uses one it does not know. */
+/* Ports of the hypercall interface. The TSS I/O bitmap opens the ports below EBB_PORT_LIMIT to
+ * CPL3; the host ends a guest that uses one it does not know. */
 #define EBB_PORT_HYPERCALL 0x500 /* 32-bit out; arguments are in the vCPU page */
 #define EBB_PORT_DOORBELL 0x504  /* 32-bit out of the channel's number */
 #define EBB_PORT_LIMIT 0x508

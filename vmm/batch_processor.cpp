@@ -28,13 +28,23 @@ void BatchProcessor::process(Batch& batch) {
     if (objects(checked_)) {
       answer_failed(batch.answer);
     } else {
-      coalesce(checked_.ranges(), engine_.selection(), runs_);
-      engine_.discard(checked_, runs_, batch.answer);
+      discard(batch);
     }
   }
   batch.answer.host_ns = static_cast<std::uint64_t>(
       std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - start)
           .count());
+}
+
+void BatchProcessor::discard(Batch& batch) {
+  coalesce(checked_.ranges(), engine_.selection(), runs_);
+  if (observer_ != nullptr) [[unlikely]] {
+    observer_->on_discard_begin(batch, lane_, runs_, engine_.counters());
+  }
+  engine_.discard(checked_, runs_, batch.answer);
+  if (observer_ != nullptr) [[unlikely]] {
+    observer_->on_discard_end(batch, lane_, engine_.counters());
+  }
 }
 
 bool BatchProcessor::objects(const CheckedBatch& checked) {

@@ -14,12 +14,14 @@
 #include "vmm/counter.hpp"
 #include "vmm/discard_engine.hpp"
 #include "vmm/hint_checker.hpp"
+#include "vmm/hint_observer.hpp"
 #include "vmm/range_coalescer.hpp"
 
 namespace vmm {
 
 // A batch in the host's own memory; the guest cannot change it any more.
 struct Batch {
+  std::uint32_t channel = 0;       // that it was taken from
   abi::SubmissionEntry submission; // as the guest wrote it
   // Whether page and range_count were usable, and so `descriptors` filled. If not, the answer is
   // failed for every range there could have been.
@@ -44,6 +46,12 @@ class BatchProcessor {
   void set_managed(ManagedRange managed) { validator_.set_managed(managed); }
   void set_hint_checker(HintChecker checker) { checker_ = checker; }
 
+  // Null: nobody watches. `lane` tells processors apart; the observer outlives this one.
+  void set_observer(HintObserver* observer, unsigned lane) {
+    observer_ = observer;
+    lane_ = lane;
+  }
+
   // Fills batch.answer, whatever the batch contains. Allocates nothing. If the checker objects,
   // nothing of the batch is discarded and all of it is answered as failed.
   void process(Batch& batch);
@@ -56,12 +64,15 @@ class BatchProcessor {
 
  private:
   [[nodiscard]] bool objects(const CheckedBatch& checked);
+  void discard(Batch& batch);
 
   BatchValidator validator_;
   DiscardEngine engine_;
   std::optional<HintChecker> checker_;
   std::optional<HintViolation> violation_;
   Counter violations_;
+  HintObserver* observer_ = nullptr;
+  unsigned lane_ = 0;
   // Scratch of one process().
   CheckedBatch checked_;
   CoalescedRuns runs_;

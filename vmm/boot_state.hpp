@@ -33,9 +33,10 @@ struct VcpuStacks {
 // Where everything lies, computed once from image, vCPU count and RAM size.
 struct BootPlan {
   abi::Gpa ram_end;
-  RamHole hole;                  // not RAM and not mapped
-  abi::Gpa input_gpa;            // 0 when there is no input
-  std::uint64_t input_bytes = 0; // mapped read-only at input_gpa, 2 MiB aligned
+  RamHole hole;                       // not RAM and not mapped
+  abi::Gpa input_gpa;                 // 0 when there is no input
+  std::uint64_t input_bytes = 0;      // mapped read-only at input_gpa, 2 MiB aligned
+  std::uint64_t trace_ring_bytes = 0; // mapped at EBB_TRACE_RING_GPA; 0 when not traced
   unsigned vcpus = 1;
   std::array<VcpuStacks, EBB_MAX_VCPUS> stacks;
   abi::Gpa free_start; // first byte the guest may use as it likes, page aligned

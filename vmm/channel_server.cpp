@@ -40,6 +40,10 @@ bool ChannelServer::take(Batch& batch) {
   // Release: the loads above are over when the guest sees the slot as free.
   std::atomic_ref(rings.submit_head).store(submit_head_, std::memory_order_release);
   counters_.batches_taken.add();
+  batch.channel = number_;
+  if (observer_ != nullptr) [[unlikely]] {
+    observer_->on_taken(batch);
+  }
   return true;
 }
 
@@ -63,7 +67,13 @@ AnswerResult ChannelServer::answer(const Batch& batch) {
   // never full. A head ahead of the tail comes out as a huge number, and full as well.
   if (unconsumed_answers() >= abi::completion_entries) {
     counters_.dropped_answers.add();
+    if (observer_ != nullptr) [[unlikely]] {
+      observer_->on_answer_dropped(batch);
+    }
     return AnswerResult::dropped;
+  }
+  if (observer_ != nullptr) [[unlikely]] {
+    observer_->on_answer(batch);
   }
   publish(batch.answer);
   counters_.batches_answered.add();

@@ -14,6 +14,7 @@
 #include "shared/report_channel.hpp"
 #include "vmm/batch_processor.hpp"
 #include "vmm/counter.hpp"
+#include "vmm/hint_observer.hpp"
 
 namespace vmm {
 
@@ -52,6 +53,12 @@ class ChannelServer {
       : channel_(&channel), submit_head_(progress.submit_head),
         complete_tail_(progress.complete_tail) {}
 
+  // Null: nobody watches. `channel` is this channel's number; the observer outlives the server.
+  void set_observer(HintObserver* observer, std::uint32_t channel) {
+    observer_ = observer;
+    number_ = channel;
+  }
+
   // Moves the oldest submitted batch into `batch`, answer not yet set. False if there is none. A
   // submit_tail that is further ahead than the ring is long means the slots cannot be trusted:
   // all of them are skipped and stay unanswered. Bounded work.
@@ -89,6 +96,8 @@ class ChannelServer {
   std::uint32_t submit_head_;   // of the taking thread
   std::uint32_t complete_tail_; // of the answering thread
   ChannelCounters counters_;
+  HintObserver* observer_ = nullptr;
+  std::uint32_t number_ = 0;
   Batch serving_; // scratch of serve()
 };
 

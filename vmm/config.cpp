@@ -53,6 +53,14 @@ constexpr std::array<std::pair<std::string_view, Transport>, 2> transports{
 constexpr std::array<std::pair<std::string_view, LiveMode>, 3> live_modes{
     {{"auto", LiveMode::automatic}, {"on", LiveMode::on}, {"off", LiveMode::off}}};
 
+constexpr std::array<std::pair<std::string_view, abi::TraceLevel>, 3> trace_levels{
+    {{"batches", abi::TraceLevel::batches},
+     {"ranges", abi::TraceLevel::ranges},
+     {"all", abi::TraceLevel::all}}};
+
+constexpr std::uint64_t min_trace_bytes = mib;
+constexpr std::uint64_t max_trace_bytes = 64 * gib;
+
 Result<std::uint64_t> memory_size(std::string_view text) {
   const auto bytes = parse_size(text);
   if (!bytes) {
@@ -163,6 +171,9 @@ class CommandLine {
 
     app_.option_defaults()->group("Output");
     add(stats, "--stats", "FILE", "Write statistics as JSON");
+    add(trace, "--trace", "FILE", "Record a hypercall trace; read it with hvtrace");
+    add(trace_level, "--trace-level", "LEVEL", "batches, ranges or all [ranges]");
+    add(trace_size, "--trace-size", "SIZE", "Keep the last records only, in a file of SIZE");
     quiet = add_flag("--quiet", "Neither live view nor summary");
     add(live, "--live", "auto|on|off", "Live view of memory [auto]");
     add(sample_ms, "--sample-ms", "MS", "Period of the memory samples [20]");
@@ -209,7 +220,7 @@ class CommandLine {
   std::string image;
   RawOption mem, cpus, workload, input, speed, seed, report, backing, discard, decline_below;
   RawOption host, workers, host_fault, control, transport, stats, live, sample_ms, kvm_device;
-  RawOption abi_version;
+  RawOption abi_version, trace, trace_level, trace_size;
   std::vector<std::string> args;
   CLI::Option* list_workloads = nullptr;
   CLI::Option* probe = nullptr;
@@ -267,6 +278,32 @@ Result<ProbeHost> probe_request(const CommandLine& line) {
     request.stats = line.stats.value;
   }
   return request;
+}
+
+Result<void> take_trace(const CommandLine& line, Config& config) {
+  if (!line.trace.given()) {
+    for (const RawOption* raw : {&line.trace_level, &line.trace_size}) {
+      if (raw->given()) {
+        return user_error("{}: needs --trace FILE", raw->option->get_name());
+      }
+    }
+    return {};
+  }
+  config.trace = line.trace.value;
+  if (line.trace_level.given()) {
+    EBB_TRY_ASSIGN(level,
+                   choose<abi::TraceLevel>("--trace-level", line.trace_level.value, trace_levels));
+    config.trace_level = level;
+  }
+  if (line.trace_size.given()) {
+    const auto bytes = parse_size(line.trace_size.value);
+    if (!bytes || *bytes < min_trace_bytes || *bytes > max_trace_bytes) {
+      return user_error("--trace-size {:?}: must be a size from {} to {}", line.trace_size.value,
+                        exact_size(min_trace_bytes), exact_size(max_trace_bytes));
+    }
+    config.trace_bytes = *bytes;
+  }
+  return {};
 }
 
 Result<Config> build(CommandLine& line) {
@@ -333,6 +370,7 @@ Result<Config> build(CommandLine& line) {
   if (line.stats.given()) {
     config.stats = line.stats.value;
   }
+  EBB_TRY(take_trace(line, config));
   if (line.quiet->count() > 0) {
     config.verbosity = Verbosity::quiet;
   }

@@ -19,6 +19,7 @@
 #include "shared/address.hpp"
 #include "shared/boot_info.hpp"
 #include "shared/layout.h"
+#include "shared/trace_record.hpp"
 #include "vmm/fault_plan.hpp"
 #include "vmm/host_mode.hpp"
 #include "vmm/memory_policy.hpp"
@@ -78,6 +79,9 @@ struct Config {
   std::uint64_t seed = 1;
   std::vector<std::string> guest_args; // "key=value", in the order given, keys unique
   std::optional<std::string> stats;    // where the JSON goes
+  std::optional<std::string> trace;    // where the hypercall trace goes
+  abi::TraceLevel trace_level = abi::TraceLevel::ranges;
+  std::uint64_t trace_bytes = 0; // of a ring of the last records; 0: a file that grows
   Verbosity verbosity = Verbosity::normal;
   HintCheck check_hints = HintCheck::off;
   Transport transport = Transport::pio;

@@ -47,6 +47,7 @@ void FaultyProcessor::process(HeldBatch& held) {
 // whole, and with it what was to be left alone.
 void FaultyProcessor::process_partly(HeldBatch& held) {
   Batch& batch = held.batch;
+  kept_.channel = batch.channel;
   kept_.submission = batch.submission;
   std::uint32_t kept = 0;
   for (std::uint32_t range = 0; range < batch.submission.range_count; ++range) {

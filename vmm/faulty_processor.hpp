@@ -21,6 +21,11 @@ class FaultyProcessor {
   // Before the first process(), or between two.
   void configure(ManagedRange managed, const std::optional<HintChecker>& checker);
 
+  // Before the first process(); as BatchProcessor's.
+  void set_observer(HintObserver& observer, unsigned lane) {
+    processor_.set_observer(&observer, lane);
+  }
+
   // Fills held.batch.answer and held.declined_by_fault. Allocates nothing.
   void process(HeldBatch& held);
 

@@ -26,12 +26,51 @@ FaultCounters& FaultCounters::operator+=(const FaultCounters& other) {
 HintPort::HintPort(unsigned index, abi::Channel& channel, UniqueFd doorbell, const FaultPlan& plan)
     : index_(index), doorbell_(std::move(doorbell)), plan_(plan), server_(channel) {}
 
+void HintPort::set_observer(HintObserver& observer) {
+  observer_ = &observer;
+  server_.set_observer(&observer, index_);
+}
+
+void HintPort::tell_fault(const Batch& batch, abi::TraceFault fault) const {
+  if (observer_ != nullptr) [[unlikely]] {
+    observer_->on_fault(batch, fault);
+  }
+}
+
+// What the plan holds for a batch, except what only its answer will show.
+void HintPort::tell_faults_locked(const HeldBatch& held) const {
+  switch (held.faults.fate) {
+  case Fate::drop:
+    return tell_fault(held.batch, abi::TraceFault::drop);
+  case Fate::stall:
+    return tell_fault(held.batch, abi::TraceFault::stall);
+  case Fate::decline:
+    tell_fault(held.batch, abi::TraceFault::decline);
+    break;
+  case Fate::fail:
+    tell_fault(held.batch, abi::TraceFault::fail);
+    break;
+  case Fate::answer:
+    if (held.faults.partial > 0) {
+      tell_fault(held.batch, abi::TraceFault::partial);
+    }
+    break;
+  }
+  if (held.faults.delay_ns != 0) {
+    tell_fault(held.batch, abi::TraceFault::delay);
+  }
+}
+
 void HintPort::take_doorbell() {
   eventfd_t rings = 0;
-  if (::eventfd_read(doorbell_.get(), &rings) == 0) {
-    const std::scoped_lock lock(mutex_);
-    ++totals_.doorbells;
+  if (::eventfd_read(doorbell_.get(), &rings) != 0) {
+    return;
   }
+  if (observer_ != nullptr) [[unlikely]] {
+    observer_->on_doorbell(index_, index_);
+  }
+  const std::scoped_lock lock(mutex_);
+  ++totals_.doorbells;
 }
 
 void HintPort::ring_doorbell() {
@@ -67,6 +106,9 @@ HintPort::Taken HintPort::take() {
     totals_.faults.stalled += faults.fate == Fate::stall ? 1U : 0U;
     totals_.faults.declined += faults.fate == Fate::decline ? 1U : 0U;
     totals_.faults.failed += faults.fate == Fate::fail ? 1U : 0U;
+    if (observer_ != nullptr) [[unlikely]] {
+      tell_faults_locked(held);
+    }
     return {&held, server_.has_submissions()};
   }
   return {};
@@ -80,6 +122,7 @@ bool HintPort::has_submissions() {
 HintPort::Answered HintPort::answer(HeldBatch& held) {
   const std::scoped_lock lock(mutex_);
   if (held.faults.reorder && withheld_ == nullptr) {
+    tell_fault(held.batch, abi::TraceFault::reorder);
     withheld_ = &held;
     return {Disposal::withheld, false, ++withheld_ticket_};
   }
@@ -119,6 +162,9 @@ void HintPort::put_locked(HeldBatch& held) {
   free_ |= 1U << static_cast<unsigned>(&held - held_.data());
   if (server_.answer(held.batch) == AnswerResult::dropped) {
     return;
+  }
+  if (held.faults.repeat != Repeat::none) {
+    tell_fault(held.batch, abi::TraceFault::duplicate);
   }
   if (held.faults.repeat == Repeat::later) {
     echo_ = held.batch.answer;

@@ -69,6 +69,9 @@ class HintPort {
   HintPort(const HintPort&) = delete;
   HintPort& operator=(const HintPort&) = delete;
 
+  // Before the port is used; the observer outlives it.
+  void set_observer(HintObserver& observer);
+
   [[nodiscard]] unsigned index() const { return index_; }
   [[nodiscard]] int doorbell_fd() const { return doorbell_.get(); }
   // Empties the doorbell; call before take(), so that what is submitted later rings anew.
@@ -107,6 +110,8 @@ class HintPort {
   [[nodiscard]] PortTotals totals() const;
 
  private:
+  void tell_faults_locked(const HeldBatch& held) const;
+  void tell_fault(const Batch& batch, abi::TraceFault fault) const;
   void put_locked(HeldBatch& held);
   [[nodiscard]] bool interrupt_locked();
   bool answer_withheld_locked();
@@ -115,6 +120,7 @@ class HintPort {
   const unsigned index_;
   const UniqueFd doorbell_;
   const FaultPlan& plan_;
+  HintObserver* observer_ = nullptr; // null: nobody watches
 
   mutable std::mutex mutex_; // guards everything below
   ChannelServer server_;

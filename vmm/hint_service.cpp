@@ -97,6 +97,23 @@ void HintService::configure(const abi::GuestHello& hello, HintCheck check) {
   }
 }
 
+void HintService::set_observer(HintObserver& observer) {
+  // A lane for every processor: channels', workers', and the one of postponed answers.
+  unsigned lane = 0;
+  for (const auto& port : ports_) {
+    port->set_observer(observer);
+  }
+  for (const auto& seat : seats_) {
+    seat->processor.set_observer(observer, lane++);
+  }
+  for (const auto& processor : worker_processors_) {
+    processor->set_observer(observer, lane++);
+  }
+  if (delayed_) {
+    delayed_->set_observer(observer, lane);
+  }
+}
+
 std::optional<HintViolation> HintService::serve(std::uint32_t channel) {
   if (channel >= ports_.size()) {
     return std::nullopt;

@@ -86,6 +86,9 @@ class HintService {
   // force, and its threads run, when this returns.
   void configure(const abi::GuestHello& hello, HintCheck check);
 
+  // Before configure() and the first serve(); the observer outlives the service.
+  void set_observer(HintObserver& observer);
+
   // The mode in force.
   [[nodiscard]] HostMode mode() const { return mode_.load(std::memory_order_acquire); }
 

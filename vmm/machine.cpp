@@ -88,6 +88,7 @@ Result<void> Machine::set_up_memory() {
   // an idle guest dearer.
   EBB_TRY(memory_.set_small_page_prefix(plan_.free_start));
   EBB_TRY(slots_.plug(abi::Gpa{0}));
+  plan_.trace_ring_bytes = config_.trace ? EBB_TRACE_RING_BYTES : 0;
   if (input_) {
     EBB_TRY(slots_.map_input(plan_.input_gpa, input_->pages()));
   }
@@ -133,7 +134,15 @@ Result<void> Machine::set_up_services(MachineOutput output) {
                      .guest = [this] { return read_guest_sample(*status_); },
                      .now_ns = monotonic_ns,
                      .wait_ns = monotonic_wait_ns,
-                     .observer = std::move(output.observer)},
+                     .observer =
+                         [this, observer = std::move(output.observer)](const MemorySample& sample) {
+                           if (trace_) {
+                             trace_->memory_sample(sample);
+                           }
+                           if (observer) {
+                             observer(sample);
+                           }
+                         }},
       config_.sample_period);
   hypercalls_ = std::make_unique<Hypercalls>(
       HypercallTargets{.memory = memory_,
@@ -160,6 +169,9 @@ std::uint64_t Machine::features_offered() const {
     if (config_.host != HostMode::sync || config_.host_faults.any()) {
       features |= abi::feature_async;
     }
+  }
+  if (config_.trace && config_.abi_minor >= 1) {
+    features |= abi::feature_trace;
   }
   return features;
 }
@@ -215,15 +227,37 @@ Result<void> Machine::set_up_vcpus() {
     vcpus_.push_back(std::move(vcpu));
   }
   EBB_TRY_ASSIGN(tsc_khz, vcpus_[0].tsc_khz());
+  EBB_TRY(set_up_trace(tsc_khz));
   write_boot_info(tsc_khz);
   for (unsigned index = 0; index < plan_.vcpus; ++index) {
     runners_.push_back(
         std::make_unique<VcpuRunner>(vcpus_[index], index, *hypercalls_, *hints_, *end_, symbols_));
+    runners_.back()->set_observer(trace_.get());
   }
   if (interrupts_) {
     EBB_TRY(set_up_interrupts());
   }
   return set_up_control();
+}
+
+Result<void> Machine::set_up_trace(std::uint32_t tsc_khz) {
+  if (!config_.trace) {
+    return {};
+  }
+  EBB_TRY_ASSIGN(trace, TraceRecorder::create(*config_.trace,
+                                              {.level = config_.trace_level,
+                                               .ring_bytes = config_.trace_bytes,
+                                               .vcpus = plan_.vcpus,
+                                               .tsc_khz = tsc_khz,
+                                               .policy = config_.report,
+                                               .method = config_.discard,
+                                               .image = config_.image,
+                                               .image_hash = trace_hash(image_.bytes),
+                                               .host = std::string(name_of(config_.host))},
+                                              memory_));
+  trace_ = std::move(trace);
+  hints_->set_observer(*trace_);
+  return {};
 }
 
 void Machine::write_boot_info(std::uint32_t tsc_khz) {
@@ -249,6 +283,8 @@ void Machine::write_boot_info(std::uint32_t tsc_khz) {
   info->seed = config_.seed;
   info->tsc_khz = tsc_khz;
   info->vcpus = plan_.vcpus;
+  info->trace_level =
+      static_cast<std::uint32_t>(trace_ ? config_.trace_level : abi::TraceLevel::off);
   info->report = config_.report;
   info->control.policy = config_.report;
   info->control.timeout_ns = config_.report_timeout_ns;
@@ -260,6 +296,10 @@ void Machine::write_boot_info(std::uint32_t tsc_khz) {
 
 GuestEnding Machine::run(const BlockedSignals& signals) {
   install_kick_handler();
+  if (trace_) {
+    trace_->boot();
+    trace_->start();
+  }
   sampler_->start();
   times_.first_run_ns = monotonic_ns();
   start_vcpu(0);
@@ -280,7 +320,11 @@ GuestEnding Machine::run(const BlockedSignals& signals) {
   hints_->stop();
   sampler_->end(); // if the workload did not: an interrupted run has a footprint, too
   sampler_->stop();
-  return end_->ending();
+  GuestEnding ending = end_->ending();
+  if (trace_) {
+    trace_->stop(ending);
+  }
+  return ending;
 }
 
 void Machine::start_vcpu(unsigned index) {
@@ -315,7 +359,15 @@ void Machine::stop_vcpus() {
 }
 
 void Machine::on_hello(const abi::GuestHello& hello) {
+  if (trace_) {
+    trace_->negotiated(hello);
+  }
   hints_->configure(hello, config_.check_hints);
+  if (trace_) {
+    const HostMode mode = hints_->mode();
+    trace_->mode_changed(static_cast<std::uint8_t>(mode),
+                         mode == HostMode::sync ? 0 : config_.workers);
+  }
   // The allocator's metadata lies below what it manages and is touched as thinly as the rest of the
   // low area. Only advice: failing costs memory, not correctness.
   [[maybe_unused]] const auto advised = memory_.set_small_page_prefix({hello.managed_start_gpa});
@@ -339,6 +391,9 @@ void Machine::wake_vcpu(unsigned index) const {
 }
 
 void Machine::on_workload_begin() {
+  if (trace_) {
+    trace_->workload_begin();
+  }
   times_.workload_begin_ns = monotonic_ns();
   sampler_->begin();
 }
@@ -346,6 +401,9 @@ void Machine::on_workload_begin() {
 void Machine::on_workload_end(std::uint64_t since_last_free_ns) {
   sampler_->end();
   times_.workload_end_ns = monotonic_ns();
+  if (trace_) {
+    trace_->workload_end();
+  }
   const std::uint64_t age = std::min(since_last_free_ns, times_.workload_end_ns);
   settled_ = sampler_->settle(times_.workload_end_ns - age);
 }

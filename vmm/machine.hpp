@@ -34,6 +34,7 @@
 #include "vmm/sampler.hpp"
 #include "vmm/symbols.hpp"
 #include "vmm/trace_input.hpp"
+#include "vmm/trace_recorder.hpp"
 #include "vmm/vcpu_runner.hpp"
 
 namespace vmm {
@@ -84,6 +85,7 @@ class Machine {
   [[nodiscard]] Result<void> set_up_interrupts();
   [[nodiscard]] Result<void> set_up_control();
   [[nodiscard]] Result<void> set_up_services(MachineOutput output);
+  [[nodiscard]] Result<void> set_up_trace(std::uint32_t tsc_khz);
   [[nodiscard]] std::uint64_t features_offered() const;
   void write_boot_info(std::uint32_t tsc_khz);
   void start_vcpu(unsigned index);
@@ -107,6 +109,7 @@ class Machine {
   MemorySlots slots_;
   std::unique_ptr<GuestEnd> end_;
   SystemDiscardCalls discard_calls_;
+  std::unique_ptr<TraceRecorder> trace_; // null when nothing is recorded
   std::unique_ptr<HintService> hints_;
   std::optional<Console> console_;
   std::unique_ptr<ResidentMeter> meter_;

@@ -84,6 +84,10 @@ bool VcpuRunner::handle_doorbell_call() {
 
 void VcpuRunner::ring_doorbell(std::uint32_t channel) {
   exits_.doorbells.add();
+  // In the other modes the doorbell is passed on, and seen where it arrives.
+  if (observer_ != nullptr && hints_.mode() == HostMode::sync) [[unlikely]] {
+    observer_->on_doorbell(index_, channel);
+  }
   if (const auto violation = hints_.serve(channel)) {
     crash("check of hints: " + violation->describe());
   }

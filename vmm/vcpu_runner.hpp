@@ -7,6 +7,7 @@
 
 #include "vmm/counter.hpp"
 #include "vmm/guest_end.hpp"
+#include "vmm/hint_observer.hpp"
 #include "vmm/hint_service.hpp"
 #include "vmm/hypercalls.hpp"
 #include "vmm/kvm.hpp"
@@ -37,6 +38,9 @@ class VcpuRunner {
   // thread; follow it with a signal to the vCPU's thread, in case it is inside KVM_RUN.
   void request_stop();
 
+  // Before run(). Null: nobody watches the doorbell; the observer outlives the runner.
+  void set_observer(HintObserver* observer) { observer_ = observer; }
+
   [[nodiscard]] const ExitCounters& exits() const { return exits_; }
 
  private:
@@ -53,6 +57,7 @@ class VcpuRunner {
   GuestEnd& end_;
   const Symbols& symbols_;
   ExitCounters exits_;
+  HintObserver* observer_ = nullptr;
 };
 
 } // namespace vmm

@@ -84,18 +84,6 @@ AnswerKind ChannelPort::take_answer(Answer& answer) {
   return AnswerKind::fits;
 }
 
-std::uint64_t ChannelPort::quarantine(std::uint64_t submitted_by_ns) {
-  std::uint64_t frames = 0;
-  for (InFlight& batch : in_flight_) {
-    if (batch.batch_id != 0 && !batch.quarantined && batch.submit_ns <= submitted_by_ns) {
-      batch.quarantined = true;
-      --awaited_;
-      frames += batch.block_frames;
-    }
-  }
-  return frames;
-}
-
 std::uint64_t ChannelPort::oldest_submit_ns(std::uint64_t none) const {
   std::uint64_t oldest = none;
   for (const InFlight& batch : in_flight_) {

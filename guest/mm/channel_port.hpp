@@ -46,6 +46,8 @@ class ChannelPort {
   [[nodiscard]] bool has_room() const;
   // Where the descriptors of the next batch go. Needs room.
   [[nodiscard]] std::span<abi::RangeDescriptor> blank_page();
+  // Id that the next submission gets.
+  [[nodiscard]] std::uint64_t next_batch_id() const { return next_batch_id_; }
   // Submits the first `batch.range_count` descriptors of the blank page; fills in the batch id.
   // Returns whether the host wants a doorbell.
   [[nodiscard]] bool submit(InFlight batch);
@@ -57,9 +59,21 @@ class ChannelPort {
 
   // Batches in flight whose answer is not overdue.
   [[nodiscard]] unsigned awaited() const { return awaited_; }
-  // Puts every batch into quarantine that was submitted at or before `submitted_by_ns`. Returns
-  // the frames of its blocks.
-  std::uint64_t quarantine(std::uint64_t submitted_by_ns);
+  // Puts every batch into quarantine that was submitted at or before `submitted_by_ns`, and tells
+  // its id. Returns the frames of its blocks.
+  template <typename OnBatch = decltype([](std::uint64_t) {})>
+  std::uint64_t quarantine(std::uint64_t submitted_by_ns, OnBatch on_batch = {}) {
+    std::uint64_t frames = 0;
+    for (InFlight& batch : in_flight_) {
+      if (batch.batch_id != 0 && !batch.quarantined && batch.submit_ns <= submitted_by_ns) {
+        batch.quarantined = true;
+        --awaited_;
+        frames += batch.block_frames;
+        on_batch(batch.batch_id);
+      }
+    }
+    return frames;
+  }
   // Submission time of the oldest batch that is awaited; `none` when there is none.
   [[nodiscard]] std::uint64_t oldest_submit_ns(std::uint64_t none) const;
 

@@ -14,6 +14,9 @@ constexpr unsigned max_batches_per_call = 64;
 // Looks for blocks that go from one vCPU's cache to another's between our looks into them.
 constexpr unsigned max_quiet_attempts = 4;
 
+// Longest wait for the host to take events out of the trace's ring.
+constexpr std::uint64_t trace_patience_ns = 10'000'000;
+
 void publish(std::uint64_t& field, std::uint64_t value) {
   std::atomic_ref(field).store(value, std::memory_order_relaxed);
 }
@@ -34,14 +37,15 @@ PageAllocator::PageAllocator(PagePlatform& platform, const PageAllocatorConfig& 
                              std::span<std::byte> metadata, std::span<abi::Channel* const> channels,
                              abi::GuestStatus& status)
     : platform_(platform), status_(status), plug_frames_(config.plug_frames),
-      oom_timeout_ns_(config.oom_timeout_ns), buddy_({.first = config.first,
-                                                      .end = config.end,
-                                                      .plugged_end = config.plugged_end,
-                                                      .discarded = config.discarded,
-                                                      .hole = config.hole},
-                                                     metadata),
+      oom_timeout_ns_(config.oom_timeout_ns), trace_(config.trace),
+      buddy_({.first = config.first,
+              .end = config.end,
+              .plugged_end = config.plugged_end,
+              .discarded = config.discarded,
+              .hole = config.hole},
+             metadata),
       reporter_(buddy_, channels, {.policy = config.policy, .timeout_ns = config.timeout_ns},
-                status.answer_latency),
+                status.answer_latency, trace_.on() ? &trace_ : nullptr),
       control_(config.control) {
   frees_are_cached_.store(reporter_.strategy() != abi::ReportStrategy::each,
                           std::memory_order_relaxed);
@@ -72,6 +76,7 @@ FreeResult PageAllocator::free(unsigned vcpu, abi::Pfn pfn, abi::Order order) {
     const FreeResult result = buddy_.free(pfn, order);
     if (result == FreeResult::ok) {
       count_freed(vcpu, order);
+      trace_.freed(vcpu, pfn, order);
       after_free_locked(vcpu, guard);
     }
     return result;
@@ -136,6 +141,14 @@ Allocation PageAllocator::allocate_slow(unsigned vcpu, abi::Order order) {
   return {.status = AllocateStatus::ok, .content = got.content, .pfn = got.pfn};
 }
 
+BuddyAllocation PageAllocator::take_locked(unsigned vcpu, abi::Order order) {
+  const BuddyAllocation got = buddy_.allocate(order);
+  if (got.ok()) {
+    trace_.allocated(vcpu, got.pfn, order, got.reused_frames);
+  }
+  return got;
+}
+
 // One block for the caller and, while the lock is held anyway, some for its cache. When RAM has to
 // be plugged first, pfn is where the plugged RAM ended.
 BuddyAllocation PageAllocator::allocate_and_refill(unsigned vcpu, abi::Order order) {
@@ -145,13 +158,13 @@ BuddyAllocation PageAllocator::allocate_and_refill(unsigned vcpu, abi::Order ord
   {
     Guard guard(lock_, spin());
     static_cast<void>(safe_point(guard));
-    got = buddy_.allocate(order);
+    got = take_locked(vcpu, order);
     if (got.status == AllocateStatus::needs_plug) {
       got.pfn = buddy_.plugged_end();
     }
     if (got.ok() && PageCache::holds(order)) {
       while (refill_count < PageCache::bulk(order)) {
-        refill[refill_count] = buddy_.allocate(order);
+        refill[refill_count] = take_locked(vcpu, order);
         if (!refill[refill_count].ok()) {
           break;
         }
@@ -175,6 +188,7 @@ BuddyAllocation PageAllocator::allocate_and_refill(unsigned vcpu, abi::Order ord
     }
     carrying_.fetch_sub(1, std::memory_order_release);
   }
+  make_room_in_trace(vcpu);
   return got;
 }
 
@@ -210,7 +224,7 @@ BuddyAllocation PageAllocator::allocate_under_pressure(unsigned vcpu, abi::Order
     {
       Guard guard(lock_, spin());
       const std::uint64_t now_ns = safe_point(guard);
-      const BuddyAllocation got = buddy_.allocate(order);
+      const BuddyAllocation got = take_locked(vcpu, order);
       bool done = got.ok();
       if (!done && reporter_.awaited_batches() != 0) {
         oom_waits_ += waited ? 0 : 1;
@@ -240,25 +254,43 @@ bool PageAllocator::worth_waiting_locked(std::uint64_t start_ns, std::uint64_t n
 
 // ---- free, slow path ---------------------------------------------------------------------------
 
-void PageAllocator::give_back_locked(const PageCache::Block& block) {
+void PageAllocator::give_back_locked(unsigned vcpu, const PageCache::Block& block) {
   if (block.untouched_zero) {
+    trace_.unused(vcpu, block.pfn, block.order, block.reused_frames);
     buddy_.free_untouched(block.pfn, block.order, block.reused_frames);
   } else {
     // Cannot fail: the block was in a cache, which checked it.
     static_cast<void>(buddy_.free_cached(block.pfn, block.order));
+    trace_.freed(vcpu, block.pfn, block.order);
   }
 }
 
 // Takes over one count of carrying_.
 void PageAllocator::give_back(unsigned vcpu, std::span<const PageCache::Block> blocks,
                               AfterFree after) {
-  Guard guard(lock_, spin());
-  for (const PageCache::Block& block : blocks) {
-    give_back_locked(block);
+  {
+    Guard guard(lock_, spin());
+    for (const PageCache::Block& block : blocks) {
+      give_back_locked(vcpu, block);
+    }
+    carrying_.fetch_sub(1, std::memory_order_release);
+    if (after == AfterFree::report) {
+      after_free_locked(vcpu, guard);
+    }
   }
-  carrying_.fetch_sub(1, std::memory_order_release);
-  if (after == AfterFree::report) {
-    after_free_locked(vcpu, guard);
+  make_room_in_trace(vcpu);
+}
+
+// Has the host take events out before some are lost. A host that works on other threads does so a
+// little after the doorbell; one that does not in time costs events, which are counted.
+void PageAllocator::make_room_in_trace(unsigned vcpu) {
+  if (!trace_.nearly_full()) [[likely]] {
+    return;
+  }
+  platform_.ring_doorbell(vcpu);
+  const std::uint64_t start_ns = platform_.now_ns();
+  while (trace_.nearly_full() && platform_.now_ns() - start_ns < trace_patience_ns) {
+    platform_.relax();
   }
 }
 

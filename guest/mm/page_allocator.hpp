@@ -25,6 +25,7 @@
 #include "guest/mm/allocation.hpp"
 #include "guest/mm/buddy.hpp"
 #include "guest/mm/control_watcher.hpp"
+#include "guest/mm/event_trace.hpp"
 #include "guest/mm/fair_lock.hpp"
 #include "guest/mm/frame_hole.hpp"
 #include "guest/mm/page_cache.hpp"
@@ -53,6 +54,7 @@ struct PageAllocatorConfig {
   DiscardedContent discarded = DiscardedContent::zero;
   // Longest wait of an allocation for the host's answers; timeout_ns, if that is longer.
   std::uint64_t oom_timeout_ns = 10'000'000'000;
+  EventTrace trace{}; // off unless given
 };
 
 enum class QuiesceResult : std::uint8_t { settled, timed_out };
@@ -106,6 +108,9 @@ class PageAllocator {
   [[nodiscard]] ReporterCounters reporter_counters();
   [[nodiscard]] ChannelCounters channel_counters(unsigned channel);
 
+  // For EventTrace::set_caller().
+  [[nodiscard]] EventTrace& trace() { return trace_; }
+
   // Unlocked view, for tags_gpa at boot and for tests of a quiet allocator.
   [[nodiscard]] const Buddy& buddy() const { return buddy_; }
 
@@ -133,7 +138,9 @@ class PageAllocator {
   // What to do with memory that has come back.
   enum class AfterFree : std::uint8_t { report, keep };
   void give_back(unsigned vcpu, std::span<const PageCache::Block> blocks, AfterFree after);
-  void give_back_locked(const PageCache::Block& block);
+  void give_back_locked(unsigned vcpu, const PageCache::Block& block);
+  [[nodiscard]] BuddyAllocation take_locked(unsigned vcpu, abi::Order order);
+  void make_room_in_trace(unsigned vcpu);
   void flush_cache(unsigned owner, unsigned vcpu, AfterFree after);
   void flush_all_caches(unsigned vcpu, AfterFree after);
   void after_free_locked(unsigned vcpu, Guard& guard);
@@ -152,8 +159,9 @@ class PageAllocator {
   // With the strategy `each` there is no cache in front of frees.
   std::atomic<bool> frees_are_cached_{true};
   FairLock plug_lock_;
-  // Guards buddy_, reporter_, control_, the oom_ counters, the writer side of status_.
+  // Guards trace_, buddy_, reporter_, control_, the oom_ counters, the writer side of status_.
   FairLock lock_;
+  EventTrace trace_;
   Buddy buddy_;
   Reporter reporter_;
   ControlWatcher control_;

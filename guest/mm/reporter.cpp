@@ -14,8 +14,9 @@ constexpr std::uint64_t saturated_sum(std::uint64_t a, std::uint64_t b) {
 } // namespace
 
 Reporter::Reporter(Buddy& buddy, std::span<abi::Channel* const> channels,
-                   const ReportSettings& settings, abi::LatencyHistogram& answer_latency)
-    : buddy_(buddy), answer_latency_(answer_latency) {
+                   const ReportSettings& settings, abi::LatencyHistogram& answer_latency,
+                   EventTrace* trace)
+    : buddy_(buddy), answer_latency_(answer_latency), trace_(trace) {
   for (abi::Channel* channel : channels.first(std::min(channels.size(), ports_.size()))) {
     ports_[channel_count_++] = ChannelPort(*channel);
   }
@@ -174,6 +175,9 @@ SubmitResult Reporter::submit_locked(unsigned channel, std::uint64_t now_ns, Urg
   reportable_since_ns_ = never;
   note_time_locked(now_ns);
 
+  if (trace_ != nullptr) [[unlikely]] {
+    trace_->submitted(channel, port.next_batch_id(), batch.descriptors);
+  }
   const bool doorbell = port.submit(
       {.block_frames = batch.block_frames, .submit_ns = now_ns, .range_count = batch.descriptors});
   count_submission(channel, batch, doorbell);
@@ -213,6 +217,9 @@ AnswerKind Reporter::take_answer_locked(unsigned channel, std::uint64_t now_ns) 
       counters_.failed_ranges += outcome == abi::Outcome::failed ? 1 : 0;
     }
   }
+  if (trace_ != nullptr) [[unlikely]] {
+    trace_->drained(channel, answer.entry.batch_id, answer.entry.range_count);
+  }
   buddy_.acknowledge(answer.ranges, answer.entry);
   // Clocks of two vCPUs may differ by a little.
   answer_latency_.add(now_ns - std::min(answer.batch.submit_ns, now_ns));
@@ -237,7 +244,11 @@ void Reporter::expire_locked(std::uint64_t now_ns) {
   for (unsigned channel = 0; channel < channel_count_; ++channel) {
     ChannelPort& port = ports_[channel];
     awaited_batches_ -= port.awaited();
-    quarantined_frames_ += port.quarantine(now_ns - timeout_ns_);
+    quarantined_frames_ += port.quarantine(now_ns - timeout_ns_, [&](std::uint64_t batch_id) {
+      if (trace_ != nullptr) [[unlikely]] {
+        trace_->quarantined(channel, batch_id);
+      }
+    });
     awaited_batches_ += port.awaited();
     next_overdue_ns_ = std::min(next_overdue_ns_, overdue_at(port.oldest_submit_ns(never)));
   }

@@ -30,6 +30,7 @@
 
 #include "guest/mm/buddy.hpp"
 #include "guest/mm/channel_port.hpp"
+#include "guest/mm/event_trace.hpp"
 #include "guest/mm/report_settings.hpp"
 #include "guest/mm/scan_schedule.hpp"
 #include "shared/boot_info.hpp"
@@ -82,9 +83,10 @@ class Reporter {
   static constexpr std::uint64_t busy_retry_ns = 200'000;
 
   // One channel per vCPU, at most EBB_MAX_VCPUS, which outlive the reporter, with nothing in
-  // flight. Sets the report order of `buddy`. Times of answers go to `answer_latency`.
+  // flight. Sets the report order of `buddy`. Times of answers go to `answer_latency`, events to
+  // `trace` unless that is null.
   Reporter(Buddy& buddy, std::span<abi::Channel* const> channels, const ReportSettings& settings,
-           abi::LatencyHistogram& answer_latency);
+           abi::LatencyHistogram& answer_latency, EventTrace* trace = nullptr);
   Reporter(const Reporter&) = delete;
   Reporter& operator=(const Reporter&) = delete;
 
@@ -145,6 +147,7 @@ class Reporter {
 
   Buddy& buddy_;
   abi::LatencyHistogram& answer_latency_;
+  EventTrace* trace_; // null: nothing is traced
   bool enabled_ = false;
   abi::ReportStrategy strategy_ = abi::ReportStrategy::batch;
   std::uint32_t batch_ranges_ = 1;

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: MIT
+// What two runs did differently: totals side by side, and the first place where their hints part.
+#pragma once
+
+#include <string>
+
+#include "tools/hvtrace/trace_source.hpp"
+#include "vmm/symbols.hpp"
+
+namespace hvtrace {
+
+struct DiffResult {
+  std::string text;
+  bool same = false; // the same hints and answers in the same order, whenever they happened
+};
+
+[[nodiscard]] DiffResult diff(const TraceSource& left, const TraceSource& right,
+                              const vmm::Symbols& symbols);
+
+} // namespace hvtrace

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT
+#include "tools/hvtrace/info.hpp"
+
+#include <chrono>
+#include <ctime>
+#include <iterator>
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include "tools/hvtrace/event_text.hpp"
+
+namespace hvtrace {
+
+std::string render_info(const TraceFile& trace) {
+  const abi::TraceHeader& header = trace.header();
+  TextBuffer out;
+  const auto to = std::back_inserter(out);
+  const std::chrono::sys_time<std::chrono::nanoseconds> start(
+      std::chrono::nanoseconds(header.start_realtime_ns >> 1 << 1));
+  fmt::format_to(to, "trace      version {}.{}, level {}, {} records of {} bytes{}\n",
+                 header.version_major, header.version_minor, level_name(header.level),
+                 trace.end() - trace.first(), header.record_bytes,
+                 header.storage == abi::TraceStorage::ring
+                     ? fmt::format(" (a ring: the last {})", header.capacity)
+                     : std::string());
+  fmt::format_to(
+      to, "complete   {}\n",
+      trace.cut_off() != 0
+          ? fmt::format("no: {} records are cut off", trace.cut_off())
+          : std::string(trace.finished() ? "yes" : "no: the vmm did not get to its end"));
+  if (header.lost != 0) {
+    fmt::format_to(to, "lost       {} records for which there was no room\n", header.lost);
+  }
+  fmt::format_to(to, "recorded   {:%Y-%m-%d %H:%M:%S} UTC\n",
+                 std::chrono::time_point_cast<std::chrono::seconds>(
+                     std::chrono::time_point_cast<std::chrono::system_clock::duration>(start)));
+  fmt::format_to(to, "clock      monotonic ns since {}, TSC {} at {} kHz\n", header.start_ns,
+                 header.start_tsc, header.tsc_khz);
+  fmt::format_to(to, "guest      {} of RAM, {} vCPUs, image {} (hash {:016x})\n",
+                 size_text(header.ram_bytes), header.vcpus, header.image, header.image_hash);
+  fmt::format_to(to, "policy     {}order {}, batch {}, keep {}, delay {}\n",
+                 header.policy.enabled != 0 ? "" : "off, ", header.policy.order,
+                 header.policy.batch, size_text(header.policy.keep_bytes),
+                 duration(header.policy.delay_ns));
+  fmt::format_to(to, "host       {}, backing {}, discard {}\n", header.host, header.backing,
+                 header.discard);
+  fmt::format_to(to, "events\n");
+  for (std::uint32_t index = 0; index < header.event_count; ++index) {
+    const abi::TraceEventInfo& info = header.events[index];
+    std::string fields;
+    for (const std::string_view field :
+         {std::string_view(info.address), std::string_view(info.value),
+          std::string_view(info.count), std::string_view(info.order),
+          std::string_view(info.detail)}) {
+      if (!field.empty()) {
+        fields += fields.empty() ? "" : ", ";
+        fields += field;
+      }
+    }
+    fmt::format_to(to, "  {:>3} {:<16} {}\n", static_cast<unsigned>(info.event), info.name, fields);
+  }
+  return fmt::to_string(out);
+}
+
+std::string render_check(const CheckResult& result) {
+  TextBuffer out;
+  const auto to = std::back_inserter(out);
+  for (const Violation& violation : result.violations) {
+    fmt::format_to(to, "record {}: {}\n", violation.number, violation.text);
+  }
+  if (result.violation_count > result.violations.size()) {
+    fmt::format_to(to, "... and {} more\n", result.violation_count - result.violations.size());
+  }
+  fmt::format_to(to, "{}: {} records, {} violations", result.violation_count == 0 ? "ok" : "BROKEN",
+                 result.records, result.violation_count);
+  if (result.incomplete) {
+    fmt::format_to(to, "; incomplete at the end");
+  }
+  if (result.guest_lost != 0) {
+    fmt::format_to(to, "; {} events of the guest were lost, what needs them was not checked",
+                   result.guest_lost);
+  } else if (!result.guest_complete) {
+    fmt::format_to(to, "; without the guest's events, what needs them was not checked");
+  }
+  fmt::format_to(to, "\n");
+  return fmt::to_string(out);
+}
+
+} // namespace hvtrace

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+#include "tools/hvtrace/list.hpp"
+
+#include <iterator>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "tools/hvtrace/event_text.hpp"
+#include "tools/hvtrace/model.hpp"
+
+namespace hvtrace {
+namespace {
+
+constexpr std::size_t piece_bytes = std::size_t{64} << 10;
+
+} // namespace
+
+void list(const TraceSource& source, const std::optional<Filter>& filter,
+          const vmm::Symbols& symbols, const std::function<void(std::string_view)>& sink) {
+  const EventText text(source.header(), &symbols);
+  TextBuffer out;
+  const auto flush = [&] {
+    sink({out.data(), out.size()});
+    out.clear();
+  };
+  // Latencies take the whole protocol's state; only a filter that asks for them pays.
+  std::optional<Model> model;
+  if (filter && filter->needs_latency()) {
+    model.emplace(source);
+  }
+  std::vector<Violation> ignored;
+  for (std::uint64_t number = source.first(); number < source.end(); ++number) {
+    const auto record = source.at(number);
+    if (!record) {
+      if (!filter) {
+        fmt::format_to(std::back_inserter(out), "{:>9} (missing)\n", number);
+      }
+    } else {
+      std::optional<std::uint64_t> latency_ns;
+      if (model) {
+        model->apply(*record, ignored);
+        ignored.clear();
+        latency_ns = model->latency_ns();
+      }
+      if (!filter || filter->matches(*record, latency_ns)) {
+        text.line(*record, out);
+        out.push_back('\n');
+      }
+    }
+    if (out.size() >= piece_bytes) {
+      flush();
+    }
+  }
+  flush();
+}
+
+} // namespace hvtrace

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: MIT
+// `hvtrace step`: on a terminal a screen that follows keys, elsewhere a script on standard input,
+// each line a command, each followed by its screen.
+#pragma once
+
+#include "tools/hvtrace/trace_source.hpp"
+#include "vmm/result.hpp"
+#include "vmm/symbols.hpp"
+
+namespace hvtrace {
+
+// Until it is left or input ends. Returns the exit status.
+vmm::Result<int> run_session(const TraceSource& source, const vmm::Symbols& symbols);
+
+} // namespace hvtrace

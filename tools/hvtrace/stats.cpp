@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: MIT
+#include "tools/hvtrace/stats.hpp"
+
+#include <algorithm>
+#include <iterator>
+#include <span>
+#include <tuple>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "shared/report_channel.hpp"
+#include "tools/hvtrace/event_text.hpp"
+
+namespace hvtrace {
+namespace {
+
+using abi::TraceEvent;
+
+constexpr std::size_t max_sites = 4096;
+constexpr std::size_t max_open = 4096;
+
+// A batch on its way.
+struct Open {
+  std::uint64_t submit_ns = 0, discard_ns = 0, code = 0;
+};
+
+class Counter {
+ public:
+  Totals totals;
+
+  void take(const abi::TraceRecord& record) {
+    ++totals.records;
+    ++totals.events[static_cast<std::uint8_t>(record.event)];
+    totals.duration_ns = std::max(totals.duration_ns, record.time_ns);
+    switch (record.event) {
+    case TraceEvent::submit:
+      open(record).submit_ns = record.time_ns;
+      open(record).code = record.address;
+      break;
+    case TraceEvent::batch: {
+      Open& batch = open(record);
+      if (batch.submit_ns == 0) {
+        batch.submit_ns = record.time_ns;
+      }
+      totals.fill.add(record.count);
+      SiteTotals& site = site_of(batch.code);
+      ++site.batches;
+      site.ranges += record.count;
+      break;
+    }
+    case TraceEvent::discard_begin:
+      open(record).discard_ns = record.time_ns;
+      site_of(open(record).code).bytes += record.address;
+      break;
+    case TraceEvent::discard_end:
+      totals.discard.add(since(record, open(record).discard_ns));
+      break;
+    case TraceEvent::range:
+      ++totals.orders[record.order & 0xfU].ranges;
+      break;
+    case TraceEvent::outcome:
+      outcome(record);
+      break;
+    case TraceEvent::answer:
+      totals.answer.add(since(record, open(record).submit_ns));
+      totals.host.add(record.address);
+      break;
+    case TraceEvent::drain:
+      totals.drain.add(since(record, open(record).submit_ns));
+      open_.erase(key(record));
+      break;
+    case TraceEvent::allocate:
+      totals.orders[record.order & 0xfU].reused_blocks += record.count != 0 ? 1 : 0;
+      break;
+    case TraceEvent::free:
+      ++site_of(record.value).frees;
+      break;
+    case TraceEvent::refault:
+      totals.refault_bytes += record.value;
+      break;
+    case TraceEvent::guest_lost:
+      totals.guest_lost += record.value;
+      break;
+    case TraceEvent::resident:
+      totals.peak_resident_bytes = std::max(totals.peak_resident_bytes, record.address);
+      totals.final_resident_bytes = record.address;
+      break;
+    default:
+      break;
+    }
+  }
+
+ private:
+  static std::uint64_t key(const abi::TraceRecord& record) {
+    return record.value << 8 | record.channel;
+  }
+  static std::uint64_t since(const abi::TraceRecord& record, std::uint64_t start_ns) {
+    return record.time_ns - std::min(record.time_ns, start_ns);
+  }
+  Open& open(const abi::TraceRecord& record) {
+    if (open_.size() > max_open) {
+      open_.clear(); // only a damaged or hostile trace has as many
+    }
+    return open_[key(record)];
+  }
+  SiteTotals& site_of(std::uint64_t code) {
+    // Frees come in rows from one place.
+    if (last_site_ != nullptr && code == last_code_) {
+      return *last_site_;
+    }
+    const auto found = totals.sites.find(code);
+    last_code_ = code;
+    last_site_ = found != totals.sites.end()       ? &found->second
+                 : totals.sites.size() < max_sites ? &totals.sites[code]
+                                                   : &totals.sites[0];
+    return *last_site_;
+  }
+  void outcome(const abi::TraceRecord& record) {
+    if ((record.detail & 0xfU) != static_cast<std::uint8_t>(abi::RangeKind::hint) ||
+        record.order > abi::max_order) {
+      return;
+    }
+    OrderTotals& order = totals.orders[record.order];
+    switch (static_cast<abi::Outcome>(record.detail >> 4)) {
+    case abi::Outcome::discarded:
+      order.discarded_bytes += abi::Order{record.order}.bytes();
+      break;
+    case abi::Outcome::declined:
+      order.declined_bytes += abi::Order{record.order}.bytes();
+      break;
+    default:
+      ++order.failed_ranges;
+    }
+  }
+
+  std::unordered_map<std::uint64_t, Open> open_;
+  std::uint64_t last_code_ = 0;
+  SiteTotals* last_site_ = nullptr;
+};
+
+void latency_line(TextBuffer& out, std::string_view what, const Distribution& times) {
+  if (times.count == 0) {
+    return;
+  }
+  fmt::format_to(std::back_inserter(out), "  {:<22} {:>9} {:>9} {:>9} {:>9} {:>9}\n", what,
+                 duration(times.percentile(50)), duration(times.percentile(90)),
+                 duration(times.percentile(99)), duration(times.max),
+                 duration(times.sum / times.count));
+}
+
+} // namespace
+
+void Distribution::add(std::uint64_t value) {
+  ++histogram.counts[abi::LatencyHistogram::bucket_of(value)];
+  ++count;
+  sum += value;
+  max = std::max(max, value);
+}
+
+std::uint64_t Distribution::percentile(unsigned percent) const {
+  const std::uint64_t wanted = (count * percent + 99) / 100;
+  std::uint64_t seen = 0;
+  for (std::size_t bucket = 0; bucket < abi::LatencyHistogram::buckets; ++bucket) {
+    seen += histogram.counts[bucket];
+    if (seen >= wanted && seen != 0) {
+      return abi::LatencyHistogram::lower_bound_ns(bucket);
+    }
+  }
+  return 0;
+}
+
+std::uint64_t Totals::hinted_bytes() const {
+  std::uint64_t sum = 0;
+  for (const OrderTotals& order : orders) {
+    sum += order.discarded_bytes + order.declined_bytes;
+  }
+  return sum;
+}
+
+std::uint64_t Totals::discarded_bytes() const {
+  std::uint64_t sum = 0;
+  for (const OrderTotals& order : orders) {
+    sum += order.discarded_bytes;
+  }
+  return sum;
+}
+
+Totals total(const TraceSource& source) {
+  Counter counter;
+  for (std::uint64_t number = source.first(); number < source.end(); ++number) {
+    if (const auto record = source.at(number)) {
+      counter.take(*record);
+    } else {
+      ++counter.totals.missing;
+    }
+  }
+  return counter.totals;
+}
+
+std::string render_stats(const TraceSource& source, const Totals& totals,
+                         const vmm::Symbols& symbols, std::size_t top) {
+  TextBuffer out;
+  const auto to = std::back_inserter(out);
+  fmt::format_to(to, "{} records in {}: {} doorbells, {} batches, {} answers\n", totals.records,
+                 duration(totals.duration_ns), totals.of(TraceEvent::doorbell),
+                 totals.of(TraceEvent::batch), totals.of(TraceEvent::answer));
+  fmt::format_to(to, "resident: peak {}, last {}\n", size_text(totals.peak_resident_bytes),
+                 size_text(totals.final_resident_bytes));
+  if (totals.refault_bytes != 0) {
+    fmt::format_to(to, "seen resident again after a discard: {}\n",
+                   size_text(totals.refault_bytes));
+  }
+  if (totals.guest_lost != 0) {
+    fmt::format_to(to, "events of the guest that were lost: {}\n", totals.guest_lost);
+  }
+  if (totals.answer.count != 0) {
+    fmt::format_to(to, "\n  {:<22} {:>9} {:>9} {:>9} {:>9} {:>9}\n", "latency", "p50", "p90", "p99",
+                   "max", "mean");
+    latency_line(out, "submission to answer", totals.answer);
+    latency_line(out, "submission to drain", totals.drain);
+    latency_line(out, "host, whole batch", totals.host);
+    latency_line(out, "host, discarding", totals.discard);
+    const std::uint64_t full = source.header().policy.batch;
+    fmt::format_to(to, "\nranges in a batch: p50 {}, p90 {}, max {}, mean {} (full: {})\n",
+                   totals.fill.percentile(50), totals.fill.percentile(90), totals.fill.max,
+                   totals.fill.sum / std::max<std::uint64_t>(totals.fill.count, 1), full);
+  }
+  if (totals.of(TraceEvent::outcome) != 0) {
+    fmt::format_to(to, "\n  {:<6} {:>9} {:>12} {:>12} {:>8} {:>10}\n", "order", "ranges",
+                   "discarded", "declined", "failed", "reused");
+    for (std::size_t order = 0; order < totals.orders.size(); ++order) {
+      const OrderTotals& row = totals.orders[order];
+      if (row.ranges != 0 || row.reused_blocks != 0) {
+        fmt::format_to(to, "  {:<6} {:>9} {:>12} {:>12} {:>8} {:>10}\n", order, row.ranges,
+                       size_text(row.discarded_bytes), size_text(row.declined_bytes),
+                       row.failed_ranges, row.reused_blocks);
+      }
+    }
+  }
+  std::vector<std::pair<std::uint64_t, SiteTotals>> sites(totals.sites.begin(), totals.sites.end());
+  std::ranges::sort(sites, [](const auto& left, const auto& right) {
+    return std::tie(left.second.bytes, left.second.frees, right.first) >
+           std::tie(right.second.bytes, right.second.frees, left.first);
+  });
+  if (!sites.empty()) {
+    fmt::format_to(to, "\n  {:>7} {:>9} {:>12} {:>9}  code that completed batches, or freed\n",
+                   "batches", "ranges", "bytes", "frees");
+  }
+  for (const auto& [code, site] : std::span(sites).first(std::min(top, sites.size()))) {
+    fmt::format_to(to, "  {:>7} {:>9} {:>12} {:>9}  {}\n", site.batches, site.ranges,
+                   size_text(site.bytes), site.frees,
+                   code == 0 ? "unknown" : symbols.describe(code - 1));
+  }
+  return fmt::to_string(out);
+}
+
+} // namespace hvtrace

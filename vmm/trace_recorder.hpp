@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT
+// Turns what happens to hints into trace records, as many as the level asks for.
+//
+// The order of records is what readers rely on: the guest's events are taken out of its ring after
+// a batch was copied and before it is recorded, so a submission (and every allocation before it)
+// stands before its batch; an answer is recorded before it is published, so before its drain.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "shared/trace_record.hpp"
+#include "vmm/guest_end.hpp"
+#include "vmm/guest_events.hpp"
+#include "vmm/guest_memory.hpp"
+#include "vmm/hint_observer.hpp"
+#include "vmm/refault_watch.hpp"
+#include "vmm/sampler.hpp"
+#include "vmm/trace_writer.hpp"
+
+namespace vmm {
+
+// What the header says of the run. Times and the event table are filled in by the recorder.
+struct TraceRun {
+  abi::TraceLevel level = abi::TraceLevel::batches;
+  std::uint64_t ring_bytes = 0; // 0: a growing file
+  std::uint32_t vcpus = 1;
+  std::uint32_t tsc_khz = 0;
+  abi::ReportPolicy policy{};
+  DiscardMethod method = DiscardMethod::dontneed;
+  std::string image{};
+  std::uint64_t image_hash = 0;
+  std::string host = "sync";
+};
+
+// FNV-1a, 64 bit.
+[[nodiscard]] std::uint64_t trace_hash(std::span<const std::byte> bytes);
+
+class TraceRecorder final : public HintObserver {
+ public:
+  // `memory` outlives the recorder. User error when the file cannot be made.
+  static Result<std::unique_ptr<TraceRecorder>> create(const std::string& path, const TraceRun& run,
+                                                       const GuestMemory& memory);
+  ~TraceRecorder() override;
+
+  // Starts and ends the recorder's thread. After stop() nothing may be recorded; the trace is
+  // complete.
+  void start();
+  void stop(const GuestEnding& ending);
+
+  void boot();
+  // The guest's hello was accepted. From now on its event ring is read, if it agreed to write it.
+  void negotiated(const abi::GuestHello& hello);
+  void workload_begin() { append({.event = abi::TraceEvent::workload_begin}); }
+  void workload_end();
+  void memory_sample(const MemorySample& sample);
+  // A change of how host or guest work; `mode` and `value` are the caller's to define.
+  void mode_changed(std::uint8_t mode, std::uint64_t value);
+
+  void on_doorbell(unsigned vcpu, std::uint32_t channel) override;
+  void on_taken(const Batch& batch) override;
+  void on_fault(const Batch& batch, abi::TraceFault fault) override;
+  void on_discard_begin(const Batch& batch, unsigned lane, const CoalescedRuns& runs,
+                        const DiscardCounters& counters) override;
+  void on_discard_end(const Batch& batch, unsigned lane, const DiscardCounters& counters) override;
+  void on_answer(const Batch& batch) override;
+  void on_answer_dropped(const Batch& batch) override;
+
+  [[nodiscard]] std::uint64_t records() const { return writer_->records(); }
+
+ private:
+  TraceRecorder(std::unique_ptr<TraceWriter> writer, const TraceRun& run, const GuestMemory& memory,
+                std::uint64_t start_ns);
+
+  [[nodiscard]] bool at_least(abi::TraceLevel level) const { return level_ >= level; }
+  [[nodiscard]] std::uint64_t now() const;
+  void append(abi::TraceRecord record);
+  void drain_guest();
+  void tick();
+
+  const std::unique_ptr<TraceWriter> writer_;
+  const GuestMemory& memory_;
+  const abi::TraceLevel level_;
+  const DiscardMethod method_;
+  const std::uint32_t vcpus_;
+  const std::uint32_t tsc_khz_;
+  const std::uint64_t start_ns_;
+  std::optional<RefaultWatch> refaults_; // of level all, where the kernel can tell
+
+  unsigned ticks_ = 0; // of the writer's thread
+
+  std::mutex guest_mutex_;           // guards the next two
+  std::optional<GuestEvents> guest_; // after negotiation
+  std::optional<std::int64_t>
+      tsc_offset_; // guest's counter minus the host's; after its first event
+};
+
+} // namespace vmm
