@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: MIT
-# Non-recursive. Three object trees below build/obj: vmm (host), guest (bare metal) and unit (host
+# Non-recursive. Object trees below build/obj: vmm (host), guest (bare metal), unit and tsan (host
 # sources and guest/mm again, with sanitizers). Sources are found by folder: a file in vmm/ is part
 # of the vmm, one in guest/ of every guest image.
 #
-# Knobs: V=1 shows full command lines; WERROR=0 lets warnings pass; T=pattern picks test cases.
+# Knobs: V=1 shows full command lines; WERROR=0 lets warnings pass; T=pattern picks test cases;
+# SECONDS= and SEED= of the soak.
 
 V      ?= 0
 WERROR ?= 1
 T      ?=
+SECONDS ?= 600
+SEED   ?= 1
 B      := build
 
 CXX     ?= g++
@@ -48,6 +51,8 @@ UNIT_FLAGS  := $(COMMON) -O1 -fno-omit-frame-pointer -fsanitize=address,undefine
                -fno-sanitize-recover=undefined -D_GLIBCXX_ASSERTIONS \
                -DEBB_TRACE_DIR='"tests/traces"'
 
+TSAN_FLAGS := $(COMMON) -O1 -fno-omit-frame-pointer -fsanitize=thread
+
 sources = $(sort $(wildcard $(addsuffix /*.cpp,$(1))))
 
 VMM_SOURCES   := $(call sources,vmm)
@@ -62,6 +67,11 @@ UNIT_SOURCES  := $(call sources,tests/unit tests/support) \
                  $(call sources,guest/mm)
 # The trace reader is its main and the vmm's sources without theirs.
 HVTRACE_SOURCES := $(call sources,tools/hvtrace)
+# Tests with threads of their own, again under ThreadSanitizer; and the soak, under both.
+HOSTED        := $(filter-out vmm/main.cpp,$(VMM_SOURCES)) $(VMM_ASSEMBLY) $(call sources,guest/mm)
+TSAN_SOURCES  := tests/unit/main.cpp $(sort $(wildcard tests/unit/*_threads_test.cpp)) \
+                 $(call sources,tests/support) $(HOSTED)
+SOAK_SOURCES  := $(call sources,tests/soak) $(HOSTED)
 BOOT_CASES    := $(patsubst tests/boot/%/guest.cpp,%,$(sort $(wildcard tests/boot/*/guest.cpp)))
 
 objects = $(patsubst %,$(B)/obj/$(1)/%.o,$(basename $(2)))
@@ -71,8 +81,13 @@ HVTRACE_OBJECTS    := $(call objects,vmm,$(HVTRACE_SOURCES)) \
 GUEST_CORE_OBJECTS := $(call objects,guest,$(GUEST_CORE))
 WORKLOAD_OBJECTS   := $(call objects,guest,$(WORKLOADS))
 UNIT_OBJECTS       := $(call objects,unit,$(UNIT_SOURCES))
+TSAN_OBJECTS       := $(call objects,tsan,$(TSAN_SOURCES))
+SOAK_TSAN_OBJECTS  := $(call objects,tsan,$(SOAK_SOURCES))
+SOAK_ASAN_OBJECTS  := $(call objects,unit,$(SOAK_SOURCES))
 BOOT_OBJECTS       := $(call objects,guest,$(BOOT_CASES:%=tests/boot/%/guest.cpp))
-BOOT_IMAGES        := $(BOOT_CASES:%=$(B)/tests/boot/%.bin)
+COMPAT_IMAGES      := $(patsubst tests/compat/%.image.xz,$(B)/tests/compat/%.bin, \
+                        $(wildcard tests/compat/*.image.xz))
+BOOT_IMAGES        := $(BOOT_CASES:%=$(B)/tests/boot/%.bin) $(COMPAT_IMAGES)
 
 ##@ Building
 .PHONY: all vmm vmm-static hvtrace guest
@@ -112,7 +127,7 @@ $(B)/obj/guest/%.o: %.cpp Makefile
 	$(call say,GCXX,$<)
 	$(Q)mkdir -p $(@D) && $(CXX) $(GUEST_FLAGS) -c $< -o $@
 
-$(B)/obj/vmm/%.o $(B)/obj/unit/%.o: %.S Makefile
+$(B)/obj/vmm/%.o $(B)/obj/unit/%.o $(B)/obj/tsan/%.o: %.S Makefile
 	$(call say,AS,$<)
 	$(Q)mkdir -p $(@D) && $(CXX) -I. -g -MMD -MP -c $< -o $@
 
@@ -135,15 +150,20 @@ $(B)/guest.elf: $(GUEST_CORE_OBJECTS) $(WORKLOAD_OBJECTS) $(B)/guest.ld
 	$(call say,OBJCOPY,$@)
 	$(Q)$(OBJCOPY) -O binary $< $@
 
+# What running under emulation needs on top, where there is no KVM.
+NESTED_VMM := $(if $(filter nested,$(shell tools/on-kvm --which)),$(B)/vmm-static)
+
 ##@ Running
 .PHONY: run
-run: all ## the main job: replay the shipped sqlite trace at recorded speed
-	$(B)/vmm $(B)/guest.bin --mem 2G --backing 4k --report order=4 --workload replay \
+run: all $(NESTED_VMM) ## the main job: replay the shipped sqlite trace at recorded speed
+	tools/on-kvm $(B)/vmm $(B)/guest.bin --mem 2G --backing 4k --report order=4 --workload replay \
 	  --speed real --input tests/traces/sqlite.pgt.xz
 
 ##@ Testing
-.PHONY: fuzz test test-unit test-boot test-tools check lint format
-test: test-tools test-unit test-boot ## all tests; T=pattern picks cases of the unit and boot tests
+.PHONY: fuzz test test-more test-unit test-tsan test-boot test-matrix test-model test-nested test-tools \
+        soak soak-slice check lint format
+test: test-tools test-unit test-boot ## tools, unit and boot tests; T=pattern picks cases
+test-more: test-model test-matrix test-tsan soak-slice ## what takes longer: model, matrix, threads, faults
 
 $(B)/tests/unit_tests: $(UNIT_OBJECTS) $(B)/obj/perfetto.pb.o
 	$(call say,LINK,$@)
@@ -153,17 +173,55 @@ $(B)/obj/unit/%.o: %.cpp Makefile
 	$(call say,UCXX,$<)
 	$(Q)mkdir -p $(@D) && $(CXX) $(UNIT_FLAGS) -c $< -o $@
 
+$(B)/tests/threads_tsan: $(TSAN_OBJECTS)
+$(B)/tests/soak_tsan: $(SOAK_TSAN_OBJECTS)
+$(B)/tests/threads_tsan $(B)/tests/soak_tsan:
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D) && $(CXX) -fsanitize=thread -pthread -o $@ $^ $(VMM_LIBS)
+
+$(B)/tests/soak_asan: $(SOAK_ASAN_OBJECTS)
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D) && $(CXX) -fsanitize=address,undefined -pthread -o $@ $^ $(VMM_LIBS)
+
+$(B)/obj/tsan/%.o: %.cpp Makefile
+	$(call say,TCXX,$<)
+	$(Q)mkdir -p $(@D) && $(CXX) $(TSAN_FLAGS) -c $< -o $@
+
 $(B)/tests/boot/%.elf: $(GUEST_CORE_OBJECTS) $(B)/obj/guest/tests/boot/%/guest.o $(B)/guest.ld
 	$(call say,LINK,$@)
 	$(link_guest)
+$(B)/tests/compat/%.bin: tests/compat/%.image.xz
+	$(call say,XZ,$@)
+	$(Q)mkdir -p $(@D) && xz -dc $< > $@
+
 # Keeps what is made on the way from source to image.
 .SECONDARY:
 
 test-unit: $(B)/tests/unit_tests ## hosted unit tests under ASan and UBSan
 	$(B)/tests/unit_tests $(if $(T),--test-case='*$(T)*')
 
-test-boot: all $(BOOT_IMAGES) ## real images through the real vmm; needs KVM
+test-tsan: $(B)/tests/threads_tsan ## the unit tests with threads under ThreadSanitizer
+	$(B)/tests/threads_tsan $(if $(T),--test-case='*$(T)*')
+
+# The allocator against the host's hint service in every mode, with faults: SECONDS= and SEED=.
+soak: $(B)/tests/soak_tsan $(B)/tests/soak_asan ## adversarial matrix, 10 minutes; no KVM needed
+	$(B)/tests/soak_asan --seconds $$(( $(SECONDS) / 5 )) --seed $(SEED)
+	$(B)/tests/soak_tsan --seconds $$(( $(SECONDS) * 4 / 5 )) --seed $(SEED)
+
+soak-slice: $(B)/tests/soak_tsan ## one minute of it
+	$(B)/tests/soak_tsan --seconds 60 --seed $(SEED)
+
+test-boot: all $(NESTED_VMM) $(BOOT_IMAGES) ## real images through the real vmm, on KVM or nested
 	tests/run-boot-tests $(if $(T),--filter '$(T)')
+
+test-matrix: all $(NESTED_VMM) ## every trace on every kind of host with 1, 2 and 4 vCPUs
+	tests/run-boot-tests --cases tests/boot/matrix.cfg $(if $(T),--filter '$(T)')
+
+test-nested: all $(B)/vmm-static $(BOOT_IMAGES) ## the boot tests in an emulated machine with KVM
+	tests/run-boot-tests --via nested $(if $(T),--filter '$(T)')
+
+test-model: ## exhaustive check of the report channel's model with spin: about a minute
+	tests/run-model-check $(if $(T),--filter '$(T)')
 
 test-tools: ## tests of the scripts in tools/
 	tests/run-tool-tests
@@ -191,7 +249,8 @@ FORMATTED := $(sort $(wildcard $(foreach d,vmm guest guest/* shared tests tests/
 format: ## rewrite sources with clang-format
 	$(FORMAT) -i $(FORMATTED)
 
-LINT := $(VMM_SOURCES) $(HVTRACE_SOURCES) $(filter %.cpp,$(GUEST_CORE)) $(WORKLOADS) $(call sources,tests/unit)
+LINT := $(VMM_SOURCES) $(HVTRACE_SOURCES) \
+        $(filter %.cpp,$(GUEST_CORE)) $(WORKLOADS) $(call sources,tests/unit tests/soak)
 lint: $(LINT:%=$(B)/lint/%.ok) ## clang-tidy over all sources
 $(B)/lint/%.ok: % .clang-tidy
 	$(call say,TIDY,$<)
@@ -208,5 +267,7 @@ help: ## this list
 	  /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@printf '\nKnobs: V=1 full command lines, WERROR=0 warnings pass, T=pattern test cases\n'
 
--include $(VMM_OBJECTS:.o=.d) $(HVTRACE_OBJECTS:.o=.d) $(GUEST_CORE_OBJECTS:.o=.d) $(WORKLOAD_OBJECTS:.o=.d) \
-         $(UNIT_OBJECTS:.o=.d) $(BOOT_OBJECTS:.o=.d)
+-include $(VMM_OBJECTS:.o=.d) $(HVTRACE_OBJECTS:.o=.d) \
+         $(GUEST_CORE_OBJECTS:.o=.d) $(WORKLOAD_OBJECTS:.o=.d) \
+         $(UNIT_OBJECTS:.o=.d) $(BOOT_OBJECTS:.o=.d) $(TSAN_OBJECTS:.o=.d) \
+         $(SOAK_TSAN_OBJECTS:.o=.d) $(SOAK_ASAN_OBJECTS:.o=.d)

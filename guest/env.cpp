@@ -85,7 +85,7 @@ unsigned Env::vcpus() const {
   return kernel_.boot().vcpus;
 }
 std::uint64_t Env::ram_bytes() const {
-  return kernel_.boot().ram_bytes;
+  return kernel_.ram_bytes();
 }
 
 void Env::set_events_total(std::uint64_t total) {

@@ -17,10 +17,16 @@ namespace {
 
 constexpr std::uint64_t features_known =
     abi::feature_report | abi::feature_zeroed | abi::feature_plug | abi::feature_async |
-    abi::feature_interrupt | abi::feature_smp | abi::feature_vmcall | abi::feature_trace;
-constexpr std::uint64_t turns_before_yield = 2048;
+    abi::feature_interrupt | abi::feature_smp | abi::feature_vmcall | abi::feature_retune |
+    abi::feature_trace;
+// A turn of a waiting loop takes some 50 ns. Whoever is waited for longer than these many has
+// probably lost its CPU to a thread of the host, perhaps to this very vCPU: a fair lock would then
+// hand the CPU round in whole time slices. So give it away for a moment.
+constexpr std::uint64_t turns_before_yield = 256;
+constexpr std::uint64_t yield_ns = 10'000;
 constexpr std::uint64_t settle_timeout_ns = 10'000'000'000;
 
+// The boot info page outlives everything.
 const abi::BootInfo& checked(const abi::BootInfo& boot) {
   if (boot.magic != abi::boot_info_magic || boot.version_major != abi::version_major) {
     panic("host speaks ABI {}.{} (magic {:#x}), this guest {}.{}", boot.version_major,
@@ -31,7 +37,12 @@ const abi::BootInfo& checked(const abi::BootInfo& boot) {
     panic("boot info makes no sense: {} bytes, {} kHz, {} vCPUs", boot.struct_bytes, boot.tsc_khz,
           boot.vcpus);
   }
-  return boot;
+  return boot; // NOLINT(bugprone-return-const-ref-from-parameter): see above
+}
+
+// Whether the host wrote the part of boot info that came with ABI 1.1.
+bool knows_1_1(const abi::BootInfo& boot) {
+  return boot.struct_bytes >= sizeof(abi::BootInfo);
 }
 
 // Free memory: the allocator's metadata, then what it manages.
@@ -64,6 +75,13 @@ mm::PageAllocatorConfig allocator_config(const abi::BootInfo& boot) {
   config.policy = boot.report;
   if ((boot.features_offered & abi::feature_report) == 0) {
     config.policy.enabled = 0;
+  }
+  if (knows_1_1(boot)) {
+    config.hole = {abi::to_pfn({boot.hole_start_gpa}), abi::to_pfn({boot.hole_end_gpa})};
+    config.timeout_ns = boot.control.timeout_ns;
+    if ((boot.features_offered & abi::feature_retune) != 0) {
+      config.control = &boot.control;
+    }
   }
   config.discarded = (boot.features_offered & abi::feature_zeroed) != 0
                          ? mm::DiscardedContent::zero
@@ -214,6 +232,10 @@ void Kernel::settle() {
   trace_caller();
   // Timing out leaves memory with the host; the summary shows how much.
   static_cast<void>(pages_.quiesce(this_vcpu(), now_ns() + settle_timeout_ns));
+}
+
+std::uint64_t Kernel::ram_bytes() const {
+  return boot_.ram_bytes - (knows_1_1(boot_) ? boot_.hole_end_gpa - boot_.hole_start_gpa : 0);
 }
 
 std::optional<std::string_view> Kernel::arg(std::string_view key) const {

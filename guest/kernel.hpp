@@ -52,6 +52,8 @@ class Kernel final : private mm::PagePlatform, private mm::PageSource, private C
   // Reports everything and waits, bounded, for the answers.
   void settle();
 
+  // RAM, without the hole.
+  [[nodiscard]] std::uint64_t ram_bytes() const;
   // Value of a "key=value" boot argument.
   [[nodiscard]] std::optional<std::string_view> arg(std::string_view key) const;
 

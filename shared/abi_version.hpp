@@ -13,7 +13,6 @@ inline constexpr std::uint16_t version_minor = 1;
 
 // Feature bits. The host offers a set in BootInfo, the guest answers with the subset it will use
 // in GuestHello, and the host refuses a set that is not a subset of its own.
-// NOLINTNEXTLINE(performance-enum-size): as wide as the fields it goes into
 enum Feature : std::uint64_t {
   // Free ranges are hinted over the report channels.
   feature_report = 1U << 0,

@@ -42,7 +42,7 @@ enum class Status : std::uint64_t {
   unknown = 3, // no such hypercall on this host
 };
 
-inline constexpr std::uint64_t console_write_bytes = 64 * 1024;
+inline constexpr std::uint64_t console_write_bytes = std::uint64_t{64} << 10;
 inline constexpr std::size_t panic_message_bytes = 256;
 inline constexpr std::size_t panic_frames = 16;
 

@@ -64,6 +64,18 @@ enum class TraceEvent : std::uint8_t {
   quarantine = 37,
 };
 
+// TraceEvent::fault: detail.
+enum class TraceFault : std::uint8_t {
+  delay = 1,
+  drop = 2,  // never answered
+  stall = 3, // likewise
+  decline = 4,
+  fail = 5,
+  reorder = 6,
+  duplicate = 7,
+  partial = 8,
+};
+
 constexpr bool is_guest_event(TraceEvent event) {
   return event >= TraceEvent::submit && event <= TraceEvent::quarantine;
 }
@@ -130,8 +142,8 @@ struct TraceHeader {
   TraceLevel level = TraceLevel::off;
   TraceStorage storage = TraceStorage::file;
   std::uint32_t vcpus = 0;
-  std::uint64_t capacity = 0; // records, of a ring; 0 for a file
-  std::uint64_t ram_bytes = 0;
+  std::uint64_t capacity = 0;  // records, of a ring; 0 for a file
+  std::uint64_t ram_bytes = 0; // end of RAM, a hole in it included
   ReportPolicy policy;
   std::uint64_t image_hash = 0; // FNV-1a, 64 bit, of the image as loaded
   char backing[16] = {};        // as on the command line, NUL padded

@@ -75,6 +75,10 @@ CheckedRange BatchValidator::judge(abi::RangeDescriptor descriptor) const {
     range.fault = RangeFault::beyond_ram;
     return range;
   }
+  if (managed_.hole.touches(abi::to_gpa(first), abi::to_gpa(first + order.frames()))) {
+    range.fault = RangeFault::beyond_ram;
+    return range;
+  }
   range.start = abi::to_gpa(first);
   range.bytes = static_cast<std::uint32_t>(order.bytes());
   return range;

@@ -11,6 +11,7 @@
 
 #include "shared/report_channel.hpp"
 #include "vmm/counter.hpp"
+#include "vmm/guest_memory.hpp"
 
 namespace vmm {
 
@@ -22,7 +23,7 @@ enum class RangeFault : std::uint8_t {
   bad_order,      // above max_order
   unaligned,      // does not start at a multiple of its length
   below_managed,  // starts in the reserved low part of RAM
-  beyond_ram,     // does not end within RAM
+  beyond_ram,     // does not end within RAM, or lies in its hole
   span_of_nothing // a span that no accepted hint within it follows
 };
 inline constexpr std::size_t range_fault_count = 8;
@@ -31,7 +32,8 @@ std::string_view name_of(RangeFault fault);
 // The part of guest-physical memory that hints may name; empty until the guest has said hello.
 struct ManagedRange {
   abi::Gpa start;
-  abi::Gpa end; // end of RAM, page aligned, not below `start`
+  abi::Gpa end;   // end of RAM, page aligned, not below `start`
+  RamHole hole{}; // not RAM; aligned to the largest block
 };
 
 // A descriptor after judgement. start and bytes mean something only if fault is none; then the

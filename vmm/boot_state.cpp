@@ -10,7 +10,7 @@ namespace vmm {
 
 namespace {
 
-constexpr std::uint64_t stack_bytes = 64 * 1024;
+constexpr std::uint64_t stack_bytes = std::uint64_t{64} << 10;
 constexpr std::uint64_t trap_stack_bytes = 2 * abi::page_bytes;
 constexpr std::uint64_t fault_stack_bytes = 2 * abi::page_bytes;
 
@@ -189,7 +189,12 @@ void write_page_tables(std::span<std::byte> ram, const BootPlan& plan,
   }
   const abi::Gpa large_start{abi::align_up(plan.free_start.value, abi::huge_page_bytes)};
   tables.map_pages(plan.free_start, large_start, user_data);
-  tables.map_large(large_start, {plan.ram_bytes}, user_data);
+  if (plan.hole.bytes() != 0) {
+    tables.map_large(large_start, plan.hole.start, user_data);
+    tables.map_large(plan.hole.end, plan.ram_end, user_data);
+  } else {
+    tables.map_large(large_start, plan.ram_end, user_data);
+  }
   if (plan.input_bytes != 0) {
     tables.map_large(plan.input_gpa, plan.input_gpa + plan.input_bytes, user | no_execute);
   }
@@ -211,11 +216,12 @@ kvm_segment segment(std::uint16_t selector, std::uint8_t type, bool code) {
 
 } // namespace
 
-BootPlan BootPlan::make(const abi::ImageHeader& image, std::uint64_t ram_bytes, unsigned vcpus,
-                        std::uint64_t input_bytes) {
-  assert(vcpus >= 1 && vcpus <= EBB_MAX_VCPUS && ram_bytes % abi::huge_page_bytes == 0);
+BootPlan BootPlan::make(const abi::ImageHeader& image, abi::Gpa ram_end, RamHole hole,
+                        unsigned vcpus, std::uint64_t input_bytes) {
+  assert(vcpus >= 1 && vcpus <= EBB_MAX_VCPUS && ram_end.value % abi::huge_page_bytes == 0);
   BootPlan plan;
-  plan.ram_bytes = ram_bytes;
+  plan.ram_end = ram_end;
+  plan.hole = hole;
   plan.vcpus = vcpus;
   std::uint64_t next = abi::align_up(image.load_gpa + image.memory_bytes, abi::page_bytes);
   const auto place_stack = [&](std::uint64_t bytes) {
@@ -232,7 +238,7 @@ BootPlan BootPlan::make(const abi::ImageHeader& image, std::uint64_t ram_bytes, 
   plan.free_start = {next};
   if (input_bytes != 0) {
     constexpr std::uint64_t input_alignment = std::uint64_t{1} << 30;
-    plan.input_gpa = {abi::align_up(ram_bytes, input_alignment)};
+    plan.input_gpa = {abi::align_up(ram_end.value, input_alignment)};
     plan.input_bytes = input_bytes;
   }
   return plan;

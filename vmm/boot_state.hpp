@@ -18,6 +18,7 @@
 #include "shared/address.hpp"
 #include "shared/image_header.hpp"
 #include "shared/layout.h"
+#include "vmm/guest_memory.hpp"
 #include "vmm/kvm_api.hpp"
 
 namespace vmm {
@@ -31,7 +32,8 @@ struct VcpuStacks {
 
 // Where everything lies, computed once from image, vCPU count and RAM size.
 struct BootPlan {
-  std::uint64_t ram_bytes = 0;
+  abi::Gpa ram_end;
+  RamHole hole;                       // not RAM and not mapped
   abi::Gpa input_gpa;                 // 0 when there is no input
   std::uint64_t input_bytes = 0;      // mapped read-only at input_gpa, 2 MiB aligned
   std::uint64_t trace_ring_bytes = 0; // mapped at EBB_TRACE_RING_GPA; 0 when not traced
@@ -39,9 +41,9 @@ struct BootPlan {
   std::array<VcpuStacks, EBB_MAX_VCPUS> stacks;
   abi::Gpa free_start; // first byte the guest may use as it likes, page aligned
 
-  // `ram_bytes` must hold the image and stacks with room to spare: at least 16 MiB.
-  static BootPlan make(const abi::ImageHeader& image, std::uint64_t ram_bytes, unsigned vcpus,
-                       std::uint64_t input_bytes);
+  // RAM, 2 MiB aligned, must hold image and stacks with room to spare: at least 16 MiB.
+  static BootPlan make(const abi::ImageHeader& image, abi::Gpa ram_end, RamHole hole,
+                       unsigned vcpus, std::uint64_t input_bytes);
 };
 
 // Writes page tables, GDT, IDT and TSSs into `low_ram`, which is guest memory [0, free_start) and

@@ -47,12 +47,25 @@ bool ChannelServer::take(Batch& batch) {
   return true;
 }
 
-AnswerResult ChannelServer::answer(const Batch& batch) {
+std::uint32_t ChannelServer::unconsumed_answers() const {
+  return complete_tail_ -
+         std::atomic_ref(channel_->rings.complete_head).load(std::memory_order_acquire);
+}
+
+void ChannelServer::publish(const abi::CompletionEntry& answer) {
   abi::ChannelRings& rings = channel_->rings;
-  const std::uint32_t head = std::atomic_ref(rings.complete_head).load(std::memory_order_acquire);
+  rings.completions[complete_tail_ % abi::completion_entries] = answer;
+  ++complete_tail_;
+  // Sequentially consistent, as is the load in interrupt_wanted(); the guest sets want_interrupt
+  // and looks at complete_tail in the reverse order. One of the two sees the other's store, so no
+  // wake-up is lost.
+  std::atomic_ref(rings.complete_tail).store(complete_tail_, std::memory_order_seq_cst);
+}
+
+AnswerResult ChannelServer::answer(const Batch& batch) {
   // An honest guest has at most ring_entries batches without a consumed answer, so the ring is
   // never full. A head ahead of the tail comes out as a huge number, and full as well.
-  if (complete_tail_ - head >= abi::completion_entries) {
+  if (unconsumed_answers() >= abi::completion_entries) {
     counters_.dropped_answers.add();
     if (observer_ != nullptr) [[unlikely]] {
       observer_->on_answer_dropped(batch);
@@ -62,14 +75,18 @@ AnswerResult ChannelServer::answer(const Batch& batch) {
   if (observer_ != nullptr) [[unlikely]] {
     observer_->on_answer(batch);
   }
-  rings.completions[complete_tail_ % abi::completion_entries] = batch.answer;
-  ++complete_tail_;
-  // Sequentially consistent, as is the load in interrupt_wanted(); the guest sets want_interrupt
-  // and looks at complete_tail in the reverse order. One of the two sees the other's store, so no
-  // wake-up is lost.
-  std::atomic_ref(rings.complete_tail).store(complete_tail_, std::memory_order_seq_cst);
+  publish(batch.answer);
   counters_.batches_answered.add();
   return AnswerResult::written;
+}
+
+bool ChannelServer::repeat_answer(const abi::CompletionEntry& answer) {
+  // First answers need at most ring_entries slots at any time: one for each descriptor page.
+  if (unconsumed_answers() >= abi::completion_entries - abi::ring_entries) {
+    return false;
+  }
+  publish(answer);
+  return true;
 }
 
 std::uint32_t ChannelServer::serve(BatchProcessor& processor) {

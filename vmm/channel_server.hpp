@@ -68,6 +68,10 @@ class ChannelServer {
   // be answered in any order.
   AnswerResult answer(const Batch& batch);
 
+  // Writes an answer that has been written before once more, as a misbehaving host does, unless
+  // that could take the room of an answer that is still to come. Returns whether it did.
+  bool repeat_answer(const abi::CompletionEntry& answer);
+
   // Takes, processes and answers what is submitted, at most ring_entries batches (a guest that
   // goes on submitting meanwhile is served by the next call). Returns the number of batches taken.
   std::uint32_t serve(BatchProcessor& processor);
@@ -84,6 +88,10 @@ class ChannelServer {
   [[nodiscard]] const ChannelCounters& counters() const { return counters_; }
 
  private:
+  // Answers that the guest has yet to consume; huge if it claims to have consumed too many.
+  [[nodiscard]] std::uint32_t unconsumed_answers() const;
+  void publish(const abi::CompletionEntry& answer);
+
   abi::Channel* channel_;
   std::uint32_t submit_head_;   // of the taking thread
   std::uint32_t complete_tail_; // of the answering thread

@@ -10,7 +10,7 @@
 #include <CLI/CLI.hpp>
 
 #include "shared/abi_version.hpp"
-#include "shared/report_channel.hpp"
+#include "vmm/option_values.hpp"
 #include "vmm/version.hpp"
 
 namespace vmm {
@@ -31,8 +31,6 @@ struct RawOption {
   [[nodiscard]] bool given() const { return option->count() > 0; }
 };
 
-template <typename T> using Choices = std::span<const std::pair<std::string_view, T>>;
-
 constexpr std::array<std::pair<std::string_view, Backing>, 4> backings{
     {{name_of(Backing::thp), Backing::thp},
      {name_of(Backing::small_pages), Backing::small_pages},
@@ -42,8 +40,16 @@ constexpr std::array<std::pair<std::string_view, DiscardMethod>, 3> discard_meth
     {{name_of(DiscardMethod::dontneed), DiscardMethod::dontneed},
      {name_of(DiscardMethod::free_lazily), DiscardMethod::free_lazily},
      {name_of(DiscardMethod::none), DiscardMethod::none}}};
+constexpr std::array<std::pair<std::string_view, HostMode>, 3> host_modes{
+    {{name_of(HostMode::sync), HostMode::sync},
+     {name_of(HostMode::async), HostMode::async},
+     {name_of(HostMode::poll), HostMode::poll}}};
+constexpr std::array<std::pair<std::string_view, std::uint16_t>, 2> abi_minors{
+    {{"1.0", std::uint16_t{0}}, {"1.1", std::uint16_t{1}}}};
 constexpr std::array<std::pair<std::string_view, Speed>, 2> speeds{
     {{"max", Speed::max}, {"real", Speed::real}}};
+constexpr std::array<std::pair<std::string_view, Transport>, 2> transports{
+    {{"pio", Transport::pio}, {"vmcall", Transport::vmcall}}};
 constexpr std::array<std::pair<std::string_view, LiveMode>, 3> live_modes{
     {{"auto", LiveMode::automatic}, {"on", LiveMode::on}, {"off", LiveMode::off}}};
 
@@ -54,29 +60,6 @@ constexpr std::array<std::pair<std::string_view, abi::TraceLevel>, 3> trace_leve
 
 constexpr std::uint64_t min_trace_bytes = mib;
 constexpr std::uint64_t max_trace_bytes = 64 * gib;
-
-template <typename T>
-Result<T> choose(std::string_view option, std::string_view text, Choices<T> choices) {
-  std::string names;
-  for (const auto& [name, value] : choices) {
-    if (name == text) {
-      return value;
-    }
-    names += names.empty() ? "" : ", ";
-    names += name;
-  }
-  return user_error("{} {:?}: not one of {}", option, text, names);
-}
-
-// A whole number in [least, most].
-Result<std::uint64_t> number_within(std::string_view option, std::string_view text,
-                                    std::uint64_t least, std::uint64_t most) {
-  const auto value = parse_number(text);
-  if (!value || *value < least || *value > most) {
-    return user_error("{} {:?}: must be a whole number from {} to {}", option, text, least, most);
-  }
-  return *value;
-}
 
 Result<std::uint64_t> memory_size(std::string_view text) {
   const auto bytes = parse_size(text);
@@ -100,10 +83,6 @@ Result<std::uint64_t> memory_size(std::string_view text) {
 bool is_key_character(char character) {
   return (character >= 'a' && character <= 'z') || (character >= '0' && character <= '9') ||
          character == '_' || character == '-';
-}
-
-std::string_view key_of(std::string_view key_value) {
-  return key_value.substr(0, key_value.find('='));
 }
 
 Result<std::vector<std::string>> guest_arguments(std::vector<std::string> args) {
@@ -159,11 +138,11 @@ class CommandLine {
     app_.set_version_flag("--version", fmt::format("vmm {} (guest ABI {}.{})", version,
                                                    abi::version_major, abi::version_minor));
     app_.get_formatter()->column_width(30);
-    app_.add_option("IMAGE", image, "Guest image: guest.bin or guest.elf")->required();
+    app_.add_option("IMAGE", image, "Guest image: guest.bin or guest.elf");
 
     app_.option_defaults()->group("Guest");
     add(mem, "--mem", "SIZE", "RAM, 16M to 256G in steps of 2M [512M]");
-    add(cpus, "--cpus", "N", "Virtual CPUs; 1 for now [1]");
+    add(cpus, "--cpus", "N", "Virtual CPUs, 1 to 16 [1]");
     add(workload, "--workload", "NAME", "What the guest runs [idle]");
     list_workloads = add_flag("--list-workloads", "List the image's workloads, then exit");
     add(input, "--input", "FILE", "Page trace for the workload, .pgt or .pgt.xz");
@@ -171,14 +150,22 @@ class CommandLine {
     app_.add_option("--arg", args, "Parameter of the workload; repeatable")
         ->type_name("KEY=VALUE")
         ->allow_extra_args(false);
-    add(seed, "--seed", "N", "Seed of the workload's random numbers [1]");
+    add(seed, "--seed", "N", "Seed of the workload and of --host-fault [1]");
 
     app_.option_defaults()->group("Free memory");
     add(report, "--report", "POLICY",
-        "off, or any of order=0..10,batch=1..512,keep=SIZE,delay=MS "
-        "[order=9,batch=256,keep=0,delay=0]");
+        "off, or any of order=0..10,batch=1..512,keep=SIZE,delay=MS,timeout=MS,"
+        "strategy=batch|each|scan [order=9,batch=256,keep=0,delay=0,timeout=0,strategy=batch]");
+    add(host, "--host", "sync|async|poll",
+        "Answer hints in the doorbell's exit, on threads, or on threads that watch [sync]");
+    add(workers, "--workers", "N", "Threads of --host async and poll, 1 to 8 [1]");
+    add(host_fault, "--host-fault", "FAULTS",
+        "Misbehave: any of delay=MS,drop=R,duplicate=R,partial=R,decline=R,fail=R (rates 0..1),"
+        "reorder,stall-after=N");
+    add(control, "--control", "PATH", "Unix socket that takes commands while the guest runs");
     add(backing, "--backing", "KIND", "What backs RAM: thp, 4k, memfd, hugetlb [thp]");
     add(discard, "--discard", "HOW", "dontneed, free or none [dontneed]");
+    add(transport, "--transport", "pio|vmcall", "How the guest rings the host [pio]");
     add(decline_below, "--decline-below", "ORDER", "Decline hints of smaller blocks [0]");
     check_hints = add_flag("--check-hints", "Debug: stop a guest that hints memory in use");
 
@@ -191,6 +178,9 @@ class CommandLine {
     add(live, "--live", "auto|on|off", "Live view of memory [auto]");
     add(sample_ms, "--sample-ms", "MS", "Period of the memory samples [20]");
     add(kvm_device, "--kvm", "PATH", "The KVM device [/dev/kvm]");
+    add(abi_version, "--abi", "1.0|1.1", "Behave as a host of that ABI version [1.1]");
+
+    probe = add_flag("--probe", "Say what this host offers and what it costs, then exit");
 
     app_.footer("Exit status: the guest's own; 2 for a mistake in command line or files,\n"
                 "3 when the guest crashed, 4 when the host lacks something.\n"
@@ -221,7 +211,7 @@ class CommandLine {
         return user_error("{}: the value is empty; see vmm --help", raw->option->get_name());
       }
     }
-    if (image.empty()) {
+    if (image.empty() && probe->count() == 0) {
       return user_error("no guest image given; start as in: vmm guest.bin");
     }
     return std::nullopt;
@@ -229,9 +219,11 @@ class CommandLine {
 
   std::string image;
   RawOption mem, cpus, workload, input, speed, seed, report, backing, discard, decline_below;
-  RawOption stats, live, sample_ms, kvm_device, trace, trace_level, trace_size;
+  RawOption host, workers, host_fault, control, transport, stats, live, sample_ms, kvm_device;
+  RawOption abi_version, trace, trace_level, trace_size;
   std::vector<std::string> args;
   CLI::Option* list_workloads = nullptr;
+  CLI::Option* probe = nullptr;
   CLI::Option* quiet = nullptr;
   CLI::Option* check_hints = nullptr;
 
@@ -252,39 +244,40 @@ class CommandLine {
   std::vector<const RawOption*> singles_;
 };
 
-// Takes one "key=value" of --report into `policy`.
-Result<std::string_view> take_report_key(std::string_view item, abi::ReportPolicy& policy) {
-  const std::string_view key = key_of(item);
-  if (key.size() == item.size()) {
-    return user_error("--report {:?}: must be off, or any of order=, batch=, keep=, delay= "
-                      "separated by commas",
-                      item);
+Result<void> take_host_options(const CommandLine& line, Config& config) {
+  if (line.host.given()) {
+    EBB_TRY_ASSIGN(mode, choose<HostMode>("--host", line.host.value, host_modes));
+    config.host = mode;
   }
-  const std::string_view value = item.substr(key.size() + 1);
-  if (key == "order") {
-    EBB_TRY_ASSIGN(order, number_within("--report order", value, 0, abi::max_order));
-    policy.order = static_cast<std::uint32_t>(order);
-  } else if (key == "batch") {
-    EBB_TRY_ASSIGN(batch, number_within("--report batch", value, 1, abi::max_batch_ranges));
-    policy.batch = static_cast<std::uint32_t>(batch);
-  } else if (key == "keep") {
-    const auto keep = parse_size(value);
-    if (!keep) {
-      return user_error("--report keep {:?}: not a size; write such as 32M", value);
+  if (line.workers.given()) {
+    EBB_TRY_ASSIGN(workers, number_within("--workers", line.workers.value, 1, max_host_workers));
+    if (config.host == HostMode::sync) {
+      return user_error("--workers: a synchronous host has none; use --host async or --host poll");
     }
-    policy.keep_bytes = *keep;
-  } else if (key == "delay") {
-    const auto delay = parse_duration_ns(value);
-    if (!delay) {
-      return user_error("--report delay {:?}: not a time; write milliseconds such as 0.5, or "
-                        "500us, 2s",
-                        value);
-    }
-    policy.delay_ns = *delay;
-  } else {
-    return user_error("--report {:?}: no such key; there are order, batch, keep and delay", key);
+    config.workers = static_cast<std::uint32_t>(workers);
   }
-  return key;
+  if (line.host_fault.given()) {
+    EBB_TRY_ASSIGN(faults, parse_fault_options(line.host_fault.value));
+    config.host_faults = faults;
+  }
+  if (line.control.given()) {
+    config.control = line.control.value;
+  }
+  return {};
+}
+
+Result<ProbeHost> probe_request(const CommandLine& line) {
+  if (!line.image.empty()) {
+    return user_error("--probe: runs no guest; leave {:?} out", line.image);
+  }
+  ProbeHost request;
+  if (line.kvm_device.given()) {
+    request.kvm_device = line.kvm_device.value;
+  }
+  if (line.stats.given()) {
+    request.stats = line.stats.value;
+  }
+  return request;
 }
 
 Result<void> take_trace(const CommandLine& line, Config& config) {
@@ -343,14 +336,20 @@ Result<Config> build(CommandLine& line) {
                    number_within("--decline-below", line.decline_below.value, 0, abi::max_order));
     config.decline_below = abi::Order{static_cast<std::uint8_t>(order)};
   }
+  if (line.transport.given()) {
+    EBB_TRY_ASSIGN(transport, choose<Transport>("--transport", line.transport.value, transports));
+    config.transport = transport;
+  }
   if (line.report.given()) {
-    EBB_TRY_ASSIGN(report, parse_report_policy(line.report.value));
-    config.report = report;
+    EBB_TRY_ASSIGN(report, parse_report_settings("--report", line.report.value));
+    config.report = report.policy;
+    config.report_timeout_ns = report.timeout_ns;
   }
   if (config.report.keep_bytes > config.mem_bytes) {
     return user_error("--report keep {}: more than the guest's memory; must be at most {}",
                       exact_size(config.report.keep_bytes), exact_size(config.mem_bytes));
   }
+  EBB_TRY(take_host_options(line, config));
   if (line.workload.given()) {
     config.workload = line.workload.value;
   }
@@ -382,6 +381,14 @@ Result<Config> build(CommandLine& line) {
     EBB_TRY_ASSIGN(live, choose<LiveMode>("--live", line.live.value, live_modes));
     config.live = live;
   }
+  if (line.abi_version.given()) {
+    EBB_TRY_ASSIGN(minor, choose<std::uint16_t>("--abi", line.abi_version.value, abi_minors));
+    config.abi_minor = minor;
+  }
+  if (config.abi_minor == 0 && (config.cpus > 1 || config.host != HostMode::sync)) {
+    return user_error("--abi 1.0: such a host had one vCPU and was synchronous; leave out --cpus "
+                      "and --host");
+  }
   if (line.kvm_device.given()) {
     config.kvm_device = line.kvm_device.value;
   }
@@ -407,32 +414,15 @@ Result<Config> build(CommandLine& line) {
 
 } // namespace
 
-Result<abi::ReportPolicy> parse_report_policy(std::string_view text) {
-  abi::ReportPolicy policy;
-  if (text == "off") {
-    policy.enabled = 0;
-    return policy;
-  }
-  std::vector<std::string_view> seen;
-  while (true) {
-    const std::size_t comma = text.find(',');
-    EBB_TRY_ASSIGN(key, take_report_key(text.substr(0, comma), policy));
-    if (std::find(seen.begin(), seen.end(), key) != seen.end()) {
-      return user_error("--report {}: given twice; give it once", key);
-    }
-    seen.push_back(key);
-    if (comma == std::string_view::npos) {
-      return policy;
-    }
-    text.remove_prefix(comma + 1);
-  }
-}
-
-Result<std::variant<Config, ShowText>> parse_command_line(std::span<const char* const> argv) {
+Result<std::variant<Config, ShowText, ProbeHost>>
+parse_command_line(std::span<const char* const> argv) {
   CommandLine line;
   EBB_TRY_ASSIGN(shown, line.parse(argv));
   if (shown) {
     return std::move(*shown);
+  }
+  if (line.probe->count() > 0) {
+    return probe_request(line);
   }
   EBB_TRY_ASSIGN(config, build(line));
   return config;

@@ -15,11 +15,15 @@
 #include <variant>
 #include <vector>
 
+#include "shared/abi_version.hpp"
 #include "shared/address.hpp"
 #include "shared/boot_info.hpp"
 #include "shared/layout.h"
 #include "shared/trace_record.hpp"
+#include "vmm/fault_plan.hpp"
+#include "vmm/host_mode.hpp"
 #include "vmm/memory_policy.hpp"
+#include "vmm/report_settings.hpp"
 #include "vmm/result.hpp"
 #include "vmm/units.hpp"
 
@@ -32,6 +36,12 @@ inline constexpr std::uint32_t max_cpus = EBB_MAX_VCPUS;
 enum class Speed : std::uint8_t {
   max,  // as fast as the guest can
   real, // with the pauses of the recording
+};
+
+// How the guest rings the host's doorbell.
+enum class Transport : std::uint8_t {
+  pio,    // port output, on every KVM
+  vmcall, // hypercall, where KVM hands it out
 };
 
 enum class LiveMode : std::uint8_t {
@@ -58,6 +68,11 @@ struct Config {
   DiscardMethod discard = DiscardMethod::dontneed;
   abi::Order decline_below; // hints of a smaller order are declined; 0 declines none
   abi::ReportPolicy report;
+  std::uint64_t report_timeout_ns = 0; // answers that take longer are given up on; 0: never
+  HostMode host = HostMode::sync;
+  std::uint32_t workers = 1; // threads of an asynchronous or polling host
+  FaultOptions host_faults;
+  std::optional<std::string> control; // path of the control socket
   std::string workload = "idle";
   std::optional<std::string> input; // page trace, plain or xz
   Speed speed = Speed::max;
@@ -69,9 +84,11 @@ struct Config {
   std::uint64_t trace_bytes = 0; // of a ring of the last records; 0: a file that grows
   Verbosity verbosity = Verbosity::normal;
   HintCheck check_hints = HintCheck::off;
+  Transport transport = Transport::pio;
   LiveMode live = LiveMode::automatic;
   std::chrono::milliseconds sample_period{20};
   std::string kvm_device = "/dev/kvm";
+  std::uint16_t abi_minor = abi::version_minor; // what is offered: this one's, or an older host's
 };
 
 // Text to print on standard output, then exit status 0: --help and --version.
@@ -79,12 +96,16 @@ struct ShowText {
   std::string text;
 };
 
+// --probe: say what this host offers instead of running a guest.
+struct ProbeHost {
+  std::string kvm_device = "/dev/kvm";
+  std::optional<std::string> stats; // where the JSON goes
+};
+
 // argv without or with a program name of any spelling at [0]; at least one element.
 // Every error is of class user.
-Result<std::variant<Config, ShowText>> parse_command_line(std::span<const char* const> argv);
-
-// The text of --report: "off", or a subset of order=, batch=, keep=, delay= by commas.
-Result<abi::ReportPolicy> parse_report_policy(std::string_view text);
+Result<std::variant<Config, ShowText, ProbeHost>>
+parse_command_line(std::span<const char* const> argv);
 
 // What goes into BootInfo::args: "workload=NAME", "speed=max|real", then Config::guest_args, each
 // ended by NUL. parse_command_line has checked that it fits boot_args_bytes.

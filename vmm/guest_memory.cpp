@@ -111,7 +111,7 @@ void GuestMemory::Unmap::operator()(std::byte* address) const {
   ::munmap(address, bytes);
 }
 
-Result<GuestMemory> GuestMemory::create(std::uint64_t size_bytes, Backing backing) {
+Result<GuestMemory> GuestMemory::create(std::uint64_t size_bytes, Backing backing, RamHole hole) {
   const std::uint64_t unit_bytes =
       backing == Backing::hugetlb ? abi::huge_page_bytes : abi::page_bytes;
   if (size_bytes == 0 || size_bytes > max_guest_memory_bytes) {
@@ -123,13 +123,17 @@ Result<GuestMemory> GuestMemory::create(std::uint64_t size_bytes, Backing backin
                       "needs",
                       size_bytes, unit_bytes >> 10, name_of(backing));
   }
+  if (size_bytes <= hole.start.value) {
+    hole = {}; // RAM does not reach it
+  }
+  const std::uint64_t mapped_bytes = size_bytes + hole.bytes();
   UniqueFd fd;
   if (has_file(backing)) {
-    EBB_TRY_ASSIGN(file, create_file(size_bytes, backing));
+    EBB_TRY_ASSIGN(file, create_file(mapped_bytes, backing));
     fd = std::move(file);
   }
-  EBB_TRY_ASSIGN(mapping, map(size_bytes, backing, fd.get()));
-  GuestMemory memory(std::move(mapping), std::move(fd), backing);
+  EBB_TRY_ASSIGN(mapping, map(mapped_bytes, backing, fd.get(), hole));
+  GuestMemory memory(std::move(mapping), std::move(fd), backing, hole);
   EBB_TRY(memory.apply_advice());
   return memory;
 }
@@ -150,44 +154,55 @@ Result<UniqueFd> GuestMemory::create_file(std::uint64_t size_bytes, Backing back
   return fd;
 }
 
-Result<GuestMemory::Mapping> GuestMemory::map(std::uint64_t size_bytes, Backing backing, int fd) {
-  int flags = has_file(backing) ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS;
-  if (backing != Backing::hugetlb) {
-    // A huge page that is missing at first touch would be a SIGBUS, so hugetlb reserves now.
-    flags |= MAP_NORESERVE;
-  }
+Result<GuestMemory::Mapping> GuestMemory::map(std::uint64_t mapped_bytes, Backing backing, int fd,
+                                              RamHole hole) {
+  const int shared_flags = has_file(backing) ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS;
+  // A huge page that is missing at first touch would be a SIGBUS, so hugetlb reserves below.
+  const int flags = shared_flags | MAP_NORESERVE;
   std::byte* address = nullptr;
   for (unsigned attempt = 0; attempt < preferred_tries && address == nullptr; ++attempt) {
-    address = map_exactly(preferred_address + attempt * preferred_step, size_bytes, flags, fd);
+    address = map_exactly(preferred_address + attempt * preferred_step, mapped_bytes, flags, fd);
     if (address == nullptr && errno != EEXIST) {
       break;
     }
   }
   if (address == nullptr) {
-    address = map_anywhere(size_bytes, flags, fd);
+    address = map_anywhere(mapped_bytes, flags, fd);
   }
   if (address == nullptr) {
-    if (backing == Backing::hugetlb && errno == ENOMEM) {
-      return huge_page_error(size_bytes);
-    }
-    return system_error("cannot map {} MiB of guest memory", size_bytes >> 20);
+    return system_error("cannot map {} MiB of guest memory", mapped_bytes >> 20);
   }
-  return Mapping(address, Unmap{size_bytes});
+  Mapping mapping(address, Unmap{mapped_bytes});
+  if (backing == Backing::hugetlb) {
+    // Maps the parts that are RAM once more, this time with pages promised to them.
+    const std::uint64_t low_bytes = hole.bytes() != 0 ? hole.start.value : mapped_bytes;
+    for (const auto& [start, bytes] :
+         {std::pair(std::uint64_t{0}, low_bytes),
+          std::pair(hole.end.value, mapped_bytes - low_bytes - hole.bytes())}) {
+      if (bytes != 0 &&
+          ::mmap(address + start, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd,
+                 static_cast<off_t>(start)) == MAP_FAILED) {
+        return errno == ENOMEM ? huge_page_error(mapped_bytes - hole.bytes())
+                               : system_error("cannot reserve {} MiB of huge pages", bytes >> 20);
+      }
+    }
+  }
+  return mapping;
 }
 
 Result<void> GuestMemory::apply_advice() {
   // A core dump without the guest is small, and a forked child has no business with guest RAM
   // (copy-on-write would make every discard in the parent free nothing).
-  if (::madvise(base(), size_bytes(), MADV_DONTDUMP) != 0 ||
-      ::madvise(base(), size_bytes(), MADV_DONTFORK) != 0) {
+  if (::madvise(base(), mapped_bytes(), MADV_DONTDUMP) != 0 ||
+      ::madvise(base(), mapped_bytes(), MADV_DONTFORK) != 0) {
     return system_error("cannot set the fork and dump policy of guest memory");
   }
-  if (backing_ == Backing::thp && ::madvise(base(), size_bytes(), MADV_HUGEPAGE) != 0) {
+  if (backing_ == Backing::thp && ::madvise(base(), mapped_bytes(), MADV_HUGEPAGE) != 0) {
     return system_error("the host kernel has no transparent huge pages, use the {} backing",
                         name_of(Backing::small_pages));
   }
   // EINVAL: a kernel without transparent huge pages, which is what is asked for.
-  if (backing_ == Backing::small_pages && ::madvise(base(), size_bytes(), MADV_NOHUGEPAGE) != 0 &&
+  if (backing_ == Backing::small_pages && ::madvise(base(), mapped_bytes(), MADV_NOHUGEPAGE) != 0 &&
       errno != EINVAL) {
     return system_error("cannot keep huge pages out of guest memory");
   }
@@ -195,16 +210,17 @@ Result<void> GuestMemory::apply_advice() {
 }
 
 std::span<std::byte> GuestMemory::at(abi::Gpa gpa, std::uint64_t bytes) const {
-  if (bytes > size_bytes() || gpa.value > size_bytes() - bytes) {
+  if (bytes > mapped_bytes() || gpa.value > mapped_bytes() - bytes ||
+      hole_.touches(gpa, gpa + bytes)) {
     return {};
   }
   return {base() + gpa.value, static_cast<std::size_t>(bytes)};
 }
 
 Result<void> GuestMemory::set_small_page_prefix(abi::Gpa end) {
-  if (end.value > size_bytes()) {
+  if (end.value > mapped_bytes()) {
     return user_error("{:#x} bytes in small pages asked for in guest memory of {:#x}", end.value,
-                      size_bytes());
+                      mapped_bytes());
   }
   const std::uint64_t prefix_bytes = abi::align_up(end.value, abi::page_bytes);
   if (backing_ != Backing::thp || prefix_bytes <= small_page_prefix_bytes_) {

@@ -2,6 +2,10 @@
 // Guest RAM: one host mapping that shows guest-physical [0, size), and the only way from a
 // guest-physical address to a host one.
 //
+// RAM may have one hole: addresses that belong to interrupt hardware and are not RAM. The mapping
+// covers it, so that a guest-physical address is always the offset in mapping and file, but nothing
+// there is ever used.
+//
 // The mapping is reserved, not populated: memory is used when the guest first touches it. Only the
 // hugetlb backing takes its pages from the host's pool at once. The object is fixed after
 // create() but for the small-page prefix, so any thread may use the const members.
@@ -23,16 +27,36 @@ namespace vmm {
 
 inline constexpr std::uint64_t max_guest_memory_bytes = std::uint64_t{256} << 30;
 
+// Guest-physical addresses [start, end) that are not RAM; empty by default.
+struct RamHole {
+  abi::Gpa start;
+  abi::Gpa end;
+
+  [[nodiscard]] std::uint64_t bytes() const { return end - start; }
+  [[nodiscard]] bool touches(abi::Gpa from, abi::Gpa to) const {
+    return bytes() != 0 && from < end && start < to;
+  }
+};
+// Where the local APIC has its registers and other processors' firmware expects devices: KVM maps a
+// page of its own at 0xfee00000 on some hosts, and refuses RAM there.
+inline constexpr RamHole interrupt_hole{{std::uint64_t{3} << 30}, {std::uint64_t{4} << 30}};
+
 class GuestMemory {
  public:
   // `size_bytes` is a multiple of 4 KiB (hugetlb: of 2 MiB), at most max_guest_memory_bytes. The
   // host address is 1 GiB aligned, so that guest and host huge pages coincide. Errors: user for a
   // bad size, environment (with what to do) when the host cannot provide the memory.
-  static Result<GuestMemory> create(std::uint64_t size_bytes, Backing backing);
+  // RAM that would lie in or above `hole` (1 GiB aligned) lies above it.
+  static Result<GuestMemory> create(std::uint64_t size_bytes, Backing backing, RamHole hole = {});
 
-  // Of what at() would return, the whole: guest-physical 0 and the length of RAM.
+  // Host address of guest-physical 0, and how many bytes are mapped there, the hole included.
   [[nodiscard]] std::byte* base() const { return mapping_.get(); }
-  [[nodiscard]] std::uint64_t size_bytes() const { return mapping_.get_deleter().bytes; }
+  [[nodiscard]] std::uint64_t mapped_bytes() const { return mapping_.get_deleter().bytes; }
+  // RAM, without the hole.
+  [[nodiscard]] std::uint64_t size_bytes() const { return mapped_bytes() - hole_.bytes(); }
+  // End of RAM, and the hole below it; empty when RAM does not reach that far.
+  [[nodiscard]] abi::Gpa end() const { return {mapped_bytes()}; }
+  [[nodiscard]] RamHole hole() const { return hole_; }
   [[nodiscard]] Backing backing() const { return backing_; }
   // The file behind memfd and hugetlb (file offset = guest-physical address); -1 for the others.
   [[nodiscard]] int fd() const { return fd_.get(); }
@@ -67,16 +91,17 @@ class GuestMemory {
   };
   using Mapping = std::unique_ptr<std::byte, Unmap>;
 
-  GuestMemory(Mapping mapping, UniqueFd fd, Backing backing)
-      : mapping_(std::move(mapping)), fd_(std::move(fd)), backing_(backing) {}
+  GuestMemory(Mapping mapping, UniqueFd fd, Backing backing, RamHole hole)
+      : mapping_(std::move(mapping)), fd_(std::move(fd)), backing_(backing), hole_(hole) {}
 
   static Result<UniqueFd> create_file(std::uint64_t size_bytes, Backing backing);
-  static Result<Mapping> map(std::uint64_t size_bytes, Backing backing, int fd);
+  static Result<Mapping> map(std::uint64_t mapped_bytes, Backing backing, int fd, RamHole hole);
   Result<void> apply_advice();
 
   Mapping mapping_;
   UniqueFd fd_;
   Backing backing_;
+  RamHole hole_;
   std::uint64_t small_page_prefix_bytes_ = 0;
 };
 

@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "shared/trace_record.hpp"
+
 namespace vmm {
 
 struct Batch;
@@ -29,6 +31,8 @@ class HintObserver {
   virtual void on_answer(const Batch& batch) = 0;
   // The answer that was announced found no room in the completion ring.
   virtual void on_answer_dropped(const Batch& batch) = 0;
+  // A fault is going to happen to the batch, because it was asked for.
+  virtual void on_fault(const Batch& batch, abi::TraceFault fault) = 0;
 };
 
 } // namespace vmm

@@ -97,7 +97,7 @@ abi::Status Hypercalls::negotiate(const abi::VcpuPage& page) {
       hello.status_bytes >= abi::guest_status_bytes_1_0 && hello.status_bytes <= abi::page_bytes &&
       hello.managed_start_gpa % abi::page_bytes == 0 &&
       hello.managed_start_gpa >= targets_.free_start.value &&
-      hello.managed_start_gpa <= targets_.memory.size_bytes();
+      hello.managed_start_gpa <= targets_.memory.end().value;
   if (!acceptable || negotiated_.exchange(true)) {
     return abi::Status::bad_argument;
   }

@@ -3,6 +3,7 @@
 
 #include <poll.h>
 #include <pthread.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 
@@ -15,6 +16,7 @@
 #include "shared/abi_version.hpp"
 #include "shared/guest_status.hpp"
 #include "vmm/host_cpu.hpp"
+#include "vmm/probe_vm.hpp"
 
 namespace vmm {
 
@@ -33,19 +35,23 @@ void install_kick_handler() {
   ::sigaction(kick_signal, &action, nullptr);
 }
 
-sigset_t ending_signals() {
+// Switches reporting off and on.
+constexpr int toggle_signal = SIGUSR2;
+
+sigset_t handled_signals() {
   sigset_t set{};
   sigemptyset(&set);
   sigaddset(&set, SIGINT);
   sigaddset(&set, SIGTERM);
+  sigaddset(&set, toggle_signal);
   return set;
 }
 
-// Keeps the ending signals blocked for this thread and those it starts meanwhile, and readable
-// from a descriptor instead.
+// Keeps the signals handled here blocked for this thread and those it starts meanwhile, and
+// readable from a descriptor instead.
 class BlockedSignals {
  public:
-  BlockedSignals() : set_(ending_signals()) {
+  BlockedSignals() : set_(handled_signals()) {
     ::pthread_sigmask(SIG_BLOCK, &set_, &previous_);
     fd_ = UniqueFd(::signalfd(-1, &set_, SFD_CLOEXEC | SFD_NONBLOCK));
   }
@@ -73,7 +79,7 @@ Machine::Machine(const Config& config, Kvm kvm, Vm vm, GuestMemory memory, Image
                  Symbols symbols, std::optional<TraceInput> input)
     : config_(config), kvm_(std::move(kvm)), vm_(std::move(vm)), memory_(std::move(memory)),
       image_(std::move(image)), symbols_(std::move(symbols)), input_(std::move(input)),
-      plan_(BootPlan::make(image_.header, config.mem_bytes, config.cpus,
+      plan_(BootPlan::make(image_.header, memory_.end(), memory_.hole(), config.cpus,
                            input_ ? input_->pages().size() : 0)),
       slots_(vm_, memory_) {}
 
@@ -82,7 +88,10 @@ Result<std::unique_ptr<Machine>> Machine::create(const Config& config, Image ima
                                                  MachineOutput output) {
   EBB_TRY_ASSIGN(kvm, Kvm::open(config.kvm_device));
   EBB_TRY_ASSIGN(vm, kvm.create_vm());
-  EBB_TRY_ASSIGN(memory, GuestMemory::create(config.mem_bytes, config.backing));
+  // Neither guests nor hosts of ABI 1.0 know of a hole, or of the interrupts that need one.
+  const bool is_1_1 = image.header.version_minor >= 1 && config.abi_minor >= 1;
+  const RamHole hole = is_1_1 ? interrupt_hole : RamHole{};
+  EBB_TRY_ASSIGN(memory, GuestMemory::create(config.mem_bytes, config.backing, hole));
   std::unique_ptr<Machine> machine(new Machine(config, std::move(kvm), std::move(vm),
                                                std::move(memory), std::move(image),
                                                std::move(symbols), std::move(input)));
@@ -92,12 +101,17 @@ Result<std::unique_ptr<Machine>> Machine::create(const Config& config, Image ima
 
 Result<void> Machine::set_up(MachineOutput output) {
   // Images of ABI 1.0 have no stubs for interrupts and wait by hypercall.
-  interrupts_ = image_.header.version_minor >= 1 && kvm_.has_interrupts();
+  interrupts_ = image_.header.version_minor >= 1 && config_.abi_minor >= 1 && kvm_.has_interrupts();
   if (config_.cpus > 1 && !interrupts_) {
     return user_error("--cpus {}: this image or this KVM can run only one vCPU", config_.cpus);
   }
   if (interrupts_) {
     EBB_TRY(vm_.create_interrupt_controller());
+  }
+  if (config_.transport == Transport::vmcall) {
+    EBB_TRY_ASSIGN(instruction, require_vmcall(kvm_));
+    EBB_TRY(vm_.let_out_hypercalls());
+    doorbell_ = instruction;
   }
   EBB_TRY(set_up_memory());
   EBB_TRY(set_up_services(std::move(output)));
@@ -136,8 +150,21 @@ Result<void> Machine::set_up_services(MachineOutput output) {
   EBB_TRY_ASSIGN(end, GuestEnd::create());
   end_ = std::move(end);
   const DiscardOptions options{.method = config_.discard, .decline_below = config_.decline_below};
-  EBB_TRY_ASSIGN(hints, HintService::create(memory_, plan_.vcpus, options, discard_calls_));
-  hints_.emplace(std::move(hints));
+  const HintServiceOptions hint_options{.discard = options,
+                                        .mode = config_.host,
+                                        .workers = config_.workers,
+                                        .faults = config_.host_faults,
+                                        .fault_seed = config_.seed};
+  EBB_TRY_ASSIGN(hints,
+                 HintService::create(memory_, plan_.vcpus, hint_options, discard_calls_,
+                                     {.interrupt = [this](unsigned channel) { wake_vcpu(channel); },
+                                      .violation =
+                                          [this](const HintViolation& violation) {
+                                            end_->end({EndKind::crashed, 0,
+                                                       "guest crash: check of hints: " +
+                                                           violation.describe()});
+                                          }}));
+  hints_ = std::move(hints);
   console_.emplace(memory_, std::move(output.console));
   EBB_TRY_ASSIGN(meter, ResidentMeter::create(memory_));
   meter_ = std::make_unique<ResidentMeter>(std::move(meter));
@@ -156,39 +183,73 @@ Result<void> Machine::set_up_services(MachineOutput output) {
                            }
                          }},
       config_.sample_period);
-  hypercalls_ = std::make_unique<Hypercalls>(HypercallTargets{
-      .memory = memory_,
-      .slots = slots_,
-      .console = *console_,
-      .end = *end_,
-      .symbols = symbols_,
-      .features_offered = features_offered(),
-      .free_start = plan_.free_start,
-      .on_hello =
-          [this](const abi::GuestHello& hello) {
-            hints_->configure(hello, config_.check_hints);
-            if (trace_) {
-              trace_->negotiated(hello);
-            }
-            // The allocator's metadata lies below what it manages and is touched as thinly as the
-            // rest of the low area. Only advice: failing costs memory, not correctness.
-            static_cast<void>(memory_.set_small_page_prefix({hello.managed_start_gpa}));
-          },
-      .on_start_vcpus = [this] { start_other_vcpus(); },
-      .on_workload_begin = [this] { on_workload_begin(); },
-      .on_workload_end = [this](std::uint64_t ns) { on_workload_end(ns); }});
+  hypercalls_ = std::make_unique<Hypercalls>(
+      HypercallTargets{.memory = memory_,
+                       .slots = slots_,
+                       .console = *console_,
+                       .end = *end_,
+                       .symbols = symbols_,
+                       .features_offered = features_offered(),
+                       .free_start = plan_.free_start,
+                       .on_hello = [this](const abi::GuestHello& hello) { on_hello(hello); },
+                       .on_start_vcpus = [this] { start_other_vcpus(); },
+                       .on_workload_begin = [this] { on_workload_begin(); },
+                       .on_workload_end = [this](std::uint64_t ns) { on_workload_end(ns); }});
   return {};
 }
 
 std::uint64_t Machine::features_offered() const {
   std::uint64_t features = features_always;
+  if (doorbell_ != abi::Doorbell::port) {
+    features |= abi::feature_vmcall;
+  }
   if (interrupts_) {
-    features |= abi::feature_interrupt | abi::feature_smp;
+    features |= abi::feature_interrupt | abi::feature_smp | abi::feature_retune;
+    if (config_.host != HostMode::sync || config_.host_faults.any()) {
+      features |= abi::feature_async;
+    }
   }
   if (config_.trace) {
     features |= abi::feature_trace;
   }
   return features;
+}
+
+Result<void> Machine::set_up_interrupts() {
+  for (unsigned index = 0; index < plan_.vcpus; ++index) {
+    UniqueFd event(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (!event.valid()) {
+      return system_error("eventfd");
+    }
+    EBB_TRY(vm_.bind_interrupt(event.get(), index));
+    wake_events_.push_back(std::move(event));
+  }
+  return vm_.route_lines_to_vcpus(plan_.vcpus, EBB_WAKE_VECTOR);
+}
+
+// Whoever tells the guest of a new policy also wakes it: an idle guest should act on it.
+Result<void> Machine::set_up_control() {
+  auto* const info = memory_.object_at<abi::BootInfo>({EBB_BOOT_INFO_GPA});
+  report_control_ = std::make_unique<ReportControlWriter>(
+      info->control, ReportSettings{config_.report, config_.report_timeout_ns}, [this] {
+        for (unsigned index = 0; index < wake_events_.size(); ++index) {
+          wake_vcpu(index);
+        }
+      });
+  if (!config_.control) {
+    return {};
+  }
+  const auto commands = std::make_shared<ControlCommands>(
+      ControlTargets{.report = [this] { return retunable_ ? report_control_.get() : nullptr; },
+                     .settings = [this] { return report_control_->settings(); },
+                     .hints = [this] { return hints_->totals(); },
+                     .memory = [this] { return sampler_->latest(); },
+                     .guest_bytes = memory_.size_bytes()});
+  EBB_TRY_ASSIGN(socket, ControlSocket::create(*config_.control, [commands](std::string_view line) {
+                   return commands->execute(line);
+                 }));
+  control_socket_ = std::move(socket);
+  return {};
 }
 
 Result<void> Machine::set_up_vcpus() {
@@ -227,7 +288,8 @@ Result<void> Machine::set_up_trace(std::uint32_t tsc_khz) {
                                                .policy = config_.report,
                                                .method = config_.discard,
                                                .image = config_.image,
-                                               .image_hash = trace_hash(image_.bytes)},
+                                               .image_hash = trace_hash(image_.bytes),
+                                               .host = std::string(name_of(config_.host))},
                                               memory_));
   trace_ = std::move(trace);
   hints_->set_observer(*trace_);
@@ -238,11 +300,15 @@ void Machine::write_boot_info(std::uint32_t tsc_khz) {
   auto* const info = memory_.object_at<abi::BootInfo>({EBB_BOOT_INFO_GPA});
   *info = abi::BootInfo{};
   info->version_major = abi::version_major;
-  info->version_minor = abi::version_minor;
-  info->struct_bytes = sizeof(abi::BootInfo);
+  info->version_minor = config_.abi_minor;
+  info->struct_bytes =
+      config_.abi_minor == 0 ? abi::boot_info_bytes_1_0 : std::uint32_t{sizeof(abi::BootInfo)};
   info->features_offered = features_offered();
+  info->doorbell = doorbell_;
   info->wake_vector = EBB_WAKE_VECTOR;
-  info->ram_bytes = memory_.size_bytes();
+  info->ram_bytes = memory_.end().value;
+  info->hole_start_gpa = memory_.hole().start.value;
+  info->hole_end_gpa = memory_.hole().end.value;
   info->free_start_gpa = plan_.free_start.value;
   info->plugged_end_gpa = slots_.plugged_end().value;
   info->plug_bytes = MemorySlots::plug_bytes;
@@ -256,6 +322,8 @@ void Machine::write_boot_info(std::uint32_t tsc_khz) {
   info->trace_level =
       static_cast<std::uint32_t>(trace_ ? config_.trace_level : abi::TraceLevel::off);
   info->report = config_.report;
+  info->control.policy = config_.report;
+  info->control.timeout_ns = config_.report_timeout_ns;
   const std::string args = encode_guest_args(config_);
   assert(args.size() <= sizeof info->args);
   info->args_bytes = static_cast<std::uint32_t>(args.size());
@@ -276,12 +344,17 @@ GuestEnding Machine::run() {
     std::array<pollfd, 2> events{pollfd{end_->stop_fd(), POLLIN, 0},
                                  pollfd{signals.fd(), POLLIN, 0}};
     static_cast<void>(::poll(events.data(), events.size(), -1));
-    if (const int signal = signals.take(); signal != 0) {
+    const int signal = signals.take();
+    if (signal == toggle_signal && retunable_) {
+      report_control_->toggle();
+    } else if (signal == SIGINT || signal == SIGTERM) {
       end_->end({EndKind::interrupted, static_cast<std::uint8_t>(signal),
                  signal == SIGINT ? "interrupted by SIGINT" : "interrupted by SIGTERM"});
     }
   }
+  control_socket_.reset(); // nobody asks or changes anything any more
   stop_vcpus();
+  hints_->stop();
   sampler_->end(); // if the workload did not: an interrupted run has a footprint, too
   sampler_->stop();
   GuestEnding ending = end_->ending();
@@ -322,6 +395,37 @@ void Machine::stop_vcpus() {
   threads_.clear();
 }
 
+void Machine::on_hello(const abi::GuestHello& hello) {
+  // Before the service may answer the first batch.
+  if (trace_) {
+    trace_->negotiated(hello);
+  }
+  hints_->configure(hello, config_.check_hints);
+  if (trace_) {
+    trace_->host_mode(hints_->mode());
+  }
+  // The allocator's metadata lies below what it manages and is touched as thinly as the rest of the
+  // low area. Only advice: failing costs memory, not correctness.
+  [[maybe_unused]] const auto advised = memory_.set_small_page_prefix({hello.managed_start_gpa});
+  retunable_ = (hello.features_accepted & abi::feature_retune) != 0;
+  if (hints_->mode() == HostMode::sync) {
+    return;
+  }
+  for (unsigned index = 0; index < plan_.vcpus; ++index) {
+    // Without the binding doorbells arrive as exits, which are dearer but work.
+    [[maybe_unused]] const auto bound =
+        vm_.bind_doorbell(hints_->doorbell_fd(index), EBB_PORT_DOORBELL, index);
+  }
+}
+
+void Machine::wake_vcpu(unsigned index) const {
+  if (index < wake_events_.size()) {
+    // A counter that is full has an interrupt pending that nobody took: nothing is lost.
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const ssize_t written = ::write(wake_events_[index].get(), &one, sizeof one);
+  }
+}
+
 void Machine::on_workload_begin() {
   if (trace_) {
     trace_->workload_begin();
@@ -344,6 +448,14 @@ std::uint64_t Machine::exits() const {
   std::uint64_t sum = 0;
   for (const auto& runner : runners_) {
     sum += runner->exits().total.value();
+  }
+  return sum;
+}
+
+std::uint64_t Machine::vmcalls() const {
+  std::uint64_t sum = 0;
+  for (const auto& runner : runners_) {
+    sum += runner->exits().vmcalls.value();
   }
   return sum;
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -17,6 +18,8 @@
 #include "vmm/boot_state.hpp"
 #include "vmm/config.hpp"
 #include "vmm/console.hpp"
+#include "vmm/control_commands.hpp"
+#include "vmm/control_socket.hpp"
 #include "vmm/discard_calls.hpp"
 #include "vmm/guest_end.hpp"
 #include "vmm/guest_memory.hpp"
@@ -25,6 +28,7 @@
 #include "vmm/image.hpp"
 #include "vmm/kvm.hpp"
 #include "vmm/memory_slots.hpp"
+#include "vmm/report_control_writer.hpp"
 #include "vmm/resident_meter.hpp"
 #include "vmm/sampler.hpp"
 #include "vmm/symbols.hpp"
@@ -59,6 +63,7 @@ class Machine {
 
   // After run().
   [[nodiscard]] HintTotals hint_totals() const { return hints_->totals(); }
+  [[nodiscard]] HostMode host_mode() const { return hints_->mode(); }
   [[nodiscard]] const Sampler& sampler() const { return *sampler_; }
   [[nodiscard]] const RunTimes& times() const { return times_; }
   [[nodiscard]] const std::optional<Settled>& settled() const { return settled_; }
@@ -66,6 +71,7 @@ class Machine {
   [[nodiscard]] const abi::GuestStatus& guest_status() const { return *status_; }
   [[nodiscard]] std::uint64_t exits() const;
   [[nodiscard]] std::uint64_t doorbells() const;
+  [[nodiscard]] std::uint64_t vmcalls() const; // among the doorbells
 
  private:
   Machine(const Config& config, Kvm kvm, Vm vm, GuestMemory memory, Image image, Symbols symbols,
@@ -74,6 +80,8 @@ class Machine {
   [[nodiscard]] Result<void> set_up(MachineOutput output);
   [[nodiscard]] Result<void> set_up_memory();
   [[nodiscard]] Result<void> set_up_vcpus();
+  [[nodiscard]] Result<void> set_up_interrupts();
+  [[nodiscard]] Result<void> set_up_control();
   [[nodiscard]] Result<void> set_up_services(MachineOutput output);
   [[nodiscard]] Result<void> set_up_trace(std::uint32_t tsc_khz);
   [[nodiscard]] std::uint64_t features_offered() const;
@@ -81,6 +89,8 @@ class Machine {
   void start_vcpu(unsigned index);
   void start_other_vcpus();
   void stop_vcpus();
+  void on_hello(const abi::GuestHello& hello);
+  void wake_vcpu(unsigned index) const;
   void on_workload_begin();
   void on_workload_end(std::uint64_t since_last_free_ns);
 
@@ -98,13 +108,18 @@ class Machine {
   std::unique_ptr<GuestEnd> end_;
   SystemDiscardCalls discard_calls_;
   std::unique_ptr<TraceRecorder> trace_; // null when nothing is recorded
-  std::optional<HintService> hints_;
+  std::unique_ptr<HintService> hints_;
   std::optional<Console> console_;
   std::unique_ptr<ResidentMeter> meter_;
   std::unique_ptr<Sampler> sampler_;
   std::unique_ptr<Hypercalls> hypercalls_;
   std::vector<Vcpu> vcpus_;
+  std::vector<UniqueFd> wake_events_; // a write to one wakes its vCPU
+  std::unique_ptr<ReportControlWriter> report_control_;
+  std::atomic<bool> retunable_{false}; // the guest accepted feature_retune
+  std::unique_ptr<ControlSocket> control_socket_;
   std::vector<std::unique_ptr<VcpuRunner>> runners_;
+  abi::Doorbell doorbell_ = abi::Doorbell::port;
   bool interrupts_ = false; // there is an interrupt controller
   std::mutex threads_mutex_;
   bool stopping_ = false;            // guarded by threads_mutex_: start no more

@@ -12,6 +12,7 @@
 #include "vmm/image.hpp"
 #include "vmm/live_view.hpp"
 #include "vmm/machine.hpp"
+#include "vmm/probe.hpp"
 #include "vmm/run_report.hpp"
 #include "vmm/stats.hpp"
 #include "vmm/summary.hpp"
@@ -30,8 +31,9 @@ int fail(const vmm::Error& error) {
 }
 
 void write_out(std::string_view text) {
-  std::fwrite(text.data(), 1, text.size(), stdout);
-  std::fflush(stdout);
+  // Nobody is left to tell when standard output itself fails.
+  static_cast<void>(std::fwrite(text.data(), 1, text.size(), stdout));
+  static_cast<void>(std::fflush(stdout));
 }
 
 vmm::LiveStyle live_style(const vmm::Config& config) {
@@ -79,6 +81,12 @@ vmm::Result<int> run(const vmm::Config& config) {
   return ending.process_status();
 }
 
+vmm::Result<void> probe(const vmm::ProbeHost& request) {
+  const vmm::HostReport report = vmm::probe_host(request.kvm_device);
+  write_out(vmm::render(report));
+  return request.stats ? vmm::write_report(report, *request.stats) : vmm::Result<void>{};
+}
+
 } // namespace
 
 int main(int argc, char** argv) {
@@ -90,6 +98,10 @@ int main(int argc, char** argv) {
   if (const auto* const text = std::get_if<vmm::ShowText>(&*parsed)) {
     write_out(text->text);
     return 0;
+  }
+  if (const auto* const request = std::get_if<vmm::ProbeHost>(&*parsed)) {
+    const auto probed = probe(*request);
+    return probed ? 0 : fail(probed.error());
   }
   const auto status = run(std::get<vmm::Config>(*parsed));
   return status ? *status : fail(status.error());

@@ -7,7 +7,7 @@ namespace vmm {
 
 Result<bool> MemorySlots::plug(abi::Gpa start) {
   const std::scoped_lock lock(mutex_);
-  if (start != plugged_end_ || plugged_end_.value >= memory_.size_bytes()) {
+  if (start != plugged_end_ || plugged_end_ >= memory_.end()) {
     return false;
   }
   EBB_TRY(plug_next_locked());
@@ -16,7 +16,7 @@ Result<bool> MemorySlots::plug(abi::Gpa start) {
 
 Result<void> MemorySlots::plug_all() {
   const std::scoped_lock lock(mutex_);
-  while (plugged_end_.value < memory_.size_bytes()) {
+  while (plugged_end_ < memory_.end()) {
     EBB_TRY(plug_next_locked());
   }
   return {};
@@ -33,11 +33,15 @@ abi::Gpa MemorySlots::plugged_end() {
 }
 
 Result<void> MemorySlots::plug_next_locked() {
-  const std::uint64_t bytes = std::min(plug_bytes, memory_.size_bytes() - plugged_end_.value);
+  // The hole is 1 GiB aligned, as are plug units: no unit reaches into it.
+  const std::uint64_t bytes = std::min(plug_bytes, memory_.end() - plugged_end_);
   EBB_TRY(
       vm_.map(next_slot_, plugged_end_, memory_.at(plugged_end_, bytes), Vm::Access::read_write));
   ++next_slot_;
   plugged_end_ = plugged_end_ + bytes;
+  if (memory_.hole().bytes() != 0 && plugged_end_ == memory_.hole().start) {
+    plugged_end_ = memory_.hole().end;
+  }
   return {};
 }
 

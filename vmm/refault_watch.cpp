@@ -38,7 +38,7 @@ std::optional<RefaultWatch> RefaultWatch::create(const GuestMemory& memory) {
 }
 
 RefaultWatch::RefaultWatch(const GuestMemory& memory, UniqueFd pagemap)
-    : base_(reinterpret_cast<std::uintptr_t>(memory.base())), bytes_(memory.size_bytes()),
+    : base_(reinterpret_cast<std::uintptr_t>(memory.base())), bytes_(memory.mapped_bytes()),
       pagemap_(std::move(pagemap)),
       watched_((bytes_ / abi::page_bytes + frames_per_word - 1) / frames_per_word),
       regions_(region_capacity) {}

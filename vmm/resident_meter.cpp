@@ -103,7 +103,7 @@ Result<ResidentMeter> ResidentMeter::create(const GuestMemory& memory, ResidentM
 }
 
 ResidentMeter::ResidentMeter(const GuestMemory& memory, ResidentMethod method)
-    : start_(address_of(memory.base())), end_(start_ + memory.size_bytes()),
+    : start_(address_of(memory.base())), end_(start_ + memory.mapped_bytes()),
       memory_fd_(memory.fd()), method_(method) {
   if (method == ResidentMethod::page_scan) {
     regions_.resize(region_capacity);

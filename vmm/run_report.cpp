@@ -1,7 +1,45 @@
 // SPDX-License-Identifier: MIT
 #include "vmm/run_report.hpp"
 
+#include "vmm/latency.hpp"
+
 namespace vmm {
+namespace {
+
+RunStats::Channel channel_stats(const PortTotals& port) {
+  return {.batches = port.batches,
+          .ranges = port.ranges,
+          .bytes = port.bytes,
+          .doorbells = port.doorbells,
+          .doorbells_suppressed = port.doorbells_suppressed,
+          .interrupts = port.interrupts,
+          .max_batches = port.max_held,
+          .latency = summarize(port.latency)};
+}
+
+// The host's side of asynchronous reporting, then the guest's own account of it.
+void take_asynchronous(RunStats& stats, const HintTotals& hints, const abi::GuestStatus& guest) {
+  stats.host.protocol_errors = hints.protocol_errors;
+  stats.host.worker_sleeps = hints.worker_sleeps;
+  for (const PortTotals& port : hints.channels) {
+    stats.channels.push_back(channel_stats(port));
+  }
+  stats.wakeups = hints.interrupts;
+  stats.doorbells_suppressed = hints.doorbells_suppressed;
+  stats.faults = hints.faults;
+  stats.late_discards = hints.late_discards;
+
+  stats.inflight.max_bytes = guest.max_in_flight_bytes;
+  stats.inflight.latency = summarize(guest.answer_latency);
+  stats.oom.waits = guest.oom_waits;
+  stats.oom.false_ones = guest.oom_failures;
+  stats.oom.wait = summarize(guest.oom_wait);
+  stats.quarantine.bytes = guest.quarantined_bytes;
+  stats.quarantine.late_answers = guest.late_answers;
+  stats.quarantine.ignored_answers = guest.ignored_answers;
+}
+
+} // namespace
 
 RunStats make_stats(const Config& config, const Machine& machine, const GuestEnding& ending) {
   constexpr double ns_per_us = 1e3;
@@ -19,6 +57,10 @@ RunStats make_stats(const Config& config, const Machine& machine, const GuestEnd
   stats.workload.events = last.guest.events;
   stats.workload.verified_pages = last.guest.verified_pages;
   stats.report = config.report;
+  stats.report_timeout_ns = config.report_timeout_ns;
+  stats.vcpus = config.cpus;
+  stats.host.mode = machine.host_mode();
+  stats.host.workers = stats.host.mode == HostMode::sync ? 0 : config.workers;
 
   const HintTotals hints = machine.hint_totals();
   stats.hints.batches = hints.batches;
@@ -29,8 +71,10 @@ RunStats make_stats(const Config& config, const Machine& machine, const GuestEnd
   stats.hints.failed_ranges = hints.failed_ranges;
   stats.hints.redundant_bytes = machine.guest_status().redundant_bytes;
   stats.hints.host_ns = hints.host_ns;
+  take_asynchronous(stats, hints, machine.guest_status());
   stats.exits.total = machine.exits();
   stats.exits.doorbells = machine.doorbells();
+  stats.exits.vmcalls = machine.vmcalls();
 
   stats.memory.guest_bytes = machine.memory().size_bytes();
   stats.memory.backing = name_of(config.backing);

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "vmm/report_settings.hpp"
 #include "vmm/unique_fd.hpp"
 #include "vmm/version.hpp"
 
@@ -83,6 +84,53 @@ class PendingFile {
   bool committed_ = false;
 };
 
+Json latency_json(const std::optional<LatencySummary>& latency) {
+  return {{"samples", latency ? latency->samples : 0},
+          {"p50", latency ? Json(latency->p50_us) : Json(nullptr)},
+          {"p99", latency ? Json(latency->p99_us) : Json(nullptr)},
+          {"max", latency ? Json(latency->max_us) : Json(nullptr)}};
+}
+
+Json fault_json(const RunStats& stats) {
+  const FaultCounters& faults = stats.faults;
+  return {{"delayed", faults.delayed},
+          {"dropped", faults.dropped},
+          {"stalled", faults.stalled},
+          {"duplicated", faults.duplicated},
+          {"reordered", faults.reordered},
+          {"declined", faults.declined},
+          {"failed", faults.failed},
+          {"partial_ranges", faults.partial_ranges},
+          {"late_discards", stats.late_discards}};
+}
+
+// What becomes of batches between submission and answer.
+void add_asynchronous(Json& json, const RunStats& stats) {
+  Json channels = Json::array();
+  for (const RunStats::Channel& channel : stats.channels) {
+    channels.push_back({{"batches", channel.batches},
+                        {"ranges", channel.ranges},
+                        {"bytes", channel.bytes},
+                        {"doorbells", channel.doorbells},
+                        {"doorbells_suppressed", channel.doorbells_suppressed},
+                        {"interrupts", channel.interrupts},
+                        {"max_batches", channel.max_batches},
+                        {"host_latency_us", latency_json(channel.latency)}});
+  }
+  json["channels"] = std::move(channels);
+  json["inflight"] = {{"max_bytes", stats.inflight.max_bytes},
+                      {"latency_us", latency_json(stats.inflight.latency)}};
+  json["oom"] = {{"waits", stats.oom.waits},
+                 {"false", stats.oom.false_ones},
+                 {"wait_us", latency_json(stats.oom.wait)}};
+  json["quarantine"] = {{"bytes", stats.quarantine.bytes},
+                        {"late_answers", stats.quarantine.late_answers},
+                        {"ignored_answers", stats.quarantine.ignored_answers}};
+  json["wakeups"] = stats.wakeups;
+  json["doorbells_suppressed"] = stats.doorbells_suppressed;
+  json["faults"] = fault_json(stats);
+}
+
 } // namespace
 
 std::optional<double> RunStats::Memory::footprint_ratio() const {
@@ -103,7 +151,12 @@ void RunStats::take(const FootprintIntegral& footprint) {
 }
 
 Json to_json(const RunStats& stats) {
-  const auto& [guest, workload, report, hints, exits, memory] = stats;
+  const auto& guest = stats.guest;
+  const auto& workload = stats.workload;
+  const auto& report = stats.report;
+  const auto& hints = stats.hints;
+  const auto& exits = stats.exits;
+  const auto& memory = stats.memory;
   Json json;
   json["version"] = version;
   json["guest"] = {{"exit_status", guest.exit_status}, {"boot_us", or_null(guest.boot_us)}};
@@ -115,7 +168,14 @@ Json to_json(const RunStats& stats) {
                     {"order", report.order},
                     {"batch", report.batch},
                     {"keep_bytes", report.keep_bytes},
-                    {"delay_ns", report.delay_ns}};
+                    {"delay_ns", report.delay_ns},
+                    {"timeout_ns", stats.report_timeout_ns},
+                    {"strategy", name_of(report.strategy)}};
+  json["vcpus"] = stats.vcpus;
+  json["host"] = {{"mode", name_of(stats.host.mode)},
+                  {"workers", stats.host.workers},
+                  {"protocol_errors", stats.host.protocol_errors},
+                  {"worker_sleeps", stats.host.worker_sleeps}};
   json["hints"] = {{"batches", hints.batches},
                    {"ranges", hints.ranges},
                    {"bytes", hints.bytes},
@@ -124,7 +184,9 @@ Json to_json(const RunStats& stats) {
                    {"failed_ranges", hints.failed_ranges},
                    {"redundant_bytes", hints.redundant_bytes},
                    {"host_ns", hints.host_ns}};
-  json["exits"] = {{"total", exits.total}, {"doorbells", exits.doorbells}};
+  add_asynchronous(json, stats);
+  json["exits"] = {
+      {"total", exits.total}, {"doorbells", exits.doorbells}, {"vmcalls", exits.vmcalls}};
   json["memory"] = {{"guest_bytes", memory.guest_bytes},
                     {"backing", memory.backing},
                     {"rss_peak_bytes", memory.rss_peak_bytes},
@@ -147,9 +209,12 @@ Result<void> check_stats_path(const std::string& path) {
 }
 
 Result<void> write_stats(const RunStats& stats, const std::string& path) {
+  return write_json(to_json(stats), path);
+}
+
+Result<void> write_json(const Json& json, const std::string& path) {
   // A workload's name may be any bytes: what is not UTF-8 is replaced, never thrown.
-  const std::string text =
-      to_json(stats).dump(2, ' ', false, Json::error_handler_t::replace) + '\n';
+  const std::string text = json.dump(2, ' ', false, Json::error_handler_t::replace) + '\n';
   if (is_special(path)) {
     const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
     return fd.valid() && write_all(fd.get(), text) ? Result<void>{} : cannot_write(path);

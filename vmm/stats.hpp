@@ -6,11 +6,15 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <nlohmann/json_fwd.hpp>
 
 #include "shared/boot_info.hpp"
 #include "vmm/footprint.hpp"
+#include "vmm/hint_port.hpp"
+#include "vmm/host_mode.hpp"
+#include "vmm/latency.hpp"
 #include "vmm/result.hpp"
 
 namespace vmm {
@@ -28,7 +32,53 @@ struct RunStats {
     std::uint64_t verified_pages = 0;
   } workload;
 
+  std::uint32_t vcpus = 1;
+
   abi::ReportPolicy report;
+  std::uint64_t report_timeout_ns = 0;
+
+  struct Host {
+    HostMode mode = HostMode::sync; // that was in force, not the one asked for
+    std::uint32_t workers = 0;      // 0 in mode sync
+    std::uint64_t protocol_errors = 0;
+    std::uint64_t worker_sleeps = 0;
+  } host;
+
+  struct Channel {
+    std::uint64_t batches = 0;
+    std::uint64_t ranges = 0;
+    std::uint64_t bytes = 0;
+    std::uint64_t doorbells = 0; // that woke a worker
+    std::uint64_t doorbells_suppressed = 0;
+    std::uint64_t interrupts = 0;
+    std::uint64_t max_batches = 0;         // in the host's hands at one time
+    std::optional<LatencySummary> latency; // from taking a batch to its answer
+  };
+  std::vector<Channel> channels;
+
+  // As the guest sees it.
+  struct InFlight {
+    std::uint64_t max_bytes = 0;
+    std::optional<LatencySummary> latency; // from submission to the taking in of the answer
+  } inflight;
+
+  struct OutOfMemory {
+    std::uint64_t waits = 0;            // allocations that waited for answers
+    std::uint64_t false_ones = 0;       // allocations that failed with ranges in flight
+    std::optional<LatencySummary> wait; // of these waits
+  } oom;
+
+  struct Quarantine {
+    std::uint64_t bytes = 0; // at the end
+    std::uint64_t late_answers = 0;
+    std::uint64_t ignored_answers = 0;
+  } quarantine;
+
+  std::uint64_t wakeups = 0; // interrupts raised for answers
+  std::uint64_t doorbells_suppressed = 0;
+
+  FaultCounters faults; // injected
+  std::uint64_t late_discards = 0;
 
   struct Hints {
     std::uint64_t batches = 0;
@@ -44,6 +94,7 @@ struct RunStats {
   struct Exits {
     std::uint64_t total = 0;
     std::uint64_t doorbells = 0;
+    std::uint64_t vmcalls = 0; // doorbells that came as hypercalls
   } exits;
 
   struct Memory {
@@ -72,6 +123,9 @@ nlohmann::ordered_json to_json(const RunStats& stats);
 
 // Finds out before a run whether write_stats can work: user error when it cannot. Leaves nothing.
 Result<void> check_stats_path(const std::string& path);
+
+// As write_stats, for any JSON.
+Result<void> write_json(const nlohmann::ordered_json& json, const std::string& path);
 
 // Replaces `path` in one step by the JSON text: a reader sees the old content or all of the new.
 // User error when the file cannot be written; nothing is left behind then.

@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "vmm/report_settings.hpp"
 #include "vmm/units.hpp"
 
 namespace vmm {
@@ -57,6 +58,9 @@ std::string policy_text(const RunStats& stats) {
     return "report off";
   }
   std::string text = fmt::format("report order {}, batch {}", policy.order, policy.batch);
+  if (policy.strategy != abi::ReportStrategy::batch) {
+    text = fmt::format("report {}, order {}", name_of(policy.strategy), policy.order);
+  }
   if (policy.keep_bytes != 0) {
     text += fmt::format(", keep {}", human_size(policy.keep_bytes));
   }
@@ -69,6 +73,46 @@ std::string policy_text(const RunStats& stats) {
 std::string shortened(std::string_view name) {
   return name.size() <= name_limit ? std::string(name)
                                    : fmt::format("{}...", name.substr(0, name_limit - 3));
+}
+
+std::string latency_text(const std::optional<LatencySummary>& latency) {
+  return latency ? fmt::format("{} / {}", human_duration(latency->p50_us / 1e6),
+                               human_duration(latency->p99_us / 1e6))
+                 : "-";
+}
+
+// Only where something may be in flight while the guest runs.
+void add_asynchronous(Table& table, const RunStats& stats) {
+  if (stats.host.mode == HostMode::sync && stats.faults.sum() == 0) {
+    return;
+  }
+  table.line("");
+  table.heading(
+      fmt::format("Host {}",
+                  stats.host.mode == HostMode::sync
+                      ? std::string("sync")
+                      : fmt::format("{}, {} worker{}", name_of(stats.host.mode), stats.host.workers,
+                                    stats.host.workers == 1 ? "" : "s")),
+      "Ranges in flight");
+  table.row("wake-ups", grouped(stats.wakeups), "most at a time",
+            human_size(stats.inflight.max_bytes));
+  table.row("silent rings", grouped(stats.doorbells_suppressed), "p50 / p99",
+            latency_text(stats.inflight.latency));
+  table.row("oom waits", grouped(stats.oom.waits), "oom wait p50 / p99",
+            latency_text(stats.oom.wait));
+  table.row("false oom", grouped(stats.oom.false_ones), "quarantined",
+            human_size(stats.quarantine.bytes));
+  const FaultCounters& faults = stats.faults;
+  if (faults.sum() == 0) {
+    return;
+  }
+  table.row("answers late", grouped(faults.delayed), "answers never given",
+            grouped(faults.dropped + faults.stalled));
+  table.row("repeated", grouped(faults.duplicated), "out of order", grouped(faults.reordered));
+  table.row("declined", grouped(faults.declined), "ranges left out",
+            grouped(faults.partial_ranges));
+  table.row("failed", grouped(faults.failed), "ignored by the guest",
+            grouped(stats.quarantine.ignored_answers));
 }
 
 } // namespace
@@ -105,6 +149,7 @@ std::string render_summary(const RunStats& stats) {
             stats.guest.boot_us ? human_duration(*stats.guest.boot_us / 1e6) : "");
   table.row("doorbells", grouped(stats.exits.doorbells), "exit status",
             fmt::format("{}", stats.guest.exit_status));
+  add_asynchronous(table, stats);
   return table.take();
 }
 

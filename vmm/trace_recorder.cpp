@@ -52,7 +52,7 @@ abi::TraceHeader make_header(const TraceRun& run, const GuestMemory& memory) {
     header.storage = abi::TraceStorage::ring;
     header.capacity = run.ring_bytes / sizeof(abi::TraceRecord);
   }
-  header.ram_bytes = memory.size_bytes();
+  header.ram_bytes = memory.end().value;
   header.policy = run.policy;
   header.image_hash = run.image_hash;
   copy_text(header.backing, name_of(memory.backing()));
@@ -170,14 +170,8 @@ void TraceRecorder::memory_sample(const MemorySample& sample) {
           .event = TraceEvent::held_memory});
 }
 
-void TraceRecorder::mode_changed(std::uint8_t mode, std::uint64_t value) {
-  append({.value = value, .event = TraceEvent::mode, .detail = mode});
-}
-
-void TraceRecorder::fault_injected(std::uint8_t fault, std::uint32_t channel,
-                                   std::uint64_t batch_id) {
-  append(
-      {.value = batch_id, .event = TraceEvent::fault, .channel = narrow(channel), .detail = fault});
+void TraceRecorder::host_mode(HostMode mode) {
+  append({.value = static_cast<std::uint64_t>(mode), .event = TraceEvent::mode});
 }
 
 // ---- batches -----------------------------------------------------------------------------------
@@ -281,6 +275,13 @@ void TraceRecorder::on_answer_dropped(const Batch& batch) {
   append({.value = batch.submission.batch_id,
           .event = TraceEvent::answer_dropped,
           .channel = narrow(batch.channel)});
+}
+
+void TraceRecorder::on_fault(const Batch& batch, abi::TraceFault fault) {
+  append({.value = batch.submission.batch_id,
+          .event = TraceEvent::fault,
+          .channel = narrow(batch.channel),
+          .detail = static_cast<std::uint8_t>(fault)});
 }
 
 // ---- the guest's events ------------------------------------------------------------------------

@@ -17,6 +17,7 @@
 #include "vmm/guest_events.hpp"
 #include "vmm/guest_memory.hpp"
 #include "vmm/hint_observer.hpp"
+#include "vmm/host_mode.hpp"
 #include "vmm/refault_watch.hpp"
 #include "vmm/sampler.hpp"
 #include "vmm/trace_writer.hpp"
@@ -57,9 +58,8 @@ class TraceRecorder final : public HintObserver {
   void workload_begin() { append({.event = abi::TraceEvent::workload_begin}); }
   void workload_end();
   void memory_sample(const MemorySample& sample);
-  // A change of how host or guest work; `mode` and `value` are the caller's to define.
-  void mode_changed(std::uint8_t mode, std::uint64_t value);
-  void fault_injected(std::uint8_t fault, std::uint32_t channel, std::uint64_t batch_id);
+  // The mode that is in force from now on.
+  void host_mode(HostMode mode);
 
   void on_doorbell(unsigned vcpu, std::uint32_t channel) override;
   void on_taken(const Batch& batch) override;
@@ -68,6 +68,7 @@ class TraceRecorder final : public HintObserver {
   void on_discard_end(const Batch& batch, unsigned lane, const DiscardCounters& counters) override;
   void on_answer(const Batch& batch) override;
   void on_answer_dropped(const Batch& batch) override;
+  void on_fault(const Batch& batch, abi::TraceFault fault) override;
 
   [[nodiscard]] std::uint64_t records() const { return writer_->records(); }
 

@@ -15,8 +15,8 @@ struct TrapFrame {
   std::uint64_t vector, error_code;
   std::uint64_t rip, cs, rflags, rsp, ss;
 };
-static_assert(offsetof(TrapFrame, vector) == 16 * 8);
-static_assert(sizeof(TrapFrame) == 23 * 8);
+static_assert(offsetof(TrapFrame, vector) == 128);
+static_assert(sizeof(TrapFrame) == 184);
 
 // Name of an exception vector, such as "page fault".
 [[nodiscard]] const char* vector_name(std::uint64_t vector);

@@ -47,7 +47,13 @@ Buddy::Buddy(const BuddyConfig& config, std::span<std::byte> metadata)
   // the number of frames is a multiple of 8.
   auto* tags = reinterpret_cast<abi::FrameTag*>(metadata.data());
   auto* words = reinterpret_cast<std::uint64_t*>(metadata.data() + frames);
-  tags_ = FrameTags(tags, covered_base(config.first), config.first, config.end);
+  const FrameHole hole = config.hole.aligned_outwards(largest_block_frames);
+  // A hole that reaches the end is no hole: RAM ends before it.
+  const bool at_end = !hole.empty() && hole.end >= config.end;
+  tags_ = FrameTags(tags, covered_base(config.first), config.first,
+                    at_end ? std::min(hole.start, config.end) : config.end,
+                    at_end ? FrameHole{} : hole);
+  skip_hole();
   for (auto& trees : trees_) {
     for (unsigned order = 0; order < abi::order_count; ++order) {
       const std::uint64_t bits = frames >> order;
@@ -134,12 +140,14 @@ void Buddy::collapse(abi::Pfn block, abi::Order order) {
 
 void Buddy::set_bit(abi::Pfn block, abi::Order order, Freshness which) {
   tree(order, which).set(bit_of(block, order));
+  ++block_count_[static_cast<unsigned>(which)][order.value];
   orders_[static_cast<unsigned>(which)] |= 1U << order.value;
 }
 
 void Buddy::clear_bit(abi::Pfn block, abi::Order order, Freshness which) {
   BitmapTree& blocks = tree(order, which);
   blocks.clear(bit_of(block, order));
+  --block_count_[static_cast<unsigned>(which)][order.value];
   if (blocks.empty()) {
     orders_[static_cast<unsigned>(which)] &= ~(1U << order.value);
   }
@@ -172,8 +180,15 @@ void Buddy::insert(abi::Pfn block, abi::Order order, Freshness which) {
   set_bit(block, order, which);
 }
 
+void Buddy::skip_hole() {
+  if (hole().contains(frontier_)) {
+    frontier_ = hole().end;
+  }
+}
+
 // Moves the frontier by one block, the largest that fits and is aligned.
 bool Buddy::carve() {
+  // The hole is aligned to largest blocks, so no aligned block below its start reaches into it.
   const abi::Pfn limit = std::min(plugged_end_, tags_.end());
   if (frontier_ >= limit) {
     return false;
@@ -183,6 +198,7 @@ bool Buddy::carve() {
   const abi::Order block_order{static_cast<std::uint8_t>(std::min(aligned, fitting))};
   const abi::Pfn block = frontier_;
   frontier_ = frontier_ + block_order.frames();
+  skip_hole();
   answered_frames_ += block_order.frames();
   tags_.put(block, abi::FrameKind::none, block_order);
   insert(block, block_order, Freshness::answered);
@@ -281,67 +297,83 @@ void Buddy::free_untouched(abi::Pfn pfn, abi::Order order, std::uint16_t reused_
 IsolatedBatch Buddy::isolate(std::uint32_t goal, std::uint64_t keep_frames,
                              std::span<abi::RangeDescriptor> out) {
   IsolatedBatch batch;
-  const auto emit = [&batch, out](abi::Pfn pfn, abi::Order order, abi::RangeKind kind) {
-    out[batch.descriptors++] = abi::RangeDescriptor::make(pfn, order, kind);
-  };
   for (unsigned next = abi::order_count; next-- > report_order_.value;) {
-    while (batch.descriptors < goal) {
-      abi::Order order{static_cast<std::uint8_t>(next)};
-      const std::uint64_t bit = tree(order, Freshness::fresh).find_last();
-      if (bit == BitmapTree::none) {
-        break;
-      }
-      abi::Pfn block = tags_.base() + (bit << order.value);
-      FreshContent content = fresh_content(block, order);
-      if (reportable_ < keep_frames + content.frames) {
-        break; // a smaller block may still fit
-      }
-      const auto needed = [&] { return is_uniform(block, order) ? 1 : content.parts + 1; };
-      if (batch.descriptors != 0 &&
-          batch.descriptors + needed() > std::min<std::size_t>(goal, out.size())) {
-        return batch; // the block opens the next batch
-      }
-      clear_bit(block, order, Freshness::fresh);
-      reportable_ -= content.frames;
-
-      // More parts than a batch can hold: take the upper half with fresh content alone. The
-      // other half stays free, and its buddy is isolated, so it has nobody to merge with.
-      while (needed() > out.size()) {
-        split(block, order);
-        order = smaller(order);
-        const abi::Pfn lower = block;
-        const abi::Pfn upper = block + order.frames();
-        const bool take_upper = freshness(upper, order) == Freshness::fresh;
-        const abi::Pfn left_over = take_upper ? lower : upper;
-        const Freshness left_over_freshness = freshness(left_over, order);
-        set_bit(left_over, order, left_over_freshness);
-        if (order >= report_order_) {
-          reportable_ += fresh_content(left_over, order).frames;
-        }
-        block = take_upper ? upper : lower;
-        content = fresh_content(block, order);
-      }
-
-      if (!is_uniform(block, order)) {
-        emit(block, order, abi::RangeKind::span);
-      }
-      for_each_part(block, order, [&](abi::Pfn part, abi::FrameTag tag) {
-        if (tag.kind() == abi::FrameKind::fresh) {
-          redundant_frames_ += tags_.count_audit_clear(part, tag.order());
-          tags_.put(part, abi::FrameKind::isolated, tag.order());
-          emit(part, tag.order(), abi::RangeKind::hint);
-          ++batch.hints;
-        }
-        return true;
-      });
-      fresh_frames_ -= content.frames;
-      answered_frames_ -= order.frames() - content.frames;
-      isolated_frames_ += order.frames();
-      batch.hinted_frames += content.frames;
-      batch.block_frames += order.frames();
+    if (!isolate_from({static_cast<std::uint8_t>(next)}, goal, keep_frames, out, batch)) {
+      break;
     }
   }
   return batch;
+}
+
+IsolatedBatch Buddy::isolate_list(abi::Order list, std::uint32_t goal, std::uint64_t keep_frames,
+                                  std::span<abi::RangeDescriptor> out) {
+  IsolatedBatch batch;
+  static_cast<void>(isolate_from(list, goal, keep_frames, out, batch));
+  return batch;
+}
+
+// Adds blocks of one order to the batch. Returns false when the next block must open another one.
+bool Buddy::isolate_from(abi::Order list, std::uint32_t goal, std::uint64_t keep_frames,
+                         std::span<abi::RangeDescriptor> out, IsolatedBatch& batch) {
+  const auto emit = [&batch, out](abi::Pfn pfn, abi::Order order, abi::RangeKind kind) {
+    out[batch.descriptors++] = abi::RangeDescriptor::make(pfn, order, kind);
+  };
+  while (batch.descriptors < goal) {
+    abi::Order order = list;
+    const std::uint64_t bit = tree(order, Freshness::fresh).find_last();
+    if (bit == BitmapTree::none) {
+      break;
+    }
+    abi::Pfn block = tags_.base() + (bit << order.value);
+    FreshContent content = fresh_content(block, order);
+    if (reportable_ < keep_frames + content.frames) {
+      break; // a smaller block may still fit
+    }
+    const auto needed = [&] { return is_uniform(block, order) ? 1 : content.parts + 1; };
+    if (batch.descriptors != 0 &&
+        batch.descriptors + needed() > std::min<std::size_t>(goal, out.size())) {
+      return false;
+    }
+    clear_bit(block, order, Freshness::fresh);
+    reportable_ -= content.frames;
+
+    // More parts than a batch can hold: take the upper half with fresh content alone. The
+    // other half stays free, and its buddy is isolated, so it has nobody to merge with.
+    while (needed() > out.size()) {
+      split(block, order);
+      order = smaller(order);
+      const abi::Pfn lower = block;
+      const abi::Pfn upper = block + order.frames();
+      const bool take_upper = freshness(upper, order) == Freshness::fresh;
+      const abi::Pfn left_over = take_upper ? lower : upper;
+      const Freshness left_over_freshness = freshness(left_over, order);
+      set_bit(left_over, order, left_over_freshness);
+      if (order >= report_order_) {
+        reportable_ += fresh_content(left_over, order).frames;
+      }
+      block = take_upper ? upper : lower;
+      content = fresh_content(block, order);
+    }
+
+    if (!is_uniform(block, order)) {
+      emit(block, order, abi::RangeKind::span);
+    }
+    for_each_part(block, order, [&](abi::Pfn part, abi::FrameTag tag) {
+      if (tag.kind() == abi::FrameKind::fresh) {
+        redundant_frames_ += tags_.count_audit_clear(part, tag.order());
+        tags_.put(part, abi::FrameKind::isolated, tag.order());
+        emit(part, tag.order(), abi::RangeKind::hint);
+        ++batch.hints;
+      }
+      return true;
+    });
+    fresh_frames_ -= content.frames;
+    answered_frames_ -= order.frames() - content.frames;
+    isolated_frames_ += order.frames();
+    batch.hinted_frames += content.frames;
+    batch.block_frames += order.frames();
+  }
+  return true;
 }
 
 void Buddy::answer(abi::RangeDescriptor hint, abi::Outcome outcome) {
@@ -378,11 +410,13 @@ void Buddy::acknowledge(std::span<const abi::RangeDescriptor> ranges,
 void Buddy::set_report_order(abi::Order order) {
   report_order_ = std::min(order, abi::Order{abi::max_order});
   reportable_ = 0;
-  for_each_free_block([this](abi::Pfn block, abi::Order block_order, bool has_fresh) {
-    if (has_fresh && block_order >= report_order_) {
-      reportable_ += fresh_content(block, block_order).frames;
+  for (abi::Order list = report_order_; list.value <= abi::max_order; ++list.value) {
+    const BitmapTree& blocks = tree(list, Freshness::fresh);
+    for (std::uint64_t bit = blocks.find_first(); bit != BitmapTree::none;
+         bit = blocks.find_next(bit + 1)) {
+      reportable_ += fresh_content(tags_.base() + (bit << list.value), list).frames;
     }
-  });
+  }
 }
 
 } // namespace guest::mm

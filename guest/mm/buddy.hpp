@@ -18,7 +18,8 @@
 //   - a block is free exactly if its bit is set in one of the two bitmaps of its order,
 //   - no two free buddies stay unmerged,
 //   - nothing at or above the frontier is in a bitmap,
-//   - fresh + answered + isolated + owned frames = frames in [first, frontier).
+//   - fresh + answered + isolated + owned frames = frames in [first, frontier) without the hole.
+// The frontier jumps over the hole, which is aligned to largest blocks: no block touches it.
 // Not thread-safe: the lock is one level up.
 #pragma once
 
@@ -30,6 +31,7 @@
 
 #include "guest/mm/allocation.hpp"
 #include "guest/mm/bitmap_tree.hpp"
+#include "guest/mm/frame_hole.hpp"
 #include "guest/mm/frame_tags.hpp"
 #include "shared/address.hpp"
 #include "shared/frame_tag.hpp"
@@ -43,9 +45,10 @@ enum class DiscardedContent : std::uint8_t { unknown, zero };
 struct BuddyConfig {
   abi::Pfn first;
   abi::Pfn end;               // at most 2^26 frames above first
-  abi::Pfn plugged_end;       // may lie above end
+  abi::Pfn plugged_end;       // may lie above end, or inside the hole
   abi::Order report_order{9}; // smallest block that isolate() takes
   DiscardedContent discarded = DiscardedContent::zero;
+  FrameHole hole{}; // no RAM; grown to multiples of the largest block
 };
 
 struct BuddyAllocation {
@@ -101,6 +104,10 @@ class Buddy {
   // least 2; a block that needs more descriptors than that is taken in halves.
   [[nodiscard]] IsolatedBatch isolate(std::uint32_t goal, std::uint64_t keep_frames,
                                       std::span<abi::RangeDescriptor> out);
+  // The same from the blocks of one order alone, which is at least the report order.
+  [[nodiscard]] IsolatedBatch isolate_list(abi::Order list, std::uint32_t goal,
+                                           std::uint64_t keep_frames,
+                                           std::span<abi::RangeDescriptor> out);
 
   // Puts back what one isolate() described, with the host's answers. Batches may be acknowledged
   // in any order, each once.
@@ -109,12 +116,14 @@ class Buddy {
 
   // RAM below is mapped; may only grow.
   void set_plugged_end(abi::Pfn end) { plugged_end_ = end; }
-  // Counts the reportable frames anew: a walk over all fresh blocks.
+  // Counts the reportable frames anew: a walk over the fresh blocks of at least this order.
   void set_report_order(abi::Order order);
 
   [[nodiscard]] abi::Order report_order() const { return report_order_; }
   [[nodiscard]] abi::Pfn frontier() const { return frontier_; }
   [[nodiscard]] abi::Pfn plugged_end() const { return plugged_end_; }
+  // As it is observed, grown to multiples of the largest block.
+  [[nodiscard]] const FrameHole& hole() const { return tags_.hole(); }
   [[nodiscard]] FrameTags& tags() { return tags_; }
   [[nodiscard]] const FrameTags& tags() const { return tags_; }
 
@@ -124,6 +133,10 @@ class Buddy {
   [[nodiscard]] std::uint64_t isolated_frames() const { return isolated_frames_; }
   // Fresh frames in free blocks of at least the report order: what isolate() can take.
   [[nodiscard]] std::uint64_t fresh_frames_at_or_above_report_order() const { return reportable_; }
+  // Free blocks of this order, fresh or not.
+  [[nodiscard]] std::uint64_t free_blocks(abi::Order order) const {
+    return block_count_[0][order.value] + block_count_[1][order.value];
+  }
   // Since construction: frames hinted though not allocated since they were last answered
   // (always 0), and reported frames that were handed out again.
   [[nodiscard]] std::uint64_t redundant_frames() const { return redundant_frames_; }
@@ -159,7 +172,10 @@ class Buddy {
   void join(abi::Pfn left, abi::Order half_order);
   void split(abi::Pfn block, abi::Order order);
   void collapse(abi::Pfn block, abi::Order order);
+  void skip_hole();
   [[nodiscard]] bool carve();
+  [[nodiscard]] bool isolate_from(abi::Order list, std::uint32_t goal, std::uint64_t keep_frames,
+                                  std::span<abi::RangeDescriptor> out, IsolatedBatch& batch);
 
   [[nodiscard]] FreeResult free_owned(abi::Pfn pfn, abi::Order order, abi::FrameKind owned);
   [[nodiscard]] BuddyAllocation hand_out(abi::Pfn block, abi::Order order);
@@ -168,6 +184,7 @@ class Buddy {
   FrameTags tags_;
   // [Freshness][order]
   std::array<std::array<BitmapTree, abi::order_count>, 2> trees_;
+  std::array<std::array<std::uint64_t, abi::order_count>, 2> block_count_{};
   // Bit k: the tree of order k is not empty. [Freshness]
   std::array<std::uint32_t, 2> orders_{};
   abi::Pfn frontier_;

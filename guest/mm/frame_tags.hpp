@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "guest/mm/allocation.hpp"
+#include "guest/mm/frame_hole.hpp"
 #include "shared/address.hpp"
 #include "shared/frame_tag.hpp"
 
@@ -20,14 +21,15 @@ class FrameTags {
  public:
   FrameTags() = default;
   // tags[0] describes `base`, which is aligned to the largest block; [first, end) is the memory
-  // that is managed, within what `tags` covers.
-  FrameTags(abi::FrameTag* tags, abi::Pfn base, abi::Pfn first, abi::Pfn end)
-      : tags_(tags), base_(base), first_(first), end_(end) {}
+  // that is managed, within what `tags` covers. Nobody puts a tag inside the hole.
+  FrameTags(abi::FrameTag* tags, abi::Pfn base, abi::Pfn first, abi::Pfn end, FrameHole hole = {})
+      : tags_(tags), base_(base), first_(first), end_(end), hole_(hole) {}
 
   [[nodiscard]] const abi::FrameTag* data() const { return tags_; }
   [[nodiscard]] abi::Pfn base() const { return base_; }
   [[nodiscard]] abi::Pfn first() const { return first_; }
   [[nodiscard]] abi::Pfn end() const { return end_; }
+  [[nodiscard]] const FrameHole& hole() const { return hole_; }
 
   [[nodiscard]] abi::FrameTag get(abi::Pfn pfn) const {
     return {std::atomic_ref(tags_[pfn - base_].bits).load(std::memory_order_relaxed)};
@@ -51,6 +53,9 @@ class FrameTags {
     }
     const abi::FrameTag tag = get(pfn);
     if (tag.kind() != owned) {
+      if (hole_.contains(pfn)) {
+        return FreeResult::out_of_range; // looked at here only, so that good frees need not
+      }
       return pfn.value % order.frames() != 0 ? FreeResult::unaligned : FreeResult::not_allocated;
     }
     return tag.order() == order ? FreeResult::ok : FreeResult::wrong_order;
@@ -99,6 +104,7 @@ class FrameTags {
   abi::Pfn base_;
   abi::Pfn first_;
   abi::Pfn end_;
+  FrameHole hole_;
 };
 
 } // namespace guest::mm

@@ -8,14 +8,11 @@ namespace guest::mm {
 
 namespace {
 
-// Spins on a lock before the platform hears of it: its holder may have lost its core.
-constexpr std::uint32_t spins_per_relax = 256;
-
 // A free submits at most this many batches, however fast a synchronous host answers.
 constexpr unsigned max_batches_per_call = 64;
 
-// Attempts for blocks that are on their way from another vCPU's cache to the Buddy.
-constexpr unsigned max_attempts_without_flight = 4;
+// Looks for blocks that go from one vCPU's cache to another's between our looks into them.
+constexpr unsigned max_quiet_attempts = 4;
 
 void publish(std::uint64_t& field, std::uint64_t value) {
   std::atomic_ref(field).store(value, std::memory_order_relaxed);
@@ -30,10 +27,7 @@ void add(std::uint64_t& counter, std::uint64_t amount) {
 } // namespace
 
 void PageAllocator::Spin::operator()() {
-  CpuPause{}();
-  if (++spins % spins_per_relax == 0) {
-    platform->relax();
-  }
+  platform->relax();
 }
 
 PageAllocator::PageAllocator(PagePlatform& platform, const PageAllocatorConfig& config,
@@ -44,9 +38,14 @@ PageAllocator::PageAllocator(PagePlatform& platform, const PageAllocatorConfig& 
       buddy_({.first = config.first,
               .end = config.end,
               .plugged_end = config.plugged_end,
-              .discarded = config.discarded},
+              .discarded = config.discarded,
+              .hole = config.hole},
              metadata),
-      reporter_(buddy_, channels, config.policy, trace_.on() ? &trace_ : nullptr) {
+      reporter_(buddy_, channels, {.policy = config.policy, .timeout_ns = config.timeout_ns},
+                status.answer_latency, trace_.on() ? &trace_ : nullptr),
+      control_(config.control) {
+  frees_are_cached_.store(reporter_.strategy() != abi::ReportStrategy::each,
+                          std::memory_order_relaxed);
   publish_locked();
 }
 
@@ -69,7 +68,7 @@ Allocation PageAllocator::allocate(unsigned vcpu, abi::Order order) {
 }
 
 FreeResult PageAllocator::free(unsigned vcpu, abi::Pfn pfn, abi::Order order) {
-  if (!PageCache::holds(order)) {
+  if (!PageCache::holds(order) || !frees_are_cached_.load(std::memory_order_relaxed)) {
     Guard guard(lock_, spin());
     const FreeResult result = buddy_.free(pfn, order);
     if (result == FreeResult::ok) {
@@ -89,6 +88,7 @@ FreeResult PageAllocator::free(unsigned vcpu, abi::Pfn pfn, abi::Order order) {
       return result;
     }
     if (mine.cache.full(order)) [[unlikely]] {
+      carrying_.fetch_add(1, std::memory_order_relaxed);
       drained_count =
           mine.cache.take_oldest(order, std::span(drained).first(PageCache::bulk(order)));
     }
@@ -96,7 +96,7 @@ FreeResult PageAllocator::free(unsigned vcpu, abi::Pfn pfn, abi::Order order) {
     count_freed(vcpu, order);
   }
   if (drained_count != 0) [[unlikely]] {
-    give_back(vcpu, std::span(drained).first(drained_count));
+    give_back(vcpu, std::span(drained).first(drained_count), AfterFree::report);
   }
   return FreeResult::ok;
 }
@@ -153,8 +153,8 @@ BuddyAllocation PageAllocator::allocate_and_refill(unsigned vcpu, abi::Order ord
   std::uint32_t refill_count = 0;
   BuddyAllocation got;
   {
-    const Guard guard(lock_, spin());
-    reporter_.drain_locked(vcpu);
+    Guard guard(lock_, spin());
+    static_cast<void>(safe_point(guard));
     got = take_locked(vcpu, order);
     if (got.status == AllocateStatus::needs_plug) {
       got.pfn = buddy_.plugged_end();
@@ -167,13 +167,14 @@ BuddyAllocation PageAllocator::allocate_and_refill(unsigned vcpu, abi::Order ord
         }
         ++refill_count;
       }
+      carrying_.fetch_add(1, std::memory_order_relaxed);
     }
     publish_locked();
   }
   if (trace_.nearly_full()) [[unlikely]] {
     platform_.ring_doorbell(vcpu);
   }
-  if (refill_count != 0) {
+  if (got.ok() && PageCache::holds(order)) {
     VcpuCache& mine = caches_[vcpu];
     const Guard guard(mine.lock, spin());
     // Last in, first out: the block that the Buddy liked best goes on top. There is room, because
@@ -185,6 +186,7 @@ BuddyAllocation PageAllocator::allocate_and_refill(unsigned vcpu, abi::Order ord
                                       .untouched_zero = block.content == Content::zeroed,
                                       .reused_frames = block.reused_frames});
     }
+    carrying_.fetch_sub(1, std::memory_order_release);
   }
   return got;
 }
@@ -198,48 +200,55 @@ bool PageAllocator::plug_more(abi::Pfn seen_end) {
       return true;
     }
   }
-  if (plug_frames_ == 0 || !platform_.plug(abi::to_gpa(seen_end))) {
+  if (plug_frames_ == 0) {
+    return false;
+  }
+  const abi::Pfn next = buddy_.hole().skip_units(seen_end, plug_frames_);
+  if (!platform_.plug(abi::to_gpa(next))) {
     return false;
   }
   const Guard guard(lock_, spin());
-  buddy_.set_plugged_end(seen_end + plug_frames_);
+  buddy_.set_plugged_end(next + plug_frames_);
   return true;
 }
 
-// Everything that is free somewhere else: in caches, and with the host. A batch that the host has
-// not answered for the whole timeout is taken as lost and not waited for again.
+// Everything that is free somewhere else: in caches, and with the host. Nothing is hinted on the
+// way, or what the caches give would be isolated before it can be had.
 BuddyAllocation PageAllocator::allocate_under_pressure(unsigned vcpu, abi::Order order) {
   const std::uint64_t start_ns = platform_.now_ns();
-  unsigned attempts_without_flight = 0;
+  unsigned quiet_attempts = 0;
   bool waited = false;
   for (;;) {
-    flush_all_caches(vcpu);
+    flush_all_caches(vcpu, AfterFree::keep);
     {
       Guard guard(lock_, spin());
-      reporter_.drain_all_locked();
+      const std::uint64_t now_ns = safe_point(guard);
       const BuddyAllocation got = take_locked(vcpu, order);
-      publish_locked();
-      if (got.ok()) {
-        return got;
+      bool done = got.ok();
+      if (!done && reporter_.awaited_batches() != 0) {
+        oom_waits_ += waited ? 0 : 1;
+        waited = true;
+        done = !worth_waiting_locked(start_ns, now_ns);
+        oom_failures_ += done ? 1 : 0;
+      } else if (!done && carrying_.load(std::memory_order_acquire) == 0) {
+        done = ++quiet_attempts == max_quiet_attempts;
       }
-      if (reporter_.in_flight_batches() == 0) {
-        if (++attempts_without_flight == max_attempts_without_flight) {
-          return got;
-        }
-      } else {
-        if (!waited) {
-          waited = true;
-          ++oom_waits_;
-          publish_locked();
-        }
-        const std::uint64_t since_ns = std::min(start_ns, reporter_.last_submit_ns());
-        if (platform_.now_ns() - since_ns >= oom_timeout_ns_) {
-          return got;
-        }
+      if (done && waited) {
+        status_.oom_wait.add(now_ns - std::min(start_ns, now_ns));
+      }
+      publish_locked();
+      if (done) {
+        return got;
       }
     }
     platform_.relax();
   }
+}
+
+// A batch that the host has not answered for the whole timeout was waited for before.
+bool PageAllocator::worth_waiting_locked(std::uint64_t start_ns, std::uint64_t now_ns) const {
+  const std::uint64_t since_ns = std::min(start_ns, reporter_.last_submit_ns());
+  return now_ns < since_ns || now_ns - since_ns < std::max(oom_timeout_ns_, reporter_.timeout_ns());
 }
 
 // ---- free, slow path ---------------------------------------------------------------------------
@@ -255,12 +264,17 @@ void PageAllocator::give_back_locked(unsigned vcpu, const PageCache::Block& bloc
   }
 }
 
-void PageAllocator::give_back(unsigned vcpu, std::span<const PageCache::Block> blocks) {
+// Takes over one count of carrying_.
+void PageAllocator::give_back(unsigned vcpu, std::span<const PageCache::Block> blocks,
+                              AfterFree after) {
   Guard guard(lock_, spin());
   for (const PageCache::Block& block : blocks) {
     give_back_locked(vcpu, block);
   }
-  after_free_locked(vcpu, guard);
+  carrying_.fetch_sub(1, std::memory_order_release);
+  if (after == AfterFree::report) {
+    after_free_locked(vcpu, guard);
+  }
   if (trace_.nearly_full()) [[unlikely]] {
     guard.unlock();
     platform_.ring_doorbell(vcpu);
@@ -269,13 +283,34 @@ void PageAllocator::give_back(unsigned vcpu, std::span<const PageCache::Block> b
 }
 
 void PageAllocator::after_free_locked(unsigned vcpu, Guard& guard) {
-  const std::uint64_t now_ns = platform_.now_ns();
+  const std::uint64_t now_ns = safe_point(guard);
   publish(last_buddy_free_ns_, now_ns);
-  reporter_.drain_locked(vcpu);
   reporter_.note_time_locked(now_ns);
   // Busy or not, freeing goes on; what was not sent stays fresh.
   static_cast<void>(report_locked(vcpu, guard, Urgency::busy));
   publish_locked();
+}
+
+// What every slow path does first. Lets others have the lock between two answers, so that it is
+// held no longer than one batch takes. Returns the time.
+std::uint64_t PageAllocator::safe_point(Guard& guard) {
+  const std::uint64_t now_ns = platform_.now_ns();
+  for (unsigned channel = 0; channel < reporter_.channel_count(); ++channel) {
+    // Bounded, should the host never stop.
+    for (unsigned entry = 0; entry < abi::completion_entries; ++entry) {
+      if (reporter_.take_answer_locked(channel, now_ns) == AnswerKind::none) [[likely]] {
+        break;
+      }
+      guard.yield();
+    }
+  }
+  reporter_.expire_locked(now_ns);
+  if (control_.changed()) [[unlikely]] {
+    if (const std::optional<ReportSettings> settings = control_.read()) {
+      retune_locked(*settings, now_ns);
+    }
+  }
+  return now_ns;
 }
 
 // Submits batches while they are due and the channel takes them. Releases the lock to ring.
@@ -286,7 +321,7 @@ SubmitResult PageAllocator::report_locked(unsigned vcpu, Guard& guard, Urgency u
     if (!reporter_.due_locked(now_ns, urgency)) {
       return SubmitResult::nothing;
     }
-    const SubmitResult result = reporter_.submit_locked(vcpu, now_ns);
+    const SubmitResult result = reporter_.submit_locked(vcpu, now_ns, urgency);
     if (result == SubmitResult::busy || result == SubmitResult::nothing) {
       return result;
     }
@@ -295,13 +330,15 @@ SubmitResult PageAllocator::report_locked(unsigned vcpu, Guard& guard, Urgency u
       guard.unlock();
       platform_.ring_doorbell(vcpu);
       guard.lock();
+    } else {
+      guard.yield();
     }
-    reporter_.drain_locked(vcpu);
+    static_cast<void>(safe_point(guard));
   }
   return SubmitResult::submitted;
 }
 
-void PageAllocator::flush_cache(unsigned owner, unsigned vcpu) {
+void PageAllocator::flush_cache(unsigned owner, unsigned vcpu, AfterFree after) {
   VcpuCache& victim = caches_[owner];
   if (victim.cache.frames() == 0) {
     return;
@@ -310,28 +347,29 @@ void PageAllocator::flush_cache(unsigned owner, unsigned vcpu) {
   std::uint32_t count = 0;
   {
     const Guard guard(victim.lock, spin());
+    carrying_.fetch_add(1, std::memory_order_relaxed);
     for (std::uint8_t order = 0; order < PageCache::cached_orders; ++order) {
       count += victim.cache.take_oldest({order}, std::span(blocks).subspan(count));
     }
   }
-  give_back(vcpu, std::span(blocks).first(count));
+  give_back(vcpu, std::span(blocks).first(count), after);
 }
 
-void PageAllocator::flush_all_caches(unsigned vcpu) {
+void PageAllocator::flush_all_caches(unsigned vcpu, AfterFree after) {
   for (unsigned owner = 0; owner < reporter_.channel_count(); ++owner) {
-    flush_cache(owner, vcpu);
+    flush_cache(owner, vcpu, after);
   }
 }
 
 // ---- idle and quiesce --------------------------------------------------------------------------
 
 std::uint64_t PageAllocator::idle(unsigned vcpu) {
-  flush_cache(vcpu, vcpu);
+  flush_cache(vcpu, vcpu, AfterFree::report);
   Guard guard(lock_, spin());
-  reporter_.drain_all_locked();
+  static_cast<void>(safe_point(guard));
   static_cast<void>(report_locked(vcpu, guard, Urgency::idle));
   publish_locked();
-  return reporter_.next_partial_deadline_ns(vcpu, platform_.now_ns());
+  return reporter_.next_deadline_ns(vcpu, platform_.now_ns());
 }
 
 bool PageAllocator::arm_interrupt(unsigned vcpu) {
@@ -346,14 +384,17 @@ void PageAllocator::disarm_interrupt(unsigned vcpu) {
 
 QuiesceResult PageAllocator::quiesce(unsigned vcpu, std::uint64_t deadline_ns) {
   for (;;) {
-    flush_all_caches(vcpu);
+    flush_all_caches(vcpu, AfterFree::report);
     {
       Guard guard(lock_, spin());
-      reporter_.drain_all_locked();
+      static_cast<void>(safe_point(guard));
       const SubmitResult result = report_locked(vcpu, guard, Urgency::now);
       publish_locked();
-      if (result == SubmitResult::nothing && reporter_.in_flight_batches() == 0) {
+      if (result == SubmitResult::nothing && reporter_.awaited_batches() == 0) {
         return QuiesceResult::settled;
+      }
+      if (result == SubmitResult::busy && reporter_.awaited_batches(vcpu) == 0) {
+        return QuiesceResult::timed_out;
       }
     }
     if (platform_.now_ns() >= deadline_ns) {
@@ -363,6 +404,17 @@ QuiesceResult PageAllocator::quiesce(unsigned vcpu, std::uint64_t deadline_ns) {
   }
 }
 
+void PageAllocator::retune(const ReportSettings& settings) {
+  const Guard guard(lock_, spin());
+  retune_locked(settings, platform_.now_ns());
+}
+
+void PageAllocator::retune_locked(const ReportSettings& settings, std::uint64_t now_ns) {
+  reporter_.retune_locked(settings, now_ns);
+  frees_are_cached_.store(reporter_.strategy() != abi::ReportStrategy::each,
+                          std::memory_order_relaxed);
+}
+
 std::uint64_t PageAllocator::last_buddy_free_ns() const {
   return std::atomic_ref(last_buddy_free_ns_).load(std::memory_order_relaxed);
 }
@@ -370,6 +422,11 @@ std::uint64_t PageAllocator::last_buddy_free_ns() const {
 ReporterCounters PageAllocator::reporter_counters() {
   const Guard guard(lock_, spin());
   return reporter_.counters();
+}
+
+ChannelCounters PageAllocator::channel_counters(unsigned channel) {
+  const Guard guard(lock_, spin());
+  return reporter_.counters(channel);
 }
 
 void PageAllocator::publish_locked() {
@@ -389,6 +446,11 @@ void PageAllocator::publish_locked() {
   publish(status_.redundant_bytes, buddy_.redundant_frames() * abi::page_bytes);
   publish(status_.reused_bytes, buddy_.reused_frames() * abi::page_bytes);
   publish(status_.oom_waits, oom_waits_);
+  publish(status_.quarantined_bytes, reporter_.quarantined_frames() * abi::page_bytes);
+  publish(status_.late_answers, counters.late_answers);
+  publish(status_.ignored_answers, counters.ignored_answers);
+  publish(status_.oom_failures, oom_failures_);
+  publish(status_.max_in_flight_bytes, counters.max_in_flight_bytes);
 }
 
 } // namespace guest::mm

@@ -5,7 +5,10 @@
 //   allocate/free --> PageCache (own lock, orders 0...3, about 10 ns on a hit)
 //                        | bulk refill and drain
 //                        v
-//                     Buddy + Reporter (one ticket lock) --> channels --> host
+//                     Buddy + Reporter (one lock) --> channels --> host
+//
+// Safe points: every slow path first takes in the answers of all channels, whoever submitted, and
+// looks whether the host wants another policy. So a vCPU that computes for ever strands nothing.
 //
 // Each vCPU passes its own number; no two threads use one number at the same time. Lock order:
 // plug lock, then the allocator's lock; a cache's lock is never held together with another.
@@ -13,6 +16,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -20,11 +24,14 @@
 
 #include "guest/mm/allocation.hpp"
 #include "guest/mm/buddy.hpp"
+#include "guest/mm/control_watcher.hpp"
 #include "guest/mm/event_trace.hpp"
+#include "guest/mm/fair_lock.hpp"
+#include "guest/mm/frame_hole.hpp"
 #include "guest/mm/page_cache.hpp"
 #include "guest/mm/page_platform.hpp"
+#include "guest/mm/report_settings.hpp"
 #include "guest/mm/reporter.hpp"
-#include "guest/mm/ticket_lock.hpp"
 #include "shared/address.hpp"
 #include "shared/boot_info.hpp"
 #include "shared/guest_status.hpp"
@@ -38,9 +45,14 @@ struct PageAllocatorConfig {
   abi::Pfn end;
   abi::Pfn plugged_end;          // mapped now; at or above end when there is nothing to plug
   std::uint64_t plug_frames = 0; // unit of PagePlatform::plug
+  FrameHole hole{};              // not RAM; plug units inside it are skipped
   abi::ReportPolicy policy;
+  // An answer that takes longer puts its batch into quarantine; 0: for ever patient.
+  std::uint64_t timeout_ns = 0;
+  // What the host wants changed while the guest runs; null when it cannot.
+  const abi::ReportControl* control = nullptr;
   DiscardedContent discarded = DiscardedContent::zero;
-  // Longest wait of an allocation for the host's answers.
+  // Longest wait of an allocation for the host's answers; timeout_ns, if that is longer.
   std::uint64_t oom_timeout_ns = 10'000'000'000;
   EventTrace trace{}; // off unless given
 };
@@ -60,11 +72,12 @@ class PageAllocator {
   PageAllocator& operator=(const PageAllocator&) = delete;
 
   // A block of 2^order frames, order at most max_order, aligned to its size. When memory has run
-  // out while ranges are with the host, waits for them, up to the configured timeout after the
-  // last submission.
+  // out while ranges are with the host, waits for them: until all are answered or overdue, at most
+  // for the configured timeout since it asked or since the last submission, if that was earlier.
   [[nodiscard]] Allocation allocate(unsigned vcpu, abi::Order order);
 
-  // Gives a block back, on any vCPU. Never waits for the host. Catches double and wild frees,
+  // Gives a block back, on any vCPU. Never waits for the host. With the strategy `each` it goes
+  // past the cache. Catches double and wild frees,
   // except two of the same block on two vCPUs at the very same moment.
   [[nodiscard]] FreeResult free(unsigned vcpu, abi::Pfn pfn, abi::Order order);
 
@@ -72,7 +85,9 @@ class PageAllocator {
   [[nodiscard]] std::optional<abi::Order> allocated_order(abi::Pfn pfn) const;
 
   // For a vCPU that has nothing to do: empties its cache, takes in answers, reports what is due.
-  // Returns the time at which it should be called again (clock of PagePlatform), or never.
+  // Returns the time at which it should be called again (clock of PagePlatform), or never. An
+  // answer to a batch of its own channel may come earlier: arm_interrupt(). Answers to others'
+  // batches are taken in by whoever needs memory, or at the latest when they are overdue.
   [[nodiscard]] std::uint64_t idle(unsigned vcpu);
 
   // Around a sleep that an interrupt ends: asks for one at the channel's next answer. Returns
@@ -81,12 +96,17 @@ class PageAllocator {
   void disarm_interrupt(unsigned vcpu);
 
   // Empties all caches, reports everything reportable and waits until `deadline_ns` for all
-  // answers. Settled if nothing is in flight and nothing reportable is left.
+  // answers. Settled if nothing is awaited and nothing reportable is left; what is in quarantine
+  // is not waited for. Times out at once when quarantined batches block the vCPU's channel.
   [[nodiscard]] QuiesceResult quiesce(unsigned vcpu, std::uint64_t deadline_ns);
+
+  // Changes the policy while everything runs. What is in flight stays there.
+  void retune(const ReportSettings& settings);
 
   // Time of the latest free that reached the Buddy; 0 before the first.
   [[nodiscard]] std::uint64_t last_buddy_free_ns() const;
   [[nodiscard]] ReporterCounters reporter_counters();
+  [[nodiscard]] ChannelCounters channel_counters(unsigned channel);
 
   // For EventTrace::set_caller().
   [[nodiscard]] EventTrace& trace() { return trace_; }
@@ -95,16 +115,15 @@ class PageAllocator {
   [[nodiscard]] const Buddy& buddy() const { return buddy_; }
 
  private:
-  // Waits for another vCPU: spins, and lets the platform know when it takes long.
+  // Waits for another vCPU the platform's way.
   struct Spin {
     PagePlatform* platform = nullptr;
-    std::uint32_t spins = 0;
     void operator()();
   };
-  using Guard = TicketGuard<Spin>;
+  using Guard = FairGuard<Spin>;
 
   struct alignas(64) VcpuCache {
-    TicketLock lock;
+    FairLock lock;
     PageCache cache;
   };
 
@@ -113,14 +132,19 @@ class PageAllocator {
   [[nodiscard]] Allocation allocate_slow(unsigned vcpu, abi::Order order);
   [[nodiscard]] BuddyAllocation allocate_and_refill(unsigned vcpu, abi::Order order);
   [[nodiscard]] BuddyAllocation allocate_under_pressure(unsigned vcpu, abi::Order order);
+  [[nodiscard]] bool worth_waiting_locked(std::uint64_t start_ns, std::uint64_t now_ns) const;
   [[nodiscard]] bool plug_more(abi::Pfn seen_end);
 
-  void give_back(unsigned vcpu, std::span<const PageCache::Block> blocks);
+  // What to do with memory that has come back.
+  enum class AfterFree : std::uint8_t { report, keep };
+  void give_back(unsigned vcpu, std::span<const PageCache::Block> blocks, AfterFree after);
   void give_back_locked(unsigned vcpu, const PageCache::Block& block);
   [[nodiscard]] BuddyAllocation take_locked(unsigned vcpu, abi::Order order);
-  void flush_cache(unsigned owner, unsigned vcpu);
-  void flush_all_caches(unsigned vcpu);
+  void flush_cache(unsigned owner, unsigned vcpu, AfterFree after);
+  void flush_all_caches(unsigned vcpu, AfterFree after);
   void after_free_locked(unsigned vcpu, Guard& guard);
+  std::uint64_t safe_point(Guard& guard);
+  void retune_locked(const ReportSettings& settings, std::uint64_t now_ns);
   [[nodiscard]] SubmitResult report_locked(unsigned vcpu, Guard& guard, Urgency urgency);
   void publish_locked();
 
@@ -131,12 +155,20 @@ class PageAllocator {
   abi::GuestStatus& status_;
   std::uint64_t plug_frames_;
   std::uint64_t oom_timeout_ns_;
-  TicketLock plug_lock_;
-  TicketLock lock_; // guards trace_, buddy_, reporter_, oom_waits_, the writer side of status_
+  // With the strategy `each` there is no cache in front of frees.
+  std::atomic<bool> frees_are_cached_{true};
+  FairLock plug_lock_;
+  // Guards trace_, buddy_, reporter_, control_, the oom_ counters, the writer side of status_.
+  FairLock lock_;
   EventTrace trace_;
   Buddy buddy_;
   Reporter reporter_;
+  ControlWatcher control_;
   std::uint64_t oom_waits_ = 0;
+  std::uint64_t oom_failures_ = 0;
+  // vCPUs that are carrying blocks between a cache and the Buddy. Raised before the blocks leave
+  // the one, lowered when they are in the other.
+  std::atomic<std::uint32_t> carrying_{0};
   alignas(8) mutable std::uint64_t last_buddy_free_ns_ = 0;
   std::array<VcpuCache, EBB_MAX_VCPUS> caches_;
 };

@@ -43,9 +43,10 @@ class PageCache {
   [[nodiscard]] bool full(abi::Order order) const {
     return count_[order.value] == capacity[order.value];
   }
-  // Frames in the cache; may be read without the lock.
+  // Frames in the cache; may be read without the lock. Whoever sees a block gone also sees what
+  // its taker did before taking it.
   [[nodiscard]] std::uint64_t frames() const {
-    return std::atomic_ref(frames_).load(std::memory_order_relaxed);
+    return std::atomic_ref(frames_).load(std::memory_order_acquire);
   }
 
   // Takes in an allocated block. The order must not be full.
@@ -67,7 +68,7 @@ class PageCache {
   static Block unpack(Packed packed, abi::Order order);
   [[nodiscard]] Packed* stack(abi::Order order) { return &blocks_[first_slot[order.value]]; }
   void set_frames(std::uint64_t frames) {
-    std::atomic_ref(frames_).store(frames, std::memory_order_relaxed);
+    std::atomic_ref(frames_).store(frames, std::memory_order_release);
   }
 
   static constexpr std::array<std::uint32_t, cached_orders> first_slot{0, 32, 48, 56};

@@ -2,33 +2,68 @@
 #include "guest/mm/reporter.hpp"
 
 #include <algorithm>
-#include <atomic>
-#include <bit>
 
 namespace guest::mm {
 
 namespace {
 
-std::uint32_t load_acquire(std::uint32_t& word) {
-  return std::atomic_ref(word).load(std::memory_order_acquire);
+constexpr std::uint64_t saturated_sum(std::uint64_t a, std::uint64_t b) {
+  return a < Reporter::never - b ? a + b : Reporter::never;
 }
 
 } // namespace
 
 Reporter::Reporter(Buddy& buddy, std::span<abi::Channel* const> channels,
-                   const abi::ReportPolicy& policy, EventTrace* trace)
-    : buddy_(buddy), trace_(trace), enabled_(policy.enabled != 0),
-      batch_ranges_(std::clamp(policy.batch, std::uint32_t{1}, abi::max_batch_ranges)),
-      keep_frames_(policy.keep_bytes >> abi::page_shift), delay_ns_(policy.delay_ns) {
+                   const ReportSettings& settings, abi::LatencyHistogram& answer_latency,
+                   EventTrace* trace)
+    : buddy_(buddy), answer_latency_(answer_latency), trace_(trace) {
+  for (abi::Channel* channel : channels.first(std::min(channels.size(), ports_.size()))) {
+    ports_[channel_count_++] = ChannelPort(*channel);
+  }
+  apply(settings);
+}
+
+// ---- policy ------------------------------------------------------------------------------------
+
+void Reporter::apply(const ReportSettings& settings) {
+  const abi::ReportPolicy& policy = settings.policy;
+  enabled_ = policy.enabled != 0;
+  keep_frames_ = policy.keep_bytes >> abi::page_shift;
+  delay_ns_ = policy.delay_ns;
+  timeout_ns_ = settings.timeout_ns;
   const abi::Order order{static_cast<std::uint8_t>(std::min(policy.order, abi::max_order))};
-  buddy_.set_report_order(order);
+  if (order != buddy_.report_order()) {
+    buddy_.set_report_order(order);
+  }
+  batch_ranges_ = std::clamp(policy.batch, std::uint32_t{1}, abi::max_batch_ranges);
   full_batch_frames_ = batch_ranges_ * order.frames();
-  for (abi::Channel* channel :
-       channels.first(std::min<std::size_t>(channels.size(), channels_.size()))) {
-    ChannelState& state = channels_[channel_count_++];
-    state.channel = channel;
-    state.submit_tail = channel->rings.submit_tail;
-    state.complete_head = channel->rings.complete_head;
+  switch (policy.strategy) {
+  case abi::ReportStrategy::each:
+    strategy_ = policy.strategy;
+    batch_ranges_ = 1;
+    full_batch_frames_ = 1;
+    break;
+  case abi::ReportStrategy::scan:
+    strategy_ = policy.strategy;
+    batch_ranges_ = ScanSchedule::batch_ranges;
+    break;
+  case abi::ReportStrategy::batch:
+  default: // of a newer host
+    strategy_ = abi::ReportStrategy::batch;
+    break;
+  }
+}
+
+void Reporter::retune_locked(const ReportSettings& settings, std::uint64_t now_ns) {
+  apply(settings);
+  scan_.reset();
+  stuck_frames_ = 0;
+  reportable_since_ns_ = never;
+  note_time_locked(now_ns);
+  next_overdue_ns_ = never;
+  for (unsigned channel = 0; channel < channel_count_; ++channel) {
+    next_overdue_ns_ =
+        std::min(next_overdue_ns_, overdue_at(ports_[channel].oldest_submit_ns(never)));
   }
 }
 
@@ -45,8 +80,12 @@ void Reporter::note_time_locked(std::uint64_t now_ns) {
   stuck_frames_ = std::min(stuck_frames_, buddy_.fresh_frames_at_or_above_report_order());
   if (surplus_frames() == 0) {
     reportable_since_ns_ = never;
-  } else if (reportable_since_ns_ == never) {
-    reportable_since_ns_ = now_ns;
+    scan_.reset();
+  } else {
+    if (reportable_since_ns_ == never) {
+      reportable_since_ns_ = now_ns;
+    }
+    scan_.request(now_ns);
   }
 }
 
@@ -55,157 +94,171 @@ bool Reporter::due_locked(std::uint64_t now_ns, Urgency urgency) const {
   if (surplus == 0) {
     return false;
   }
-  if (surplus >= full_batch_frames_ || urgency == Urgency::now) {
+  if (urgency == Urgency::now) {
+    return true;
+  }
+  if (strategy_ == abi::ReportStrategy::scan) {
+    return scan_.due(now_ns);
+  }
+  if (surplus >= full_batch_frames_) {
     return true;
   }
   const std::uint64_t wait_ns = urgency == Urgency::idle ? delay_ns_ : busy_partial_age_ns;
   return now_ns >= reportable_since_ns_ && now_ns - reportable_since_ns_ >= wait_ns;
 }
 
-bool Reporter::has_room(const ChannelState& state) {
-  const std::uint32_t submit_head = load_acquire(state.channel->rings.submit_head);
-  // A nonsensical head gives a huge distance and counts as a full ring.
-  return state.free_pages != 0 && state.submit_tail - submit_head < abi::ring_entries;
+std::uint64_t Reporter::next_deadline_ns(unsigned channel, std::uint64_t now_ns) const {
+  std::uint64_t report_ns = never;
+  if (due_locked(now_ns, Urgency::idle)) {
+    report_ns = now_ns;
+  } else if (surplus_frames() != 0) {
+    report_ns = strategy_ == abi::ReportStrategy::scan
+                    ? scan_.deadline_ns()
+                    : saturated_sum(reportable_since_ns_, delay_ns_);
+  }
+  if (report_ns != never && !ports_[channel].has_room()) {
+    // Nothing but an answer makes room, and a quarantined batch's may never come.
+    report_ns = ports_[channel].awaited() != 0
+                    ? std::max(report_ns, saturated_sum(now_ns, busy_retry_ns))
+                    : never;
+  }
+  return std::min(report_ns, next_overdue_ns_);
 }
 
-SubmitResult Reporter::submit_locked(unsigned channel, std::uint64_t now_ns) {
-  ChannelState& state = channels_[channel];
+// ---- submission --------------------------------------------------------------------------------
+
+IsolatedBatch Reporter::isolate_for_scan(std::span<abi::RangeDescriptor> out,
+                                         std::uint64_t now_ns) {
+  while (const auto list = scan_.current_list(buddy_)) {
+    const IsolatedBatch batch = buddy_.isolate_list(*list, batch_ranges_, keep_frames_, out);
+    if (batch.descriptors != 0) {
+      scan_.took_batch();
+      return batch;
+    }
+    scan_.list_exhausted();
+  }
+  if (scan_.finish(now_ns) == ScanSchedule::PassResult::took_nothing) {
+    stuck_frames_ = buddy_.fresh_frames_at_or_above_report_order();
+  }
+  return {};
+}
+
+IsolatedBatch Reporter::isolate(std::span<abi::RangeDescriptor> out, std::uint64_t now_ns,
+                                Urgency urgency) {
+  if (strategy_ == abi::ReportStrategy::scan && urgency != Urgency::now) {
+    return isolate_for_scan(out, now_ns);
+  }
+  const IsolatedBatch batch = buddy_.isolate(batch_ranges_, keep_frames_, out);
+  stuck_frames_ =
+      batch.descriptors == 0 ? buddy_.fresh_frames_at_or_above_report_order() : std::uint64_t{0};
+  return batch;
+}
+
+SubmitResult Reporter::submit_locked(unsigned channel, std::uint64_t now_ns, Urgency urgency) {
+  ChannelPort& port = ports_[channel];
   if (surplus_frames() == 0) {
     return SubmitResult::nothing;
   }
-  if (!has_room(state)) {
+  if (!port.has_room()) {
     ++counters_.busy;
     return SubmitResult::busy;
   }
-  const auto page = static_cast<std::uint32_t>(std::countr_zero(state.free_pages));
-  const IsolatedBatch batch =
-      buddy_.isolate(batch_ranges_, keep_frames_, state.channel->pages[page].ranges);
+  const IsolatedBatch batch = isolate(port.blank_page(), now_ns, urgency);
   if (batch.descriptors == 0) {
-    stuck_frames_ = buddy_.fresh_frames_at_or_above_report_order();
     note_time_locked(now_ns);
     return SubmitResult::nothing;
   }
-  stuck_frames_ = 0;
-  const std::uint64_t batch_id = state.next_batch_id++;
-  state.free_pages &= ~(1U << page);
-  state.in_flight[page] = {
-      .batch_id = batch_id, .range_count = batch.descriptors, .block_frames = batch.block_frames};
-  ++in_flight_batches_;
-  in_flight_frames_ += batch.block_frames;
   last_submit_ns_ = now_ns;
+  next_overdue_ns_ = std::min(next_overdue_ns_, overdue_at(now_ns));
+  ++awaited_batches_;
   // What is left over starts to age anew, or a busy vCPU would send crumbs after the first second.
   reportable_since_ns_ = never;
   note_time_locked(now_ns);
 
-  ++counters_.batches;
-  counters_.ranges += batch.hints;
-  counters_.spans += batch.descriptors - batch.hints;
-  counters_.bytes += batch.hinted_frames * abi::page_bytes;
-  counters_.max_in_flight_bytes = std::max(counters_.max_in_flight_bytes, in_flight_bytes());
-
   if (trace_ != nullptr) [[unlikely]] {
-    trace_->submitted(channel, batch_id, batch.descriptors);
+    trace_->submitted(channel, port.next_batch_id(), batch.descriptors);
   }
-  abi::ChannelRings& rings = state.channel->rings;
-  rings.submissions[state.submit_tail % abi::ring_entries] = {
-      .batch_id = batch_id, .page = page, .range_count = batch.descriptors};
-  ++state.submit_tail;
-  // Publishing the tail and reading no_doorbell must not pass each other, or a host that is about
-  // to stop watching and we could each believe that the other will act. Hence seq_cst for both:
-  // the store is a release for the entry and descriptors, and a full barrier before the load.
-  std::atomic_ref(rings.submit_tail).store(state.submit_tail, std::memory_order_seq_cst);
-  const bool watched = std::atomic_ref(rings.no_doorbell).load(std::memory_order_seq_cst) != 0;
-  return watched ? SubmitResult::submitted : SubmitResult::ring_doorbell;
+  const bool doorbell = port.submit(
+      {.block_frames = batch.block_frames, .submit_ns = now_ns, .range_count = batch.descriptors});
+  count_submission(channel, batch, doorbell);
+  return doorbell ? SubmitResult::ring_doorbell : SubmitResult::submitted;
 }
 
-// Whether the answer is the first one to a batch in flight; if so the batch is put back.
-bool Reporter::accept(ChannelState& state, const abi::CompletionEntry& answer) {
-  if (answer.page >= abi::ring_entries) {
-    return false;
+void Reporter::count_submission(unsigned channel, const IsolatedBatch& batch, bool doorbell) {
+  for (ChannelCounters* counters :
+       {&channel_counters_[channel], static_cast<ChannelCounters*>(&counters_)}) {
+    ++counters->batches;
+    counters->ranges += batch.hints;
+    counters->bytes += batch.hinted_frames * abi::page_bytes;
+    counters->suppressed_doorbells += doorbell ? 0 : 1;
   }
-  InFlight& flight = state.in_flight[answer.page];
-  if (flight.batch_id == 0 || flight.batch_id != answer.batch_id ||
-      flight.range_count != answer.range_count) {
-    return false;
+  counters_.spans += batch.descriptors - batch.hints;
+  counters_.max_in_flight_bytes =
+      std::max(counters_.max_in_flight_bytes, buddy_.isolated_frames() * abi::page_bytes);
+}
+
+// ---- answers -----------------------------------------------------------------------------------
+
+AnswerKind Reporter::take_answer_locked(unsigned channel, std::uint64_t now_ns) {
+  if (!ports_[channel].has_answer()) [[likely]] {
+    return AnswerKind::none;
   }
-  const std::span ranges(state.channel->pages[answer.page].ranges, flight.range_count);
-  for (std::uint32_t index = 0; index < flight.range_count; ++index) {
-    if (ranges[index].kind() == abi::RangeKind::hint) {
-      const abi::Outcome outcome = answer.outcome(index);
+  Answer answer;
+  const AnswerKind kind = ports_[channel].take_answer(answer);
+  if (kind != AnswerKind::fits) {
+    counters_.ignored_answers += kind == AnswerKind::ignored ? 1 : 0;
+    return kind;
+  }
+  for (std::uint32_t index = 0; index < answer.ranges.size(); ++index) {
+    if (answer.ranges[index].kind() == abi::RangeKind::hint) {
+      const abi::Outcome outcome = answer.entry.outcome(index);
       counters_.discarded_ranges += outcome == abi::Outcome::discarded ? 1 : 0;
       counters_.declined_ranges += outcome == abi::Outcome::declined ? 1 : 0;
       counters_.failed_ranges += outcome == abi::Outcome::failed ? 1 : 0;
     }
   }
   if (trace_ != nullptr) [[unlikely]] {
-    trace_->drained(number_of(state), answer.batch_id, answer.range_count);
+    trace_->drained(channel, answer.entry.batch_id, answer.entry.range_count);
   }
-  buddy_.acknowledge(ranges, answer);
-  --in_flight_batches_;
-  in_flight_frames_ -= flight.block_frames;
-  flight = {};
-  state.free_pages |= 1U << answer.page;
-  return true;
+  buddy_.acknowledge(answer.ranges, answer.entry);
+  // Clocks of two vCPUs may differ by a little.
+  answer_latency_.add(now_ns - std::min(answer.batch.submit_ns, now_ns));
+  if (answer.batch.quarantined) {
+    ++counters_.late_answers;
+    quarantined_frames_ -= answer.batch.block_frames;
+  } else if (--awaited_batches_ == 0) {
+    next_overdue_ns_ = never;
+  }
+  return kind;
 }
 
-unsigned Reporter::drain_locked(unsigned channel) {
-  ChannelState& state = channels_[channel];
-  abi::ChannelRings& rings = state.channel->rings;
-  const std::uint32_t tail = load_acquire(rings.complete_tail);
-  if (tail == state.complete_head) {
-    return 0;
-  }
-  if (tail - state.complete_head > abi::completion_entries) {
-    // More answers than fit the ring: the overwritten ones are lost, look at what is there.
-    ++counters_.ignored_answers;
-    state.complete_head = tail - abi::completion_entries;
-  }
-  unsigned accepted = 0;
-  for (; state.complete_head != tail; ++state.complete_head) {
-    const abi::CompletionEntry answer =
-        rings.completions[state.complete_head % abi::completion_entries];
-    if (accept(state, answer)) {
-      ++accepted;
-    } else {
-      ++counters_.ignored_answers;
+std::uint64_t Reporter::overdue_at(std::uint64_t submit_ns) const {
+  return timeout_ns_ == 0 ? never : saturated_sum(submit_ns, timeout_ns_);
+}
+
+void Reporter::trace_quarantine(unsigned channel, std::uint64_t submitted_by_ns) const {
+  for (const InFlight& batch : ports_[channel].in_flight()) {
+    if (batch.batch_id != 0 && !batch.quarantined && batch.submit_ns <= submitted_by_ns) {
+      trace_->quarantined(channel, batch.batch_id);
     }
   }
-  std::atomic_ref(rings.complete_head).store(state.complete_head, std::memory_order_release);
-  return accepted;
 }
 
-unsigned Reporter::drain_all_locked() {
-  unsigned accepted = 0;
+void Reporter::expire_locked(std::uint64_t now_ns) {
+  if (now_ns < next_overdue_ns_ || timeout_ns_ == 0 || now_ns < timeout_ns_) {
+    return;
+  }
+  next_overdue_ns_ = never;
   for (unsigned channel = 0; channel < channel_count_; ++channel) {
-    accepted += drain_locked(channel);
+    ChannelPort& port = ports_[channel];
+    awaited_batches_ -= port.awaited();
+    if (trace_ != nullptr) [[unlikely]] {
+      trace_quarantine(channel, now_ns - timeout_ns_);
+    }
+    quarantined_frames_ += port.quarantine(now_ns - timeout_ns_);
+    awaited_batches_ += port.awaited();
+    next_overdue_ns_ = std::min(next_overdue_ns_, overdue_at(port.oldest_submit_ns(never)));
   }
-  return accepted;
-}
-
-std::uint64_t Reporter::next_partial_deadline_ns(unsigned channel, std::uint64_t now_ns) const {
-  if (surplus_frames() == 0 || reportable_since_ns_ == never) {
-    return never;
-  }
-  const std::uint64_t due_ns =
-      delay_ns_ < never - reportable_since_ns_ ? reportable_since_ns_ + delay_ns_ : never;
-  return has_room(channels_[channel]) ? due_ns : std::max(due_ns, now_ns + busy_retry_ns);
-}
-
-bool Reporter::arm_interrupt_locked(unsigned channel) {
-  ChannelState& state = channels_[channel];
-  abi::ChannelRings& rings = state.channel->rings;
-  // The same handshake as with the doorbell, in the other direction.
-  std::atomic_ref(rings.want_interrupt).store(1, std::memory_order_seq_cst);
-  if (std::atomic_ref(rings.complete_tail).load(std::memory_order_seq_cst) != state.complete_head) {
-    disarm_interrupt_locked(channel);
-    return false;
-  }
-  return true;
-}
-
-void Reporter::disarm_interrupt_locked(unsigned channel) {
-  std::atomic_ref(channels_[channel].channel->rings.want_interrupt)
-      .store(0, std::memory_order_relaxed);
 }
 
 } // namespace guest::mm

@@ -16,7 +16,7 @@
 #include <cstdint>
 #include <optional>
 
-#include "guest/mm/ticket_lock.hpp"
+#include "guest/mm/fair_lock.hpp"
 #include "shared/address.hpp"
 
 namespace guest::mm {
@@ -81,7 +81,7 @@ class SmallHeap {
   void unlink_locked(Slab& slab);
 
   PageSource& pages_;
-  TicketLock lock_;
+  FairLock lock_;
   // Slabs with a slot to give, per class.
   std::array<Slab*, class_bytes.size()> partial_{};
   std::uint64_t slabs_ = 0;

@@ -75,8 +75,8 @@ void workload_end(std::uint64_t since_last_free_ns) {
 
 void ring_doorbell(std::uint32_t channel, abi::Doorbell how) {
   const abi::Gpa rings{EBB_CHANNEL_GPA + std::uint64_t{channel} * EBB_CHANNEL_BYTES};
-  const auto call = abi::DoorbellCall::make(
-      channel, arch::pointer_to<abi::ChannelRings>(rings)->submit_tail);
+  const auto call =
+      abi::DoorbellCall::make(channel, arch::pointer_to<abi::ChannelRings>(rings)->submit_tail);
   switch (how) {
   case abi::Doorbell::vmcall:
     arch::doorbell_call(EBB_GATE_VMCALL, call);

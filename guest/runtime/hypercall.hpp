@@ -26,6 +26,6 @@ void workload_begin();
 // `since_last_free_ns`: time from the workload's last free to this call.
 void workload_end(std::uint64_t since_last_free_ns);
 // Tells the host that channel has submissions. One exit. `how` is one that the host has offered.
-void ring_doorbell(std::uint32_t channel, abi::Doorbell how);
+void ring_doorbell(std::uint32_t channel, abi::Doorbell how = abi::Doorbell::port);
 
 } // namespace guest::hypercall

@@ -8,7 +8,7 @@
 #include <cstring>
 
 #include "guest/arch/cpu.hpp"
-#include "guest/mm/ticket_lock.hpp"
+#include "guest/mm/fair_lock.hpp"
 #include "guest/pattern.hpp"
 #include "guest/workload.hpp"
 #include "shared/page_trace.hpp"
@@ -111,7 +111,7 @@ class EventFeed {
     std::uint64_t start_ns;   // when the event before the first was due
   };
   [[nodiscard]] Run take() {
-    const mm::TicketGuard guard(lock_);
+    const mm::FairGuard guard(lock_);
     Run run{next_, std::min(next_ + run_length, count()), due_ns_};
     for (; next_ < run.end; ++next_) {
       due_ns_ += std::uint64_t{event(next_).delta_us()} * 1000;
@@ -121,7 +121,7 @@ class EventFeed {
 
  private:
   std::span<const std::byte> body_;
-  mm::TicketLock lock_;
+  mm::FairLock lock_;
   std::uint64_t next_ = 0; // guarded by lock_
   std::uint64_t due_ns_;   // guarded by lock_
 };

@@ -72,6 +72,12 @@ class FakeReportHost {
     return answer;
   }
 
+  // Whether post() would not overwrite an entry that the guest has not taken yet.
+  [[nodiscard]] bool can_post() const {
+    return complete_tail_ -
+               std::atomic_ref(channel_.rings.complete_head).load(std::memory_order_acquire) <
+           abi::completion_entries;
+  }
   // Writes an answer, right or wrong, to the ring.
   void post(const abi::CompletionEntry& answer) {
     channel_.rings.completions[complete_tail_ % abi::completion_entries] = answer;

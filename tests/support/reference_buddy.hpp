@@ -29,12 +29,16 @@ class ReferenceBuddy {
     [[nodiscard]] std::uint64_t end() const { return pfn + (std::uint64_t{1} << order); }
   };
 
-  ReferenceBuddy(std::uint64_t first, std::uint64_t end, unsigned report_order)
-      : first_(first), frontier_(first), frames_(end), report_order_(report_order) {}
+  ReferenceBuddy(std::uint64_t first, std::uint64_t end, unsigned report_order,
+                 guest::mm::FrameHole hole = {})
+      : first_(first), frontier_(first), frames_(end), report_order_(report_order), hole_(hole) {}
 
   // The allocator moved its frontier.
   void advance_frontier(std::uint64_t frontier) {
     for (; frontier_ < frontier; ++frontier_) {
+      if (hole_.contains({frontier_})) {
+        continue; // stays nowhere for ever
+      }
       frames_[frontier_] = {.where = Where::free, .kind = abi::FrameKind::none};
     }
   }
@@ -272,6 +276,7 @@ class ReferenceBuddy {
   std::uint64_t frontier_;
   std::vector<Frame> frames_;
   unsigned report_order_;
+  guest::mm::FrameHole hole_;
   std::uint64_t reused_ = 0;
 };
 

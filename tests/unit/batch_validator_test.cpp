@@ -113,6 +113,20 @@ TEST_CASE("a block that crosses the end of RAM is beyond it") {
   CHECK(v.at(0).fault == RangeFault::beyond_ram);
 }
 
+TEST_CASE("a block in the hole of RAM is not RAM, its neighbours are") {
+  const vmm::ManagedRange managed{
+      {0}, {8192 * abi::page_bytes}, {{2048 * abi::page_bytes}, {4096 * abi::page_bytes}}};
+  const Validation v({hint(2048, 0), hint(4095, 0), hint(2048, 10), hint(3072, 10), hint(1024, 10),
+                      hint(2047, 0), hint(4096, 10)},
+                     managed);
+  for (const std::size_t i : {0, 1, 2, 3}) {
+    CHECK(v.at(i).fault == RangeFault::beyond_ram);
+  }
+  for (const std::size_t i : {4, 5, 6}) {
+    CHECK(v.at(i).fault == RangeFault::none);
+  }
+}
+
 TEST_CASE("the largest frame numbers do not wrap around") {
   constexpr std::uint64_t last = (std::uint64_t{1} << 40) - 1;
   CHECK(fault_of(hint(last, 0)) == RangeFault::beyond_ram);

@@ -31,8 +31,9 @@ abi::ImageHeader sample_image() {
 // The tables as the processor would walk them.
 class Walker {
  public:
-  Walker(std::uint64_t ram_bytes, unsigned vcpus, std::uint64_t input_bytes = 0)
-      : plan_(vmm::BootPlan::make(sample_image(), ram_bytes, vcpus, input_bytes)),
+  Walker(std::uint64_t ram_bytes, unsigned vcpus, std::uint64_t input_bytes = 0,
+         vmm::RamHole hole = {})
+      : plan_(vmm::BootPlan::make(sample_image(), {ram_bytes}, hole, vcpus, input_bytes)),
         ram_(plan_.free_start.value) {
     vmm::write_boot_tables(ram_, plan_, sample_image());
   }
@@ -143,6 +144,16 @@ TEST_CASE("boot state: RAM above the low area has 2 MiB entries up to its very e
   }
 }
 
+TEST_CASE("boot state: the hole is not mapped, RAM above it is") {
+  const Walker walker(6 * gib, 1, 0, vmm::interrupt_hole);
+  CHECK(walker.walk(3 * gib - 1).has_value());
+  CHECK_FALSE(walker.walk(3 * gib).has_value());
+  CHECK_FALSE(walker.walk(0xfee00000).has_value());
+  CHECK_FALSE(walker.walk(4 * gib - 1).has_value());
+  CHECK(walker.walk(4 * gib).has_value());
+  CHECK(walker.walk(6 * gib - 1).has_value());
+}
+
 TEST_CASE("boot state: input is read-only, above RAM, on huge-page ground") {
   const std::uint64_t bytes = (std::uint64_t{3} << 20) + 4096;
   const Walker walker(gib + (std::uint64_t{2} << 20), 1, bytes);
@@ -198,6 +209,8 @@ TEST_CASE("boot state: registers start a vCPU at CPL3 as if its entry had been c
   CHECK((sregs.ss.selector & 3) == 3);
   CHECK(sregs.gs.base == EBB_VCPU_PAGE_GPA + 0x1000);
   CHECK(sregs.tr.base == EBB_TSS_GPA + EBB_TSS_BYTES);
+  CHECK(sregs.tr.type == 0xb); // busy: VMX wants it
+  CHECK(vmm::boot_system_registers({}, walker.plan(), 1, vmm::TssType::available).tr.type == 0x9);
   // The GDT's descriptor of this TSS agrees with TR.
   const std::uint64_t descriptor = walker.word(EBB_GDT_GPA + sregs.tr.selector);
   CHECK(((descriptor >> 16) & 0xffffff) == sregs.tr.base);

@@ -72,7 +72,7 @@ class Storm {
  public:
   Storm(std::uint64_t seed, const BuddyConfig& config)
       : random_(seed), config_(config), fixture_(config),
-        model_(config.first.value, config.end.value, config.report_order.value) {}
+        model_(config.first.value, config.end.value, config.report_order.value, config.hole) {}
 
   void run(unsigned steps) {
     for (unsigned step = 0; step < steps; ++step) {
@@ -219,6 +219,11 @@ TEST_CASE("buddy agrees with the reference model under random operations") {
                              .plugged_end = {block_frames + 100 * (seed % 3)},
                              .report_order = {static_cast<std::uint8_t>(seed % abi::order_count)}};
     Storm(seed, config).run(1600);
+    BuddyConfig with_hole = config;
+    with_hole.end = {6 * block_frames + 11 * seed};
+    with_hole.hole = {.start = {(1 + seed % 3) * block_frames},
+                      .end = {(3 + seed % 3) * block_frames}};
+    Storm(seed, with_hole).run(800);
   }
 }
 
@@ -441,4 +446,90 @@ TEST_CASE("allocation prefers resident memory, then the smallest reported block"
   CHECK(fixture.allocate(0) == other); // fresh before reported
   CHECK(fixture.allocate(9) != large); // carved rest is smaller than the reported 4 MiB
   static_cast<void>(guard);
+}
+
+TEST_CASE("the hole is jumped over, never handed out, and no block reaches into it") {
+  BuddyConfig config = blocks(5);
+  config.hole = {.start = {2 * block_frames}, .end = {4 * block_frames}};
+  Fixture fixture(config);
+  std::set<std::uint64_t> got;
+  for (unsigned count = 0; count < 3; ++count) {
+    got.insert(fixture.allocate(10).value);
+  }
+  CHECK(got == std::set<std::uint64_t>{block_frames, 4 * block_frames, 5 * block_frames});
+  CHECK(fixture.buddy.allocate({0}).status == AllocateStatus::out_of_memory);
+  CHECK(fixture.buddy.answered_frames() == 0); // the hole was not counted
+  for (const std::uint64_t pfn : got) {
+    fixture.free({pfn}, 10);
+  }
+  CHECK(fixture.buddy.fresh_frames() == 3 * block_frames);
+  CHECK(fixture.buddy.free_blocks({10}) == 3);
+  CHECK(fixture.isolate().size() == 3);
+}
+
+TEST_CASE("freeing in the hole is out of range") {
+  BuddyConfig config = blocks(5);
+  config.hole = {.start = {2 * block_frames}, .end = {4 * block_frames}};
+  Fixture fixture(config);
+  const Pfn below = fixture.allocate(10);
+  const Pfn above = fixture.allocate(10);
+  for (const std::uint64_t pfn : {2 * block_frames, 3 * block_frames, 4 * block_frames - 1}) {
+    CHECK(fixture.buddy.free({pfn}, {0}) == FreeResult::out_of_range);
+  }
+  CHECK(fixture.buddy.free({2 * block_frames}, {10}) == FreeResult::out_of_range);
+  CHECK(fixture.buddy.free(below + (block_frames - 1), {0}) == FreeResult::not_allocated);
+  fixture.free(below, 10);
+  fixture.free(above, 10);
+}
+
+TEST_CASE("holes in odd places: at either end, unaligned, reaching past the end") {
+  BuddyConfig config = blocks(4);
+  config.first = {block_frames + 3};
+  SUBCASE("from the first frame on") {
+    config.hole = {.start = {block_frames}, .end = {2 * block_frames}};
+    CHECK(Fixture(config).allocate(0) == Pfn{2 * block_frames});
+  }
+  SUBCASE("up to the end and beyond: RAM just ends earlier") {
+    config.hole = {.start = {3 * block_frames}, .end = {100 * block_frames}};
+    config.plugged_end = {3 * block_frames};
+    Fixture fixture(config);
+    CHECK(fixture.allocate(10) == Pfn{2 * block_frames});
+    CHECK(fixture.buddy.allocate({10}).status == AllocateStatus::out_of_memory);
+  }
+  SUBCASE("unaligned: no frame of a block that it touches is used") {
+    config.hole = {.start = {3 * block_frames - 1}, .end = {3 * block_frames + 1}};
+    Fixture fixture(config);
+    CHECK(fixture.buddy.hole().start == Pfn{2 * block_frames});
+    CHECK(fixture.buddy.hole().end == Pfn{4 * block_frames});
+    CHECK(fixture.allocate(10) == Pfn{4 * block_frames});
+  }
+  SUBCASE("what is plugged ends inside the hole") {
+    config.hole = {.start = {2 * block_frames}, .end = {4 * block_frames}};
+    config.plugged_end = {3 * block_frames};
+    Fixture fixture(config);
+    CHECK(fixture.buddy.allocate({10}).status == AllocateStatus::needs_plug);
+    CHECK(fixture.allocate(9) == Pfn{block_frames + 512}); // carved by the failed attempt
+    fixture.buddy.set_plugged_end({4 * block_frames});
+    CHECK(fixture.buddy.allocate({10}).status == AllocateStatus::needs_plug);
+    fixture.buddy.set_plugged_end({5 * block_frames});
+    CHECK(fixture.allocate(10) == Pfn{4 * block_frames});
+  }
+}
+
+TEST_CASE("isolation from one list leaves the others alone") {
+  Fixture fixture(blocks(4));
+  std::vector<Pfn> held;
+  held.reserve(4);
+  for (unsigned count = 0; count < 4; ++count) {
+    held.push_back(fixture.allocate(9));
+  }
+  fixture.free(held[0], 9);
+  fixture.free(held[2], 9);
+  fixture.free(held[3], 9);
+  CHECK(fixture.buddy.free_blocks({9}) == 1);
+  std::vector<abi::RangeDescriptor> ranges(8);
+  CHECK(fixture.buddy.isolate_list({9}, 8, 0, ranges).descriptors == 1);
+  CHECK(ranges[0].pfn() == held[0]);
+  CHECK(fixture.buddy.isolate_list({9}, 8, 0, ranges).descriptors == 0);
+  CHECK(fixture.buddy.isolate_list({10}, 8, 0, ranges).descriptors == 1);
 }

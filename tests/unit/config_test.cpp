@@ -13,7 +13,7 @@ using namespace vmm;
 
 namespace {
 
-using Parsed = Result<std::variant<Config, ShowText>>;
+using Parsed = Result<std::variant<Config, ShowText, ProbeHost>>;
 
 Parsed parse(const std::vector<std::string>& args) {
   std::vector<const char*> argv{"vmm"};
@@ -48,6 +48,12 @@ std::string refuse_bare(const std::vector<std::string>& args) {
 std::string refuse(std::vector<std::string> args) {
   args.insert(args.begin(), "guest.bin");
   return refuse_bare(args);
+}
+
+abi::ReportPolicy policy_of(std::string_view text) {
+  const auto settings = parse_report_settings("--report", text);
+  REQUIRE_MESSAGE(settings.has_value(), settings.error().message);
+  return settings->policy;
 }
 
 bool contains(const std::string& text, std::string_view part) {
@@ -174,9 +180,15 @@ TEST_CASE("memory sizes stay within their limits") {
 }
 
 TEST_CASE("numbers stay within their limits") {
-  for (const char* text : {"0", "2", "16", "-1", "1x", "", "one"}) {
+  CHECK(accept({"--cpus", "16"}).cpus == 16);
+  for (const char* text : {"0", "17", "-1", "1x", "", "one"}) {
     CAPTURE(text);
     CHECK(contains(refuse({"--cpus", text}), "--cpus"));
+  }
+  CHECK(accept({"--host", "poll", "--workers", "8"}).workers == 8);
+  for (const char* text : {"0", "9", "-1", "", "many"}) {
+    CAPTURE(text);
+    CHECK(contains(refuse({"--host", "async", "--workers", text}), "--workers"));
   }
   CHECK(accept({"--decline-below", "10"}).decline_below.value == 10);
   for (const char* text : {"11", "-1", "256", "0x1", "4294967296"}) {
@@ -197,6 +209,7 @@ TEST_CASE("choices name what there is") {
   CHECK(contains(refuse({"--backing", "tmpfs"}), "thp, 4k, memfd, hugetlb"));
   CHECK(contains(refuse({"--discard", "punch"}), "dontneed, free, none"));
   CHECK(contains(refuse({"--speed", "fast"}), "max, real"));
+  CHECK(contains(refuse({"--host", "fast"}), "sync, async, poll"));
   CHECK(contains(refuse({"--live", "yes"}), "auto, on, off"));
   CHECK(contains(refuse({"--backing", "THP"}), "--backing"));
 }
@@ -209,19 +222,65 @@ TEST_CASE("lazy discards need anonymous memory") {
 }
 
 TEST_CASE("report policies take any subset of the keys in any order") {
-  CHECK(parse_report_policy("off")->enabled == 0);
-  CHECK(parse_report_policy("order=0")->order == 0);
-  CHECK(parse_report_policy("order=10")->order == 10);
-  CHECK(parse_report_policy("batch=1")->batch == 1);
-  CHECK(parse_report_policy("batch=512")->batch == 512);
-  const auto both = parse_report_policy("delay=2s,keep=4K");
-  REQUIRE(both.has_value());
-  CHECK(both->enabled == 1);
-  CHECK(both->order == 9);
-  CHECK(both->batch == 256);
-  CHECK(both->keep_bytes == 4 * kib);
-  CHECK(both->delay_ns == 2'000'000'000);
-  CHECK(both->strategy == abi::ReportStrategy::batch);
+  CHECK(policy_of("off").enabled == 0);
+  CHECK(policy_of("order=0").order == 0);
+  CHECK(policy_of("order=10").order == 10);
+  CHECK(policy_of("batch=1").batch == 1);
+  CHECK(policy_of("batch=512").batch == 512);
+  const abi::ReportPolicy both = policy_of("delay=2s,keep=4K");
+  CHECK(both.enabled == 1);
+  CHECK(both.order == 9);
+  CHECK(both.batch == 256);
+  CHECK(both.keep_bytes == 4 * kib);
+  CHECK(both.delay_ns == 2'000'000'000);
+  CHECK(both.strategy == abi::ReportStrategy::batch);
+}
+
+TEST_CASE("a policy's timeout and strategy") {
+  const Config config = accept({"--report", "timeout=250,strategy=scan"});
+  CHECK(config.report_timeout_ns == 250'000'000);
+  CHECK(config.report.strategy == abi::ReportStrategy::scan);
+  CHECK(config.report.order == 9);
+  CHECK(policy_of("strategy=each").strategy == abi::ReportStrategy::each);
+  CHECK(accept({}).report_timeout_ns == 0);
+}
+
+TEST_CASE("settings are changed on top of others") {
+  const ReportSettings base{.policy = {.order = 3, .batch = 7, .keep_bytes = 4096},
+                            .timeout_ns = 5};
+  const auto changed = parse_report_settings("report", "batch=9,delay=2us", base);
+  REQUIRE(changed.has_value());
+  CHECK(changed->policy.order == 3);
+  CHECK(changed->policy.batch == 9);
+  CHECK(changed->policy.keep_bytes == 4096);
+  CHECK(changed->policy.delay_ns == 2000);
+  CHECK(changed->timeout_ns == 5);
+  const auto off = parse_report_settings("report", "off", base);
+  REQUIRE(off.has_value());
+  CHECK(off->policy.enabled == 0);
+  CHECK(off->policy.batch == 7);
+  const auto wrong = parse_report_settings("report", "batch=0", base);
+  REQUIRE_FALSE(wrong.has_value());
+  CHECK(wrong.error().message.starts_with("report batch"));
+}
+
+TEST_CASE("the host's mode, workers, faults and control socket") {
+  const Config plain = accept({});
+  CHECK(plain.host == HostMode::sync);
+  CHECK(plain.workers == 1);
+  CHECK_FALSE(plain.host_faults.any());
+  CHECK_FALSE(plain.control.has_value());
+  const Config config = accept({"--host", "async", "--workers", "3", "--host-fault",
+                                "delay=5ms,drop=0.05,reorder", "--control", "ctl.sock"});
+  CHECK(config.host == HostMode::async);
+  CHECK(config.workers == 3);
+  CHECK(config.host_faults.delay_ns == 5'000'000);
+  CHECK(config.host_faults.drop == 0.05);
+  CHECK(config.host_faults.reorder);
+  CHECK(config.control == "ctl.sock");
+  CHECK(contains(refuse({"--workers", "2"}), "--workers"));
+  CHECK(contains(refuse({"--host-fault", "drop=2"}), "--host-fault"));
+  CHECK(contains(refuse({"--control", ""}), "--control"));
 }
 
 TEST_CASE("report policies refuse everything else") {
@@ -261,9 +320,15 @@ TEST_CASE("report policies refuse everything else") {
                            "order=9;batch=1",
                            "order=9,order=9",
                            "batch=1,order=2,batch=1",
+                           "timeout=",
+                           "timeout=-1",
+                           "timeout=soon",
+                           "strategy=",
+                           "strategy=balloon",
+                           "strategy=each,strategy=each",
                            "order==9"}) {
     CAPTURE(text);
-    const auto policy = parse_report_policy(text);
+    const auto policy = parse_report_settings("--report", text);
     REQUIRE_FALSE(policy.has_value());
     CHECK(policy.error().error_class == ErrorClass::user);
     CHECK(contains(policy.error().message, "--report"));
@@ -327,4 +392,21 @@ TEST_CASE("guest arguments are encoded as NUL-ended strings that fit the boot in
   const Config full = accept({"--arg", "k=" + std::string(room, 'x')});
   CHECK(encode_guest_args(full).size() == abi::boot_args_bytes);
   CHECK(contains(refuse({"--arg", "k=" + std::string(room + 1, 'x')}), "2048"));
+}
+
+TEST_CASE("a transport is chosen by name") {
+  CHECK(accept({}).transport == Transport::pio);
+  CHECK(accept({"--transport", "vmcall"}).transport == Transport::vmcall);
+  CHECK(contains(refuse({"--transport", "smoke"}), "not one of pio, vmcall"));
+}
+
+TEST_CASE("a probe needs no image and takes none") {
+  const Parsed parsed = parse({"--probe", "--kvm", "/dev/other", "--stats", "host.json"});
+  REQUIRE(parsed.has_value());
+  const auto* const request = std::get_if<ProbeHost>(&*parsed);
+  REQUIRE(request != nullptr);
+  CHECK(request->kvm_device == "/dev/other");
+  CHECK(request->stats == "host.json");
+  CHECK(contains(refuse({"--probe"}), "runs no guest"));
+  CHECK(contains(refuse_bare({}), "no guest image"));
 }

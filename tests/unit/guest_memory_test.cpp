@@ -147,3 +147,29 @@ TEST_CASE("guest memory can be moved") {
   CHECK(second.size_bytes() == 2 * mib);
   CHECK(second.base()[5] == std::byte{9});
 }
+
+TEST_CASE("guest memory: a hole is neither RAM nor in the way of what lies above") {
+  constexpr std::uint64_t gib = std::uint64_t{1} << 30;
+  for (const Backing backing : {Backing::thp, Backing::memfd}) {
+    const auto memory = GuestMemory::create(5 * gib, backing, vmm::interrupt_hole);
+    REQUIRE(memory.has_value());
+    CHECK(memory->size_bytes() == 5 * gib);
+    CHECK(memory->end().value == 6 * gib);
+    CHECK(memory->at({3 * gib - 1}, 1).size() == 1);
+    CHECK(memory->at({3 * gib - 1}, 2).empty());
+    CHECK(memory->at({3 * gib}, 1).empty());
+    CHECK(memory->at({4 * gib - 1}, 2).empty());
+    CHECK(memory->at({4 * gib}, 1).size() == 1);
+    CHECK(memory->at({6 * gib - 1}, 1).size() == 1);
+    CHECK(memory->at({6 * gib - 1}, 2).empty());
+    CHECK(memory->at({2 * gib}, 3 * gib).empty());
+  }
+}
+
+TEST_CASE("guest memory: RAM that does not reach the hole has none") {
+  const auto memory = GuestMemory::create(vmm::interrupt_hole.start.value, Backing::small_pages,
+                                          vmm::interrupt_hole);
+  REQUIRE(memory.has_value());
+  CHECK(memory->hole().bytes() == 0);
+  CHECK(memory->end() == vmm::interrupt_hole.start);
+}

@@ -116,7 +116,7 @@ TEST_CASE("image: impossible headers are refused with the reason") {
   const std::uint64_t huge = ~std::uint64_t{0};
   const Case cases[] = {
       {"magic", [](auto& h) { h.magic ^= 1; }},
-      {"speaks ABI 2.0", [](auto& h) { h.version_major = 2; }},
+      {"speaks ABI 2.", [](auto& h) { h.version_major = 2; }},
       {"image header has", [](auto& h) { h.header_bytes = 8; }},
       {"load address", [](auto& h) { h.load_gpa = 0; }},
       {"not possible", [&](auto& h) { h.memory_bytes = huge; }},

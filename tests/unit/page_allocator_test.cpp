@@ -2,17 +2,16 @@
 #include "guest/mm/page_allocator.hpp"
 
 #include <algorithm>
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <random>
-#include <thread>
 #include <vector>
 
 #include <doctest/doctest.h>
 
+#include "tests/support/adversarial_host.hpp"
 #include "tests/support/fake_report_host.hpp"
+#include "tests/support/no_allocation.hpp"
 
 namespace {
 
@@ -51,6 +50,8 @@ struct Setup {
   abi::ReportPolicy policy{};
   std::uint64_t plugged_frames = ~std::uint64_t{0} >> 20;
   std::uint64_t plug_frames = 0;
+  FrameHole hole{};
+  std::uint64_t timeout_ns = 0;
 };
 
 class Fixture {
@@ -64,7 +65,10 @@ class Fixture {
                                 .end = {block_frames * (1 + setup.blocks)},
                                 .plugged_end = {block_frames + setup.plugged_frames},
                                 .plug_frames = setup.plug_frames,
-                                .policy = setup.policy},
+                                .hole = setup.hole,
+                                .policy = setup.policy,
+                                .timeout_ns = setup.timeout_ns,
+                                .control = &control},
             metadata_, channels.pointers(), status)) {
     for (abi::Channel* channel : channels.pointers()) {
       hosts.emplace_back(*channel);
@@ -83,10 +87,11 @@ class Fixture {
     REQUIRE(pages->free(vcpu, pfn, {static_cast<std::uint8_t>(order)}) == FreeResult::ok);
   }
 
+  abi::GuestStatus status; // first, because of its alignment
   FakePlatform platform;
   ChannelSet channels;
+  abi::ReportControl control;
   std::vector<FakeReportHost> hosts;
-  abi::GuestStatus status;
 
  private:
   std::vector<std::byte> metadata_;
@@ -295,150 +300,209 @@ TEST_CASE("an idle vCPU takes in the answers of vCPUs that sleep") {
   CHECK(fixture.status.isolated_bytes == 0);
 }
 
-namespace {
-
-// For real threads: a clock that never stands still, waiting that lets others run.
-class ThreadedPlatform final : public PagePlatform {
- public:
-  void ring_doorbell(unsigned) override { doorbells.fetch_add(1, std::memory_order_relaxed); }
-  std::uint64_t now_ns() override { return time_ns.fetch_add(100, std::memory_order_relaxed); }
-  bool plug(abi::Gpa) override {
-    plugs.fetch_add(1, std::memory_order_relaxed);
+TEST_CASE("plug units inside the hole are skipped, one that the hole cuts is not") {
+  // Units of 1.5 blocks; the hole takes blocks 3 and 4 (of those that begin at 1).
+  constexpr std::uint64_t unit = block_frames * 3 / 2;
+  Fixture fixture({.blocks = 8,
+                   .plugged_frames = unit,
+                   .plug_frames = unit,
+                   .hole = {.start = {3 * block_frames}, .end = {5 * block_frames}}});
+  std::vector<std::uint64_t> plugged;
+  fixture.platform.on_plug = [&](abi::Gpa next) {
+    plugged.push_back(abi::to_pfn(next).value);
     return true;
+  };
+  std::vector<std::uint64_t> got;
+  got.reserve(6);
+  for (unsigned block = 0; block < 6; ++block) {
+    got.push_back(fixture.allocate(10).value / block_frames);
   }
-  void relax() override { std::this_thread::yield(); }
+  CHECK(got == std::vector<std::uint64_t>{1, 2, 5, 6, 7, 8});
+  CHECK_FALSE(fixture.pages->allocate(0, {0}).ok());
+  CHECK(plugged == std::vector<std::uint64_t>{block_frames + unit, block_frames + 2 * unit,
+                                              block_frames + 3 * unit, block_frames + 4 * unit,
+                                              block_frames + 5 * unit});
 
-  std::atomic<std::uint64_t> time_ns{1};
-  std::atomic<unsigned> doorbells{0};
-  std::atomic<unsigned> plugs{0};
-};
+  Fixture whole({.blocks = 8,
+                 .plugged_frames = 2 * block_frames,
+                 .plug_frames = block_frames,
+                 .hole = {.start = {3 * block_frames}, .end = {5 * block_frames}}});
+  plugged.clear();
+  whole.platform.on_plug = fixture.platform.on_plug;
+  for (unsigned block = 0; block < 3; ++block) {
+    static_cast<void>(whole.allocate(10));
+  }
+  CHECK(plugged == std::vector<std::uint64_t>{5 * block_frames});
+}
 
-} // namespace
+TEST_CASE("what is overdue is not waited for: not by an allocation, nor by quiesce") {
+  Fixture fixture({.blocks = 1, .policy = {.batch = 1}, .timeout_ns = second_ns});
+  fixture.free(fixture.allocate(10), 10);
+  const std::uint64_t start_ns = fixture.platform.time_ns;
+  CHECK_FALSE(fixture.pages->allocate(0, {0}).ok());
+  CHECK(fixture.platform.time_ns - start_ns >= second_ns);
+  CHECK(fixture.platform.time_ns - start_ns < 2 * second_ns);
+  CHECK(fixture.status.oom_waits == 1);
+  CHECK(fixture.status.oom_failures == 0); // nothing was left to wait for
+  CHECK(fixture.status.quarantined_bytes == block_frames * abi::page_bytes);
+  CHECK(fixture.status.isolated_bytes == block_frames * abi::page_bytes);
+  CHECK(fixture.status.max_in_flight_bytes == block_frames * abi::page_bytes);
+  std::uint64_t waits = 0;
+  for (const std::uint32_t count : fixture.status.oom_wait.counts) {
+    waits += count;
+  }
+  CHECK(waits == 1);
+  const std::uint64_t quiesce_ns = fixture.platform.time_ns;
+  CHECK(fixture.pages->quiesce(0, quiesce_ns + 100 * second_ns) == QuiesceResult::settled);
+  CHECK(fixture.platform.time_ns == quiesce_ns);
+  fixture.hosts[0].serve(discard_all); // late
+  CHECK(fixture.pages->allocate(0, {0}).ok());
+  CHECK(fixture.status.late_answers == 1);
+  CHECK(fixture.status.quarantined_bytes == 0);
+}
 
-TEST_CASE("four vCPUs and an asynchronous host: every frame has one owner at any time") {
-  constexpr unsigned vcpus = 4;
-  constexpr std::uint64_t blocks = 6;
-  constexpr unsigned steps = 30'000;
-  constexpr std::uint64_t end = block_frames * (1 + blocks);
-  ThreadedPlatform platform;
-  ChannelSet channels(vcpus);
-  std::vector<std::byte> metadata(Buddy::metadata_bytes({block_frames}, {end}));
-  abi::GuestStatus status;
-  PageAllocator pages(platform,
-                      {.first = {block_frames},
-                       .end = {end},
-                       .plugged_end = {2 * block_frames},
-                       .plug_frames = block_frames / 2,
-                       .policy = {.order = 2, .batch = 8},
-                       .oom_timeout_ns = 1'000'000},
-                      metadata, channels.pointers(), status);
+TEST_CASE("an answer that came in time but was looked at late is no late answer") {
+  Fixture fixture({.blocks = 1, .policy = {.batch = 1}, .timeout_ns = second_ns});
+  fixture.free(fixture.allocate(10), 10);
+  fixture.hosts[0].serve(discard_all);
+  fixture.platform.time_ns += 100 * second_ns;
+  static_cast<void>(fixture.pages->idle(0));
+  CHECK(fixture.status.late_answers == 0);
+  CHECK(fixture.status.quarantined_bytes == 0);
+}
 
-  // 0: nobody; otherwise vCPU + 1. The host claims nothing, but looks.
-  std::vector<std::atomic<std::uint8_t>> owner(end);
-  std::atomic<unsigned> conflicts{0};
-  std::atomic<bool> stop{false};
+TEST_CASE("patience without a timeout ends all the same, and counts as false out-of-memory") {
+  Fixture fixture({.blocks = 1, .policy = {.batch = 1}});
+  fixture.free(fixture.allocate(10), 10);
+  CHECK_FALSE(fixture.pages->allocate(0, {0}).ok());
+  CHECK(fixture.status.oom_failures == 1);
+  CHECK(fixture.status.quarantined_bytes == 0);
+}
 
-  std::thread host_thread([&] {
-    std::vector<FakeReportHost> hosts;
-    hosts.reserve(vcpus);
-    for (abi::Channel* channel : channels.pointers()) {
-      hosts.emplace_back(*channel);
+TEST_CASE("quiesce gives up at once when quarantined batches block the channel") {
+  Fixture fixture({.blocks = 32, .policy = {.batch = 1}, .timeout_ns = second_ns});
+  std::vector<abi::Pfn> held;
+  held.reserve(abi::ring_entries + 1);
+  for (unsigned count = 0; count <= abi::ring_entries; ++count) {
+    held.push_back(fixture.allocate(10));
+  }
+  for (const abi::Pfn block : held) {
+    fixture.free(block, 10);
+  }
+  fixture.platform.time_ns += 2 * second_ns;
+  const std::uint64_t start_ns = fixture.platform.time_ns;
+  CHECK(fixture.pages->quiesce(0, start_ns + 100 * second_ns) == QuiesceResult::timed_out);
+  CHECK(fixture.platform.time_ns == start_ns);
+  CHECK(fixture.status.quarantined_bytes == abi::ring_entries * block_frames * abi::page_bytes);
+  CHECK(fixture.pages->idle(0) == PageAllocator::never);
+}
+
+TEST_CASE("memory in the caches is not hinted away from an allocation that needs it") {
+  Fixture fixture({.blocks = 1, .policy = {.order = 0, .batch = 1}});
+  for (unsigned count = 0; count < block_frames; ++count) {
+    static_cast<void>(fixture.allocate(0));
+  }
+  fixture.free({block_frames}, 0);
+  fixture.free({block_frames + 1}, 0);
+  CHECK(fixture.pages->allocate(0, {1}).ok());
+  CHECK(fixture.platform.doorbells == 0);
+  CHECK(fixture.status.oom_waits == 0);
+}
+
+TEST_CASE("answers to a vCPU that never comes by are taken in by those who do") {
+  Fixture fixture({.blocks = 2, .vcpus = 3, .policy = {.batch = 1}});
+  const abi::Pfn first = fixture.allocate(10, 1);
+  const abi::Pfn second = fixture.allocate(10, 2);
+  fixture.free(first, 10, 1);
+  fixture.free(second, 10, 2);
+  fixture.hosts[1].serve(discard_all);
+  CHECK(fixture.allocate(9, 0) == first); // on the slow path of another
+  fixture.hosts[2].serve(discard_all);
+  fixture.free(first, 9, 0);
+  // What vCPU 0 has just sent: a span of one block, instead of that and the other vCPU's.
+  CHECK(fixture.status.isolated_bytes == block_frames * abi::page_bytes);
+}
+
+TEST_CASE("the host re-tunes a running guest at its next slow path") {
+  Fixture fixture({.policy = {.enabled = 0, .batch = 1}});
+  fixture.answer_at_doorbell();
+  fixture.free(fixture.allocate(10), 10);
+  CHECK(fixture.platform.doorbells == 0);
+  test_support::write_control(fixture.control, {.batch = 1}, 0);
+  static_cast<void>(fixture.pages->idle(0));
+  CHECK(fixture.platform.doorbells == 1);
+  test_support::write_control(fixture.control, {.enabled = 0}, 0);
+  fixture.free(fixture.allocate(10), 10);
+  CHECK(fixture.platform.doorbells == 1);
+  fixture.pages->retune({.policy = {.batch = 1}});
+  fixture.free(fixture.allocate(10), 10);
+  CHECK(fixture.platform.doorbells == 2);
+}
+
+TEST_CASE("each: frees go past the cache, one doorbell a page; switching back uses it again") {
+  Fixture fixture({.policy = {.order = 0, .strategy = abi::ReportStrategy::each}});
+  fixture.answer_at_doorbell();
+  std::vector<abi::Pfn> held;
+  held.reserve(10);
+  for (unsigned count = 0; count < 10; ++count) {
+    held.push_back(fixture.allocate(0));
+  }
+  for (const abi::Pfn page : held) {
+    fixture.free(page, 0);
+    CHECK(fixture.pages->free(0, page, {0}) == FreeResult::not_allocated);
+  }
+  CHECK(fixture.platform.doorbells == 10);
+  CHECK(fixture.status.hinted_bytes == 10 * abi::page_bytes);
+  CHECK(fixture.status.redundant_bytes == 0);
+  fixture.pages->retune({.policy = {.order = 0}});
+  fixture.free(fixture.allocate(0), 0);
+  CHECK(fixture.platform.doorbells == 10);
+}
+
+TEST_CASE("scan: idle tells when the pass is, and runs it") {
+  Fixture fixture({.policy = {.strategy = abi::ReportStrategy::scan}});
+  fixture.answer_at_doorbell();
+  fixture.free(fixture.allocate(10), 10);
+  const std::uint64_t pass_ns = fixture.platform.time_ns + ScanSchedule::delay_ns;
+  CHECK(fixture.pages->idle(0) == pass_ns);
+  CHECK(fixture.platform.doorbells == 0);
+  fixture.platform.time_ns = pass_ns;
+  CHECK(fixture.pages->idle(0) == PageAllocator::never);
+  CHECK(fixture.platform.doorbells == 1);
+  CHECK(fixture.pages->channel_counters(0).batches == 1);
+}
+
+TEST_CASE("reporting goes on when nothing can be allocated, by anybody") {
+  for (const auto strategy :
+       {abi::ReportStrategy::batch, abi::ReportStrategy::each, abi::ReportStrategy::scan}) {
+    CAPTURE(static_cast<unsigned>(strategy));
+    Fixture fixture({.blocks = 2,
+                     .policy = {.order = 0, .batch = 4, .strategy = strategy},
+                     .timeout_ns = second_ns});
+    fixture.platform.on_doorbell = [&](unsigned channel) {
+      const test_support::AllocationAllowed host;
+      fixture.hosts[channel].serve(discard_all);
+    };
+    for (unsigned count = 0; count < 2 * block_frames; ++count) {
+      static_cast<void>(fixture.allocate(0));
     }
-    std::mt19937_64 random(99);
-    while (!stop.load(std::memory_order_acquire)) {
-      for (FakeReportHost& host : hosts) {
-        auto batches = host.take();
-        std::shuffle(batches.begin(), batches.end(), random);
-        for (const auto& batch : batches) {
-          host.post(FakeReportHost::answer_to(batch, [&](abi::RangeDescriptor range) {
-            for (std::uint64_t pfn = range.pfn().value;
-                 pfn < range.pfn().value + range.order().frames(); ++pfn) {
-              if (owner[pfn].load(std::memory_order_relaxed) != 0) {
-                conflicts.fetch_add(1);
-              }
-            }
-            return random() % 4 == 0 ? abi::Outcome::declined : abi::Outcome::discarded;
-          }));
-        }
+    REQUIRE_FALSE(fixture.pages->allocate(0, {0}).ok());
+    std::uint64_t failures = 0;
+    {
+      const test_support::AllocationForbidden guest;
+      for (std::uint64_t frame = 0; frame < block_frames; ++frame) {
+        failures +=
+            fixture.pages->free(0, {block_frames + 2 * frame}, {0}) == FreeResult::ok ? 0U : 1U;
+        fixture.platform.time_ns += second_ns / 100;
       }
-      std::this_thread::yield();
+      static_cast<void>(fixture.pages->idle(0));
+      failures +=
+          fixture.pages->quiesce(0, fixture.platform.time_ns + second_ns) == QuiesceResult::settled
+              ? 0U
+              : 1U;
     }
-  });
-
-  std::vector<std::thread> threads;
-  threads.reserve(vcpus);
-  for (unsigned vcpu = 0; vcpu < vcpus; ++vcpu) {
-    threads.emplace_back([&, vcpu] {
-      struct Held {
-        abi::Pfn pfn;
-        abi::Order order;
-      };
-      std::vector<Held> held;
-      std::mt19937_64 random(vcpu);
-      const auto mark = static_cast<std::uint8_t>(vcpu + 1);
-      const auto change = [&](const Held& block, std::uint8_t from, std::uint8_t to) {
-        for (std::uint64_t pfn = block.pfn.value; pfn < block.pfn.value + block.order.frames();
-             ++pfn) {
-          if (owner[pfn].exchange(to, std::memory_order_relaxed) != from) {
-            conflicts.fetch_add(1);
-          }
-        }
-      };
-      const auto release = [&](std::size_t index) {
-        std::swap(held[index], held.back());
-        const Held block = held.back();
-        held.pop_back();
-        change(block, mark, 0);
-        if (pages.free(vcpu, block.pfn, block.order) != FreeResult::ok) {
-          conflicts.fetch_add(1);
-        }
-      };
-      for (unsigned step = 0; step < steps; ++step) {
-        const bool growing = (step / 500) % 2 == 0;
-        if (random() % 8 < (growing ? 6U : 2U)) {
-          const abi::Order order{
-              static_cast<std::uint8_t>(random() % 10 == 0 ? random() % 9 : random() % 4)};
-          const Allocation got = pages.allocate(vcpu, order);
-          if (got.ok()) {
-            held.push_back({got.pfn, order});
-            change(held.back(), 0, mark);
-          } else if (!held.empty()) {
-            release(random() % held.size());
-          }
-        } else if (!held.empty()) {
-          release(random() % held.size());
-        }
-        if (random() % 256 == 0) {
-          static_cast<void>(pages.idle(vcpu));
-        }
-      }
-      while (!held.empty()) {
-        release(held.size() - 1);
-      }
-    });
+    CHECK(failures == 0);
+    CHECK(fixture.status.hinted_bytes == block_frames * abi::page_bytes);
+    CHECK(fixture.status.reported_bytes == block_frames * abi::page_bytes);
   }
-  for (std::thread& thread : threads) {
-    thread.join();
-  }
-  // Nobody else is left; the clock ticks with every look, so this bounds the looks.
-  CHECK(pages.quiesce(0, platform.time_ns.load() + 60 * second_ns) == QuiesceResult::settled);
-  stop.store(true, std::memory_order_release);
-  host_thread.join();
-
-  CHECK(conflicts.load() == 0);
-  CHECK(platform.plugs.load() <= 2 * (blocks - 1));
-  CHECK(status.redundant_bytes == 0);
-  CHECK(status.isolated_bytes == 0);
-  CHECK(status.cached_bytes == 0);
-  std::uint64_t owned = 0;
-  for (unsigned vcpu = 0; vcpu < vcpus; ++vcpu) {
-    owned += status.vcpu[vcpu].allocated_frames - status.vcpu[vcpu].freed_frames;
-  }
-  CHECK(owned == 0);
-  const Buddy& buddy = pages.buddy();
-  CHECK(buddy.fresh_frames() + buddy.answered_frames() ==
-        buddy.frontier() - abi::Pfn{block_frames});
-  buddy.for_each_free_block([](abi::Pfn, abi::Order order, bool) {
-    CHECK(order == abi::Order{abi::max_order}); // merged to the end
-  });
 }

@@ -26,7 +26,7 @@ constexpr std::uint64_t huge_frames = 512;
 class Fixture {
  public:
   explicit Fixture(const abi::ReportPolicy& policy, std::uint32_t first_index = 0,
-                   std::uint64_t blocks = 64)
+                   std::uint64_t blocks = 64, std::uint64_t timeout_ns = 0)
       : metadata_(Buddy::metadata_bytes({block_frames}, {block_frames * (1 + blocks)})),
         buddy({.first = {block_frames},
                .end = {block_frames * (1 + blocks)},
@@ -37,7 +37,9 @@ class Fixture {
     rings.submit_tail = rings.submit_head = first_index;
     rings.complete_tail = rings.complete_head = first_index;
     host = std::make_unique<FakeReportHost>(channels[0]);
-    reporter = std::make_unique<Reporter>(buddy, channels.pointers(), policy);
+    reporter = std::make_unique<Reporter>(
+        buddy, channels.pointers(), ReportSettings{.policy = policy, .timeout_ns = timeout_ns},
+        latency);
     for (std::uint64_t block = 0; block < blocks; ++block) {
       free_later_.push_back(allocate());
       static_cast<void>(allocate());
@@ -61,8 +63,17 @@ class Fixture {
       free_one();
     }
   }
-  SubmitResult submit(std::uint64_t now_ns = 0) { return reporter->submit_locked(0, now_ns); }
-  unsigned drain() { return reporter->drain_locked(0); }
+  SubmitResult submit(std::uint64_t now_ns = 0, Urgency urgency = Urgency::busy) {
+    return reporter->submit_locked(0, now_ns, urgency);
+  }
+  // Takes in all answers; returns how many fitted.
+  unsigned drain(std::uint64_t now_ns = 0) {
+    unsigned fitting = 0;
+    for (AnswerKind kind{}; (kind = reporter->take_answer_locked(0, now_ns)) != AnswerKind::none;) {
+      fitting += kind == AnswerKind::fits ? 1 : 0;
+    }
+    return fitting;
+  }
   abi::ChannelRings& rings() { return channels[0].rings; }
 
  private:
@@ -71,6 +82,7 @@ class Fixture {
 
  public:
   Buddy buddy;
+  abi::LatencyHistogram latency;
   ChannelSet channels;
   std::unique_ptr<FakeReportHost> host;
   std::unique_ptr<Reporter> reporter;
@@ -97,7 +109,7 @@ TEST_CASE("a policy that is off reports nothing") {
   fixture.free_many(8);
   CHECK_FALSE(fixture.reporter->due_locked(~std::uint64_t{0} - 1, Urgency::now));
   CHECK(fixture.submit() == SubmitResult::nothing);
-  CHECK(fixture.reporter->next_partial_deadline_ns(0, 0) == Reporter::never);
+  CHECK(fixture.reporter->next_deadline_ns(0, 0) == Reporter::never);
 }
 
 TEST_CASE("policy values out of range are clamped") {
@@ -110,19 +122,19 @@ TEST_CASE("policy values out of range are clamped") {
 
 TEST_CASE("partial batches: age counts from when the surplus appeared") {
   Fixture fixture({.batch = 4, .delay_ns = 1000});
-  CHECK(fixture.reporter->next_partial_deadline_ns(0, 0) == Reporter::never);
+  CHECK(fixture.reporter->next_deadline_ns(0, 0) == Reporter::never);
   fixture.free_one(500);
   fixture.free_one(900); // does not make it younger
-  CHECK(fixture.reporter->next_partial_deadline_ns(0, 900) == 1500);
+  CHECK(fixture.reporter->next_deadline_ns(0, 900) == 1500);
   CHECK_FALSE(fixture.reporter->due_locked(1499, Urgency::idle));
   CHECK(fixture.reporter->due_locked(1500, Urgency::idle));
   CHECK_FALSE(fixture.reporter->due_locked(1500, Urgency::busy));
   CHECK_FALSE(fixture.reporter->due_locked(400, Urgency::idle)); // a clock that steps back
   CHECK(fixture.reporter->due_locked(500 + Reporter::busy_partial_age_ns, Urgency::busy));
   CHECK(fixture.submit(2000) == SubmitResult::ring_doorbell);
-  CHECK(fixture.reporter->next_partial_deadline_ns(0, 2000) == Reporter::never);
+  CHECK(fixture.reporter->next_deadline_ns(0, 2000) == Reporter::never);
   fixture.free_one(7000);
-  CHECK(fixture.reporter->next_partial_deadline_ns(0, 7000) == 8000);
+  CHECK(fixture.reporter->next_deadline_ns(0, 7000) == 8000);
 }
 
 TEST_CASE("what a submission leaves over starts to age anew") {
@@ -139,7 +151,7 @@ TEST_CASE("a reserve that blocks a whole block does not keep the reporter busy")
   CHECK(fixture.reporter->due_locked(0, Urgency::idle));
   CHECK(fixture.submit() == SubmitResult::nothing);
   CHECK_FALSE(fixture.reporter->due_locked(0, Urgency::idle));
-  CHECK(fixture.reporter->next_partial_deadline_ns(0, 0) == Reporter::never);
+  CHECK(fixture.reporter->next_deadline_ns(0, 0) == Reporter::never);
   fixture.free_one();
   CHECK(fixture.submit() == SubmitResult::ring_doorbell);
 }
@@ -148,13 +160,13 @@ TEST_CASE("synchronous host: one submission, one drain") {
   Fixture fixture({.batch = 4});
   fixture.free_many(4);
   CHECK(fixture.submit() == SubmitResult::ring_doorbell);
-  CHECK(fixture.reporter->in_flight_batches() == 1);
-  CHECK(fixture.reporter->in_flight_bytes() == 4 * huge_frames * abi::page_bytes);
+  CHECK(fixture.reporter->awaited_batches() == 1);
+  CHECK(fixture.buddy.isolated_frames() * abi::page_bytes == 4 * huge_frames * abi::page_bytes);
   CHECK(fixture.host->serve(discard_all) == 1);
   CHECK(fixture.drain() == 1);
   CHECK(fixture.drain() == 0);
-  CHECK(fixture.reporter->in_flight_batches() == 0);
-  CHECK(fixture.reporter->in_flight_bytes() == 0);
+  CHECK(fixture.reporter->awaited_batches() == 0);
+  CHECK(fixture.buddy.isolated_frames() * abi::page_bytes == 0);
   CHECK(fixture.rings().complete_head == 1);
   const ReporterCounters& counters = fixture.reporter->counters();
   CHECK(counters.batches == 1);
@@ -179,7 +191,7 @@ TEST_CASE("a full channel postpones, loses nothing, and recovers") {
   CHECK(fixture.submit() == SubmitResult::busy);
   CHECK(fixture.reporter->counters().busy == 2);
   CHECK(fixture.buddy.fresh_frames() == 3 * huge_frames);
-  CHECK(fixture.reporter->next_partial_deadline_ns(0, 77) == 77 + Reporter::busy_retry_ns);
+  CHECK(fixture.reporter->next_deadline_ns(0, 77) == 77 + Reporter::busy_retry_ns);
   // The page of the third batch becomes free first.
   fixture.host->post(FakeReportHost::answer_to(batches[2], discard_all));
   CHECK(fixture.drain() == 1);
@@ -342,7 +354,202 @@ TEST_CASE("indices wrap around; answers come out of order, twice, or never") {
   CHECK(std::adjacent_find(ids.begin(), ids.end()) == ids.end());
   CHECK(fixture.reporter->counters().ignored_answers == repeated);
   CHECK(fixture.reporter->counters().batches == answered + pending.size() + dropped.size());
-  CHECK(fixture.reporter->in_flight_batches() == pending.size() + dropped.size());
+  CHECK(fixture.reporter->awaited_batches() == pending.size() + dropped.size());
   CHECK(fixture.buddy.isolated_frames() == 2 * huge_frames * (pending.size() + dropped.size()));
   CHECK(fixture.buddy.redundant_frames() == 0);
+}
+
+// ---- timeout and quarantine --------------------------------------------------------------------
+
+TEST_CASE("an overdue batch is quarantined at its time, not a nanosecond earlier") {
+  Fixture fixture({.batch = 1}, 0, 64, 1000);
+  Reporter& reporter = *fixture.reporter;
+  fixture.free_many(2);
+  CHECK(fixture.submit(100) == SubmitResult::ring_doorbell);
+  CHECK(fixture.submit(400) == SubmitResult::ring_doorbell);
+  CHECK(reporter.next_deadline_ns(0, 500) == 1100);
+  reporter.expire_locked(1099);
+  CHECK(reporter.awaited_batches() == 2);
+  CHECK(reporter.quarantined_frames() == 0);
+  reporter.expire_locked(1100);
+  CHECK(reporter.awaited_batches() == 1);
+  CHECK(reporter.quarantined_frames() == huge_frames);
+  CHECK(reporter.next_deadline_ns(0, 1100) == 1400);
+  reporter.expire_locked(1400);
+  CHECK(reporter.awaited_batches() == 0);
+  CHECK(reporter.quarantined_frames() == 2 * huge_frames);
+  CHECK(reporter.next_deadline_ns(0, 1400) == Reporter::never);
+  CHECK(fixture.buddy.isolated_frames() == 2 * huge_frames);
+}
+
+TEST_CASE("a late answer ends a quarantine, its repetition changes nothing") {
+  Fixture fixture({.batch = 2}, 0, 64, 1000);
+  fixture.free_many(2);
+  CHECK(fixture.submit(0) == SubmitResult::ring_doorbell);
+  const auto batches = fixture.host->take();
+  fixture.reporter->expire_locked(5000);
+  const abi::CompletionEntry late = FakeReportHost::answer_to(batches.at(0), discard_all);
+  fixture.host->post(late);
+  fixture.host->post(late);
+  CHECK(fixture.drain(6000) == 1);
+  CHECK(fixture.reporter->counters().late_answers == 1);
+  CHECK(fixture.reporter->counters().ignored_answers == 1);
+  CHECK(fixture.reporter->quarantined_frames() == 0);
+  CHECK(fixture.reporter->awaited_batches() == 0);
+  CHECK(fixture.buddy.isolated_frames() == 0);
+  CHECK(fixture.latency.counts[abi::LatencyHistogram::bucket_of(6000)] == 1);
+}
+
+TEST_CASE("without a timeout nothing is ever overdue") {
+  Fixture fixture({.batch = 1});
+  fixture.free_many(1);
+  CHECK(fixture.submit(7) == SubmitResult::ring_doorbell);
+  fixture.reporter->expire_locked(Reporter::never - 1);
+  CHECK(fixture.reporter->awaited_batches() == 1);
+  CHECK(fixture.reporter->next_deadline_ns(0, 7) == Reporter::never);
+}
+
+TEST_CASE("a timeout near the end of time does not wrap around") {
+  Fixture fixture({.batch = 1}, 0, 64, Reporter::never - 5);
+  fixture.free_many(1);
+  CHECK(fixture.submit(100) == SubmitResult::ring_doorbell);
+  fixture.reporter->expire_locked(101);
+  CHECK(fixture.reporter->awaited_batches() == 1);
+}
+
+TEST_CASE("a channel full of quarantined batches is not polled") {
+  Fixture fixture({.batch = 1}, 0, 64, 1000);
+  fixture.free_many(abi::ring_entries + 1);
+  for (unsigned batch = 0; batch < abi::ring_entries; ++batch) {
+    CHECK(fixture.submit(0) == SubmitResult::ring_doorbell);
+  }
+  const auto batches = fixture.host->take();
+  CHECK(fixture.reporter->next_deadline_ns(0, 10) == 1000); // overdue before the next look
+  fixture.reporter->expire_locked(1000);
+  CHECK(fixture.submit(1001) == SubmitResult::busy);
+  CHECK(fixture.reporter->next_deadline_ns(0, 1001) == Reporter::never);
+  fixture.host->post(FakeReportHost::answer_to(batches.at(3), discard_all));
+  CHECK(fixture.drain(1002) == 1);
+  CHECK(fixture.reporter->next_deadline_ns(0, 1002) == 1002);
+}
+
+// ---- re-tuning ---------------------------------------------------------------------------------
+
+TEST_CASE("retuning: off and on again, another order, what is in flight comes back") {
+  Fixture fixture({.batch = 2});
+  Reporter& reporter = *fixture.reporter;
+  fixture.free_many(4);
+  CHECK(fixture.submit() == SubmitResult::ring_doorbell);
+  reporter.retune_locked({.policy = {.enabled = 0}}, 0);
+  CHECK_FALSE(reporter.due_locked(Reporter::never - 1, Urgency::now));
+  fixture.host->serve(discard_all);
+  CHECK(fixture.drain() == 1);
+  CHECK(fixture.buddy.isolated_frames() == 0);
+  reporter.retune_locked({.policy = {.order = 10, .batch = 1}}, 0);
+  CHECK_FALSE(reporter.due_locked(0, Urgency::now)); // only blocks of order 9 are fresh
+  reporter.retune_locked({.policy = {.order = 3, .batch = 2}}, 0);
+  CHECK(reporter.due_locked(0, Urgency::busy));
+  reporter.retune_locked({.policy = {.batch = 2, .keep_bytes = huge_frames * abi::page_bytes}}, 0);
+  CHECK_FALSE(reporter.due_locked(0, Urgency::busy));
+  CHECK(reporter.due_locked(0, Urgency::now));
+}
+
+TEST_CASE("retuning the timeout holds for what is in flight; quarantine stays quarantine") {
+  Fixture fixture({.batch = 1});
+  Reporter& reporter = *fixture.reporter;
+  fixture.free_many(2);
+  CHECK(fixture.submit(100) == SubmitResult::ring_doorbell);
+  reporter.retune_locked({.policy = {.batch = 1}, .timeout_ns = 1000}, 200);
+  CHECK(reporter.next_deadline_ns(0, 200) == 200); // the second block is due
+  CHECK(fixture.submit(900) == SubmitResult::ring_doorbell);
+  CHECK(reporter.next_deadline_ns(0, 900) == 1100);
+  reporter.expire_locked(1100);
+  CHECK(reporter.quarantined_frames() == huge_frames);
+  reporter.retune_locked({.policy = {.batch = 1}, .timeout_ns = 0}, 1200);
+  reporter.expire_locked(1'000'000);
+  CHECK(reporter.quarantined_frames() == huge_frames);
+  CHECK(reporter.awaited_batches() == 1);
+}
+
+TEST_CASE("a strategy of a newer host is taken as batch") {
+  // NOLINTNEXTLINE(clang-analyzer-optin.core.EnumCastOutOfRange): the host may be newer
+  Fixture fixture({.batch = 2, .strategy = static_cast<abi::ReportStrategy>(77)});
+  CHECK(fixture.reporter->strategy() == abi::ReportStrategy::batch);
+}
+
+// ---- strategies --------------------------------------------------------------------------------
+
+TEST_CASE("each: every free that makes a block reportable is due at once, a batch per block") {
+  Fixture fixture({.batch = 256, .strategy = abi::ReportStrategy::each, .delay_ns = 1000});
+  for (unsigned block = 0; block < 3; ++block) {
+    fixture.free_one();
+    CHECK(fixture.reporter->due_locked(0, Urgency::busy));
+    CHECK(fixture.submit() == SubmitResult::ring_doorbell);
+    CHECK_FALSE(fixture.reporter->due_locked(0, Urgency::busy));
+  }
+  const auto batches = fixture.host->take();
+  REQUIRE(batches.size() == 3);
+  CHECK(batches[2].entry.range_count == 1);
+}
+
+TEST_CASE("scan: after two seconds a batch of at most 32, then again two seconds") {
+  Fixture fixture({.batch = 1, .strategy = abi::ReportStrategy::scan});
+  Reporter& reporter = *fixture.reporter;
+  fixture.free_one(100);
+  fixture.free_many(63);
+  const std::uint64_t first_ns = 100 + ScanSchedule::delay_ns;
+  CHECK(reporter.next_deadline_ns(0, 100) == 0 + ScanSchedule::delay_ns + 100);
+  CHECK_FALSE(reporter.due_locked(first_ns - 1, Urgency::idle));
+  CHECK(reporter.due_locked(first_ns, Urgency::busy));
+  CHECK(fixture.submit(first_ns) == SubmitResult::ring_doorbell);
+  CHECK(reporter.due_locked(first_ns, Urgency::busy)); // the pass is not over
+  CHECK(fixture.submit(first_ns) == SubmitResult::nothing);
+  CHECK_FALSE(reporter.due_locked(first_ns, Urgency::busy));
+  const auto batches = fixture.host->take();
+  REQUIRE(batches.size() == 1);
+  CHECK(batches[0].entry.range_count == ScanSchedule::batch_ranges);
+  CHECK(reporter.next_deadline_ns(0, first_ns) == first_ns + ScanSchedule::delay_ns);
+  CHECK(fixture.submit(first_ns + ScanSchedule::delay_ns) == SubmitResult::ring_doorbell);
+  // Nothing is left: no more passes.
+  CHECK(reporter.next_deadline_ns(0, 0) == Reporter::never);
+  CHECK_FALSE(reporter.due_locked(Reporter::never - 1, Urgency::busy));
+}
+
+TEST_CASE("scan: a pass that the channel interrupts goes on where it was") {
+  Fixture fixture({.strategy = abi::ReportStrategy::scan});
+  fixture.free_many(1);
+  fixture.rings().submit_head = 100; // full
+  CHECK(fixture.reporter->due_locked(ScanSchedule::delay_ns, Urgency::busy));
+  CHECK(fixture.submit(ScanSchedule::delay_ns) == SubmitResult::busy);
+  CHECK(fixture.reporter->due_locked(ScanSchedule::delay_ns + 1, Urgency::busy));
+  fixture.rings().submit_head = 0;
+  CHECK(fixture.submit(ScanSchedule::delay_ns + 1) == SubmitResult::ring_doorbell);
+}
+
+TEST_CASE("scan: a reserve that blocks everything does not wake anybody again") {
+  Fixture fixture(
+      {.strategy = abi::ReportStrategy::scan, .keep_bytes = (huge_frames / 2) * abi::page_bytes});
+  fixture.free_many(1);
+  CHECK(fixture.submit(ScanSchedule::delay_ns) == SubmitResult::nothing);
+  CHECK(fixture.reporter->next_deadline_ns(0, ScanSchedule::delay_ns) == Reporter::never);
+}
+
+TEST_CASE("scan: quiescing does not wait for passes") {
+  Fixture fixture({.strategy = abi::ReportStrategy::scan});
+  fixture.free_many(1);
+  CHECK(fixture.reporter->due_locked(0, Urgency::now));
+  CHECK(fixture.submit(0, Urgency::now) == SubmitResult::ring_doorbell);
+}
+
+TEST_CASE("counters of a channel tell which submissions needed a doorbell") {
+  Fixture fixture({.batch = 2});
+  fixture.free_many(4);
+  CHECK(fixture.submit() == SubmitResult::ring_doorbell);
+  fixture.rings().no_doorbell = 1;
+  CHECK(fixture.submit() == SubmitResult::submitted);
+  CHECK(fixture.reporter->counters(0).batches == 2);
+  CHECK(fixture.reporter->counters(0).ranges == 4);
+  CHECK(fixture.reporter->counters(0).bytes == 4 * huge_frames * abi::page_bytes);
+  CHECK(fixture.reporter->counters(0).suppressed_doorbells == 1);
+  CHECK(fixture.reporter->counters().suppressed_doorbells == 1);
 }

@@ -74,7 +74,31 @@ TEST_CASE("every field the interface promises is there") {
                               "/memory/settle_ms",
                               "/memory/rss_mib_s",
                               "/memory/live_mib_s",
-                              "/memory/footprint_ratio"}) {
+                              "/memory/footprint_ratio",
+                              "/report/timeout_ns",
+                              "/report/strategy",
+                              "/vcpus",
+                              "/host/mode",
+                              "/host/workers",
+                              "/channels",
+                              "/inflight/max_bytes",
+                              "/inflight/latency_us/p50",
+                              "/inflight/latency_us/p99",
+                              "/inflight/latency_us/max",
+                              "/oom/waits",
+                              "/oom/false",
+                              "/oom/wait_us/p99",
+                              "/quarantine/bytes",
+                              "/wakeups",
+                              "/doorbells_suppressed",
+                              "/faults/delayed",
+                              "/faults/dropped",
+                              "/faults/stalled",
+                              "/faults/duplicated",
+                              "/faults/reordered",
+                              "/faults/declined",
+                              "/faults/failed",
+                              "/faults/partial_ranges"}) {
     CAPTURE(pointer);
     CHECK(json.contains(nlohmann::ordered_json::json_pointer(pointer)));
   }
@@ -103,6 +127,35 @@ TEST_CASE("values arrive under their names, exactly") {
   CHECK(json["memory"]["footprint_ratio"] == 1.5);
   CHECK(json["memory"]["unreported_footprint_ratio"] == 2.5);
   CHECK(json["memory"]["settle_ms"] == 1.25);
+}
+
+TEST_CASE("what is in flight is told per channel and in sum") {
+  RunStats stats;
+  stats.vcpus = 2;
+  stats.host = {.mode = HostMode::poll, .workers = 3};
+  stats.channels.resize(2);
+  stats.channels[1].doorbells_suppressed = 5;
+  stats.channels[1].latency =
+      LatencySummary{.samples = 2, .p50_us = 1.5, .p99_us = 2.5, .max_us = 3.5};
+  stats.inflight.max_bytes = 4096;
+  stats.oom.false_ones = 2;
+  stats.quarantine.bytes = 8192;
+  stats.wakeups = 9;
+  stats.faults.partial_ranges = 11;
+  const auto json = to_json(stats);
+  CHECK(json["vcpus"] == 2);
+  CHECK(json["host"]["mode"] == "poll");
+  CHECK(json["host"]["workers"] == 3);
+  REQUIRE(json["channels"].size() == 2);
+  CHECK(json["channels"][0]["host_latency_us"]["p50"].is_null());
+  CHECK(json["channels"][1]["doorbells_suppressed"] == 5);
+  CHECK(json["channels"][1]["host_latency_us"]["p99"] == 2.5);
+  CHECK(json["inflight"]["max_bytes"] == 4096);
+  CHECK(json["inflight"]["latency_us"]["max"].is_null());
+  CHECK(json["oom"]["false"] == 2);
+  CHECK(json["quarantine"]["bytes"] == 8192);
+  CHECK(json["wakeups"] == 9);
+  CHECK(json["faults"]["partial_ranges"] == 11);
 }
 
 TEST_CASE("what was not measured is null, not zero") {

@@ -69,6 +69,28 @@ TEST_CASE("the summary shows what a reader looks for, in 80 columns") {
   CHECK_FALSE(contains(text, " \n"));
 }
 
+TEST_CASE("an asynchronous host and its faults have a block of their own") {
+  RunStats stats = typical();
+  CHECK_FALSE(contains(render_summary(stats), "in flight"));
+  stats.host = {.mode = HostMode::async, .workers = 2};
+  stats.inflight.latency =
+      LatencySummary{.samples = 3, .p50_us = 123.4, .p99_us = 45'600, .max_us = 99'000};
+  stats.oom.waits = 7;
+  std::string text = render_summary(stats);
+  CHECK(contains(text, "Host async, 2 workers"));
+  CHECK(contains(text, "Ranges in flight"));
+  CHECK(contains(text, "123 us / 45.6 ms"));
+  CHECK_FALSE(contains(text, "never given"));
+  CHECK(widest(text) <= 80);
+  stats.host = {};
+  stats.faults.dropped = 4;
+  stats.faults.stalled = 5;
+  text = render_summary(stats);
+  CHECK(contains(text, "Host sync"));
+  CHECK(contains(text, "never given"));
+  CHECK(widest(text) <= 80);
+}
+
 TEST_CASE("what is not known is a dash or left out") {
   RunStats stats;
   stats.report.enabled = 0;
@@ -92,5 +114,11 @@ TEST_CASE("extreme values stay within the table") {
   stats.memory.rss_mib_s = 99'999'999;
   stats.workload.events = 4'294'967'295;
   stats.workload.verified_pages = 4'294'967'295;
+  stats.host = {.mode = HostMode::poll, .workers = 8};
+  stats.wakeups = 123'456'789'012;
+  stats.inflight = {.max_bytes = most,
+                    .latency = LatencySummary{
+                        .samples = most, .p50_us = 4.4e9, .p99_us = 4.4e9, .max_us = 4.4e9}};
+  stats.faults.dropped = 123'456'789'012;
   CHECK(widest(render_summary(stats)) <= 80);
 }

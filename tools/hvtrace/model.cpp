@@ -93,6 +93,12 @@ void Model::apply(const abi::TraceRecord& record, std::vector<Violation>& violat
       batch->stage = Stage::dropped;
     }
     break;
+  case TraceEvent::fault:
+    if (BatchState* const batch = find(record)) {
+      const auto fault = static_cast<abi::TraceFault>(record.detail);
+      batch->excused = fault == abi::TraceFault::drop || fault == abi::TraceFault::stall;
+    }
+    break;
   case TraceEvent::drain:
     on_drain(context);
     break;
@@ -237,7 +243,9 @@ void Model::on_discard(const Context& context) {
     context.object("discard for {} after its answer", context.batch());
     return;
   }
-  if (batch->stage != (begins ? Stage::taken : Stage::discarding)) {
+  // A host may discard again what it has not answered.
+  const bool again = begins && batch->stage == Stage::discarded && batch->outcomes_seen == 0;
+  if (!again && batch->stage != (begins ? Stage::taken : Stage::discarding)) {
     context.object("discard for {} {} out of turn", context.batch(), begins ? "begins" : "ends");
   }
   if (begins && level_ >= TraceLevel::ranges && batch->ranges_seen != batch->ranges) {
@@ -370,7 +378,7 @@ void Model::finish(std::vector<Violation>& violations) const {
       end_kind_ == static_cast<std::uint8_t>(vmm::EndKind::exited) && workload_end_number_ != 0;
   for (const auto& [key, batch] : batches_) {
     const bool answered = batch.stage == Stage::answered || batch.stage == Stage::dropped;
-    if (orderly && !answered && !batch.quarantined) {
+    if (orderly && !answered && !batch.quarantined && !batch.excused) {
       violations.push_back({end_number_, fmt::format("batch {} of channel {} was never answered",
                                                      key.second, key.first)});
     } else if (orderly && guest_complete() && batch.stage == Stage::answered &&

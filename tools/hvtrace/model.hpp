@@ -34,6 +34,7 @@ struct BatchState {
   enum class Stage : std::uint8_t { submitted, taken, discarding, discarded, answered, dropped };
   Stage stage = Stage::submitted;
   bool quarantined = false;
+  bool excused = false;     // a fault that was asked for: it is never answered
   std::uint32_t ranges = 0; // as submitted
   std::uint32_t ranges_seen = 0;
   std::uint32_t outcomes_seen = 0;

@@ -22,7 +22,7 @@ int run(guest::Env& env) {
       abi::to_pfn(guest::arch::address_of(block)), order, abi::RangeKind::hint);
   channel->rings.submissions[0] = {.batch_id = 1, .page = 0, .range_count = 1};
   std::atomic_ref(channel->rings.submit_tail).store(1, std::memory_order_release);
-  guest::hypercall::ring_doorbell(0);
+  guest::hypercall::ring_doorbell(0, abi::Doorbell::port);
 
   pattern.check(env, block, order, 1);
   return 0;

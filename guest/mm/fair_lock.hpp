@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT
+// A spin lock that is fair within a bound: whoever runs takes it, but who has waited for long comes
+// before those that have not.
+//
+// Not a strict queue: vCPUs are threads of the host and lose their CPU at any time. A queue then
+// hands the lock to one that does not run, and every other waits for the host's scheduler: four
+// vCPUs on two busy CPUs did 300 us an allocation that way, against 0.5 us now.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+namespace guest::mm {
+
+// The default way to wait: tells the core that this is a spin loop.
+struct CpuPause {
+  void operator()() const { __builtin_ia32_pause(); }
+};
+
+class FairLock {
+ public:
+  FairLock() = default;
+  FairLock(const FairLock&) = delete;
+  FairLock& operator=(const FairLock&) = delete;
+
+  // Calls `relax` between looks.
+  template <typename Relax> void lock(Relax& relax) {
+    if (starving_.load(std::memory_order_relaxed) == 0 && try_take()) [[likely]] {
+      return;
+    }
+    wait(relax);
+  }
+  // Whether somebody waits.
+  [[nodiscard]] bool contended() const { return waiting_.load(std::memory_order_relaxed) != 0; }
+  // By the holder only.
+  void unlock() { taken_.store(false, std::memory_order_release); }
+
+ private:
+  // Turns of waiting after which a vCPU comes before those that have not waited.
+  static constexpr std::uint32_t patience_turns = 4096;
+
+  bool try_take() {
+    return !taken_.load(std::memory_order_relaxed) &&
+           !taken_.exchange(true, std::memory_order_acquire);
+  }
+
+  template <typename Relax> [[gnu::noinline]] void wait(Relax& relax) {
+    waiting_.fetch_add(1, std::memory_order_relaxed);
+    if (!wait_patiently(relax)) {
+      wait_starving(relax);
+    }
+    waiting_.fetch_sub(1, std::memory_order_relaxed);
+  }
+
+  template <typename Relax> bool wait_patiently(Relax& relax) {
+    for (std::uint32_t turn = 0; turn < patience_turns; ++turn) {
+      if (starving_.load(std::memory_order_relaxed) == 0 && try_take()) {
+        return true;
+      }
+      relax();
+    }
+    return false;
+  }
+
+  template <typename Relax> void wait_starving(Relax& relax) {
+    starving_.fetch_add(1, std::memory_order_relaxed);
+    while (!try_take()) {
+      relax();
+    }
+    starving_.fetch_sub(1, std::memory_order_relaxed);
+  }
+
+  std::atomic<bool> taken_{false};
+  std::atomic<std::uint32_t> waiting_{0};
+  std::atomic<std::uint32_t> starving_{0}; // vCPUs that have lost their patience
+};
+
+// Holds the lock for its lifetime, except between unlock() and lock().
+template <typename Relax = CpuPause> class FairGuard {
+ public:
+  explicit FairGuard(FairLock& lock, Relax relax = {}) : lock_(lock), relax_(relax) {
+    lock_.lock(relax_);
+  }
+  FairGuard(const FairGuard&) = delete;
+  FairGuard& operator=(const FairGuard&) = delete;
+  ~FairGuard() {
+    if (held_) {
+      lock_.unlock();
+    }
+  }
+  void unlock() {
+    held_ = false;
+    lock_.unlock();
+  }
+  void lock() {
+    lock_.lock(relax_);
+    held_ = true;
+  }
+  // Gives those who wait a chance to go first. What the lock guards may have changed afterwards.
+  void yield() {
+    if (lock_.contended()) [[unlikely]] {
+      unlock();
+      relax_();
+      lock();
+    }
+  }
+
+ private:
+  FairLock& lock_;
+  Relax relax_;
+  bool held_ = true;
+};
+
+} // namespace guest::mm

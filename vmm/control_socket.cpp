@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: MIT
+#include "vmm/control_socket.hpp"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+namespace vmm {
+namespace {
+
+constexpr mode_t owner_only = 0600;
+constexpr int backlog = 8;
+
+// Call before anything can change errno.
+std::unexpected<Error> cannot_use(const std::string& path) {
+  const int error = errno;
+  return user_error("--control {}: {}", path, std::strerror(error)); // NOLINT(*-mt-unsafe)
+}
+
+sockaddr_un address_of(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path, path.data(), path.size());
+  return address;
+}
+
+// Justified: the socket calls take every kind of address by this type.
+const sockaddr* generic(const sockaddr_un& address) {
+  return reinterpret_cast<const sockaddr*>(&address);
+}
+
+UniqueFd stream_socket() {
+  return UniqueFd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+}
+
+// Makes room for a socket at `path`: removes one that nobody listens on.
+Result<void> remove_stale(const std::string& path, const sockaddr_un& address) {
+  struct stat status {};
+  if (::lstat(path.c_str(), &status) != 0) {
+    return errno == ENOENT ? Result<void>{} : cannot_use(path);
+  }
+  if (!S_ISSOCK(status.st_mode)) {
+    return user_error("--control {}: exists and is no socket; choose another path", path);
+  }
+  const UniqueFd probe = stream_socket();
+  if (!probe.valid()) {
+    return cannot_use(path);
+  }
+  // A listener whose queue is full answers EAGAIN: it is there all the same.
+  if (::connect(probe.get(), generic(address), sizeof address) == 0 || errno == EAGAIN) {
+    return user_error("--control {}: in use by another process", path);
+  }
+  if (errno != ECONNREFUSED) {
+    return cannot_use(path);
+  }
+  return ::unlink(path.c_str()) == 0 ? Result<void>{} : cannot_use(path);
+}
+
+} // namespace
+
+Result<std::unique_ptr<ControlSocket>> ControlSocket::create(const std::string& path,
+                                                             Handler handler) {
+  if (path.empty() || path.size() >= sizeof(sockaddr_un::sun_path)) {
+    return user_error("--control {}: a socket's path has 1 to {} characters", path,
+                      sizeof(sockaddr_un::sun_path) - 1);
+  }
+  const sockaddr_un address = address_of(path);
+  EBB_TRY(remove_stale(path, address));
+  UniqueFd listener = stream_socket();
+  UniqueFd stop(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  // The mode of an unbound socket is that of the file which bind makes (less the umask), so there
+  // is no moment at which others could connect.
+  if (!listener.valid() || !stop.valid() || ::fchmod(listener.get(), owner_only) != 0 ||
+      ::bind(listener.get(), generic(address), sizeof address) != 0) {
+    return cannot_use(path);
+  }
+  if (::listen(listener.get(), backlog) != 0) {
+    const auto error = cannot_use(path);
+    ::unlink(path.c_str());
+    return error;
+  }
+  return std::unique_ptr<ControlSocket>(
+      new ControlSocket(path, std::move(listener), std::move(stop), std::move(handler)));
+}
+
+ControlSocket::ControlSocket(std::string path, UniqueFd listener, UniqueFd stop, Handler handler)
+    : path_(std::move(path)), listener_(std::move(listener)), stop_(std::move(stop)),
+      handler_(std::move(handler)) {
+  struct stat status {};
+  if (::lstat(path_.c_str(), &status) == 0) {
+    device_ = status.st_dev;
+    inode_ = status.st_ino;
+  }
+  clients_.reserve(max_clients);
+  thread_ = std::jthread([this] { run(); });
+}
+
+ControlSocket::~ControlSocket() {
+  static_cast<void>(::eventfd_write(stop_.get(), 1));
+  thread_.join();
+  struct stat status {};
+  if (::lstat(path_.c_str(), &status) == 0 && status.st_dev == device_ && status.st_ino == inode_) {
+    ::unlink(path_.c_str());
+  }
+}
+
+void ControlSocket::run() {
+  while (true) {
+    std::array<pollfd, 2 + max_clients> events{};
+    events[0] = {stop_.get(), POLLIN, 0};
+    events[1] = {listener_.get(), POLLIN, 0};
+    const std::size_t polled = clients_.size();
+    for (std::size_t index = 0; index < polled; ++index) {
+      const Client& client = clients_[index];
+      const bool reading = client.output.empty() && !client.ended;
+      events[2 + index] = {client.fd.get(), static_cast<short>(reading ? POLLIN : POLLOUT), 0};
+    }
+    if (::poll(events.data(), 2 + polled, -1) < 0) {
+      continue; // a signal
+    }
+    if (events[0].revents != 0) {
+      return;
+    }
+    for (std::size_t index = polled; index-- > 0;) {
+      Client& client = clients_[index];
+      const bool readable = (events[2 + index].revents & POLLIN) != 0;
+      if (events[2 + index].revents == 0) {
+        continue;
+      }
+      // Hang-up and errors show at the next call on the socket.
+      if ((readable && !receive(client)) || !send(client)) {
+        clients_.erase(clients_.begin() + static_cast<std::ptrdiff_t>(index));
+      }
+    }
+    if (events[1].revents != 0) {
+      accept_client();
+    }
+  }
+}
+
+void ControlSocket::accept_client() {
+  UniqueFd fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  if (!fd.valid()) {
+    return; // gone again, or out of descriptors: not worth more than another try
+  }
+  if (clients_.size() == max_clients) {
+    constexpr std::string_view refusal = "error too many clients\n";
+    static_cast<void>(::send(fd.get(), refusal.data(), refusal.size(), MSG_NOSIGNAL));
+    return;
+  }
+  clients_.push_back({.fd = std::move(fd), .input = {}, .output = {}});
+}
+
+bool ControlSocket::receive(Client& client) {
+  std::array<char, max_line_bytes> chunk{};
+  const ssize_t received = ::recv(client.fd.get(), chunk.data(), chunk.size(), 0);
+  if (received < 0) {
+    return errno == EAGAIN || errno == EINTR;
+  }
+  client.ended = received == 0;
+  client.input.append(chunk.data(), static_cast<std::size_t>(received));
+  answer_lines(client);
+  return true;
+}
+
+// Sends what there is, goes on answering once it is gone.
+bool ControlSocket::send(Client& client) {
+  while (!client.output.empty()) {
+    const ssize_t sent =
+        ::send(client.fd.get(), client.output.data(), client.output.size(), MSG_NOSIGNAL);
+    if (sent < 0) {
+      return errno == EAGAIN || errno == EINTR;
+    }
+    client.output.erase(0, static_cast<std::size_t>(sent));
+    if (client.output.empty()) {
+      answer_lines(client);
+    }
+  }
+  return !client.ended;
+}
+
+void ControlSocket::answer_lines(Client& client) {
+  std::size_t start = 0;
+  while (client.output.size() < max_pending_bytes) {
+    const std::size_t end = client.input.find('\n', start);
+    if (end == std::string::npos) {
+      break;
+    }
+    if (!std::exchange(client.skipping, false)) {
+      answer(client, std::string_view(client.input).substr(start, end - start));
+    }
+    start = end + 1;
+  }
+  client.input.erase(0, start);
+  if (client.output.size() >= max_pending_bytes) {
+    return;
+  }
+  // What is left is the beginning of a line, or a last one without an end.
+  if (client.input.size() > max_line_bytes && !client.skipping) {
+    client.skipping = true;
+    answer(client, client.input);
+  }
+  if (client.skipping) {
+    client.input.clear();
+  } else if (client.ended && !client.input.empty()) {
+    answer(client, std::exchange(client.input, {}));
+  }
+}
+
+void ControlSocket::answer(Client& client, std::string_view line) {
+  if (line.ends_with('\r')) {
+    line.remove_suffix(1);
+  }
+  std::string text = line.size() > max_line_bytes ? "error the line is too long" : handler_(line);
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  client.output += text;
+  client.output += '\n';
+}
+
+} // namespace vmm
