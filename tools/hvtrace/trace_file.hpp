@@ -7,8 +7,8 @@
 #include <span>
 #include <string>
 
-#include "tools/hvtrace/trace_source.hpp"
 #include "vmm/result.hpp"
+#include "vmm/trace/trace_source.hpp"
 
 namespace hvtrace {
 
