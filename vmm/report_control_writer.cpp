@@ -46,6 +46,9 @@ ReportSettings ReportControlWriter::change(const Change& change) {
       return settings_;
     }
     settings_ = changed;
+    if (observer_) {
+      observer_(settings_);
+    }
     write_locked();
   }
   if (kick_) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <mutex>
+#include <utility>
 
 #include "shared/boot_info.hpp"
 #include "vmm/report_settings.hpp"
@@ -20,6 +21,11 @@ class ReportControlWriter {
                       std::function<void()> kick);
   ReportControlWriter(const ReportControlWriter&) = delete;
   ReportControlWriter& operator=(const ReportControlWriter&) = delete;
+
+  // Before the first change. Called with each new setting, in their order, before the guest can act
+  // on it; may not call back.
+  using Observer = std::function<void(const ReportSettings&)>;
+  void set_observer(Observer observer) { observer_ = std::move(observer); }
 
   // All of these from any thread. What is written is what was returned.
   [[nodiscard]] ReportSettings settings() const;
@@ -38,6 +44,7 @@ class ReportControlWriter {
 
   abi::ReportControl& control_;
   const std::function<void()> kick_;
+  Observer observer_;
   mutable std::mutex mutex_; // guards settings_, generation_ and writing to control_
   ReportSettings settings_;
   std::uint64_t generation_;
