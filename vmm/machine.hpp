@@ -124,7 +124,6 @@ class Machine {
   std::vector<Vcpu> vcpus_;
   std::vector<UniqueFd> wake_events_; // a write to one wakes its vCPU
   std::unique_ptr<ReportControlWriter> report_control_;
-  std::atomic<bool> retunable_{false}; // the guest accepted feature_retune
   std::unique_ptr<ControlSocket> control_socket_;
   std::unique_ptr<VcpuGate> gate_; // null unless somebody may hold the guest
   hvtrace::StepConsole step_console_;
