@@ -21,7 +21,10 @@
 #include "vmm/console.hpp"
 #include "vmm/control_commands.hpp"
 #include "vmm/control_socket.hpp"
+#include "vmm/debug_monitor.hpp"
 #include "vmm/discard_calls.hpp"
+#include "vmm/gdb_server.hpp"
+#include "vmm/guest_debugger.hpp"
 #include "vmm/guest_end.hpp"
 #include "vmm/guest_memory.hpp"
 #include "vmm/hint_service.hpp"
@@ -59,6 +62,11 @@ class Machine {
                                                  std::optional<TraceInput> input,
                                                  MachineOutput output);
 
+  // Where a debugger is waited for, for gdb's `target remote`; empty without --gdb.
+  [[nodiscard]] std::optional<std::string> gdb_address() const {
+    return gdb_server_ ? std::optional(gdb_server_->address()) : std::nullopt;
+  }
+
   // Runs until the guest ends, by itself or by SIGINT or SIGTERM. Once. `signals` was made before
   // the machine.
   GuestEnding run(const BlockedSignals& signals);
@@ -85,12 +93,14 @@ class Machine {
   [[nodiscard]] Result<void> set_up_interrupts();
   [[nodiscard]] Result<void> set_up_control();
   [[nodiscard]] Result<void> set_up_services(MachineOutput output);
+  [[nodiscard]] Result<void> set_up_debugger();
   [[nodiscard]] Result<void> set_up_trace(std::uint32_t tsc_khz);
   [[nodiscard]] std::uint64_t features_offered() const;
   void write_boot_info(std::uint32_t tsc_khz);
   void start_vcpu(unsigned index);
   void start_other_vcpus();
   void stop_vcpus();
+  void kick_vcpu(unsigned index);
   void on_hello(const abi::GuestHello& hello);
   void wake_vcpu(unsigned index) const;
   void on_workload_begin();
@@ -120,14 +130,16 @@ class Machine {
   std::unique_ptr<ReportControlWriter> report_control_;
   std::atomic<bool> retunable_{false}; // the guest accepted feature_retune
   std::unique_ptr<ControlSocket> control_socket_;
+  std::unique_ptr<GuestDebugger> debugger_; // null when nobody debugs
   std::vector<std::unique_ptr<VcpuRunner>> runners_;
   abi::Doorbell doorbell_ = abi::Doorbell::port;
   bool interrupts_ = false; // there is an interrupt controller
   std::mutex threads_mutex_;
-  bool stopping_ = false;            // guarded by threads_mutex_: start no more
-  std::vector<std::thread> threads_; // guarded by threads_mutex_; thread n runs vCPU n
-  RunTimes times_;                   // written by vCPU threads, read after they ended
-  std::optional<Settled> settled_;   // likewise
+  bool stopping_ = false;                 // guarded by threads_mutex_: start no more
+  std::vector<std::thread> threads_;      // guarded by threads_mutex_; thread n runs vCPU n
+  std::unique_ptr<GdbServer> gdb_server_; // with debugger_; its thread may use all the others
+  RunTimes times_;                        // written by vCPU threads, read after they ended
+  std::optional<Settled> settled_;        // likewise
 };
 
 } // namespace vmm

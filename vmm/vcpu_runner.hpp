@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "vmm/counter.hpp"
+#include "vmm/guest_debugger.hpp"
 #include "vmm/guest_end.hpp"
 #include "vmm/hint_observer.hpp"
 #include "vmm/hint_service.hpp"
@@ -41,6 +42,9 @@ class VcpuRunner {
   // Before run(). Null: nobody watches the doorbell; the observer outlives the runner.
   void set_observer(HintObserver* observer) { observer_ = observer; }
 
+  // Before run(). Null: nobody debugs the guest; the debugger outlives the runner.
+  void set_debugger(GuestDebugger* debugger) { debugger_ = debugger; }
+
   [[nodiscard]] const ExitCounters& exits() const { return exits_; }
 
  private:
@@ -58,6 +62,7 @@ class VcpuRunner {
   const Symbols& symbols_;
   ExitCounters exits_;
   HintObserver* observer_ = nullptr;
+  GuestDebugger* debugger_ = nullptr;
 };
 
 } // namespace vmm
