@@ -167,9 +167,9 @@ run: all $(NESTED_VMM) ## the main job: replay the shipped sqlite trace at recor
 	  --speed real --input tests/traces/sqlite.pgt.xz
 
 ##@ Testing
-.PHONY: test test-more test-unit test-tsan test-boot test-matrix test-model test-nested test-tools \
+.PHONY: test test-more test-unit test-tsan test-boot test-gdb test-matrix test-model test-nested test-tools \
         soak soak-slice fuzz check lint format
-test: test-tools test-unit test-boot ## tools, unit and boot tests; T=pattern picks cases
+test: test-tools test-unit test-boot test-gdb ## tools, unit, boot and gdb tests; T=pattern picks cases
 test-more: test-model test-matrix test-tsan soak-slice ## what takes longer: model, matrix, threads, faults
 
 $(B)/tests/unit_tests: $(UNIT_OBJECTS) $(B)/obj/perfetto.pb.o
@@ -220,6 +220,9 @@ soak-slice: $(B)/tests/soak_tsan ## one minute of it
 
 test-boot: all $(NESTED_VMM) $(BOOT_IMAGES) ## real images through the real vmm, on KVM or nested
 	tests/run-boot-tests $(if $(T),--filter '$(T)')
+
+test-gdb: all $(BOOT_IMAGES) ## real gdb on real guests, on KVM
+	tests/run-gdb-tests $(if $(T),--filter '$(T)')
 
 test-matrix: all $(NESTED_VMM) ## every trace on every kind of host with 1, 2 and 4 vCPUs
 	tests/run-boot-tests --cases tests/boot/matrix.cfg $(if $(T),--filter '$(T)')

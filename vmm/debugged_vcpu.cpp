@@ -35,9 +35,15 @@ Error lost_memory() {
 
 Result<DebuggedVcpu> DebuggedVcpu::create(const Vcpu& vcpu, const GuestView& view,
                                           const VcpuStacks& stacks, abi::Gpa debug_stack_high,
-                                          std::uint64_t trap_stubs_gpa) {
+                                          std::uint64_t trap_stubs_gpa, TssType tss) {
   EBB_TRY_ASSIGN(sregs, vcpu.system_registers());
+  sregs.tr.type = static_cast<std::uint8_t>(tss);
   return DebuggedVcpu(vcpu, view, stacks.trap_high, debug_stack_high, trap_stubs_gpa, sregs);
+}
+
+Result<void> DebuggedVcpu::set_system_registers(kvm_sregs sregs) const {
+  sregs.tr = task_;
+  return vcpu_->set_system_registers(sregs);
 }
 
 void DebuggedVcpu::allow_entry() const {
@@ -97,7 +103,7 @@ Result<void> DebuggedVcpu::rewind(const DebugTrap& /*trap*/, std::uint64_t rip) 
   regs.rip = rip;
   regs.rsp = frame.rsp;
   regs.rflags = frame.rflags & ~(flag_trap | flag_resume);
-  EBB_TRY(vcpu_->set_system_registers(sregs));
+  EBB_TRY(set_system_registers(sregs));
   return vcpu_->set_registers(regs);
 }
 
@@ -113,7 +119,7 @@ Result<void> DebuggedVcpu::raise(const DebugTrap& trap) {
   const Frame frame{regs.rip, sregs.cs.selector, regs.rflags, regs.rsp, sregs.ss.selector};
   sregs.cs = kernel_code_;
   sregs.ss = kernel_stack_;
-  EBB_TRY(vcpu_->set_system_registers(sregs));
+  EBB_TRY(set_system_registers(sregs));
   regs.rflags &= ~(flag_trap | flag_interrupts | flag_nested_task | flag_resume);
   return enter_guest_stub(trap, frame, regs);
 }
@@ -186,7 +192,7 @@ Result<bool> DebuggedVcpu::set_registers(const KvmRegisters& registers) {
     EBB_TRY(vcpu_->set_registers(registers.general));
   }
   if (differs(now.system, registers.system)) {
-    EBB_TRY(vcpu_->set_system_registers(registers.system));
+    EBB_TRY(set_system_registers(registers.system));
   }
   if (differs(now.fpu, registers.fpu)) {
     EBB_TRY(vcpu_->set_fpu_registers(registers.fpu));

@@ -35,7 +35,7 @@ class DebuggedVcpu {
   // All references outlive the object. The vCPU has its boot registers.
   static Result<DebuggedVcpu> create(const Vcpu& vcpu, const GuestView& view,
                                      const VcpuStacks& stacks, abi::Gpa debug_stack_high,
-                                     std::uint64_t trap_stubs_gpa);
+                                     std::uint64_t trap_stubs_gpa, TssType tss);
 
   // Lets the next KVM_RUN enter the guest, and shows what another thread did before it forbade that
   // (set immediate_exit by an exchange).
@@ -75,12 +75,14 @@ class DebuggedVcpu {
   DebuggedVcpu(const Vcpu& vcpu, const GuestView& view, abi::Gpa trap_high, abi::Gpa debug_high,
                std::uint64_t trap_stubs_gpa, const kvm_sregs& user)
       : vcpu_(&vcpu), view_(&view), trap_high_(trap_high), debug_high_(debug_high),
-        trap_stubs_gpa_(trap_stubs_gpa), user_code_(user.cs), user_stack_(user.ss) {}
+        trap_stubs_gpa_(trap_stubs_gpa), user_code_(user.cs), user_stack_(user.ss), task_(user.tr) {
+  }
 
   [[nodiscard]] Result<Frame> frame_at(abi::Gpa gpa) const;
   [[nodiscard]] Result<void> enter_guest_stub(const DebugTrap& trap, const Frame& frame,
                                               kvm_regs regs);
   [[nodiscard]] Result<void> set_trap_flag(bool on);
+  [[nodiscard]] Result<void> set_system_registers(kvm_sregs sregs) const;
 
   const Vcpu* vcpu_;
   const GuestView* view_;
@@ -89,6 +91,7 @@ class DebuggedVcpu {
   std::uint64_t trap_stubs_gpa_;
   kvm_segment user_code_;
   kvm_segment user_stack_;
+  kvm_segment task_;          // as it was set: KVM does not give back what it was given (TssType)
   kvm_segment kernel_code_{}; // as a trap has left them
   kvm_segment kernel_stack_{};
 };

@@ -33,9 +33,9 @@ Result<std::unique_ptr<GuestDebugger>> GuestDebugger::create(GuestDebuggerParts 
   for (unsigned index = 0; index < vcpus.size(); ++index) {
     const abi::Gpa stack_high{EBB_DEBUG_STACK_GPA +
                               std::uint64_t{index + 1} * EBB_DEBUG_STACK_BYTES};
-    EBB_TRY_ASSIGN(vcpu, DebuggedVcpu::create(vcpus[index], debugger->view_,
-                                              debugger->parts_.plan.stacks[index], stack_high,
-                                              debugger->parts_.trap_stubs_gpa));
+    EBB_TRY_ASSIGN(vcpu, DebuggedVcpu::create(
+                             vcpus[index], debugger->view_, debugger->parts_.plan.stacks[index],
+                             stack_high, debugger->parts_.trap_stubs_gpa, debugger->parts_.tss));
     debugger->seats_.push_back({.vcpu = vcpu, .exception = {}});
   }
   return debugger;
@@ -130,6 +130,21 @@ Result<GuestDebugger::Arrival> GuestDebugger::take_trap(unsigned vcpu, DebugStop
   seat.exception = *trap;
   stop.reason = StopReason::exception;
   return Arrival::stopped;
+}
+
+void GuestDebugger::after_output(unsigned vcpu) {
+  Seat& seat = seats_[vcpu];
+  if (!seat.stepping || parts_.end.ended()) {
+    return;
+  }
+  if (!seat.vcpu.finish_exit()) {
+    fail({ErrorClass::environment, "KVM does not finish an exit"});
+    return;
+  }
+  const auto in_ring_0 = seat.vcpu.is_in_ring_0();
+  if (in_ring_0 && !*in_ring_0) {
+    brake_->report({.vcpu = vcpu, .reason = StopReason::stepped});
+  }
 }
 
 void GuestDebugger::before_end(unsigned vcpu, StopReason reason) {

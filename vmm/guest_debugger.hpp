@@ -31,6 +31,7 @@ struct GuestDebuggerParts {
   GuestEnd& end;
   const BootPlan& plan;
   std::uint64_t trap_stubs_gpa = 0;
+  TssType tss = TssType::busy; // that the vCPUs have
   std::function<abi::Gpa()> plugged_end;
   ReadOnlyArea input; // may be empty
   // Gets a vCPU's thread out of KVM_RUN, and keeps it from entering again (immediate_exit).
@@ -53,6 +54,8 @@ class GuestDebugger final : public DebugTarget {
   [[nodiscard]] bool before_entry(unsigned vcpu);
   // The vCPU has written to EBB_PORT_DEBUG. False when that was not one of the host's stubs.
   [[nodiscard]] bool on_port(unsigned vcpu);
+  // An output of the guest's was dealt with. kvm_pvm does not trap behind one, so a step ends here.
+  void after_output(unsigned vcpu);
   // The guest is about to end. Returns when the debugger, if there is one, has seen enough.
   void before_end(unsigned vcpu, StopReason reason);
 

@@ -27,6 +27,10 @@ constexpr std::uint64_t features_always =
 // Sent to a vCPU's thread to get it out of KVM_RUN.
 constexpr int kick_signal = SIGUSR1;
 
+TssType tss_type() {
+  return is_emulated_by_qemu() ? TssType::available : TssType::busy;
+}
+
 // A handler that does nothing: what matters is that KVM_RUN returns EINTR.
 void install_kick_handler() {
   struct sigaction action {};
@@ -224,8 +228,7 @@ Result<void> Machine::set_up_vcpus() {
       EBB_TRY(vcpu.set_up_interrupts(EBB_TIMER_VECTOR, EBB_SPURIOUS_VECTOR));
     }
     EBB_TRY_ASSIGN(initial, vcpu.system_registers());
-    EBB_TRY(vcpu.set_system_registers(boot_system_registers(
-        initial, plan_, index, is_emulated_by_qemu() ? TssType::available : TssType::busy)));
+    EBB_TRY(vcpu.set_system_registers(boot_system_registers(initial, plan_, index, tss_type())));
     EBB_TRY(vcpu.set_registers(boot_registers(plan_, image_.header, index)));
     vcpus_.push_back(std::move(vcpu));
   }
@@ -260,6 +263,7 @@ Result<void> Machine::set_up_debugger() {
            .end = *end_,
            .plan = plan_,
            .trap_stubs_gpa = image_.header.trap_stubs_gpa,
+           .tss = tss_type(),
            .plugged_end = [this] { return slots_.plugged_end(); },
            .input = input_ ? ReadOnlyArea{plan_.input_gpa, input_->pages()} : ReadOnlyArea{},
            .kick = [this](unsigned index) { kick_vcpu(index); },

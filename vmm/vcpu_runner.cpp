@@ -62,20 +62,21 @@ bool VcpuRunner::handle_output() {
   }
   std::uint32_t value = 0;
   std::memcpy(&value, data.data(), sizeof value);
-  switch (io.port) {
-  case EBB_PORT_HYPERCALL:
+  if (io.port == EBB_PORT_HYPERCALL) {
     exits_.hypercalls.add();
     if (debugger_ != nullptr && hypercalls_.is_panic(index_)) {
       debugger_->before_end(index_, StopReason::panic);
     }
     hypercalls_.dispatch(index_);
-    return true;
-  case EBB_PORT_DOORBELL:
+  } else if (io.port == EBB_PORT_DOORBELL) {
     ring_doorbell(value);
-    return true;
-  default:
+  } else {
     return false;
   }
+  if (debugger_ != nullptr) {
+    debugger_->after_output(index_);
+  }
+  return true;
 }
 
 // A doorbell rung by VMCALL or VMMCALL; false for any other hypercall.
