@@ -221,7 +221,7 @@ soak-slice: $(B)/tests/soak_tsan ## one minute of it
 test-boot: all $(NESTED_VMM) $(BOOT_IMAGES) ## real images through the real vmm, on KVM or nested
 	tests/run-boot-tests $(if $(T),--filter '$(T)')
 
-test-gdb: all $(BOOT_IMAGES) ## real gdb on real guests, on KVM
+test-gdb: all $(NESTED_VMM) $(BOOT_IMAGES) ## real gdb on real guests
 	tests/run-gdb-tests $(if $(T),--filter '$(T)')
 
 test-matrix: all $(NESTED_VMM) ## every trace on every kind of host with 1, 2 and 4 vCPUs
@@ -229,6 +229,7 @@ test-matrix: all $(NESTED_VMM) ## every trace on every kind of host with 1, 2 an
 
 test-nested: all $(B)/vmm-static $(BOOT_IMAGES) ## the boot tests in an emulated machine with KVM
 	tests/run-boot-tests --via nested $(if $(T),--filter '$(T)')
+	tests/run-gdb-tests --via nested $(if $(T),--filter '$(T)')
 
 test-model: ## exhaustive check of the report channel's model with spin: about a minute
 	tests/run-model-check $(if $(T),--filter '$(T)')
@@ -241,12 +242,14 @@ FUZZ_CXX ?= clang++-19
 SECONDS  ?= 60
 FUZZ_trace := tests/fuzz/trace.cpp vmm/symbols.cpp vmm/file.cpp \
               $(filter-out %/main.cpp %/session.cpp %/replay.cpp,$(HVTRACE_SOURCES))
+FUZZ_gdb   := tests/fuzz/gdb.cpp vmm/gdb_packets.cpp vmm/gdb_registers.cpp vmm/gdb_session.cpp \
+              vmm/guest_end.cpp
 $(B)/fuzz/%: $$(FUZZ_$$*) $(B)/obj/perfetto.pb.o
 	$(call say,FUZZCXX,$@)
 	$(Q)mkdir -p $(@D) && $(FUZZ_CXX) -std=c++23 -I. -isystem $(B)/gen -g -O1 \
 	  -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -o $@ $^ \
 	  $(HVTRACE_LIBS)
-fuzz: $(B)/fuzz/$(T) ## fuzz one reader: T=trace SECONDS=60
+fuzz: $(B)/fuzz/$(T) ## fuzz one reader: T=trace or gdb, SECONDS=60
 	$(Q)mkdir -p $(B)/fuzz/corpus-$(T)
 	$< -max_total_time=$(SECONDS) -rss_limit_mb=3000 -max_len=4096 $(B)/fuzz/corpus-$(T)
 

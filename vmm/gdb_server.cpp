@@ -159,9 +159,12 @@ void GdbServer::say_goodbye() {
     return;
   }
   if (end_.ended()) {
+    const bool waits = client_->session.running();
     client_->session.on_end(end_.ending());
+    if (waits) {
+      linger();
+    }
   }
-  linger();
   client_.reset();
 }
 

@@ -3,6 +3,7 @@
 
 #include <cassert>
 #include <csignal>
+#include <utility>
 
 #include "shared/layout.h"
 
@@ -157,7 +158,10 @@ void GuestDebugger::before_end(unsigned vcpu, StopReason reason) {
 }
 
 DebugStop GuestDebugger::stop() {
-  brake_->hold_all();
+  held_ = brake_->hold_all();
+  if (!held_) {
+    return {};
+  }
   const DebugStop told = brake_->take_stop().value_or(DebugStop{});
   for (Seat& seat : seats_) {
     if (seat.stepping) {
@@ -171,6 +175,9 @@ DebugStop GuestDebugger::stop() {
 
 void GuestDebugger::resume(std::span<const VcpuResume> actions) {
   assert(actions.size() == seats_.size());
+  if (!std::exchange(held_, false)) {
+    return;
+  }
   for (std::size_t index = 0; index < seats_.size(); ++index) {
     Seat& seat = seats_[index];
     if (actions[index].action == VcpuAction::stay) {
@@ -190,25 +197,39 @@ void GuestDebugger::resume(std::span<const VcpuResume> actions) {
 }
 
 std::optional<DebugRegisters> GuestDebugger::registers(unsigned vcpu) {
+  if (!held_) {
+    return std::nullopt;
+  }
   const auto registers = seats_[vcpu].vcpu.registers();
   return registers ? std::optional(to_debug(*registers)) : std::nullopt;
 }
 
 bool GuestDebugger::set_registers(unsigned vcpu, const DebugRegisters& registers) {
+  if (!held_) {
+    return false;
+  }
   auto changed = seats_[vcpu].vcpu.registers();
   return changed && apply(registers, *changed) &&
          seats_[vcpu].vcpu.set_registers(*changed).value_or(false);
 }
 
+std::optional<std::uint64_t> GuestDebugger::cr3_of(unsigned vcpu) const {
+  if (!held_) {
+    return std::nullopt;
+  }
+  const auto cr3 = seats_[vcpu].vcpu.cr3();
+  return cr3 ? std::optional(*cr3) : std::nullopt;
+}
+
 std::size_t GuestDebugger::read_memory(unsigned vcpu, std::uint64_t address,
                                        std::span<std::byte> to) {
-  const auto cr3 = seats_[vcpu].vcpu.cr3();
+  const auto cr3 = cr3_of(vcpu);
   return cr3 ? breakpoints_.read(*cr3, address, to) : 0;
 }
 
 bool GuestDebugger::write_memory(unsigned vcpu, std::uint64_t address,
                                  std::span<const std::byte> from) {
-  const auto cr3 = seats_[vcpu].vcpu.cr3();
+  const auto cr3 = cr3_of(vcpu);
   return cr3 && breakpoints_.write(*cr3, address, from);
 }
 
@@ -218,21 +239,33 @@ bool GuestDebugger::insert_breakpoint(unsigned vcpu, std::uint64_t address) {
       address - EBB_DEBUG_CODE_GPA < abi::page_bytes) {
     return false;
   }
-  const auto cr3 = seats_[vcpu].vcpu.cr3();
+  const auto cr3 = cr3_of(vcpu);
   return cr3 && breakpoints_.insert(*cr3, address);
 }
 
+void GuestDebugger::remove_breakpoint(std::uint64_t address) {
+  if (held_) {
+    breakpoints_.remove(address);
+  }
+}
+
 std::string GuestDebugger::describe(unsigned vcpu) {
+  if (!held_) {
+    return "ended";
+  }
   const auto in_ring_0 = seats_[vcpu].vcpu.is_in_ring_0();
   return !in_ring_0 ? "unknown" : *in_ring_0 ? "in ring 0" : "at CPL3";
 }
 
 void GuestDebugger::release() {
+  attached_ = false;
   static_cast<void>(stop());
+  if (!held_) {
+    return;
+  }
+  breakpoints_.remove_all();
   while (brake_->take_stop()) {
   }
-  attached_ = false;
-  breakpoints_.remove_all();
   // A vCPU that has stopped at its end goes on to it, told or not.
   const std::vector<VcpuResume> actions(seats_.size());
   resume(actions);

@@ -75,7 +75,7 @@ class GuestDebugger final : public DebugTarget {
   [[nodiscard]] bool write_memory(unsigned vcpu, std::uint64_t address,
                                   std::span<const std::byte> from) override;
   [[nodiscard]] bool insert_breakpoint(unsigned vcpu, std::uint64_t address) override;
-  void remove_breakpoint(std::uint64_t address) override { breakpoints_.remove(address); }
+  void remove_breakpoint(std::uint64_t address) override;
   [[nodiscard]] std::string describe(unsigned vcpu) override;
   void attach() override { attached_ = true; }
   void release() override;
@@ -97,6 +97,7 @@ class GuestDebugger final : public DebugTarget {
 
   // Deals with the trap that the vCPU has arrived by, if any.
   [[nodiscard]] Result<Arrival> take_trap(unsigned vcpu, DebugStop& stop);
+  [[nodiscard]] std::optional<std::uint64_t> cr3_of(unsigned vcpu) const;
   void fail(const Error& error);
   // False, and the guest ended, for an error.
   bool done(const Result<void>& result);
@@ -108,6 +109,9 @@ class GuestDebugger final : public DebugTarget {
   std::vector<Seat> seats_;
   std::unique_ptr<VcpuBrake> brake_;
   std::atomic<bool> attached_{false};
+  // Of the debugger's thread: all vCPUs are held. If not, because the guest has ended, seats and
+  // breakpoints are not to be touched.
+  bool held_ = false;
 };
 
 } // namespace vmm

@@ -31,10 +31,12 @@ TssType tss_type() {
   return is_emulated_by_qemu() ? TssType::available : TssType::busy;
 }
 
-// A handler that does nothing: what matters is that KVM_RUN returns EINTR.
+// A handler that does nothing: what matters is that KVM_RUN returns EINTR, which it does whatever
+// the flags. A write of the guest's output, on the other hand, goes on.
 void install_kick_handler() {
   struct sigaction action {};
   action.sa_handler = [](int) {};
+  action.sa_flags = SA_RESTART;
   ::sigaction(kick_signal, &action, nullptr);
 }
 

@@ -89,7 +89,7 @@ std::vector<unsigned> VcpuBrake::running_locked() const {
   return running;
 }
 
-void VcpuBrake::hold_all() {
+bool VcpuBrake::hold_all() {
   std::unique_lock lock(mutex_);
   for (Seat& seat : seats_) {
     seat.held = true;
@@ -106,6 +106,7 @@ void VcpuBrake::hold_all() {
     lock.lock();
     changed_.wait_for(lock, kick_again_after, [&] { return ended_ || running_locked().empty(); });
   }
+  return !ended_;
 }
 
 std::optional<DebugStop> VcpuBrake::take_stop() {

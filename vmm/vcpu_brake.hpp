@@ -46,8 +46,8 @@ class VcpuBrake {
   [[nodiscard]] int event() const { return event_.get(); }
   // Empties the event; true if there is a stop to be told.
   [[nodiscard]] bool take_event();
-  // Holds all vCPUs and returns when none is running.
-  void hold_all();
+  // Holds all vCPUs and returns when none is running: true. False when the guest has ended.
+  [[nodiscard]] bool hold_all();
   // The earliest stop. Forgets all others but those at a guest's end. Only while all are held.
   [[nodiscard]] std::optional<DebugStop> take_stop();
   // Lets vCPUs go: those with an action other than `stay`, one for each vCPU. If one has stopped at
