@@ -31,9 +31,11 @@ WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wold-style-cast -Wcast-qual -Ws
 # -MMD -MP: each object writes the headers it depends on; a deleted header does not break a build.
 COMMON   := -std=c++23 -I. -isystem $(B)/gen -g $(WARNINGS) -MMD -MP
 
-VMM_FLAGS  := $(COMMON) -O2 -fPIE -fstack-protector-strong -D_FORTIFY_SOURCE=2
-VMM_LINK   := -pie -Wl,-z,relro,-z,now -pthread
-VMM_LIBS   := -lfmt -llzma
+# Hardened as tests/tools/hardening_test wants it.
+VMM_FLAGS  := $(COMMON) -O2 -fPIE -fstack-protector-strong -fstack-clash-protection \
+              -fcf-protection=full -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3
+VMM_LINK   := -pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code,-z,ibt,-z,shstk -pthread
+VMM_LIBS   := -lfmt -llzma -lseccomp
 HVTRACE_LIBS := $(VMM_LIBS) -lprotobuf-lite
 
 # The guest has no C++ library and no operating system. Hosted headers are used all the same (fmt

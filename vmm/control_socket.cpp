@@ -100,16 +100,24 @@ ControlSocket::ControlSocket(std::string path, UniqueFd listener, UniqueFd stop,
     inode_ = status.st_ino;
   }
   clients_.reserve(max_clients);
-  thread_ = std::jthread([this] { run(); });
 }
 
 ControlSocket::~ControlSocket() {
   static_cast<void>(::eventfd_write(stop_.get(), 1));
-  thread_.join();
+  if (thread_.joinable()) {
+    thread_.join();
+  }
   struct stat status {};
   if (::lstat(path_.c_str(), &status) == 0 && status.st_dev == device_ && status.st_ino == inode_) {
     ::unlink(path_.c_str());
   }
+}
+
+void ControlSocket::start(ThreadStart on_start) {
+  thread_ = std::jthread([this, on_start = std::move(on_start)] {
+    begin_thread(on_start);
+    run();
+  });
 }
 
 void ControlSocket::run() {

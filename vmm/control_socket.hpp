@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "vmm/result.hpp"
+#include "vmm/thread_start.hpp"
 #include "vmm/unique_fd.hpp"
 
 namespace vmm {
@@ -28,14 +29,17 @@ class ControlSocket {
   static constexpr std::size_t max_clients = 8;
   static constexpr std::size_t max_pending_bytes = std::size_t{64} << 10;
 
-  // Makes the socket at `path`, for the user alone (mode 0600), and starts serving. A socket that
-  // nobody listens on any more is replaced; anything else at `path` is a user error, as is a path
-  // that is too long or cannot be made.
+  // Makes the socket at `path`, for the user alone (mode 0600); clients wait until start(). A
+  // socket that nobody listens on any more is replaced; anything else at `path` is a user error, as
+  // is a path that is too long or cannot be made.
   static Result<std::unique_ptr<ControlSocket>> create(const std::string& path, Handler handler);
   ControlSocket(const ControlSocket&) = delete;
   ControlSocket& operator=(const ControlSocket&) = delete;
   // Ends the thread, closes all clients, and removes the socket if it is still this one.
   ~ControlSocket();
+
+  // Starts serving; once.
+  void start(ThreadStart on_start = {});
 
  private:
   struct Client {

@@ -72,6 +72,20 @@ Result<void> HintService::open(unsigned channels, DiscardCalls& calls) {
   return {};
 }
 
+unsigned HintService::prepare_threads(const ThreadStart& on_start) {
+  prepared_ = true;
+  unsigned threads = 0;
+  if (workers_) {
+    workers_->prepare(on_start);
+    threads += workers_->count();
+  }
+  if (plan_.any()) {
+    delays_.start(on_start); // sleeps while there is nothing in it
+    ++threads;
+  }
+  return threads;
+}
+
 void HintService::configure(const abi::GuestHello& hello, HintCheck check) {
   const ManagedRange managed{{hello.managed_start_gpa}, memory_.end(), memory_.hole()};
   std::optional<HintChecker> checker;
@@ -89,7 +103,9 @@ void HintService::configure(const abi::GuestHello& hello, HintCheck check) {
   if (plan_.any()) {
     delayed_->configure(managed, checker);
     dropped_->configure(managed, checker);
-    delays_.start();
+    if (!prepared_) {
+      delays_.start();
+    }
   }
   if (may_defer_ && workers_) {
     mode_.store(options_.mode, std::memory_order_release);

@@ -30,6 +30,7 @@
 #include "vmm/hint_workers.hpp"
 #include "vmm/host_mode.hpp"
 #include "vmm/result.hpp"
+#include "vmm/thread_start.hpp"
 
 namespace vmm {
 
@@ -80,6 +81,10 @@ class HintService {
   HintService(const HintService&) = delete;
   HintService& operator=(const HintService&) = delete;
   ~HintService() { stop(); }
+
+  // Makes the threads that configure() may need, so that it need not; they wait for it. Returns how
+  // many. Once, before configure().
+  unsigned prepare_threads(const ThreadStart& on_start);
 
   // After the hello was accepted, once: hints are taken from [managed_start, end of RAM), and
   // checked against the guest's frame tags if asked for. With feature_async the wanted mode is in
@@ -139,6 +144,7 @@ class HintService {
   std::unique_ptr<FaultyProcessor> dropped_; // the same thread: batches that are never answered
   std::atomic<std::uint64_t> late_discards_{0};
   std::atomic<HostMode> mode_{HostMode::sync};
+  bool prepared_ = false;  // there are threads
   bool may_defer_ = false; // the guest takes late answers; set before any thread starts
   std::stop_source stopping_;
   std::mutex wait_mutex_;

@@ -52,18 +52,30 @@ Result<void> HintWorkers::watch(int fd, std::uint64_t tag) {
   return {};
 }
 
-void HintWorkers::start(HostMode mode) {
+void HintWorkers::prepare(const ThreadStart& on_start) {
   for (unsigned worker = 0; worker < count_; ++worker) {
-    threads_.emplace_back([this, worker, mode](const std::stop_token& stop) {
-      mode == HostMode::poll ? run_poll(worker, stop) : run_async(worker, stop);
+    threads_.emplace_back([this, worker, on_start](const std::stop_token& stop) {
+      begin_thread(on_start);
+      if (gate_.wait()) {
+        mode_ == HostMode::poll ? run_poll(worker, stop) : run_async(worker, stop);
+      }
     });
   }
+}
+
+void HintWorkers::start(HostMode mode) {
+  mode_ = mode;
+  if (threads_.empty()) {
+    prepare();
+  }
+  gate_.open();
 }
 
 void HintWorkers::stop() {
   for (std::jthread& thread : threads_) {
     thread.request_stop();
   }
+  gate_.cancel();
   // Never read, so it wakes every worker however often they wait.
   static_cast<void>(::eventfd_write(stop_.get(), 1));
   threads_.clear();

@@ -27,6 +27,8 @@
 #include "vmm/hint_port.hpp"
 #include "vmm/host_mode.hpp"
 #include "vmm/result.hpp"
+#include "vmm/start_gate.hpp"
+#include "vmm/thread_start.hpp"
 #include "vmm/unique_fd.hpp"
 
 namespace vmm {
@@ -41,14 +43,16 @@ class HintWorkers {
   // A polling worker that found nothing for this long goes to sleep.
   static constexpr std::uint64_t spin_ns = 200'000;
 
-  // `ports` outlives the workers. 1...max_host_workers threads, started by start().
+  // `ports` outlives the workers. 1...max_host_workers threads.
   static Result<std::unique_ptr<HintWorkers>> create(const Ports& ports, unsigned count,
                                                      Serve serve);
   HintWorkers(const HintWorkers&) = delete;
   HintWorkers& operator=(const HintWorkers&) = delete;
   ~HintWorkers() { stop(); }
 
-  // Starts the threads; once. `mode` is async or poll.
+  // Makes the threads, which wait for start(); once.
+  void prepare(const ThreadStart& on_start = {});
+  // Has the threads work, made now if prepare() was not called; once. `mode` is async or poll.
   void start(HostMode mode);
   // Returns when all threads have finished the batch they were at. Any number of times.
   void stop();
@@ -87,6 +91,8 @@ class HintWorkers {
   std::mutex bed_mutex_; // guards awake_ and the change of no_doorbell that goes with it
   unsigned awake_ = 0;   // polling workers that watch the rings
   std::atomic<std::uint64_t> sleeps_{0};
+  HostMode mode_ = HostMode::async; // written before the gate opens
+  StartGate gate_;
   std::vector<std::jthread> threads_; // last: they use the others
 };
 

@@ -10,6 +10,7 @@
 #include <cassert>
 #include <csignal>
 #include <cstring>
+#include <system_error>
 #include <thread>
 
 #include "shared/abi_version.hpp"
@@ -233,6 +234,7 @@ Result<void> Machine::set_up_vcpus() {
     runners_.push_back(
         std::make_unique<VcpuRunner>(vcpus_[index], index, *hypercalls_, *hints_, *end_, symbols_));
     runners_.back()->set_observer(trace_.get());
+    vcpu_gates_.push_back(std::make_unique<StartGate>());
   }
   if (interrupts_) {
     EBB_TRY(set_up_interrupts());
@@ -294,15 +296,16 @@ void Machine::write_boot_info(std::uint32_t tsc_khz) {
   std::copy(args.begin(), args.end(), info->args);
 }
 
-GuestEnding Machine::run(const BlockedSignals& signals) {
+GuestEnding Machine::run(const BlockedSignals& signals, Sandbox& sandbox) {
   install_kick_handler();
   if (trace_) {
     trace_->boot();
-    trace_->start();
   }
-  sampler_->start();
+  if (const auto started = start_threads(sandbox); !started) {
+    end_->end({EndKind::host_failed, 0, started.error().message});
+  }
   times_.first_run_ns = monotonic_ns();
-  start_vcpu(0);
+  vcpu_gates_[0]->open();
   while (!end_->ended()) {
     std::array<pollfd, 2> events{pollfd{end_->stop_fd(), POLLIN, 0},
                                  pollfd{signals.fd(), POLLIN, 0}};
@@ -327,28 +330,53 @@ GuestEnding Machine::run(const BlockedSignals& signals) {
   return ending;
 }
 
-void Machine::start_vcpu(unsigned index) {
-  const std::scoped_lock lock(threads_mutex_);
-  if (stopping_) {
-    return;
+// All threads that there will ever be, also those that the guest may ask for or not: once it runs,
+// the sandbox lets no more be made.
+Result<void> Machine::start_threads(Sandbox& sandbox) {
+  kvm_.close(); // with it could be made further machines
+  EBB_TRY(sandbox.give_up_privileges());
+  unsigned threads = plan_.vcpus + 1; // the sampler
+  try {
+    threads += hints_->prepare_threads(sandbox.start_of(ThreadKind::worker));
+    if (trace_) {
+      trace_->start(sandbox.start_of(ThreadKind::trace));
+      ++threads;
+    }
+    if (control_socket_) {
+      control_socket_->start(sandbox.start_of(ThreadKind::control));
+      ++threads;
+    }
+    // Shows nothing of a guest that does not run yet.
+    sampler_->start([&sandbox, gate = vcpu_gates_[0].get()] {
+      sandbox.enter(ThreadKind::sampler);
+      static_cast<void>(gate->wait());
+    });
+    for (unsigned index = 0; index < plan_.vcpus; ++index) {
+      threads_.emplace_back(
+          [&sandbox, runner = runners_[index].get(), gate = vcpu_gates_[index].get()] {
+            // The default slack of 50 us would be added to every wait of the guest.
+            ::prctl(PR_SET_TIMERSLACK, 1UL);
+            sandbox.enter(ThreadKind::vcpu);
+            if (gate->wait()) {
+              runner->run();
+            }
+          });
+    }
+  } catch (const std::system_error& error) {
+    return environment_error("cannot start a thread: {}", error.code().message());
   }
-  threads_.emplace_back([runner = runners_[index].get()] {
-    // The default slack of 50 us would be added to every wait of the guest.
-    ::prctl(PR_SET_TIMERSLACK, 1UL);
-    runner->run();
-  });
+  return sandbox.complete(threads);
 }
 
 void Machine::start_other_vcpus() {
   for (unsigned index = 1; index < plan_.vcpus; ++index) {
-    start_vcpu(index);
+    vcpu_gates_[index]->open();
   }
 }
 
 void Machine::stop_vcpus() {
-  const std::scoped_lock lock(threads_mutex_);
-  stopping_ = true;
   for (std::size_t index = 0; index < threads_.size(); ++index) {
+    vcpu_gates_[index]->cancel();
     runners_[index]->request_stop();
     ::pthread_kill(threads_[index].native_handle(), kick_signal);
   }

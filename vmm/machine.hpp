@@ -9,7 +9,6 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string_view>
 #include <thread>
@@ -32,6 +31,8 @@
 #include "vmm/report_control_writer.hpp"
 #include "vmm/resident_meter.hpp"
 #include "vmm/sampler.hpp"
+#include "vmm/sandbox.hpp"
+#include "vmm/start_gate.hpp"
 #include "vmm/symbols.hpp"
 #include "vmm/trace_input.hpp"
 #include "vmm/trace_recorder.hpp"
@@ -60,8 +61,8 @@ class Machine {
                                                  MachineOutput output);
 
   // Runs until the guest ends, by itself or by SIGINT or SIGTERM. Once. `signals` was made before
-  // the machine.
-  GuestEnding run(const BlockedSignals& signals);
+  // the machine. From here on the process has only what `sandbox` leaves it.
+  GuestEnding run(const BlockedSignals& signals, Sandbox& sandbox);
 
   // After run().
   [[nodiscard]] HintTotals hint_totals() const { return hints_->totals(); }
@@ -88,7 +89,7 @@ class Machine {
   [[nodiscard]] Result<void> set_up_trace(std::uint32_t tsc_khz);
   [[nodiscard]] std::uint64_t features_offered() const;
   void write_boot_info(std::uint32_t tsc_khz);
-  void start_vcpu(unsigned index);
+  [[nodiscard]] Result<void> start_threads(Sandbox& sandbox);
   void start_other_vcpus();
   void stop_vcpus();
   void on_hello(const abi::GuestHello& hello);
@@ -122,12 +123,11 @@ class Machine {
   std::unique_ptr<ControlSocket> control_socket_;
   std::vector<std::unique_ptr<VcpuRunner>> runners_;
   abi::Doorbell doorbell_ = abi::Doorbell::port;
-  bool interrupts_ = false; // there is an interrupt controller
-  std::mutex threads_mutex_;
-  bool stopping_ = false;            // guarded by threads_mutex_: start no more
-  std::vector<std::thread> threads_; // guarded by threads_mutex_; thread n runs vCPU n
-  RunTimes times_;                   // written by vCPU threads, read after they ended
-  std::optional<Settled> settled_;   // likewise
+  bool interrupts_ = false;                            // there is an interrupt controller
+  std::vector<std::unique_ptr<StartGate>> vcpu_gates_; // one per vCPU
+  std::vector<std::thread> threads_;                   // thread n runs vCPU n
+  RunTimes times_;                 // written by vCPU threads, read after they ended
+  std::optional<Settled> settled_; // likewise
 };
 
 } // namespace vmm

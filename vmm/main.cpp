@@ -7,13 +7,17 @@
 #include <string_view>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "vmm/config.hpp"
+#include "vmm/file.hpp"
 #include "vmm/image.hpp"
 #include "vmm/live_view.hpp"
 #include "vmm/machine.hpp"
+#include "vmm/output_file.hpp"
 #include "vmm/probe.hpp"
 #include "vmm/run_report.hpp"
+#include "vmm/sandbox.hpp"
 #include "vmm/stats.hpp"
 #include "vmm/summary.hpp"
 #include "vmm/symbols.hpp"
@@ -44,16 +48,41 @@ vmm::LiveStyle live_style(const vmm::Config& config) {
                                                                           : vmm::LiveStyle::plain;
 }
 
+// What the run will need after it has given up everything else.
+vmm::SandboxOptions sandbox_options(const vmm::Config& config,
+                                    const std::optional<vmm::OutputFile>& stats_file) {
+  vmm::SandboxOptions options;
+  options.mode = config.sandbox;
+  if (stats_file && stats_file->folder()) {
+    options.features.add(vmm::SandboxFeature::stats_file);
+    options.folders.push_back(*stats_file->folder());
+  }
+  if (config.control) {
+    options.features.add(vmm::SandboxFeature::control_socket);
+    options.folders.push_back(vmm::folder_of(*config.control));
+  }
+  if (config.trace) {
+    options.features.add(vmm::SandboxFeature::trace);
+  }
+  return options;
+}
+
 vmm::Result<int> run(const vmm::Config& config) {
   // Whatever can be refused is refused before anything runs.
+  std::optional<vmm::OutputFile> stats_file;
   if (config.stats) {
-    EBB_TRY(vmm::check_stats_path(*config.stats));
+    EBB_TRY_ASSIGN(file, vmm::OutputFile::open(*config.stats));
+    stats_file.emplace(std::move(file));
   }
   EBB_TRY_ASSIGN(image, vmm::load_image(config.image));
   std::optional<vmm::TraceInput> input;
   if (config.input) {
     EBB_TRY_ASSIGN(trace, vmm::TraceInput::load(*config.input));
     input = std::move(trace);
+  }
+  EBB_TRY_ASSIGN(sandbox, vmm::Sandbox::create(sandbox_options(config, stats_file)));
+  if (config.verbosity == vmm::Verbosity::verbose) {
+    fmt::print(stderr, "vmm: {}\n", sandbox->describe());
   }
   EBB_TRY_ASSIGN(signals, vmm::BlockedSignals::create()); // before anything starts a thread
   vmm::LiveView live(live_style(config), write_out,
@@ -64,7 +93,7 @@ vmm::Result<int> run(const vmm::Config& config) {
                      std::move(input),
                      {.console = [&](std::string_view text) { live.print_above(text); },
                       .observer = [&](const vmm::MemorySample& sample) { live.update(sample); }}));
-  const vmm::GuestEnding ending = machine->run(signals);
+  const vmm::GuestEnding ending = machine->run(signals, *sandbox);
   live.finish();
   if (!ending.text.empty()) {
     fmt::print(stderr, "vmm: {}\n", ending.text);
@@ -73,11 +102,11 @@ vmm::Result<int> run(const vmm::Config& config) {
   // A guest that never got to its workload has told why, and has nothing to sum up.
   const bool has_summary =
       machine->times().workload_begin_ns != 0 || ending.kind == vmm::EndKind::interrupted;
-  if (config.verbosity == vmm::Verbosity::normal && has_summary) {
+  if (config.verbosity != vmm::Verbosity::quiet && has_summary) {
     write_out(vmm::render_summary(stats));
   }
-  if (config.stats) {
-    EBB_TRY(vmm::write_stats(stats, *config.stats));
+  if (stats_file) {
+    EBB_TRY(stats_file->write(vmm::to_text(vmm::to_json(stats))));
   }
   return ending.process_status();
 }

@@ -100,8 +100,10 @@ void TraceWriter::write(std::uint64_t slot, const abi::TraceRecord& record) {
   sequence.store(slot + 1, std::memory_order_release);
 }
 
-void TraceWriter::start(std::chrono::nanoseconds period, std::function<void()> tick) {
-  thread_ = std::thread([this, period, tick = std::move(tick)] {
+void TraceWriter::start(std::chrono::nanoseconds period, std::function<void()> tick,
+                        ThreadStart on_start) {
+  thread_ = std::thread([this, period, tick = std::move(tick), on_start = std::move(on_start)] {
+    begin_thread(on_start);
     std::unique_lock lock(mutex_);
     while (!stopping_) {
       wake_.wait_for(lock, period);
