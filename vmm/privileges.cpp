@@ -115,8 +115,4 @@ Result<void> limit_resources(std::uint64_t file_bytes, unsigned descriptors) {
   return set_limit(RLIMIT_NOFILE, "nofile", descriptors);
 }
 
-Result<void> forbid_threads() {
-  return set_limit(RLIMIT_NPROC, "nproc", 0);
-}
-
 } // namespace vmm

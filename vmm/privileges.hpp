@@ -27,10 +27,8 @@ namespace vmm {
 [[nodiscard]] int highest_descriptor();
 
 // No core dump (it would hold the guest's memory), no file longer than `file_bytes`, no descriptor
-// of `descriptors` or above.
+// of `descriptors` or above. Not the number of threads: KVM makes one of its own in the process at
+// the first KVM_RUN, and a KVM_RUN that cannot is refused with EAGAIN for ever.
 [[nodiscard]] Result<void> limit_resources(std::uint64_t file_bytes, unsigned descriptors);
-
-// No further threads or processes; for a user other than root, whom the kernel does not count.
-[[nodiscard]] Result<void> forbid_threads();
 
 } // namespace vmm

@@ -115,9 +115,6 @@ Result<void> Sandbox::complete(unsigned threads) {
   if (failure_) {
     return std::unexpected(*failure_);
   }
-  if (options_.mode != SandboxMode::off) {
-    EBB_TRY(forbid_threads());
-  }
   return install(ThreadKind::main);
 }
 
