@@ -16,6 +16,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <set>
 #include <string>
 
 #include <doctest/doctest.h>
@@ -52,12 +53,6 @@ struct Attempt {
   const char* name;
   std::function<void()> make;
 };
-
-SeccompFilter filter_of(ThreadKind kind, FeatureSet features, int process) {
-  auto filter = SeccompFilter::compile(syscall_rules(kind, features, process), Violation::kill);
-  REQUIRE_MESSAGE(filter.has_value(), filter.error().message);
-  return std::move(*filter);
-}
 
 // A child under the filter of `kind`.
 int confined(ThreadKind kind, FeatureSet features, const std::function<void()>& what) {
@@ -196,17 +191,32 @@ std::string status_line(const char* key) {
 } // namespace
 
 TEST_CASE("no thread of the sandbox may do what a running vmm has no use for") {
-  for (const ThreadKind kind : all_kinds) {
-    const SeccompFilter filter = filter_of(kind, no_features, ::getpid());
-    for (const Attempt& attempt : forbidden()) {
+  // Each attempt costs a process: all of them by the thread that a hostile guest meets first, and
+  // each by one of the others.
+  const std::array others{ThreadKind::main,    ThreadKind::worker, ThreadKind::sampler,
+                          ThreadKind::control, ThreadKind::trace,  ThreadKind::debugger};
+  std::size_t turn = 0;
+  for (const Attempt& attempt : forbidden()) {
+    for (const ThreadKind kind : {ThreadKind::vcpu, others[turn++ % others.size()]}) {
       INFO(name_of(kind), ": ", attempt.name);
-      CHECK(child([&] {
-              if (!forbid_new_privileges() || !filter.install()) {
-                return 1;
-              }
-              attempt.make();
-              return survived;
-            }) == -SIGSYS);
+      CHECK(confined(kind, no_features, attempt.make) == -SIGSYS);
+    }
+  }
+}
+
+TEST_CASE("rules without a condition are few, and for calls that need none") {
+  // Whatever takes a path, makes a thread or a descriptor, or reaches another process is not here.
+  const std::set<int> harmless{
+      SYS_futex,    SYS_clock_gettime, SYS_clock_nanosleep, SYS_sched_yield, SYS_restart_syscall,
+      SYS_brk,      SYS_rt_sigreturn,  SYS_rt_sigprocmask,  SYS_munmap,      SYS_write,
+      SYS_exit,     SYS_exit_group,    SYS_getpid,          SYS_gettid,      SYS_poll,
+      SYS_ppoll,    SYS_read,          SYS_close,           SYS_pread64,     SYS_fstat,
+      SYS_accept4,  SYS_recvfrom,      SYS_sendto,          SYS_epoll_wait,  SYS_epoll_pwait,
+      SYS_ftruncate};
+  for (const ThreadKind kind : all_kinds) {
+    for (const SyscallRule& rule : syscall_rules(kind, no_features, 1)) {
+      INFO(name_of(kind), ": ", rule.number);
+      CHECK((!rule.tests.empty() || harmless.contains(rule.number)));
     }
   }
 }
@@ -256,8 +266,12 @@ TEST_CASE("a trapped call is named") {
   REQUIRE(::pipe(pipe.data()) == 0);
   const int status = child([&] {
     ::dup2(pipe[1], STDERR_FILENO);
-    const auto filter = SeccompFilter::compile(
-        syscall_rules(ThreadKind::worker, no_features, ::getpid()), Violation::trap);
+    auto rules = syscall_rules(ThreadKind::worker, no_features, ::getpid());
+    // UBSan tries addresses by writing them into a pipe.
+    for (const int number : {SYS_pipe2, SYS_close}) {
+      rules.push_back({number, {}});
+    }
+    const auto filter = SeccompFilter::compile(rules, Violation::trap);
     report_traps();
     if (!filter || !forbid_new_privileges() || !filter->install()) {
       return 1;
