@@ -61,8 +61,11 @@ vmm::SandboxOptions sandbox_options(const vmm::Config& config,
     options.features.add(vmm::SandboxFeature::control_socket);
     options.folders.push_back(vmm::folder_of(*config.control));
   }
-  if (config.trace) {
+  if (config.trace || config.step) {
     options.features.add(vmm::SandboxFeature::trace);
+  }
+  if (config.step) {
+    options.features.add(vmm::SandboxFeature::terminal_input);
   }
   return options;
 }

@@ -154,8 +154,11 @@ std::vector<SyscallRule> syscall_rules(ThreadKind kind, FeatureSet features, int
     add_sockets(rules);
     break;
   }
-  if (features.has(SandboxFeature::terminal_input) && kind == ThreadKind::main) {
-    rules.allow_ioctl({TCGETS, TCSETS, TCSETSW, TCSETSF});
+  // Whoever finds something to stop at takes the commands.
+  if (features.has(SandboxFeature::terminal_input) &&
+      (kind == ThreadKind::main || kind == ThreadKind::vcpu || kind == ThreadKind::worker)) {
+    rules.allow({SYS_poll, SYS_read});
+    rules.allow_ioctl({TCGETS, TCSETS, TCSETSW, TCSETSF, TIOCGWINSZ});
   }
   return rules.take();
 }

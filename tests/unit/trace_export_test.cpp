@@ -18,7 +18,7 @@
 #include "tools/hvtrace/list.hpp"
 #include "tools/hvtrace/perfetto.pb.h"
 #include "tools/hvtrace/trace_file.hpp"
-#include "tools/hvtrace/why.hpp"
+#include "vmm/trace/why.hpp"
 
 using hvtrace::TraceFile;
 

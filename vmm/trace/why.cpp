@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "tools/hvtrace/why.hpp"
+#include "vmm/trace/why.hpp"
 
 #include <deque>
 #include <vector>
@@ -7,8 +7,8 @@
 #include <fmt/format.h>
 
 #include "shared/report_channel.hpp"
-#include "tools/hvtrace/event_text.hpp"
-#include "tools/hvtrace/model.hpp"
+#include "vmm/trace/event_text.hpp"
+#include "vmm/trace/model.hpp"
 
 namespace hvtrace {
 namespace {
