@@ -252,6 +252,15 @@ FUZZ_FLAGS   := -std=c++23 -I. -isystem $(B)/gen -g -O1 -MMD -MP -w \
                 -fsanitize=address,undefined -fno-sanitize-recover=undefined
 FUZZ_trace   := vmm/symbols.cpp vmm/file.cpp $(call sources,vmm/trace) \
                 $(filter-out %/main.cpp %/replay.cpp,$(HVTRACE_SOURCES))
+FUZZ_channel := $(addprefix vmm/,channel_server.cpp batch_processor.cpp batch_validator.cpp \
+                range_coalescer.cpp discard_engine.cpp discard_calls.cpp guest_memory.cpp \
+                hint_checker.cpp)
+FUZZ_image   := vmm/image.cpp vmm/file.cpp
+FUZZ_page_trace   := vmm/trace_input.cpp vmm/page_trace.cpp vmm/file.cpp
+FUZZ_command_line := $(addprefix vmm/,config.cpp option_values.cpp report_settings.cpp units.cpp \
+                     fault_plan.cpp)
+FUZZ_control := $(addprefix vmm/,control_commands.cpp report_control_writer.cpp report_settings.cpp \
+                option_values.cpp units.cpp)
 fuzz_objects  = $(call objects,fuzz,tests/fuzz/$(1).cpp $(FUZZ_$(1)))
 
 $(B)/obj/fuzz/%.o: %.cpp Makefile

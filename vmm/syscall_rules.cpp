@@ -154,11 +154,11 @@ std::vector<SyscallRule> syscall_rules(ThreadKind kind, FeatureSet features, int
     add_sockets(rules);
     break;
   }
-  // Whoever finds something to stop at takes the commands.
+  // Whoever finds something to stop at takes the commands, which may ask for any vCPU's registers.
   if (features.has(SandboxFeature::terminal_input) &&
       (kind == ThreadKind::main || kind == ThreadKind::vcpu || kind == ThreadKind::worker)) {
     rules.allow({SYS_poll, SYS_read});
-    rules.allow_ioctl({TCGETS, TCSETS, TCSETSW, TCSETSF, TIOCGWINSZ});
+    rules.allow_ioctl({TCGETS, TCSETS, TCSETSW, TCSETSF, TIOCGWINSZ, KVM_GET_REGS, KVM_GET_SREGS});
   }
   return rules.take();
 }
