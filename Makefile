@@ -173,9 +173,9 @@ run: all $(NESTED_VMM) ## the main job: replay the shipped sqlite trace at recor
 
 ##@ Testing
 .PHONY: test test-more test-unit test-tsan test-boot test-matrix test-model test-nested test-tools \
-        soak soak-slice fuzz fuzz-slice check lint format
+        soak soak-slice fuzz fuzz-slice fuzz-vm check analyse lint format
 test: test-tools test-unit test-boot ## tools, unit and boot tests; T=pattern picks cases
-test-more: test-model test-matrix test-tsan soak-slice fuzz-slice ## what takes longer: model, matrix, threads, faults
+test-more: test-model test-matrix test-tsan soak-slice fuzz-slice analyse ## what takes longer: model, matrix, threads, faults
 
 $(B)/tests/unit_tests: $(UNIT_OBJECTS) $(B)/obj/perfetto.pb.o
 	$(call say,LINK,$@)
@@ -240,7 +240,7 @@ test-nested: all $(B)/vmm-static $(BOOT_IMAGES) ## the boot tests in an emulated
 test-model: ## exhaustive check of the report channel's model with spin: about a minute
 	tests/run-model-check $(if $(T),--filter '$(T)')
 
-test-tools: $(B)/hvtrace ## tests of the scripts in tools/
+test-tools: all ## tests of the scripts in tools/
 	tests/run-tool-tests
 
 # A target NAME is tests/fuzz/NAME.cpp with the sources in FUZZ_NAME, and perhaps inputs to begin
@@ -277,12 +277,25 @@ fuzz-run-%: $(B)/fuzz/%
 	  -artifact_prefix=$(B)/fuzz/$*- $(B)/fuzz/$*.corpus $(wildcard tests/fuzz/$*.corpus)
 
 fuzz: fuzz-run-$(T) ## one reader under libFuzzer: T=name (a file in tests/fuzz), SECONDS=n
-fuzz-slice: SECONDS := 60
-fuzz-slice: $(FUZZ_TARGETS:%=fuzz-run-%) ## each of them, a minute
+SLICE ?= 30
+fuzz-slice: SECONDS := $(SLICE)
+fuzz-slice: $(FUZZ_TARGETS:%=fuzz-run-%) fuzz-vm ## each of them and the whole machine: SLICE=seconds each
+fuzz-vm: $(B)/vmm $(B)/tests/boot/abi_fuzz.bin ## guests that do anything to the ABI: SECONDS=n, SEED=n
+	tests/run-vm-fuzz --seconds $(SECONDS) --seed $(SEED)
 
 check: ## folder borders and formatting
 	tools/check-layering
 	$(Q)$(FORMAT) --dry-run --Werror $(FORMATTED)
+
+# Beside clang-tidy, which `make lint` runs: what cppcheck knows of lifetimes and bounds. It parses
+# C++20; unmatched or unknown macros of libraries are not its business.
+CPPCHECK ?= cppcheck
+ANALYSED := $(VMM_SOURCES) $(HVTRACE_SOURCES) $(filter %.cpp,$(GUEST_CORE)) $(WORKLOADS)
+analyse: ## cppcheck over the vmm, its tools and the guest
+	$(call say,CHECK,'$(words $(ANALYSED)) sources')
+	$(Q)$(CPPCHECK) -q -j2 --std=c++20 --language=c++ --platform=unix64 -I. --inline-suppr \
+	  --enable=warning,performance,portability --suppressions-list=tools/cppcheck-suppressions \
+	  --library=posix --library=gnu --error-exitcode=1 $(ANALYSED)
 
 FORMATTED := $(sort $(wildcard $(foreach d,vmm vmm/* guest guest/* shared tests tests/* tests/boot/* \
              tools tools/*,$(d)/*.cpp $(d)/*.hpp)))
