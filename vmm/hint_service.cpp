@@ -262,6 +262,7 @@ HintTotals HintService::totals() const {
     totals.channels.push_back(channel);
   }
   totals.worker_sleeps = workers_ ? workers_->sleeps() : 0;
+  totals.worker_naps = workers_ ? workers_->naps() : 0;
   totals.late_discards = late_discards_.load(std::memory_order_relaxed);
   return totals;
 }

@@ -50,6 +50,7 @@ struct HintTotals {
   std::uint64_t doorbells_suppressed = 0;
   std::uint64_t interrupts = 0;
   std::uint64_t worker_sleeps = 0; // of polling workers
+  std::uint64_t worker_naps = 0;   // after many doorbells for nothing
   FaultCounters faults;
   std::uint64_t late_discards = 0; // repeated discards of batches that are never answered
   std::vector<PortTotals> channels;

@@ -126,6 +126,7 @@ Result<void> Machine::set_up_services(MachineOutput output) {
                                                            violation.describe()});
                                           }}));
   hints_ = std::move(hints);
+  on_interrupted_ = std::move(output.interrupted);
   console_.emplace(memory_, std::move(output.console));
   EBB_TRY_ASSIGN(meter, ResidentMeter::create(memory_));
   meter_ = std::make_unique<ResidentMeter>(std::move(meter));
@@ -313,8 +314,13 @@ GuestEnding Machine::run(const BlockedSignals& signals) {
     } else if (signal == SIGINT || signal == SIGTERM) {
       end_->end({EndKind::interrupted, static_cast<std::uint8_t>(signal),
                  signal == SIGINT ? "interrupted by SIGINT" : "interrupted by SIGTERM"});
+      if (on_interrupted_) {
+        on_interrupted_();
+      }
     }
   }
+  // Whatever the rest waits for (a reader of the console, say), the user can end it.
+  BlockedSignals::unblock_ending();
   control_socket_.reset(); // nobody asks or changes anything any more
   stop_vcpus();
   hints_->stop();

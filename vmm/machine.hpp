@@ -43,6 +43,7 @@ namespace vmm {
 struct MachineOutput {
   std::function<void(std::string_view)> console;     // text of the guest
   std::function<void(const MemorySample&)> observer; // each memory sample
+  std::function<void()> interrupted; // by SIGINT or SIGTERM: nothing may keep the end waiting
 };
 
 // What was measured, besides what the services count themselves.
@@ -60,7 +61,7 @@ class Machine {
                                                  MachineOutput output);
 
   // Runs until the guest ends, by itself or by SIGINT or SIGTERM. Once. `signals` was made before
-  // the machine.
+  // the machine. They have their usual effect on the caller once the guest has ended.
   GuestEnding run(const BlockedSignals& signals);
 
   // After run().
@@ -118,6 +119,7 @@ class Machine {
   std::vector<Vcpu> vcpus_;
   std::vector<UniqueFd> wake_events_; // a write to one wakes its vCPU
   std::unique_ptr<ReportControlWriter> report_control_;
+  std::function<void()> on_interrupted_;
   std::atomic<bool> retunable_{false}; // the guest accepted feature_retune
   std::unique_ptr<ControlSocket> control_socket_;
   std::vector<std::unique_ptr<VcpuRunner>> runners_;

@@ -12,6 +12,7 @@
 #include "vmm/image.hpp"
 #include "vmm/live_view.hpp"
 #include "vmm/machine.hpp"
+#include "vmm/patient_output.hpp"
 #include "vmm/probe.hpp"
 #include "vmm/run_report.hpp"
 #include "vmm/stats.hpp"
@@ -30,6 +31,7 @@ int fail(const vmm::Error& error) {
   return exit_status_of(error);
 }
 
+// Before or without a run.
 void write_out(std::string_view text) {
   // Nobody is left to tell when standard output itself fails.
   static_cast<void>(std::fwrite(text.data(), 1, text.size(), stdout));
@@ -56,14 +58,16 @@ vmm::Result<int> run(const vmm::Config& config) {
     input = std::move(trace);
   }
   EBB_TRY_ASSIGN(signals, vmm::BlockedSignals::create()); // before anything starts a thread
-  vmm::LiveView live(live_style(config), write_out,
-                     [] { return vmm::terminal_width(STDOUT_FILENO); });
+  EBB_TRY_ASSIGN(output, vmm::PatientOutput::create(STDOUT_FILENO));
+  const auto print = [&output](std::string_view text) { output.write(text); };
+  vmm::LiveView live(live_style(config), print, [] { return vmm::terminal_width(STDOUT_FILENO); });
   EBB_TRY_ASSIGN(machine,
                  vmm::Machine::create(
                      config, std::move(image), vmm::Symbols::for_image(config.image),
                      std::move(input),
                      {.console = [&](std::string_view text) { live.print_above(text); },
-                      .observer = [&](const vmm::MemorySample& sample) { live.update(sample); }}));
+                      .observer = [&](const vmm::MemorySample& sample) { live.update(sample); },
+                      .interrupted = [&] { output.hurry(); }}));
   const vmm::GuestEnding ending = machine->run(signals);
   live.finish();
   if (!ending.text.empty()) {
@@ -74,7 +78,7 @@ vmm::Result<int> run(const vmm::Config& config) {
   const bool has_summary =
       machine->times().workload_begin_ns != 0 || ending.kind == vmm::EndKind::interrupted;
   if (config.verbosity == vmm::Verbosity::normal && has_summary) {
-    write_out(vmm::render_summary(stats));
+    print(vmm::render_summary(stats));
   }
   if (config.stats) {
     EBB_TRY(vmm::write_stats(stats, *config.stats));

@@ -175,7 +175,8 @@ Json to_json(const RunStats& stats) {
   json["host"] = {{"mode", name_of(stats.host.mode)},
                   {"workers", stats.host.workers},
                   {"protocol_errors", stats.host.protocol_errors},
-                  {"worker_sleeps", stats.host.worker_sleeps}};
+                  {"worker_sleeps", stats.host.worker_sleeps},
+                  {"worker_naps", stats.host.worker_naps}};
   json["hints"] = {{"batches", hints.batches},
                    {"ranges", hints.ranges},
                    {"bytes", hints.bytes},

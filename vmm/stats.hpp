@@ -42,6 +42,7 @@ struct RunStats {
     std::uint32_t workers = 0;      // 0 in mode sync
     std::uint64_t protocol_errors = 0;
     std::uint64_t worker_sleeps = 0;
+    std::uint64_t worker_naps = 0; // after many doorbells for nothing
   } host;
 
   struct Channel {
