@@ -170,8 +170,8 @@ run: all $(NESTED_VMM) ## the main job: replay the shipped sqlite trace at recor
 
 ##@ Testing
 .PHONY: test test-more test-unit test-tsan test-boot test-hostile test-matrix test-model test-nested \
-        test-tools test-hostile-asan soak soak-slice fuzz check lint format
-test: test-tools test-unit test-boot test-hostile ## tools, unit, boot and hostile guests; T=pattern picks cases
+        test-tools test-hostile-asan test-failing-host soak soak-slice fuzz check lint format
+test: test-tools test-unit test-boot test-hostile test-failing-host ## tools, unit, boot and hostile guests; T=pattern picks cases
 test-more: test-model test-matrix test-tsan test-hostile-asan soak-slice ## what takes longer: model, matrix, threads, faults
 
 $(B)/tests/unit_tests: $(UNIT_OBJECTS) $(B)/obj/perfetto.pb.o
@@ -231,6 +231,14 @@ test-boot: all $(NESTED_VMM) $(BOOT_IMAGES) ## real images through the real vmm,
 
 test-hostile: all $(B)/tests/hostile.bin ## guests that attack the vmm, beside one that does not
 	tests/run-hostile-tests $(if $(T),--filter '$(T)')
+
+# Preloaded into the vmm: no line of it is in the product.
+$(B)/tests/failing_host.so: tests/failing_host/shim.cpp Makefile
+	$(call say,CXX,$<)
+	$(Q)mkdir -p $(@D) && $(CXX) $(filter-out -MMD -MP,$(COMMON)) -O2 -fPIC -shared -o $@ $< -ldl
+
+test-failing-host: all $(B)/tests/failing_host.so ## honest guests on hosts whose system calls fail
+	tests/run-boot-tests --cases tests/failing_host/cases.cfg $(if $(T),--filter '$(T)')
 
 # The vmm with ASan and UBSan: what an attack does to the process must not go unseen.
 $(B)/tests/vmm_asan: $(call objects,unit,$(VMM_SOURCES) $(VMM_ASSEMBLY))

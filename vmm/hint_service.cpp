@@ -9,6 +9,7 @@
 #include "shared/abi_version.hpp"
 #include "shared/layout.h"
 #include "vmm/sampler.hpp"
+#include "vmm/start_thread.hpp"
 
 namespace vmm {
 namespace {
@@ -72,7 +73,7 @@ Result<void> HintService::open(unsigned channels, DiscardCalls& calls) {
   return {};
 }
 
-void HintService::configure(const abi::GuestHello& hello, HintCheck check) {
+Result<void> HintService::configure(const abi::GuestHello& hello, HintCheck check) {
   const ManagedRange managed{{hello.managed_start_gpa}, memory_.end(), memory_.hole()};
   std::optional<HintChecker> checker;
   if (check == HintCheck::audit) {
@@ -89,12 +90,16 @@ void HintService::configure(const abi::GuestHello& hello, HintCheck check) {
   if (plan_.any()) {
     delayed_->configure(managed, checker);
     dropped_->configure(managed, checker);
-    delays_.start();
+    EBB_TRY(start_thread("postponed answers", [this] { delays_.start(); }));
   }
   if (may_defer_ && workers_) {
+    // Before its threads, which look at it.
     mode_.store(options_.mode, std::memory_order_release);
-    workers_->start(options_.mode);
+    if (!workers_->start(options_.mode)) {
+      mode_.store(HostMode::sync, std::memory_order_release);
+    }
   }
+  return {};
 }
 
 void HintService::set_observer(HintObserver& observer) {
@@ -240,6 +245,9 @@ HintTotals HintService::totals() const {
     totals.span_extra_bytes += discard.span_extra_bytes.value();
     totals.lazily_freed_bytes += discard.lazily_freed_bytes.value();
     totals.discard_calls += discard.calls.value();
+    totals.discard_retries += discard.retries.value();
+    totals.partial_discards += discard.partial_calls.value();
+    totals.failed_discards += discard.failed_ranges.value();
     totals.host_ns += discard.host_ns.value();
   };
   for (const auto& seat : seats_) {

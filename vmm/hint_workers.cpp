@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "vmm/sampler.hpp"
+#include "vmm/start_thread.hpp"
 
 namespace vmm {
 namespace {
@@ -54,12 +55,17 @@ Result<void> HintWorkers::watch(int fd, std::uint64_t tag) {
   return {};
 }
 
-void HintWorkers::start(HostMode mode) {
-  for (unsigned worker = 0; worker < count_; ++worker) {
-    threads_.emplace_back([this, worker, mode](const std::stop_token& stop) {
-      mode == HostMode::poll ? run_poll(worker, stop) : run_async(worker, stop);
-    });
-  }
+bool HintWorkers::start(HostMode mode) {
+  // Room first, so that only the threads themselves can fail.
+  threads_.reserve(count_);
+  const auto started = start_thread("the host's workers", [this, mode] {
+    for (unsigned worker = 0; worker < count_; ++worker) {
+      threads_.emplace_back([this, worker, mode](const std::stop_token& stop) {
+        mode == HostMode::poll ? run_poll(worker, stop) : run_async(worker, stop);
+      });
+    }
+  });
+  return started || !threads_.empty();
 }
 
 void HintWorkers::stop() {

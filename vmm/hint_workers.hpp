@@ -56,8 +56,9 @@ class HintWorkers {
   HintWorkers& operator=(const HintWorkers&) = delete;
   ~HintWorkers() { stop(); }
 
-  // Starts the threads; once. `mode` is async or poll.
-  void start(HostMode mode);
+  // Starts the threads; once. `mode` is async or poll. Fewer than wanted will do where the host has
+  // no more to give; false if there is not even one.
+  [[nodiscard]] bool start(HostMode mode);
   // Returns when all threads have finished the batch they were at. Any number of times.
   void stop();
 

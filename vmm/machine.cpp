@@ -16,6 +16,7 @@
 #include "shared/guest_status.hpp"
 #include "vmm/host_cpu.hpp"
 #include "vmm/probe_vm.hpp"
+#include "vmm/start_thread.hpp"
 
 namespace vmm {
 
@@ -297,11 +298,16 @@ void Machine::write_boot_info(std::uint32_t tsc_khz) {
 
 GuestEnding Machine::run(const BlockedSignals& signals) {
   install_kick_handler();
-  if (trace_) {
-    trace_->boot();
-    trace_->start();
+  const auto started = start_thread("measuring", [this] {
+    if (trace_) {
+      trace_->boot();
+      trace_->start();
+    }
+    sampler_->start();
+  });
+  if (!started) {
+    end_->end({EndKind::host_failed, 0, started.error().message});
   }
-  sampler_->start();
   times_.first_run_ns = monotonic_ns();
   start_vcpu(0);
   while (!end_->ended()) {
@@ -338,11 +344,16 @@ void Machine::start_vcpu(unsigned index) {
   if (stopping_) {
     return;
   }
-  threads_.emplace_back([runner = runners_[index].get()] {
-    // The default slack of 50 us would be added to every wait of the guest.
-    ::prctl(PR_SET_TIMERSLACK, 1UL);
-    runner->run();
+  const auto started = start_thread("a vCPU", [&] {
+    threads_.emplace_back([runner = runners_[index].get()] {
+      // The default slack of 50 us would be added to every wait of the guest.
+      ::prctl(PR_SET_TIMERSLACK, 1UL);
+      runner->run();
+    });
   });
+  if (!started) {
+    end_->end({EndKind::host_failed, 0, started.error().message});
+  }
 }
 
 void Machine::start_other_vcpus() {
@@ -352,23 +363,30 @@ void Machine::start_other_vcpus() {
 }
 
 void Machine::stop_vcpus() {
-  const std::scoped_lock lock(threads_mutex_);
-  stopping_ = true;
-  for (std::size_t index = 0; index < threads_.size(); ++index) {
-    runners_[index]->request_stop();
-    ::pthread_kill(threads_[index].native_handle(), kick_signal);
+  std::vector<std::thread> threads;
+  {
+    const std::scoped_lock lock(threads_mutex_);
+    stopping_ = true;
+    threads.swap(threads_);
   }
-  for (std::thread& thread : threads_) {
+  for (std::size_t index = 0; index < threads.size(); ++index) {
+    runners_[index]->request_stop();
+    ::pthread_kill(threads[index].native_handle(), kick_signal);
+  }
+  // Without the lock: vCPU 0 may be waiting for it, on its way to start another one.
+  for (std::thread& thread : threads) {
     thread.join();
   }
-  threads_.clear();
 }
 
 void Machine::on_hello(const abi::GuestHello& hello) {
   if (trace_) {
     trace_->negotiated(hello);
   }
-  hints_->configure(hello, config_.check_hints);
+  if (const auto configured = hints_->configure(hello, config_.check_hints); !configured) {
+    end_->end({EndKind::host_failed, 0, configured.error().message});
+    return;
+  }
   if (trace_) {
     const HostMode mode = hints_->mode();
     trace_->mode_changed(static_cast<std::uint8_t>(mode),

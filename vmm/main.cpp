@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <exception>
 #include <span>
 #include <string_view>
 
@@ -108,6 +109,11 @@ int main(int argc, char** argv) {
     const auto probed = probe(*request);
     return probed ? 0 : fail(probed.error());
   }
-  const auto status = run(std::get<vmm::Config>(*parsed));
-  return status ? *status : fail(status.error());
+  try {
+    const auto status = run(std::get<vmm::Config>(*parsed));
+    return status ? *status : fail(status.error());
+  } catch (const std::exception& error) {
+    // What the C++ library throws where the host has no memory or no thread left.
+    return fail({vmm::ErrorClass::environment, error.what()});
+  }
 }
