@@ -170,8 +170,8 @@ run: all $(NESTED_VMM) ## the main job: replay the shipped sqlite trace at recor
 
 ##@ Testing
 .PHONY: test test-more test-unit test-tsan test-boot test-hostile test-matrix test-model test-nested \
-        test-tools test-hostile-asan test-failing-host soak soak-slice fuzz check lint format
-test: test-tools test-unit test-boot test-hostile test-failing-host ## tools, unit, boot and hostile guests; T=pattern picks cases
+        test-tools test-hostile-asan test-failing-host test-pressure soak soak-slice fuzz check lint format
+test: test-tools test-unit test-boot test-hostile test-failing-host test-pressure ## tools, unit, boot and hostile guests; T=pattern picks cases
 test-more: test-model test-matrix test-tsan test-hostile-asan soak-slice ## what takes longer: model, matrix, threads, faults
 
 $(B)/tests/unit_tests: $(UNIT_OBJECTS) $(B)/obj/perfetto.pb.o
@@ -231,6 +231,9 @@ test-boot: all $(NESTED_VMM) $(BOOT_IMAGES) ## real images through the real vmm,
 
 test-hostile: all $(B)/tests/hostile.bin ## guests that attack the vmm, beside one that does not
 	tests/run-hostile-tests $(if $(T),--filter '$(T)')
+
+test-pressure: all $(B)/tests/boot/hold.bin ## guests under one memory cgroup that is too small for all of them
+	tests/run-pressure-tests
 
 # Preloaded into the vmm: no line of it is in the product.
 $(B)/tests/failing_host.so: tests/failing_host/shim.cpp Makefile
