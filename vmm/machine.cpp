@@ -203,8 +203,7 @@ Result<void> Machine::set_up_control() {
     return {};
   }
   const auto commands = std::make_shared<ControlCommands>(
-      ControlTargets{.report = [this] { return retunable_ ? report_control_.get() : nullptr; },
-                     .settings = [this] { return report_control_->settings(); },
+      ControlTargets{.report = *report_control_,
                      .hints = [this] { return hints_->totals(); },
                      .memory = [this] { return sampler_->latest(); },
                      .guest_bytes = memory_.size_bytes()});
@@ -315,7 +314,7 @@ GuestEnding Machine::run(const BlockedSignals& signals) {
                                  pollfd{signals.fd(), POLLIN, 0}};
     static_cast<void>(::poll(events.data(), events.size(), -1));
     const int signal = signals.take();
-    if (signal == BlockedSignals::toggle && retunable_) {
+    if (signal == BlockedSignals::toggle) {
       report_control_->toggle();
     } else if (signal == SIGINT || signal == SIGTERM) {
       end_->end({EndKind::interrupted, static_cast<std::uint8_t>(signal),
@@ -395,7 +394,9 @@ void Machine::on_hello(const abi::GuestHello& hello) {
   // The allocator's metadata lies below what it manages and is touched as thinly as the rest of the
   // low area. Only advice: failing costs memory, not correctness.
   [[maybe_unused]] const auto advised = memory_.set_small_page_prefix({hello.managed_start_gpa});
-  retunable_ = (hello.features_accepted & abi::feature_retune) != 0;
+  report_control_->set_reader((hello.features_accepted & abi::feature_retune) != 0
+                                  ? ControlReader::present
+                                  : ControlReader::absent);
   if (hints_->mode() == HostMode::sync) {
     return;
   }

@@ -120,7 +120,6 @@ class Machine {
   std::vector<UniqueFd> wake_events_; // a write to one wakes its vCPU
   std::unique_ptr<ReportControlWriter> report_control_;
   std::function<void()> on_interrupted_;
-  std::atomic<bool> retunable_{false}; // the guest accepted feature_retune
   std::unique_ptr<ControlSocket> control_socket_;
   std::vector<std::unique_ptr<VcpuRunner>> runners_;
   abi::Doorbell doorbell_ = abi::Doorbell::port;
