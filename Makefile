@@ -90,6 +90,8 @@ TSAN_OBJECTS       := $(call objects,tsan,$(TSAN_SOURCES))
 SOAK_TSAN_OBJECTS  := $(call objects,tsan,$(SOAK_SOURCES))
 SOAK_ASAN_OBJECTS  := $(call objects,unit,$(SOAK_SOURCES))
 BOOT_OBJECTS       := $(call objects,guest,$(BOOT_CASES:%=tests/boot/%/guest.cpp))
+HOSTILE_OBJECTS    := $(call objects,guest,$(call sources,tests/hostile) \
+                        $(wildcard tests/hostile/*.S))
 COMPAT_IMAGES      := $(patsubst tests/compat/%.image.xz,$(B)/tests/compat/%.bin, \
                         $(wildcard tests/compat/*.image.xz))
 BOOT_IMAGES        := $(BOOT_CASES:%=$(B)/tests/boot/%.bin) $(COMPAT_IMAGES)
@@ -172,10 +174,11 @@ run: all $(NESTED_VMM) ## the main job: replay the shipped sqlite trace at recor
 	  --speed real --input tests/traces/sqlite.pgt.xz
 
 ##@ Testing
-.PHONY: test test-more test-unit test-tsan test-boot test-matrix test-model test-nested test-tools \
-        soak soak-slice fuzz fuzz-slice fuzz-vm check analyse lint format
-test: test-tools test-unit test-boot ## tools, unit and boot tests; T=pattern picks cases
-test-more: test-model test-matrix test-tsan soak-slice fuzz-slice analyse ## what takes longer: model, matrix, threads, faults
+.PHONY: test test-more test-unit test-tsan test-boot test-hostile test-matrix test-model test-nested \
+        test-tools test-hostile-asan test-failing-host test-pressure soak soak-slice fuzz fuzz-slice \
+        fuzz-vm check analyse lint format
+test: test-tools test-unit test-boot test-hostile test-failing-host test-pressure ## tools, unit, boot and hostile guests; T=pattern picks cases
+test-more: test-model test-matrix test-tsan test-hostile-asan soak-slice fuzz-slice analyse ## what takes longer: model, matrix, threads, faults
 
 $(B)/tests/unit_tests: $(UNIT_OBJECTS) $(B)/obj/perfetto.pb.o
 	$(call say,LINK,$@)
@@ -211,6 +214,12 @@ $(B)/tests/compat/%.bin: tests/compat/%.image.xz
 	$(call say,XZ,$@)
 	$(Q)mkdir -p $(@D) && xz -dc $< > $@
 
+# A guest whose entry point and trap stubs are the attacker's.
+$(B)/tests/hostile.elf: GUEST_LINK += -Wl,--wrap=guest_entry,--wrap=trap_stubs
+$(B)/tests/hostile.elf: $(GUEST_CORE_OBJECTS) $(HOSTILE_OBJECTS) $(B)/guest.ld
+	$(call say,LINK,$@)
+	$(link_guest)
+
 # Keeps what is made on the way from source to image.
 .SECONDARY:
 
@@ -230,6 +239,28 @@ soak-slice: $(B)/tests/soak_tsan ## one minute of it
 
 test-boot: all $(NESTED_VMM) $(BOOT_IMAGES) ## real images through the real vmm, on KVM or nested
 	tests/run-boot-tests $(if $(T),--filter '$(T)')
+
+test-hostile: all $(B)/tests/hostile.bin ## guests that attack the vmm, beside one that does not
+	tests/run-hostile-tests $(if $(T),--filter '$(T)')
+
+test-pressure: all $(B)/tests/boot/hold.bin ## guests under one memory cgroup that is too small for all of them
+	tests/run-pressure-tests
+
+# Preloaded into the vmm: no line of it is in the product.
+$(B)/tests/failing_host.so: tests/failing_host/shim.cpp Makefile
+	$(call say,CXX,$<)
+	$(Q)mkdir -p $(@D) && $(CXX) $(filter-out -MMD -MP,$(COMMON)) -O2 -fPIC -shared -o $@ $< -ldl
+
+test-failing-host: all $(B)/tests/failing_host.so ## honest guests on hosts whose system calls fail
+	tests/run-boot-tests --cases tests/failing_host/cases.cfg $(if $(T),--filter '$(T)')
+
+# The vmm with ASan and UBSan: what an attack does to the process must not go unseen.
+$(B)/tests/vmm_asan: $(call objects,unit,$(VMM_SOURCES) $(VMM_ASSEMBLY))
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D) && $(CXX) -fsanitize=address,undefined -pthread -o $@ $^ $(VMM_LIBS)
+
+test-hostile-asan: $(B)/tests/vmm_asan $(B)/tests/hostile.bin $(B)/vmm $(B)/guest.bin ## the same attacks on a vmm with ASan and UBSan
+	tests/run-hostile-tests --vmm $(B)/tests/vmm_asan $(if $(T),--filter '$(T)')
 
 test-matrix: all $(NESTED_VMM) ## every trace on every kind of host with 1, 2 and 4 vCPUs
 	tests/run-boot-tests --cases tests/boot/matrix.cfg $(if $(T),--filter '$(T)')
@@ -321,6 +352,6 @@ help: ## this list
 	@printf '\nKnobs: V=1 full command lines, WERROR=0 warnings pass, T=pattern test cases\n'
 
 -include $(VMM_OBJECTS:.o=.d) $(HVTRACE_OBJECTS:.o=.d) $(GUEST_CORE_OBJECTS:.o=.d) \
-         $(WORKLOAD_OBJECTS:.o=.d) $(UNIT_OBJECTS:.o=.d) $(BOOT_OBJECTS:.o=.d) \
+         $(WORKLOAD_OBJECTS:.o=.d) $(HOSTILE_OBJECTS:.o=.d) $(UNIT_OBJECTS:.o=.d) $(BOOT_OBJECTS:.o=.d) \
          $(TSAN_OBJECTS:.o=.d) $(SOAK_TSAN_OBJECTS:.o=.d) $(SOAK_ASAN_OBJECTS:.o=.d) \
          $(foreach target,$(FUZZ_TARGETS),$(patsubst %.o,%.d,$(call fuzz_objects,$(target))))

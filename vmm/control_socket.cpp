@@ -13,6 +13,8 @@
 #include <cstring>
 #include <utility>
 
+#include "vmm/start_thread.hpp"
+
 namespace vmm {
 namespace {
 
@@ -87,8 +89,15 @@ Result<std::unique_ptr<ControlSocket>> ControlSocket::create(const std::string& 
     ::unlink(path.c_str());
     return error;
   }
-  return std::unique_ptr<ControlSocket>(
-      new ControlSocket(path, std::move(listener), std::move(stop), std::move(handler)));
+  std::unique_ptr<ControlSocket> socket;
+  const auto started = start_thread("the control socket", [&] {
+    socket.reset(new ControlSocket(path, std::move(listener), std::move(stop), std::move(handler)));
+  });
+  if (!started) {
+    ::unlink(path.c_str());
+    return std::unexpected(started.error());
+  }
+  return socket;
 }
 
 ControlSocket::ControlSocket(std::string path, UniqueFd listener, UniqueFd stop, Handler handler)

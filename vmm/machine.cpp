@@ -11,7 +11,6 @@
 #include <cassert>
 #include <csignal>
 #include <cstring>
-#include <system_error>
 #include <thread>
 
 #include "shared/abi_version.hpp"
@@ -19,6 +18,7 @@
 #include "vmm/crash_report.hpp"
 #include "vmm/host_cpu.hpp"
 #include "vmm/probe_vm.hpp"
+#include "vmm/start_thread.hpp"
 
 namespace vmm {
 
@@ -134,6 +134,7 @@ Result<void> Machine::set_up_services(MachineOutput output) {
   EBB_TRY_ASSIGN(hints, HintService::create(memory_, plan_.vcpus, hint_options, discard_calls_,
                                             std::move(events)));
   hints_ = std::move(hints);
+  on_interrupted_ = std::move(output.interrupted);
   console_.emplace(memory_, std::move(output.console));
   EBB_TRY_ASSIGN(meter, ResidentMeter::create(memory_));
   meter_ = std::make_unique<ResidentMeter>(std::move(meter));
@@ -364,8 +365,13 @@ GuestEnding Machine::run(const BlockedSignals& signals, Sandbox& sandbox) {
     } else if (signal == SIGINT || signal == SIGTERM) {
       end_->end({EndKind::interrupted, static_cast<std::uint8_t>(signal),
                  signal == SIGINT ? "interrupted by SIGINT" : "interrupted by SIGTERM"});
+      if (on_interrupted_) {
+        on_interrupted_();
+      }
     }
   }
+  // Whatever the rest waits for (a reader of the console, say), the user can end it.
+  BlockedSignals::unblock_ending();
   control_socket_.reset(); // nobody asks or changes anything any more
   stop_vcpus();
   hints_->stop();
@@ -387,14 +393,14 @@ Result<void> Machine::start_threads(Sandbox& sandbox) {
   kvm_.close(); // with it could be made further machines
   EBB_TRY(sandbox.give_up_privileges());
   unsigned threads = plan_.vcpus + 1; // the sampler
-  try {
-    threads += hints_->prepare_threads(sandbox.start_of(ThreadKind::worker));
+  if (control_socket_) {
+    EBB_TRY(start_thread("the control socket",
+                         [&] { control_socket_->start(sandbox.start_of(ThreadKind::control)); }));
+    ++threads;
+  }
+  EBB_TRY(start_thread("measuring", [&] {
     if (trace_) {
       trace_->start(sandbox.start_of(ThreadKind::trace));
-      ++threads;
-    }
-    if (control_socket_) {
-      control_socket_->start(sandbox.start_of(ThreadKind::control));
       ++threads;
     }
     // Shows nothing of a guest that does not run yet.
@@ -402,6 +408,8 @@ Result<void> Machine::start_threads(Sandbox& sandbox) {
       sandbox.enter(ThreadKind::sampler);
       static_cast<void>(gate->wait());
     });
+  }));
+  EBB_TRY(start_thread("a vCPU", [&] {
     for (unsigned index = 0; index < plan_.vcpus; ++index) {
       threads_.emplace_back(
           [&sandbox, runner = runners_[index].get(), gate = vcpu_gates_[index].get()] {
@@ -413,9 +421,9 @@ Result<void> Machine::start_threads(Sandbox& sandbox) {
             }
           });
     }
-  } catch (const std::system_error& error) {
-    return environment_error("cannot start a thread: {}", error.code().message());
-  }
+  }));
+  EBB_TRY_ASSIGN(serving, hints_->prepare_threads(sandbox.start_of(ThreadKind::worker)));
+  threads += serving;
   return sandbox.complete(threads);
 }
 
@@ -451,7 +459,10 @@ void Machine::on_hello(const abi::GuestHello& hello) {
   if (trace_) {
     trace_->negotiated(hello);
   }
-  hints_->configure(hello, config_.check_hints);
+  if (const auto configured = hints_->configure(hello, config_.check_hints); !configured) {
+    end_->end({EndKind::host_failed, 0, configured.error().message});
+    return;
+  }
   if (trace_) {
     trace_->host_mode(hints_->mode(), config_.workers);
   }

@@ -47,6 +47,7 @@ namespace vmm {
 struct MachineOutput {
   std::function<void(std::string_view)> console;     // text of the guest
   std::function<void(const MemorySample&)> observer; // each memory sample
+  std::function<void()> interrupted; // by SIGINT or SIGTERM: nothing may keep the end waiting
 };
 
 // What was measured, besides what the services count themselves.
@@ -64,7 +65,8 @@ class Machine {
                                                  MachineOutput output);
 
   // Runs until the guest ends, by itself or by SIGINT or SIGTERM. Once. `signals` was made before
-  // the machine. From here on the process has only what `sandbox` leaves it.
+  // the machine. From here on the process has only what `sandbox` leaves it. Signals have their usual
+  // effect on the caller once the guest has ended.
   GuestEnding run(const BlockedSignals& signals, Sandbox& sandbox);
 
   // After run().
@@ -125,6 +127,7 @@ class Machine {
   std::vector<Vcpu> vcpus_;
   std::vector<UniqueFd> wake_events_; // a write to one wakes its vCPU
   std::unique_ptr<ReportControlWriter> report_control_;
+  std::function<void()> on_interrupted_;
   std::unique_ptr<ControlSocket> control_socket_;
   std::unique_ptr<VcpuGate> gate_; // null unless somebody may hold the guest
   hvtrace::StepConsole step_console_;

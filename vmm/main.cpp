@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <exception>
 #include <span>
 #include <string_view>
 
@@ -15,6 +16,7 @@
 #include "vmm/live_view.hpp"
 #include "vmm/machine.hpp"
 #include "vmm/output_file.hpp"
+#include "vmm/patient_output.hpp"
 #include "vmm/probe.hpp"
 #include "vmm/run_report.hpp"
 #include "vmm/sandbox.hpp"
@@ -34,6 +36,7 @@ int fail(const vmm::Error& error) {
   return exit_status_of(error);
 }
 
+// Before or without a run.
 void write_out(std::string_view text) {
   // Nobody is left to tell when standard output itself fails.
   static_cast<void>(std::fwrite(text.data(), 1, text.size(), stdout));
@@ -88,14 +91,16 @@ vmm::Result<int> run(const vmm::Config& config) {
     fmt::print(stderr, "vmm: {}\n", sandbox->describe());
   }
   EBB_TRY_ASSIGN(signals, vmm::BlockedSignals::create()); // before anything starts a thread
-  vmm::LiveView live(live_style(config), write_out,
-                     [] { return vmm::terminal_width(STDOUT_FILENO); });
+  EBB_TRY_ASSIGN(output, vmm::PatientOutput::create(STDOUT_FILENO));
+  const auto print = [&output](std::string_view text) { output.write(text); };
+  vmm::LiveView live(live_style(config), print, [] { return vmm::terminal_width(STDOUT_FILENO); });
   EBB_TRY_ASSIGN(machine,
                  vmm::Machine::create(
                      config, std::move(image), vmm::Symbols::for_image(config.image),
                      std::move(input),
                      {.console = [&](std::string_view text) { live.print_above(text); },
-                      .observer = [&](const vmm::MemorySample& sample) { live.update(sample); }}));
+                      .observer = [&](const vmm::MemorySample& sample) { live.update(sample); },
+                      .interrupted = [&] { output.hurry(); }}));
   const vmm::GuestEnding ending = machine->run(signals, *sandbox);
   live.finish();
   if (!ending.text.empty()) {
@@ -106,7 +111,7 @@ vmm::Result<int> run(const vmm::Config& config) {
   const bool has_summary =
       machine->times().workload_begin_ns != 0 || ending.kind == vmm::EndKind::interrupted;
   if (config.verbosity != vmm::Verbosity::quiet && has_summary) {
-    write_out(vmm::render_summary(stats));
+    print(vmm::render_summary(stats));
   }
   if (stats_file) {
     EBB_TRY(stats_file->write(vmm::to_text(vmm::to_json(stats))));
@@ -136,6 +141,11 @@ int main(int argc, char** argv) {
     const auto probed = probe(*request);
     return probed ? 0 : fail(probed.error());
   }
-  const auto status = run(std::get<vmm::Config>(*parsed));
-  return status ? *status : fail(status.error());
+  try {
+    const auto status = run(std::get<vmm::Config>(*parsed));
+    return status ? *status : fail(status.error());
+  } catch (const std::exception& error) {
+    // What the C++ library throws where the host has no memory or no thread left.
+    return fail({vmm::ErrorClass::environment, error.what()});
+  }
 }

@@ -112,7 +112,12 @@ Json to_json(const RunStats& stats) {
   json["host"] = {{"mode", name_of(stats.host.mode)},
                   {"workers", stats.host.workers},
                   {"protocol_errors", stats.host.protocol_errors},
-                  {"worker_sleeps", stats.host.worker_sleeps}};
+                  {"worker_sleeps", stats.host.worker_sleeps},
+                  {"worker_naps", stats.host.worker_naps},
+                  {"discard_calls", stats.host.discard_calls},
+                  {"discard_retries", stats.host.discard_retries},
+                  {"partial_discards", stats.host.partial_discards},
+                  {"failed_discards", stats.host.failed_discards}};
   json["hints"] = {{"batches", hints.batches},
                    {"ranges", hints.ranges},
                    {"bytes", hints.bytes},

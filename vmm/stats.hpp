@@ -42,6 +42,11 @@ struct RunStats {
     std::uint32_t workers = 0;      // 0 in mode sync
     std::uint64_t protocol_errors = 0;
     std::uint64_t worker_sleeps = 0;
+    std::uint64_t discard_calls = 0;
+    std::uint64_t discard_retries = 0;  // of these: again, after EINTR or EAGAIN
+    std::uint64_t partial_discards = 0; // calls that did only a part
+    std::uint64_t failed_discards = 0;  // hints declined because the host's call failed
+    std::uint64_t worker_naps = 0;      // after many doorbells for nothing
   } host;
 
   struct Channel {

@@ -76,9 +76,9 @@ void add_discards(Rules& rules) {
   rules.allow_if(SYS_fallocate, {{.index = 1, .value = punch}});
 }
 
-// A memory sample and what it shows, by descriptors opened before.
+// A memory sample and what it shows, by descriptors opened before; output waits for its reader.
 void add_samples(Rules& rules) {
-  rules.allow({SYS_pread64, SYS_fstat});
+  rules.allow({SYS_pread64, SYS_fstat, SYS_poll});
   rules.allow_ioctl({page_scan_request, TIOCGWINSZ});
 }
 
@@ -138,7 +138,7 @@ std::vector<SyscallRule> syscall_rules(ThreadKind kind, FeatureSet features, int
     add_vcpu(rules, features);
     break;
   case ThreadKind::worker:
-    rules.allow({SYS_epoll_wait, SYS_epoll_pwait, SYS_read});
+    rules.allow({SYS_epoll_wait, SYS_epoll_pwait, SYS_ppoll, SYS_read});
     add_discards(rules);
     break;
   case ThreadKind::sampler:
