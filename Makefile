@@ -174,10 +174,10 @@ run: all $(NESTED_VMM) ## the main job: replay the shipped sqlite trace at recor
 	  --speed real --input tests/traces/sqlite.pgt.xz
 
 ##@ Testing
-.PHONY: test test-more test-unit test-tsan test-boot test-hostile test-matrix test-model test-nested \
+.PHONY: test test-more test-unit test-tsan test-boot test-gdb test-hostile test-matrix test-model test-nested \
         test-tools test-hostile-asan test-failing-host test-pressure soak soak-slice fuzz fuzz-slice \
         fuzz-vm check analyse lint format
-test: test-tools test-unit test-boot test-hostile test-failing-host test-pressure ## tools, unit, boot and hostile guests; T=pattern picks cases
+test: test-tools test-unit test-boot test-gdb test-gdb test-hostile test-failing-host test-pressure ## tools, unit, boot, gdb and hostile guests; T=pattern picks cases
 test-more: test-model test-matrix test-tsan test-hostile-asan soak-slice fuzz-slice analyse ## what takes longer: model, matrix, threads, faults
 
 $(B)/tests/unit_tests: $(UNIT_OBJECTS) $(B)/obj/perfetto.pb.o
@@ -262,11 +262,15 @@ $(B)/tests/vmm_asan: $(call objects,unit,$(VMM_SOURCES) $(VMM_ASSEMBLY))
 test-hostile-asan: $(B)/tests/vmm_asan $(B)/tests/hostile.bin $(B)/vmm $(B)/guest.bin ## the same attacks on a vmm with ASan and UBSan
 	tests/run-hostile-tests --vmm $(B)/tests/vmm_asan $(if $(T),--filter '$(T)')
 
+test-gdb: all $(NESTED_VMM) $(BOOT_IMAGES) ## real gdb on real guests
+	tests/run-gdb-tests $(if $(T),--filter '$(T)')
+
 test-matrix: all $(NESTED_VMM) ## every trace on every kind of host with 1, 2 and 4 vCPUs
 	tests/run-boot-tests --cases tests/boot/matrix.cfg $(if $(T),--filter '$(T)')
 
 test-nested: all $(B)/vmm-static $(BOOT_IMAGES) ## the boot tests in an emulated machine with KVM
 	tests/run-boot-tests --via nested $(if $(T),--filter '$(T)')
+	tests/run-gdb-tests --via nested $(if $(T),--filter '$(T)')
 
 test-model: ## exhaustive check of the report channel's model with spin: about a minute
 	tests/run-model-check $(if $(T),--filter '$(T)')
@@ -292,6 +296,7 @@ FUZZ_command_line := $(addprefix vmm/,config.cpp option_values.cpp report_settin
                      fault_plan.cpp)
 FUZZ_control := $(addprefix vmm/,control_commands.cpp report_control_writer.cpp report_settings.cpp \
                 option_values.cpp units.cpp)
+FUZZ_gdb     := vmm/gdb_packets.cpp vmm/gdb_registers.cpp vmm/gdb_session.cpp vmm/guest_end.cpp
 fuzz_objects  = $(call objects,fuzz,tests/fuzz/$(1).cpp $(FUZZ_$(1)))
 
 $(B)/obj/fuzz/%.o: %.cpp Makefile

@@ -17,6 +17,7 @@
 #include "vmm/result.hpp"
 #include "vmm/thread_start.hpp"
 #include "vmm/unique_fd.hpp"
+#include "vmm/unix_listener.hpp"
 
 namespace vmm {
 
@@ -29,9 +30,7 @@ class ControlSocket {
   static constexpr std::size_t max_clients = 8;
   static constexpr std::size_t max_pending_bytes = std::size_t{64} << 10;
 
-  // Makes the socket at `path`, for the user alone (mode 0600); clients wait until start(). A
-  // socket that nobody listens on any more is replaced; anything else at `path` is a user error, as
-  // is a path that is too long or cannot be made.
+  // Makes the socket at `path`; clients wait until start(). Errors are those of UnixListener.
   static Result<std::unique_ptr<ControlSocket>> create(const std::string& path, Handler handler);
   ControlSocket(const ControlSocket&) = delete;
   ControlSocket& operator=(const ControlSocket&) = delete;
@@ -50,7 +49,7 @@ class ControlSocket {
     bool ended = false;    // the client sends no more
   };
 
-  ControlSocket(std::string path, UniqueFd listener, UniqueFd stop, Handler handler);
+  ControlSocket(UnixListener listener, UniqueFd stop, Handler handler);
 
   void run();
   void accept_client();
@@ -60,12 +59,9 @@ class ControlSocket {
   void answer_lines(Client& client);
   void answer(Client& client, std::string_view line);
 
-  const std::string path_;
-  UniqueFd listener_;
+  UnixListener listener_;
   UniqueFd stop_;
   const Handler handler_;
-  dev_t device_ = 0; // of the socket's file
-  ino_t inode_ = 0;
   std::vector<Client> clients_;
   std::jthread thread_; // last: it uses the others
 };

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string_view>
 #include <thread>
@@ -20,7 +21,10 @@
 #include "vmm/console.hpp"
 #include "vmm/control_commands.hpp"
 #include "vmm/control_socket.hpp"
+#include "vmm/debug_monitor.hpp"
 #include "vmm/discard_calls.hpp"
+#include "vmm/gdb_server.hpp"
+#include "vmm/guest_debugger.hpp"
 #include "vmm/guest_end.hpp"
 #include "vmm/guest_memory.hpp"
 #include "vmm/hint_service.hpp"
@@ -64,9 +68,14 @@ class Machine {
                                                  std::optional<TraceInput> input,
                                                  MachineOutput output);
 
+  // Where a debugger is waited for, for gdb's `target remote`; empty without --gdb.
+  [[nodiscard]] std::optional<std::string> gdb_address() const {
+    return gdb_server_ ? std::optional(gdb_server_->address()) : std::nullopt;
+  }
+
   // Runs until the guest ends, by itself or by SIGINT or SIGTERM. Once. `signals` was made before
-  // the machine. From here on the process has only what `sandbox` leaves it. Signals have their usual
-  // effect on the caller once the guest has ended.
+  // the machine. From here on the process has only what `sandbox` leaves it. Signals have their
+  // usual effect on the caller once the guest has ended.
   GuestEnding run(const BlockedSignals& signals, Sandbox& sandbox);
 
   // After run().
@@ -91,6 +100,7 @@ class Machine {
   [[nodiscard]] Result<void> set_up_interrupts();
   [[nodiscard]] Result<void> set_up_control();
   [[nodiscard]] Result<void> set_up_services(MachineOutput output);
+  [[nodiscard]] Result<void> set_up_debugger();
   [[nodiscard]] Result<void> set_up_trace(std::uint32_t tsc_khz);
   void set_up_stepper();
   [[nodiscard]] bool records() const { return config_.trace || config_.step; }
@@ -100,6 +110,7 @@ class Machine {
   void start_other_vcpus();
   void stop_vcpus();
   void on_call(unsigned vcpu, abi::Hypercall call, std::uint64_t argument);
+  void kick_vcpu(unsigned index);
   void on_hello(const abi::GuestHello& hello);
   void wake_vcpu(unsigned index) const;
   void on_workload_begin();
@@ -131,14 +142,18 @@ class Machine {
   std::unique_ptr<ControlSocket> control_socket_;
   std::unique_ptr<VcpuGate> gate_; // null unless somebody may hold the guest
   hvtrace::StepConsole step_console_;
-  std::unique_ptr<LiveStepper> stepper_; // null unless asked for
+  std::unique_ptr<LiveStepper> stepper_;    // null unless asked for
+  std::unique_ptr<GuestDebugger> debugger_; // null when nobody debugs
   std::vector<std::unique_ptr<VcpuRunner>> runners_;
   abi::Doorbell doorbell_ = abi::Doorbell::port;
   bool interrupts_ = false;                            // there is an interrupt controller
   std::vector<std::unique_ptr<StartGate>> vcpu_gates_; // one per vCPU
-  std::vector<std::thread> threads_;                   // thread n runs vCPU n
-  RunTimes times_;                 // written by vCPU threads, read after they ended
-  std::optional<Settled> settled_; // likewise
+  std::vector<std::thread> threads_;                   // thread n runs vCPU n; made before any runs
+  std::mutex threads_mutex_;
+  bool joining_ = false;                  // guarded by threads_mutex_: kick no more
+  std::unique_ptr<GdbServer> gdb_server_; // with debugger_; its thread may use all the others
+  RunTimes times_;                        // written by vCPU threads, read after they ended
+  std::optional<Settled> settled_;        // likewise
 };
 
 } // namespace vmm

@@ -67,6 +67,12 @@ vmm::SandboxOptions sandbox_options(const vmm::Config& config,
   if (config.trace || config.step) {
     options.features.add(vmm::SandboxFeature::trace);
   }
+  if (config.gdb) {
+    options.features.add(vmm::SandboxFeature::debugger);
+    if (!config.gdb->path.empty()) {
+      options.folders.push_back(vmm::folder_of(config.gdb->path));
+    }
+  }
   if (config.step) {
     options.features.add(vmm::SandboxFeature::terminal_input);
   }
@@ -101,6 +107,9 @@ vmm::Result<int> run(const vmm::Config& config) {
                      {.console = [&](std::string_view text) { live.print_above(text); },
                       .observer = [&](const vmm::MemorySample& sample) { live.update(sample); },
                       .interrupted = [&] { output.hurry(); }}));
+  if (const auto address = machine->gdb_address()) {
+    fmt::print(stderr, "vmm: the guest waits for gdb: target remote {}\n", *address);
+  }
   const vmm::GuestEnding ending = machine->run(signals, *sandbox);
   live.finish();
   if (!ending.text.empty()) {

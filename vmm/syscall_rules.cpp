@@ -2,6 +2,7 @@
 #include "vmm/syscall_rules.hpp"
 
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -88,7 +89,7 @@ void add_main(Rules& rules, FeatureSet features) {
   if (features.has(SandboxFeature::trace)) {
     rules.allow({SYS_ftruncate});
   }
-  if (features.has(SandboxFeature::control_socket)) {
+  if (features.has(SandboxFeature::control_socket) || features.has(SandboxFeature::debugger)) {
     rules.allow({SYS_newfstatat, SYS_unlink});
   }
   if (features.has(SandboxFeature::stats_file)) {
@@ -105,8 +106,7 @@ void add_vcpu(Rules& rules, FeatureSet features) {
   add_discards(rules);
   add_samples(rules);
   if (features.has(SandboxFeature::debugger)) {
-    rules.allow_ioctl({KVM_SET_GUEST_DEBUG, KVM_SET_REGS, KVM_SET_SREGS, KVM_GET_FPU, KVM_SET_FPU,
-                       KVM_GET_MP_STATE, KVM_GET_VCPU_EVENTS, KVM_SET_VCPU_EVENTS, KVM_TRANSLATE});
+    rules.allow_ioctl({KVM_SET_REGS, KVM_SET_SREGS, KVM_GET_FPU, KVM_SET_FPU});
   }
 }
 
@@ -152,6 +152,11 @@ std::vector<SyscallRule> syscall_rules(ThreadKind kind, FeatureSet features, int
     break;
   case ThreadKind::debugger:
     add_sockets(rules);
+    add_samples(rules);
+    rules.allow({SYS_shutdown});
+    rules.allow_if(SYS_setsockopt, {{.index = 1, .value = IPPROTO_TCP}});
+    rules.allow_ioctl(
+        {KVM_GET_REGS, KVM_SET_REGS, KVM_GET_SREGS, KVM_SET_SREGS, KVM_GET_FPU, KVM_SET_FPU});
     break;
   }
   // Whoever finds something to stop at takes the commands, which may ask for any vCPU's registers.

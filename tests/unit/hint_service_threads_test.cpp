@@ -314,7 +314,7 @@ TEST_CASE("a batch that comes between the last look and sleep is found") {
     if (mode == HostMode::async) {
       ports[0]->ring_doorbell(); // a polling worker looks by itself
     }
-    (*workers)->start(mode);
+    REQUIRE((*workers)->start(mode));
     // Bounds a failing test only.
     for (const std::uint64_t end = monotonic_ns() + 20'000'000'000;
          !found && monotonic_ns() < end;) {
