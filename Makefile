@@ -31,9 +31,11 @@ WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wold-style-cast -Wcast-qual -Ws
 # -MMD -MP: each object writes the headers it depends on; a deleted header does not break a build.
 COMMON   := -std=c++23 -I. -isystem $(B)/gen -g $(WARNINGS) -MMD -MP
 
-VMM_FLAGS  := $(COMMON) -O2 -fPIE -fstack-protector-strong -D_FORTIFY_SOURCE=2
-VMM_LINK   := -pie -Wl,-z,relro,-z,now -pthread
-VMM_LIBS   := -lfmt -llzma
+# Hardened as tests/tools/hardening_test wants it.
+VMM_FLAGS  := $(COMMON) -O2 -fPIE -fstack-protector-strong -fstack-clash-protection \
+              -fcf-protection=full -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3
+VMM_LINK   := -pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code,-z,ibt,-z,shstk -pthread
+VMM_LIBS   := -lfmt -llzma -lseccomp
 HVTRACE_LIBS := $(VMM_LIBS) -lprotobuf-lite
 
 # The guest has no C++ library and no operating system. Hosted headers are used all the same (fmt
@@ -88,6 +90,8 @@ TSAN_OBJECTS       := $(call objects,tsan,$(TSAN_SOURCES))
 SOAK_TSAN_OBJECTS  := $(call objects,tsan,$(SOAK_SOURCES))
 SOAK_ASAN_OBJECTS  := $(call objects,unit,$(SOAK_SOURCES))
 BOOT_OBJECTS       := $(call objects,guest,$(BOOT_CASES:%=tests/boot/%/guest.cpp))
+HOSTILE_OBJECTS    := $(call objects,guest,$(call sources,tests/hostile) \
+                        $(wildcard tests/hostile/*.S))
 COMPAT_IMAGES      := $(patsubst tests/compat/%.image.xz,$(B)/tests/compat/%.bin, \
                         $(wildcard tests/compat/*.image.xz))
 BOOT_IMAGES        := $(BOOT_CASES:%=$(B)/tests/boot/%.bin) $(COMPAT_IMAGES)
@@ -170,10 +174,11 @@ run: all $(NESTED_VMM) ## the main job: replay the shipped sqlite trace at recor
 	  --speed real --input tests/traces/sqlite.pgt.xz
 
 ##@ Testing
-.PHONY: test test-more test-unit test-tsan test-boot test-gdb test-matrix test-model test-nested test-tools \
-        soak soak-slice fuzz fuzz-slice check lint format
-test: test-tools test-unit test-boot test-gdb ## tools, unit, boot and gdb tests; T=pattern picks cases
-test-more: test-model test-matrix test-tsan soak-slice fuzz-slice ## what takes longer: model, matrix, threads, faults
+.PHONY: test test-more test-unit test-tsan test-boot test-gdb test-hostile test-matrix test-model test-nested \
+        test-tools test-hostile-asan test-failing-host test-pressure soak soak-slice fuzz fuzz-slice \
+        fuzz-vm check analyse lint format
+test: test-tools test-unit test-boot test-gdb test-gdb test-hostile test-failing-host test-pressure ## tools, unit, boot, gdb and hostile guests; T=pattern picks cases
+test-more: test-model test-matrix test-tsan test-hostile-asan soak-slice fuzz-slice analyse ## what takes longer: model, matrix, threads, faults
 
 $(B)/tests/unit_tests: $(UNIT_OBJECTS) $(B)/obj/perfetto.pb.o
 	$(call say,LINK,$@)
@@ -210,6 +215,12 @@ $(B)/tests/compat/%.bin: tests/compat/%.image.xz
 	$(call say,XZ,$@)
 	$(Q)mkdir -p $(@D) && xz -dc $< > $@
 
+# A guest whose entry point and trap stubs are the attacker's.
+$(B)/tests/hostile.elf: GUEST_LINK += -Wl,--wrap=guest_entry,--wrap=trap_stubs
+$(B)/tests/hostile.elf: $(GUEST_CORE_OBJECTS) $(HOSTILE_OBJECTS) $(B)/guest.ld
+	$(call say,LINK,$@)
+	$(link_guest)
+
 # Keeps what is made on the way from source to image.
 .SECONDARY:
 
@@ -230,6 +241,28 @@ soak-slice: $(B)/tests/soak_tsan ## one minute of it
 test-boot: all $(NESTED_VMM) $(BOOT_IMAGES) ## real images through the real vmm, on KVM or nested
 	tests/run-boot-tests $(if $(T),--filter '$(T)')
 
+test-hostile: all $(B)/tests/hostile.bin ## guests that attack the vmm, beside one that does not
+	tests/run-hostile-tests $(if $(T),--filter '$(T)')
+
+test-pressure: all $(B)/tests/boot/hold.bin ## guests under one memory cgroup that is too small for all of them
+	tests/run-pressure-tests
+
+# Preloaded into the vmm: no line of it is in the product.
+$(B)/tests/failing_host.so: tests/failing_host/shim.cpp Makefile
+	$(call say,CXX,$<)
+	$(Q)mkdir -p $(@D) && $(CXX) $(filter-out -MMD -MP,$(COMMON)) -O2 -fPIC -shared -o $@ $< -ldl
+
+test-failing-host: all $(B)/tests/failing_host.so ## honest guests on hosts whose system calls fail
+	tests/run-boot-tests --cases tests/failing_host/cases.cfg $(if $(T),--filter '$(T)')
+
+# The vmm with ASan and UBSan: what an attack does to the process must not go unseen.
+$(B)/tests/vmm_asan: $(call objects,unit,$(VMM_SOURCES) $(VMM_ASSEMBLY))
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D) && $(CXX) -fsanitize=address,undefined -pthread -o $@ $^ $(VMM_LIBS)
+
+test-hostile-asan: $(B)/tests/vmm_asan $(B)/tests/hostile.bin $(B)/vmm $(B)/guest.bin ## the same attacks on a vmm with ASan and UBSan
+	tests/run-hostile-tests --vmm $(B)/tests/vmm_asan $(if $(T),--filter '$(T)')
+
 test-gdb: all $(NESTED_VMM) $(BOOT_IMAGES) ## real gdb on real guests
 	tests/run-gdb-tests $(if $(T),--filter '$(T)')
 
@@ -243,7 +276,7 @@ test-nested: all $(B)/vmm-static $(BOOT_IMAGES) ## the boot tests in an emulated
 test-model: ## exhaustive check of the report channel's model with spin: about a minute
 	tests/run-model-check $(if $(T),--filter '$(T)')
 
-test-tools: $(B)/hvtrace ## tests of the scripts in tools/
+test-tools: all ## tests of the scripts in tools/
 	tests/run-tool-tests
 
 # A target NAME is tests/fuzz/NAME.cpp with the sources in FUZZ_NAME, and perhaps inputs to begin
@@ -255,6 +288,15 @@ FUZZ_FLAGS   := -std=c++23 -I. -isystem $(B)/gen -g -O1 -MMD -MP -w \
                 -fsanitize=address,undefined -fno-sanitize-recover=undefined
 FUZZ_trace   := vmm/symbols.cpp vmm/file.cpp $(call sources,vmm/trace) \
                 $(filter-out %/main.cpp %/replay.cpp,$(HVTRACE_SOURCES))
+FUZZ_channel := $(addprefix vmm/,channel_server.cpp batch_processor.cpp batch_validator.cpp \
+                range_coalescer.cpp discard_engine.cpp discard_calls.cpp guest_memory.cpp \
+                hint_checker.cpp)
+FUZZ_image   := vmm/image.cpp vmm/file.cpp
+FUZZ_page_trace   := vmm/trace_input.cpp vmm/page_trace.cpp vmm/file.cpp
+FUZZ_command_line := $(addprefix vmm/,config.cpp option_values.cpp report_settings.cpp units.cpp \
+                     fault_plan.cpp)
+FUZZ_control := $(addprefix vmm/,control_commands.cpp report_control_writer.cpp report_settings.cpp \
+                option_values.cpp units.cpp)
 FUZZ_gdb     := vmm/gdb_packets.cpp vmm/gdb_registers.cpp vmm/gdb_session.cpp vmm/guest_end.cpp
 fuzz_objects  = $(call objects,fuzz,tests/fuzz/$(1).cpp $(FUZZ_$(1)))
 
@@ -272,12 +314,25 @@ fuzz-run-%: $(B)/fuzz/%
 	  -artifact_prefix=$(B)/fuzz/$*- $(B)/fuzz/$*.corpus $(wildcard tests/fuzz/$*.corpus)
 
 fuzz: fuzz-run-$(T) ## one reader under libFuzzer: T=name (a file in tests/fuzz), SECONDS=n
-fuzz-slice: SECONDS := 60
-fuzz-slice: $(FUZZ_TARGETS:%=fuzz-run-%) ## each of them, a minute
+SLICE ?= 30
+fuzz-slice: SECONDS := $(SLICE)
+fuzz-slice: $(FUZZ_TARGETS:%=fuzz-run-%) fuzz-vm ## each of them and the whole machine: SLICE=seconds each
+fuzz-vm: $(B)/vmm $(B)/tests/boot/abi_fuzz.bin ## guests that do anything to the ABI: SECONDS=n, SEED=n
+	tests/run-vm-fuzz --seconds $(SECONDS) --seed $(SEED)
 
 check: ## folder borders and formatting
 	tools/check-layering
 	$(Q)$(FORMAT) --dry-run --Werror $(FORMATTED)
+
+# Beside clang-tidy, which `make lint` runs: what cppcheck knows of lifetimes and bounds. It parses
+# C++20; unmatched or unknown macros of libraries are not its business.
+CPPCHECK ?= cppcheck
+ANALYSED := $(VMM_SOURCES) $(HVTRACE_SOURCES) $(filter %.cpp,$(GUEST_CORE)) $(WORKLOADS)
+analyse: ## cppcheck over the vmm, its tools and the guest
+	$(call say,CHECK,'$(words $(ANALYSED)) sources')
+	$(Q)$(CPPCHECK) -q -j2 --std=c++20 --language=c++ --platform=unix64 -I. --inline-suppr \
+	  --enable=warning,performance,portability --suppressions-list=tools/cppcheck-suppressions \
+	  --library=posix --library=gnu --error-exitcode=1 $(ANALYSED)
 
 FORMATTED := $(sort $(wildcard $(foreach d,vmm vmm/* guest guest/* shared tests tests/* tests/boot/* \
              tools tools/*,$(d)/*.cpp $(d)/*.hpp)))
@@ -303,6 +358,6 @@ help: ## this list
 	@printf '\nKnobs: V=1 full command lines, WERROR=0 warnings pass, T=pattern test cases\n'
 
 -include $(VMM_OBJECTS:.o=.d) $(HVTRACE_OBJECTS:.o=.d) $(GUEST_CORE_OBJECTS:.o=.d) \
-         $(WORKLOAD_OBJECTS:.o=.d) $(UNIT_OBJECTS:.o=.d) $(BOOT_OBJECTS:.o=.d) \
+         $(WORKLOAD_OBJECTS:.o=.d) $(HOSTILE_OBJECTS:.o=.d) $(UNIT_OBJECTS:.o=.d) $(BOOT_OBJECTS:.o=.d) \
          $(TSAN_OBJECTS:.o=.d) $(SOAK_TSAN_OBJECTS:.o=.d) $(SOAK_ASAN_OBJECTS:.o=.d) \
          $(foreach target,$(FUZZ_TARGETS),$(patsubst %.o,%.d,$(call fuzz_objects,$(target))))

@@ -25,10 +25,11 @@ enum class Hypercall : std::uint64_t {
   exit = 5,
   // Payload: PanicRecord. Does not return.
   panic = 6,
-  // The workload is about to start: ends the boot time, starts the measured interval.
+  // The workload is about to start: ends the boot time, starts the measured interval. Once; later
+  // ones are answered bad_argument.
   workload_begin = 7,
   // args: ns since the last free. The workload is over and every answer is in: ends the measured
-  // interval. Returns when the host has watched residency settle.
+  // interval. Returns when the host has watched residency settle. Once, after workload_begin.
   workload_end = 8,
   // Since 1.1, with feature_smp: starts vCPUs 1... at the image's entry point, once. Result
   // bad_argument when they run already.

@@ -26,6 +26,14 @@ BlockedSignals::~BlockedSignals() {
   }
 }
 
+void BlockedSignals::unblock_ending() {
+  sigset_t set{};
+  sigemptyset(&set);
+  sigaddset(&set, SIGINT);
+  sigaddset(&set, SIGTERM);
+  ::pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+}
+
 int BlockedSignals::take() const {
   signalfd_siginfo info{};
   return ::read(fd_.get(), &info, sizeof info) == sizeof info ? static_cast<int>(info.ssi_signo)

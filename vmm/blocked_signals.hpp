@@ -24,6 +24,10 @@ class BlockedSignals {
   BlockedSignals& operator=(const BlockedSignals&) = delete;
   ~BlockedSignals();
 
+  // From now on SIGINT and SIGTERM have their usual effect on the calling thread; one that has
+  // arrived meanwhile has it at once.
+  static void unblock_ending();
+
   // Readable when a signal has arrived.
   [[nodiscard]] int fd() const { return fd_.get(); }
   // The signal that arrived; 0 if none.

@@ -53,6 +53,9 @@ constexpr std::array<std::pair<std::string_view, Transport>, 2> transports{
 constexpr std::array<std::pair<std::string_view, LiveMode>, 3> live_modes{
     {{"auto", LiveMode::automatic}, {"on", LiveMode::on}, {"off", LiveMode::off}}};
 
+constexpr std::array<std::pair<std::string_view, SandboxMode>, 3> sandbox_modes{
+    {{"on", SandboxMode::on}, {"off", SandboxMode::off}, {"trap", SandboxMode::trap}}};
+
 constexpr std::array<std::pair<std::string_view, abi::TraceLevel>, 3> trace_levels{
     {{"batches", abi::TraceLevel::batches},
      {"ranges", abi::TraceLevel::ranges},
@@ -176,8 +179,11 @@ class CommandLine {
     add(trace_size, "--trace-size", "SIZE", "Keep the last records only, in a file of SIZE");
     step = add_flag("--step", "Stop at each hypercall and take commands; h explains them");
     quiet = add_flag("--quiet", "Neither live view nor summary");
+    verbose = add_flag("--verbose", "Also say how the vmm is confined");
     add(live, "--live", "auto|on|off", "Live view of memory [auto]");
     add(sample_ms, "--sample-ms", "MS", "Period of the memory samples [20]");
+    add(sandbox, "--sandbox", "on|off|trap",
+        "Confine the vmm before the guest runs; trap names a forbidden system call [on]");
     add(kvm_device, "--kvm", "PATH", "The KVM device [/dev/kvm]");
     add(gdb, "--gdb", "PORT|unix:PATH", "Wait for gdb's `target remote` there");
     add(abi_version, "--abi", "1.0|1.1", "Behave as a host of that ABI version [1.1]");
@@ -222,12 +228,13 @@ class CommandLine {
   std::string image;
   RawOption mem, cpus, workload, input, speed, seed, report, backing, discard, decline_below;
   RawOption host, workers, host_fault, control, transport, stats, live, sample_ms, kvm_device;
-  RawOption abi_version, trace, trace_level, trace_size, gdb;
+  RawOption abi_version, trace, trace_level, trace_size, sandbox, gdb;
   std::vector<std::string> args;
   CLI::Option* list_workloads = nullptr;
   CLI::Option* probe = nullptr;
   CLI::Option* step = nullptr;
   CLI::Option* quiet = nullptr;
+  CLI::Option* verbose = nullptr;
   CLI::Option* check_hints = nullptr;
 
  private:
@@ -380,6 +387,16 @@ Result<Config> build(CommandLine& line) {
   EBB_TRY(take_trace(line, config));
   if (line.quiet->count() > 0) {
     config.verbosity = Verbosity::quiet;
+  }
+  if (line.verbose->count() > 0) {
+    if (line.quiet->count() > 0) {
+      return user_error("--verbose: cannot be combined with --quiet");
+    }
+    config.verbosity = Verbosity::verbose;
+  }
+  if (line.sandbox.given()) {
+    EBB_TRY_ASSIGN(sandbox, choose<SandboxMode>("--sandbox", line.sandbox.value, sandbox_modes));
+    config.sandbox = sandbox;
   }
   if (line.check_hints->count() > 0) {
     config.check_hints = HintCheck::audit;

@@ -26,6 +26,7 @@
 #include "vmm/memory_policy.hpp"
 #include "vmm/report_settings.hpp"
 #include "vmm/result.hpp"
+#include "vmm/sandbox_mode.hpp"
 #include "vmm/units.hpp"
 
 namespace vmm {
@@ -53,7 +54,8 @@ enum class LiveMode : std::uint8_t {
 
 enum class Verbosity : std::uint8_t {
   normal,
-  quiet, // no live view, no summary
+  quiet,   // no live view, no summary
+  verbose, // also what is in force, in a line
 };
 
 enum class HintCheck : std::uint8_t {
@@ -89,6 +91,7 @@ struct Config {
   HintCheck check_hints = HintCheck::off;
   Transport transport = Transport::pio;
   LiveMode live = LiveMode::automatic;
+  SandboxMode sandbox = SandboxMode::on;
   std::chrono::milliseconds sample_period{20};
   std::string kvm_device = "/dev/kvm";
   std::uint16_t abi_minor = abi::version_minor; // what is offered: this one's, or an older host's

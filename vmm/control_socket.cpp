@@ -26,12 +26,20 @@ Result<std::unique_ptr<ControlSocket>> ControlSocket::create(const std::string& 
 ControlSocket::ControlSocket(UnixListener listener, UniqueFd stop, Handler handler)
     : listener_(std::move(listener)), stop_(std::move(stop)), handler_(std::move(handler)) {
   clients_.reserve(max_clients);
-  thread_ = std::jthread([this] { run(); });
 }
 
 ControlSocket::~ControlSocket() {
   static_cast<void>(::eventfd_write(stop_.get(), 1));
-  thread_.join();
+  if (thread_.joinable()) {
+    thread_.join();
+  }
+}
+
+void ControlSocket::start(ThreadStart on_start) {
+  thread_ = std::jthread([this, on_start = std::move(on_start)] {
+    begin_thread(on_start);
+    run();
+  });
 }
 
 void ControlSocket::run() {

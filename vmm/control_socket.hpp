@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "vmm/result.hpp"
+#include "vmm/thread_start.hpp"
 #include "vmm/unique_fd.hpp"
 #include "vmm/unix_listener.hpp"
 
@@ -29,12 +30,15 @@ class ControlSocket {
   static constexpr std::size_t max_clients = 8;
   static constexpr std::size_t max_pending_bytes = std::size_t{64} << 10;
 
-  // Makes the socket at `path` and starts serving. Errors are those of UnixListener.
+  // Makes the socket at `path`; clients wait until start(). Errors are those of UnixListener.
   static Result<std::unique_ptr<ControlSocket>> create(const std::string& path, Handler handler);
   ControlSocket(const ControlSocket&) = delete;
   ControlSocket& operator=(const ControlSocket&) = delete;
   // Ends the thread, closes all clients, and removes the socket if it is still this one.
   ~ControlSocket();
+
+  // Starts serving; once.
+  void start(ThreadStart on_start = {});
 
  private:
   struct Client {

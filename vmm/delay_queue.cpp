@@ -9,8 +9,11 @@
 
 namespace vmm {
 
-void DelayQueue::start() {
-  thread_ = std::jthread([this](const std::stop_token& stop) { run(stop); });
+void DelayQueue::start(ThreadStart on_start) {
+  thread_ = std::jthread([this, on_start = std::move(on_start)](const std::stop_token& stop) {
+    begin_thread(on_start);
+    run(stop);
+  });
 }
 
 void DelayQueue::stop() {

@@ -10,6 +10,8 @@
 #include <thread>
 #include <vector>
 
+#include "vmm/thread_start.hpp"
+
 namespace vmm {
 
 class DelayQueue {
@@ -22,7 +24,7 @@ class DelayQueue {
   ~DelayQueue() { stop(); }
 
   // Starts the thread; once.
-  void start();
+  void start(ThreadStart on_start = {});
   // Returns when the running task is over; the others never run. Any number of times; add() does
   // nothing from then on.
   void stop();

@@ -15,4 +15,7 @@ namespace vmm {
 [[nodiscard]] Result<std::vector<std::byte>> read_file(const std::string& path,
                                                        std::uint64_t limit_bytes);
 
+// The folder that a path lies in, "." when it names none.
+[[nodiscard]] std::string folder_of(const std::string& path);
+
 } // namespace vmm

@@ -77,8 +77,11 @@ GdbServer::~GdbServer() {
   static_cast<void>(::eventfd_write(stop_.get(), 1));
 }
 
-void GdbServer::start() {
-  thread_ = std::jthread([this] { run(); });
+void GdbServer::start(ThreadStart on_start) {
+  thread_ = std::jthread([this, on_start = std::move(on_start)] {
+    begin_thread(on_start);
+    run();
+  });
 }
 
 void GdbServer::run() {

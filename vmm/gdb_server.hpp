@@ -14,6 +14,7 @@
 #include "vmm/gdb_session.hpp"
 #include "vmm/guest_end.hpp"
 #include "vmm/result.hpp"
+#include "vmm/thread_start.hpp"
 #include "vmm/unique_fd.hpp"
 #include "vmm/unix_listener.hpp"
 
@@ -31,7 +32,7 @@ class GdbServer {
   // ended.
   ~GdbServer();
 
-  void start();
+  void start(ThreadStart on_start = {});
 
   // For gdb's command `target remote`: ":1234" or a path.
   [[nodiscard]] const std::string& address() const { return address_; }

@@ -9,6 +9,7 @@
 #include "shared/abi_version.hpp"
 #include "shared/layout.h"
 #include "vmm/sampler.hpp"
+#include "vmm/start_thread.hpp"
 
 namespace vmm {
 namespace {
@@ -72,7 +73,21 @@ Result<void> HintService::open(unsigned channels, DiscardCalls& calls) {
   return {};
 }
 
-void HintService::configure(const abi::GuestHello& hello, HintCheck check) {
+Result<unsigned> HintService::prepare_threads(const ThreadStart& on_start) {
+  prepared_ = true;
+  unsigned threads = 0;
+  if (workers_) {
+    threads += workers_->prepare(on_start);
+  }
+  if (plan_.any()) {
+    // Sleeps while there is nothing in it.
+    EBB_TRY(start_thread("postponed answers", [&] { delays_.start(on_start); }));
+    ++threads;
+  }
+  return threads;
+}
+
+Result<void> HintService::configure(const abi::GuestHello& hello, HintCheck check) {
   const ManagedRange managed{{hello.managed_start_gpa}, memory_.end(), memory_.hole()};
   std::optional<HintChecker> checker;
   if (check == HintCheck::audit) {
@@ -89,12 +104,18 @@ void HintService::configure(const abi::GuestHello& hello, HintCheck check) {
   if (may_postpone()) {
     delayed_->configure(managed, checker);
     dropped_->configure(managed, checker);
-    delays_.start();
+    if (!prepared_) {
+      EBB_TRY(start_thread("postponed answers", [this] { delays_.start(); }));
+    }
   }
   if (may_defer_ && workers_) {
+    // Before its threads, which look at it.
     mode_.store(options_.mode, std::memory_order_release);
-    workers_->start(options_.mode);
+    if (!workers_->start(options_.mode)) {
+      mode_.store(HostMode::sync, std::memory_order_release);
+    }
   }
+  return {};
 }
 
 void HintService::set_observer(HintObserver& observer) {
@@ -254,6 +275,9 @@ HintTotals HintService::totals() const {
     totals.span_extra_bytes += discard.span_extra_bytes.value();
     totals.lazily_freed_bytes += discard.lazily_freed_bytes.value();
     totals.discard_calls += discard.calls.value();
+    totals.discard_retries += discard.retries.value();
+    totals.partial_discards += discard.partial_calls.value();
+    totals.failed_discards += discard.failed_ranges.value();
     totals.host_ns += discard.host_ns.value();
   };
   for (const auto& seat : seats_) {
@@ -276,6 +300,7 @@ HintTotals HintService::totals() const {
     totals.channels.push_back(channel);
   }
   totals.worker_sleeps = workers_ ? workers_->sleeps() : 0;
+  totals.worker_naps = workers_ ? workers_->naps() : 0;
   totals.late_discards = late_discards_.load(std::memory_order_relaxed);
   return totals;
 }

@@ -30,6 +30,7 @@
 #include "vmm/hint_workers.hpp"
 #include "vmm/host_mode.hpp"
 #include "vmm/result.hpp"
+#include "vmm/thread_start.hpp"
 
 namespace vmm {
 
@@ -44,12 +45,16 @@ struct HintTotals {
   std::uint64_t span_extra_bytes = 0;
   std::uint64_t lazily_freed_bytes = 0;
   std::uint64_t discard_calls = 0;
-  std::uint64_t host_ns = 0;         // in the discarding system calls
-  std::uint64_t protocol_errors = 0; // ring overruns, bad or excess submissions, lost answers
-  std::uint64_t doorbells = 0;       // that woke a worker
+  std::uint64_t discard_retries = 0;  // of these: again, after EINTR or EAGAIN
+  std::uint64_t partial_discards = 0; // vectored calls that did only a part
+  std::uint64_t failed_discards = 0;  // accepted hints declined because the host's call failed
+  std::uint64_t host_ns = 0;          // in the discarding system calls
+  std::uint64_t protocol_errors = 0;  // ring overruns, bad or excess submissions, lost answers
+  std::uint64_t doorbells = 0;        // that woke a worker
   std::uint64_t doorbells_suppressed = 0;
   std::uint64_t interrupts = 0;
   std::uint64_t worker_sleeps = 0; // of polling workers
+  std::uint64_t worker_naps = 0;   // after many doorbells for nothing
   FaultCounters faults;
   std::uint64_t late_discards = 0; // repeated discards of batches that are never answered
   std::vector<PortTotals> channels;
@@ -84,10 +89,15 @@ class HintService {
   HintService& operator=(const HintService&) = delete;
   ~HintService() { stop(); }
 
+  // Makes the threads that configure() may need, so that it need not; they wait for it. Returns how
+  // many. Once, before configure(). Fewer workers than wanted are no error.
+  [[nodiscard]] Result<unsigned> prepare_threads(const ThreadStart& on_start);
+
   // After the hello was accepted, once: hints are taken from [managed_start, end of RAM), and
   // checked against the guest's frame tags if asked for. With feature_async the wanted mode is in
-  // force, and its threads run, when this returns.
-  void configure(const abi::GuestHello& hello, HintCheck check);
+  // force, and its threads run, when this returns. Where the host has no thread to give for it, the
+  // service stays synchronous. Environment error when a fault plan cannot be carried out.
+  Result<void> configure(const abi::GuestHello& hello, HintCheck check);
 
   // Before configure() and the first serve(); the observer outlives the service.
   void set_observer(HintObserver& observer);
@@ -145,6 +155,7 @@ class HintService {
   std::unique_ptr<FaultyProcessor> dropped_; // the same thread: batches that are never answered
   std::atomic<std::uint64_t> late_discards_{0};
   std::atomic<HostMode> mode_{HostMode::sync};
+  bool prepared_ = false;  // there are threads
   bool may_defer_ = false; // the guest takes late answers; set before any thread starts
   std::stop_source stopping_;
   std::mutex wait_mutex_;

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: MIT
 #include "vmm/hint_workers.hpp"
 
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 
 #include <algorithm>
 #include <array>
+#include <ctime>
 #include <utility>
 
 #include "vmm/sampler.hpp"
+#include "vmm/start_thread.hpp"
 
 namespace vmm {
 namespace {
@@ -52,18 +55,38 @@ Result<void> HintWorkers::watch(int fd, std::uint64_t tag) {
   return {};
 }
 
-void HintWorkers::start(HostMode mode) {
-  for (unsigned worker = 0; worker < count_; ++worker) {
-    threads_.emplace_back([this, worker, mode](const std::stop_token& stop) {
-      mode == HostMode::poll ? run_poll(worker, stop) : run_async(worker, stop);
-    });
+unsigned HintWorkers::prepare(const ThreadStart& on_start) {
+  // Room first, so that only the threads themselves can fail.
+  threads_.reserve(count_);
+  // Those that there are will do.
+  static_cast<void>(start_thread("the host's workers", [&] {
+    for (unsigned worker = 0; worker < count_; ++worker) {
+      threads_.emplace_back([this, worker, on_start](const std::stop_token& stop) {
+        begin_thread(on_start);
+        if (gate_.wait()) {
+          mode_ == HostMode::poll ? run_poll(worker, stop) : run_async(worker, stop);
+        }
+      });
+    }
+  }));
+  prepared_ = true;
+  return static_cast<unsigned>(threads_.size());
+}
+
+bool HintWorkers::start(HostMode mode) {
+  mode_ = mode;
+  if (!prepared_) {
+    static_cast<void>(prepare());
   }
+  gate_.open();
+  return !threads_.empty();
 }
 
 void HintWorkers::stop() {
   for (std::jthread& thread : threads_) {
     thread.request_stop();
   }
+  gate_.cancel();
   // Never read, so it wakes every worker however often they wait.
   static_cast<void>(::eventfd_write(stop_.get(), 1));
   threads_.clear();
@@ -85,6 +108,7 @@ HintWorkers::Wake HintWorkers::wait_and_serve(unsigned worker, const std::stop_t
   // A signal is no event: the caller comes again.
   const std::span<const epoll_event> ready =
       std::span(events).first(static_cast<std::size_t>(std::max(count, 0)));
+  bool served = ready.empty();
   for (const epoll_event& event : ready) {
     if (event.data.u64 == stop_tag) {
       return Wake::stop;
@@ -92,14 +116,29 @@ HintWorkers::Wake HintWorkers::wait_and_serve(unsigned worker, const std::stop_t
     if (event.data.u64 == hand_off_tag) {
       eventfd_t ignored = 0;
       static_cast<void>(::eventfd_read(hand_off_.get(), &ignored));
-      serve_all(worker, stop);
+      served |= serve_all(worker, stop);
     } else {
       HintPort& port = *ports_[event.data.u64];
       port.take_doorbell();
-      serve_port(worker, port, stop);
+      served |= serve_port(worker, port, stop);
     }
   }
+  nap_if_fooled(served);
   return Wake::work;
+}
+
+void HintWorkers::nap_if_fooled(bool served) {
+  if (served) {
+    fruitless_.store(0, std::memory_order_relaxed);
+    return;
+  }
+  if (fruitless_.fetch_add(1, std::memory_order_relaxed) < patient_wakes) {
+    return;
+  }
+  naps_.fetch_add(1, std::memory_order_relaxed);
+  constexpr timespec duration{0, static_cast<long>(nap_ns)};
+  pollfd stop{stop_.get(), POLLIN, 0};
+  static_cast<void>(::ppoll(&stop, 1, &duration, nullptr));
 }
 
 // At most one ring of batches, so that a guest that never stops submitting on one channel keeps
@@ -130,6 +169,7 @@ void HintWorkers::run_poll(unsigned worker, const std::stop_token& stop) {
   std::uint64_t idle_since_ns = monotonic_ns();
   while (!stop.stop_requested()) {
     if (serve_all(worker, stop)) {
+      fruitless_.store(0, std::memory_order_relaxed);
       idle_since_ns = monotonic_ns();
       continue;
     }

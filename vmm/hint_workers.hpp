@@ -12,6 +12,11 @@
 //          either the worker finds the batch, or the guest rings.
 // In both modes a worker that leaves batches behind (there may be several, and its share of one
 // visit is bounded) writes the hand-off eventfd, which sends a worker over all channels.
+//
+// A guest that rings without having anything to say keeps the workers busy at little cost of its
+// own. After patient_wakes of such doorbells in a row a worker takes a nap before it looks again,
+// until there is a batch: what remains is a few percent of a CPU, and a wait of nap_ns at most for
+// a guest that has only itself to blame.
 #pragma once
 
 #include <atomic>
@@ -27,6 +32,8 @@
 #include "vmm/hint_port.hpp"
 #include "vmm/host_mode.hpp"
 #include "vmm/result.hpp"
+#include "vmm/start_gate.hpp"
+#include "vmm/thread_start.hpp"
 #include "vmm/unique_fd.hpp"
 
 namespace vmm {
@@ -41,15 +48,22 @@ class HintWorkers {
   // A polling worker that found nothing for this long goes to sleep.
   static constexpr std::uint64_t spin_ns = 200'000;
 
-  // `ports` outlives the workers. 1...max_host_workers threads, started by start().
+  static constexpr unsigned patient_wakes = 64;
+  static constexpr std::uint64_t nap_ns = 1'000'000;
+
+  // `ports` outlives the workers. 1...max_host_workers threads.
   static Result<std::unique_ptr<HintWorkers>> create(const Ports& ports, unsigned count,
                                                      Serve serve);
   HintWorkers(const HintWorkers&) = delete;
   HintWorkers& operator=(const HintWorkers&) = delete;
   ~HintWorkers() { stop(); }
 
-  // Starts the threads; once. `mode` is async or poll.
-  void start(HostMode mode);
+  // Makes the threads, which wait for start(); once. Fewer than wanted will do where the host has
+  // no more to give. Returns how many there are.
+  unsigned prepare(const ThreadStart& on_start = {});
+  // Has the threads work, made now if prepare() was not called; once. `mode` is async or poll.
+  // False if there is not even one.
+  [[nodiscard]] bool start(HostMode mode);
   // Returns when all threads have finished the batch they were at. Any number of times.
   void stop();
 
@@ -58,6 +72,8 @@ class HintWorkers {
 
   // Times that a polling worker went to sleep.
   [[nodiscard]] std::uint64_t sleeps() const { return sleeps_.load(std::memory_order_relaxed); }
+  // Naps after doorbells for nothing.
+  [[nodiscard]] std::uint64_t naps() const { return naps_.load(std::memory_order_relaxed); }
   [[nodiscard]] unsigned count() const { return count_; }
 
  private:
@@ -73,6 +89,7 @@ class HintWorkers {
   void run_async(unsigned worker, const std::stop_token& stop);
   void run_poll(unsigned worker, const std::stop_token& stop);
   Wake wait_and_serve(unsigned worker, const std::stop_token& stop);
+  void nap_if_fooled(bool served);
   bool serve_port(unsigned worker, HintPort& port, const std::stop_token& stop);
   bool serve_all(unsigned worker, const std::stop_token& stop);
   void get_up();
@@ -87,6 +104,11 @@ class HintWorkers {
   std::mutex bed_mutex_; // guards awake_ and the change of no_doorbell that goes with it
   unsigned awake_ = 0;   // polling workers that watch the rings
   std::atomic<std::uint64_t> sleeps_{0};
+  std::atomic<unsigned> fruitless_{0}; // wakes in a row, of all workers, that found nothing
+  std::atomic<std::uint64_t> naps_{0};
+  HostMode mode_ = HostMode::async; // written before the gate opens
+  bool prepared_ = false;
+  StartGate gate_;
   std::vector<std::jthread> threads_; // last: they use the others
 };
 

@@ -84,11 +84,9 @@ abi::Status Hypercalls::perform(const Call& call, const abi::VcpuPage& page) {
     panic(page);
     return abi::Status::ok;
   case abi::Hypercall::workload_begin:
-    targets_.on_workload_begin();
-    return abi::Status::ok;
+    return workload_begin();
   case abi::Hypercall::workload_end:
-    targets_.on_workload_end(call.args[0]);
-    return abi::Status::ok;
+    return workload_end(call.args[0]);
   case abi::Hypercall::start_vcpus:
     if (!negotiated_ || !targets_.on_start_vcpus || vcpus_started_.exchange(true)) {
       return abi::Status::bad_argument;
@@ -120,6 +118,27 @@ abi::Status Hypercalls::negotiate(const abi::VcpuPage& page) {
     }
   }
   targets_.on_hello(hello);
+  return abi::Status::ok;
+}
+
+// Once each and in order, whatever several vCPUs say at the same time: what was measured of a
+// workload is no longer changed when it is over.
+abi::Status Hypercalls::workload_begin() {
+  auto expected = Workload::none;
+  if (!workload_.compare_exchange_strong(expected, Workload::beginning)) {
+    return abi::Status::bad_argument;
+  }
+  targets_.on_workload_begin();
+  workload_.store(Workload::running);
+  return abi::Status::ok;
+}
+
+abi::Status Hypercalls::workload_end(std::uint64_t since_last_free_ns) {
+  auto expected = Workload::running;
+  if (!workload_.compare_exchange_strong(expected, Workload::over)) {
+    return abi::Status::bad_argument;
+  }
+  targets_.on_workload_end(since_last_free_ns);
   return abi::Status::ok;
 }
 

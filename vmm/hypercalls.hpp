@@ -33,6 +33,7 @@ struct HypercallTargets {
   std::function<void(const abi::GuestHello&)> on_hello;
   // Starts the other vCPUs; called at most once. May be empty: there are none.
   std::function<void()> on_start_vcpus;
+  // At most once each, the end after the beginning.
   std::function<void()> on_workload_begin;
   std::function<void(std::uint64_t since_last_free_ns)> on_workload_end;
 };
@@ -53,13 +54,18 @@ class Hypercalls {
   [[nodiscard]] abi::VcpuPage& page_of(unsigned index) const;
   [[nodiscard]] abi::Status perform(const Call& call, const abi::VcpuPage& page);
   [[nodiscard]] abi::Status negotiate(const abi::VcpuPage& page);
+  [[nodiscard]] abi::Status workload_begin();
+  [[nodiscard]] abi::Status workload_end(std::uint64_t since_last_free_ns);
   [[nodiscard]] abi::Status plug(abi::Gpa next);
   void wait(std::uint64_t ns) const;
   void panic(const abi::VcpuPage& page);
 
+  enum class Workload : std::uint8_t { none, beginning, running, over };
+
   HypercallTargets targets_;
   std::atomic<bool> negotiated_{false};
   std::atomic<bool> vcpus_started_{false};
+  std::atomic<Workload> workload_{Workload::none};
 };
 
 } // namespace vmm

@@ -125,6 +125,8 @@ class Kvm {
   // Gives the vCPU what KVM_GET_SUPPORTED_CPUID says, and the TSC-deadline timer, which that leaves
   // out though KVM emulates it (api.rst, 4.46).
   [[nodiscard]] Result<void> apply_supported_cpuid(const Vcpu& vcpu) const;
+  // Gives up the device: nothing above works any more, what was made of it goes on.
+  void close() { fd_ = UniqueFd{}; }
 
  private:
   explicit Kvm(UniqueFd fd) : fd_(std::move(fd)) {}

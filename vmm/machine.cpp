@@ -18,6 +18,7 @@
 #include "vmm/crash_report.hpp"
 #include "vmm/host_cpu.hpp"
 #include "vmm/probe_vm.hpp"
+#include "vmm/start_thread.hpp"
 
 namespace vmm {
 
@@ -142,6 +143,7 @@ Result<void> Machine::set_up_services(MachineOutput output) {
   EBB_TRY_ASSIGN(hints, HintService::create(memory_, plan_.vcpus, hint_options, discard_calls_,
                                             std::move(events)));
   hints_ = std::move(hints);
+  on_interrupted_ = std::move(output.interrupted);
   console_.emplace(memory_, std::move(output.console));
   EBB_TRY_ASSIGN(meter, ResidentMeter::create(memory_));
   meter_ = std::make_unique<ResidentMeter>(std::move(meter));
@@ -261,6 +263,7 @@ Result<void> Machine::set_up_vcpus() {
     runners_.push_back(
         std::make_unique<VcpuRunner>(vcpus_[index], index, *hypercalls_, *hints_, *end_, symbols_));
     runners_.back()->set_observer(trace_.get());
+    vcpu_gates_.push_back(std::make_unique<StartGate>());
     runners_.back()->set_gate(gate_.get());
   }
   if (interrupts_) {
@@ -382,18 +385,16 @@ void Machine::write_boot_info(std::uint32_t tsc_khz) {
   std::copy(args.begin(), args.end(), info->args);
 }
 
-GuestEnding Machine::run(const BlockedSignals& signals) {
+GuestEnding Machine::run(const BlockedSignals& signals, Sandbox& sandbox) {
   install_kick_handler();
   if (trace_) {
     trace_->boot();
-    trace_->start();
   }
-  sampler_->start();
+  if (const auto started = start_threads(sandbox); !started) {
+    end_->end({EndKind::host_failed, 0, started.error().message});
+  }
   times_.first_run_ns = monotonic_ns();
-  if (gdb_server_) {
-    gdb_server_->start();
-  }
-  start_vcpu(0);
+  vcpu_gates_[0]->open();
   while (!end_->ended()) {
     std::array<pollfd, 2> events{pollfd{end_->stop_fd(), POLLIN, 0},
                                  pollfd{signals.fd(), POLLIN, 0}};
@@ -404,8 +405,13 @@ GuestEnding Machine::run(const BlockedSignals& signals) {
     } else if (signal == SIGINT || signal == SIGTERM) {
       end_->end({EndKind::interrupted, static_cast<std::uint8_t>(signal),
                  signal == SIGINT ? "interrupted by SIGINT" : "interrupted by SIGTERM"});
+      if (on_interrupted_) {
+        on_interrupted_();
+      }
     }
   }
+  // Whatever the rest waits for (a reader of the console, say), the user can end it.
+  BlockedSignals::unblock_ending();
   control_socket_.reset(); // nobody asks or changes anything any more
   if (debugger_) {
     debugger_->end();
@@ -425,21 +431,59 @@ GuestEnding Machine::run(const BlockedSignals& signals) {
   return ending;
 }
 
-void Machine::start_vcpu(unsigned index) {
-  const std::scoped_lock lock(threads_mutex_);
-  if (stopping_) {
-    return;
+// All threads that there will ever be, also those that the guest may ask for or not: once it runs,
+// the sandbox lets no more be made.
+Result<void> Machine::start_threads(Sandbox& sandbox) {
+  kvm_.close(); // with it could be made further machines
+  EBB_TRY(sandbox.give_up_privileges());
+  unsigned threads = plan_.vcpus + 1; // the sampler
+  if (control_socket_) {
+    EBB_TRY(start_thread("the control socket",
+                         [&] { control_socket_->start(sandbox.start_of(ThreadKind::control)); }));
+    ++threads;
   }
-  threads_.emplace_back([runner = runners_[index].get()] {
-    // The default slack of 50 us would be added to every wait of the guest.
-    ::prctl(PR_SET_TIMERSLACK, 1UL);
-    runner->run();
-  });
+  if (gdb_server_) {
+    EBB_TRY(start_thread("the debugger", [&] {
+      // Asks for nothing before there are vCPUs to kick.
+      gdb_server_->start([&sandbox, gate = vcpu_gates_[0].get()] {
+        sandbox.enter(ThreadKind::debugger);
+        static_cast<void>(gate->wait());
+      });
+    }));
+    ++threads;
+  }
+  EBB_TRY(start_thread("measuring", [&] {
+    if (trace_) {
+      trace_->start(sandbox.start_of(ThreadKind::trace));
+      ++threads;
+    }
+    // Shows nothing of a guest that does not run yet.
+    sampler_->start([&sandbox, gate = vcpu_gates_[0].get()] {
+      sandbox.enter(ThreadKind::sampler);
+      static_cast<void>(gate->wait());
+    });
+  }));
+  EBB_TRY(start_thread("a vCPU", [&] {
+    for (unsigned index = 0; index < plan_.vcpus; ++index) {
+      threads_.emplace_back(
+          [&sandbox, runner = runners_[index].get(), gate = vcpu_gates_[index].get()] {
+            // The default slack of 50 us would be added to every wait of the guest.
+            ::prctl(PR_SET_TIMERSLACK, 1UL);
+            sandbox.enter(ThreadKind::vcpu);
+            if (gate->wait()) {
+              runner->run();
+            }
+          });
+    }
+  }));
+  EBB_TRY_ASSIGN(serving, hints_->prepare_threads(sandbox.start_of(ThreadKind::worker)));
+  threads += serving;
+  return sandbox.complete(threads);
 }
 
 void Machine::start_other_vcpus() {
   for (unsigned index = 1; index < plan_.vcpus; ++index) {
-    start_vcpu(index);
+    vcpu_gates_[index]->open();
   }
 }
 
@@ -447,11 +491,14 @@ void Machine::stop_vcpus() {
   if (gate_) {
     gate_->open_for_good();
   }
-  const std::scoped_lock lock(threads_mutex_);
-  stopping_ = true;
   for (std::size_t index = 0; index < threads_.size(); ++index) {
+    vcpu_gates_[index]->cancel();
     runners_[index]->request_stop();
     ::pthread_kill(threads_[index].native_handle(), kick_signal);
+  }
+  {
+    const std::scoped_lock lock(threads_mutex_);
+    joining_ = true;
   }
   for (std::thread& thread : threads_) {
     thread.join();
@@ -469,7 +516,7 @@ void Machine::on_call(unsigned vcpu, abi::Hypercall call, std::uint64_t argument
 void Machine::kick_vcpu(unsigned index) {
   runners_[index]->request_stop();
   const std::scoped_lock lock(threads_mutex_);
-  if (index < threads_.size()) {
+  if (!joining_ && index < threads_.size()) {
     ::pthread_kill(threads_[index].native_handle(), kick_signal);
   }
 }
@@ -478,7 +525,10 @@ void Machine::on_hello(const abi::GuestHello& hello) {
   if (trace_) {
     trace_->negotiated(hello);
   }
-  hints_->configure(hello, config_.check_hints);
+  if (const auto configured = hints_->configure(hello, config_.check_hints); !configured) {
+    end_->end({EndKind::host_failed, 0, configured.error().message});
+    return;
+  }
   if (trace_) {
     trace_->host_mode(hints_->mode(), config_.workers);
   }

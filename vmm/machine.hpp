@@ -36,6 +36,8 @@
 #include "vmm/report_control_writer.hpp"
 #include "vmm/resident_meter.hpp"
 #include "vmm/sampler.hpp"
+#include "vmm/sandbox.hpp"
+#include "vmm/start_gate.hpp"
 #include "vmm/symbols.hpp"
 #include "vmm/trace/step_console.hpp"
 #include "vmm/trace_input.hpp"
@@ -49,6 +51,7 @@ namespace vmm {
 struct MachineOutput {
   std::function<void(std::string_view)> console;     // text of the guest
   std::function<void(const MemorySample&)> observer; // each memory sample
+  std::function<void()> interrupted; // by SIGINT or SIGTERM: nothing may keep the end waiting
 };
 
 // What was measured, besides what the services count themselves.
@@ -71,8 +74,9 @@ class Machine {
   }
 
   // Runs until the guest ends, by itself or by SIGINT or SIGTERM. Once. `signals` was made before
-  // the machine.
-  GuestEnding run(const BlockedSignals& signals);
+  // the machine. From here on the process has only what `sandbox` leaves it. Signals have their
+  // usual effect on the caller once the guest has ended.
+  GuestEnding run(const BlockedSignals& signals, Sandbox& sandbox);
 
   // After run().
   [[nodiscard]] HintTotals hint_totals() const { return hints_->totals(); }
@@ -102,7 +106,7 @@ class Machine {
   [[nodiscard]] bool records() const { return config_.trace || config_.step; }
   [[nodiscard]] std::uint64_t features_offered() const;
   void write_boot_info(std::uint32_t tsc_khz);
-  void start_vcpu(unsigned index);
+  [[nodiscard]] Result<void> start_threads(Sandbox& sandbox);
   void start_other_vcpus();
   void stop_vcpus();
   void on_call(unsigned vcpu, abi::Hypercall call, std::uint64_t argument);
@@ -134,17 +138,19 @@ class Machine {
   std::vector<Vcpu> vcpus_;
   std::vector<UniqueFd> wake_events_; // a write to one wakes its vCPU
   std::unique_ptr<ReportControlWriter> report_control_;
+  std::function<void()> on_interrupted_;
   std::unique_ptr<ControlSocket> control_socket_;
   std::unique_ptr<VcpuGate> gate_; // null unless somebody may hold the guest
   hvtrace::StepConsole step_console_;
-  std::unique_ptr<LiveStepper> stepper_; // null unless asked for
+  std::unique_ptr<LiveStepper> stepper_;    // null unless asked for
   std::unique_ptr<GuestDebugger> debugger_; // null when nobody debugs
   std::vector<std::unique_ptr<VcpuRunner>> runners_;
   abi::Doorbell doorbell_ = abi::Doorbell::port;
-  bool interrupts_ = false; // there is an interrupt controller
+  bool interrupts_ = false;                            // there is an interrupt controller
+  std::vector<std::unique_ptr<StartGate>> vcpu_gates_; // one per vCPU
+  std::vector<std::thread> threads_;                   // thread n runs vCPU n; made before any runs
   std::mutex threads_mutex_;
-  bool stopping_ = false;                 // guarded by threads_mutex_: start no more
-  std::vector<std::thread> threads_;      // guarded by threads_mutex_; thread n runs vCPU n
+  bool joining_ = false;                  // guarded by threads_mutex_: kick no more
   std::unique_ptr<GdbServer> gdb_server_; // with debugger_; its thread may use all the others
   RunTimes times_;                        // written by vCPU threads, read after they ended
   std::optional<Settled> settled_;        // likewise

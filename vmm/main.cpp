@@ -3,17 +3,23 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <exception>
 #include <span>
 #include <string_view>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "vmm/config.hpp"
+#include "vmm/file.hpp"
 #include "vmm/image.hpp"
 #include "vmm/live_view.hpp"
 #include "vmm/machine.hpp"
+#include "vmm/output_file.hpp"
+#include "vmm/patient_output.hpp"
 #include "vmm/probe.hpp"
 #include "vmm/run_report.hpp"
+#include "vmm/sandbox.hpp"
 #include "vmm/stats.hpp"
 #include "vmm/summary.hpp"
 #include "vmm/symbols.hpp"
@@ -30,6 +36,7 @@ int fail(const vmm::Error& error) {
   return exit_status_of(error);
 }
 
+// Before or without a run.
 void write_out(std::string_view text) {
   // Nobody is left to tell when standard output itself fails.
   static_cast<void>(std::fwrite(text.data(), 1, text.size(), stdout));
@@ -44,10 +51,40 @@ vmm::LiveStyle live_style(const vmm::Config& config) {
                                                                           : vmm::LiveStyle::plain;
 }
 
+// What the run will need after it has given up everything else.
+vmm::SandboxOptions sandbox_options(const vmm::Config& config,
+                                    const std::optional<vmm::OutputFile>& stats_file) {
+  vmm::SandboxOptions options;
+  options.mode = config.sandbox;
+  if (stats_file && stats_file->folder()) {
+    options.features.add(vmm::SandboxFeature::stats_file);
+    options.folders.push_back(*stats_file->folder());
+  }
+  if (config.control) {
+    options.features.add(vmm::SandboxFeature::control_socket);
+    options.folders.push_back(vmm::folder_of(*config.control));
+  }
+  if (config.trace || config.step) {
+    options.features.add(vmm::SandboxFeature::trace);
+  }
+  if (config.gdb) {
+    options.features.add(vmm::SandboxFeature::debugger);
+    if (!config.gdb->path.empty()) {
+      options.folders.push_back(vmm::folder_of(config.gdb->path));
+    }
+  }
+  if (config.step) {
+    options.features.add(vmm::SandboxFeature::terminal_input);
+  }
+  return options;
+}
+
 vmm::Result<int> run(const vmm::Config& config) {
   // Whatever can be refused is refused before anything runs.
+  std::optional<vmm::OutputFile> stats_file;
   if (config.stats) {
-    EBB_TRY(vmm::check_stats_path(*config.stats));
+    EBB_TRY_ASSIGN(file, vmm::OutputFile::open(*config.stats));
+    stats_file.emplace(std::move(file));
   }
   EBB_TRY_ASSIGN(image, vmm::load_image(config.image));
   std::optional<vmm::TraceInput> input;
@@ -55,19 +92,25 @@ vmm::Result<int> run(const vmm::Config& config) {
     EBB_TRY_ASSIGN(trace, vmm::TraceInput::load(*config.input));
     input = std::move(trace);
   }
+  EBB_TRY_ASSIGN(sandbox, vmm::Sandbox::create(sandbox_options(config, stats_file)));
+  if (config.verbosity == vmm::Verbosity::verbose) {
+    fmt::print(stderr, "vmm: {}\n", sandbox->describe());
+  }
   EBB_TRY_ASSIGN(signals, vmm::BlockedSignals::create()); // before anything starts a thread
-  vmm::LiveView live(live_style(config), write_out,
-                     [] { return vmm::terminal_width(STDOUT_FILENO); });
+  EBB_TRY_ASSIGN(output, vmm::PatientOutput::create(STDOUT_FILENO));
+  const auto print = [&output](std::string_view text) { output.write(text); };
+  vmm::LiveView live(live_style(config), print, [] { return vmm::terminal_width(STDOUT_FILENO); });
   EBB_TRY_ASSIGN(machine,
                  vmm::Machine::create(
                      config, std::move(image), vmm::Symbols::for_image(config.image),
                      std::move(input),
                      {.console = [&](std::string_view text) { live.print_above(text); },
-                      .observer = [&](const vmm::MemorySample& sample) { live.update(sample); }}));
+                      .observer = [&](const vmm::MemorySample& sample) { live.update(sample); },
+                      .interrupted = [&] { output.hurry(); }}));
   if (const auto address = machine->gdb_address()) {
     fmt::print(stderr, "vmm: the guest waits for gdb: target remote {}\n", *address);
   }
-  const vmm::GuestEnding ending = machine->run(signals);
+  const vmm::GuestEnding ending = machine->run(signals, *sandbox);
   live.finish();
   if (!ending.text.empty()) {
     fmt::print(stderr, "vmm: {}\n", ending.text);
@@ -76,11 +119,11 @@ vmm::Result<int> run(const vmm::Config& config) {
   // A guest that never got to its workload has told why, and has nothing to sum up.
   const bool has_summary =
       machine->times().workload_begin_ns != 0 || ending.kind == vmm::EndKind::interrupted;
-  if (config.verbosity == vmm::Verbosity::normal && has_summary) {
-    write_out(vmm::render_summary(stats));
+  if (config.verbosity != vmm::Verbosity::quiet && has_summary) {
+    print(vmm::render_summary(stats));
   }
-  if (config.stats) {
-    EBB_TRY(vmm::write_stats(stats, *config.stats));
+  if (stats_file) {
+    EBB_TRY(stats_file->write(vmm::to_text(vmm::to_json(stats))));
   }
   return ending.process_status();
 }
@@ -107,6 +150,11 @@ int main(int argc, char** argv) {
     const auto probed = probe(*request);
     return probed ? 0 : fail(probed.error());
   }
-  const auto status = run(std::get<vmm::Config>(*parsed));
-  return status ? *status : fail(status.error());
+  try {
+    const auto status = run(std::get<vmm::Config>(*parsed));
+    return status ? *status : fail(status.error());
+  } catch (const std::exception& error) {
+    // What the C++ library throws where the host has no memory or no thread left.
+    return fail({vmm::ErrorClass::environment, error.what()});
+  }
 }

@@ -20,7 +20,10 @@
 #include "vmm/discard_calls.hpp"
 #include "vmm/host_cpu.hpp"
 #include "vmm/kvm.hpp"
+#include "vmm/landlock.hpp"
+#include "vmm/output_file.hpp"
 #include "vmm/probe_vm.hpp"
+#include "vmm/seccomp_filter.hpp"
 #include "vmm/stats.hpp"
 #include "vmm/version.hpp"
 
@@ -200,6 +203,16 @@ void add_capability(std::vector<HostFeature>& features, const Kvm& kvm, long cap
                       std::move(consequence)});
 }
 
+void add_confinement(std::vector<HostFeature>& features) {
+  const std::string reason = why_no_seccomp();
+  features.push_back({"seccomp", "seccomp filters", reason.empty(), std::nullopt, reason,
+                      "guests run with --sandbox off only"});
+  const unsigned version = landlock_version();
+  features.push_back({"landlock", "Landlock", version > 0, std::nullopt,
+                      version > 0 ? fmt::format("version {}", version) : std::string{},
+                      "with --stats or --control the vmm can rename and remove its user's files"});
+}
+
 std::string flavour() {
   const std::string_view module = kvm_module();
   if (module == "kvm_pvm") {
@@ -244,6 +257,7 @@ HostReport probe_host(const std::string& kvm_device) {
   }
   add_discards(report.features);
   add_memory(report.features);
+  add_confinement(report.features);
   return report;
 }
 
@@ -281,7 +295,8 @@ nlohmann::ordered_json to_json(const HostReport& report) {
 }
 
 Result<void> write_report(const HostReport& report, const std::string& path) {
-  return write_json(to_json(report), path);
+  EBB_TRY_ASSIGN(file, OutputFile::open(path));
+  return file.write(to_text(to_json(report)));
 }
 
 } // namespace vmm

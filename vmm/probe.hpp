@@ -40,7 +40,7 @@ struct HostReport {
 // A table of lines that end in newlines.
 [[nodiscard]] std::string render(const HostReport& report);
 [[nodiscard]] nlohmann::ordered_json to_json(const HostReport& report);
-// Errors as write_json (vmm/stats.hpp).
+// Errors as OutputFile.
 [[nodiscard]] Result<void> write_report(const HostReport& report, const std::string& path);
 
 } // namespace vmm

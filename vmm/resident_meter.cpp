@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -185,7 +186,8 @@ Result<std::uint64_t> ResidentMeter::sample_smaps() {
 
 Result<std::uint64_t> ResidentMeter::sample_file_blocks() const {
   struct stat status {};
-  if (::fstat(memory_fd_, &status) != 0) {
+  // By number: the C library makes it a call that also takes paths, which the sandbox forbids.
+  if (::syscall(SYS_fstat, memory_fd_, &status) != 0) {
     return system_error("cannot read the size of the memory file");
   }
   return static_cast<std::uint64_t>(status.st_blocks) * stat_block_bytes;

@@ -21,6 +21,11 @@ RunStats::Channel channel_stats(const PortTotals& port) {
 void take_asynchronous(RunStats& stats, const HintTotals& hints, const abi::GuestStatus& guest) {
   stats.host.protocol_errors = hints.protocol_errors;
   stats.host.worker_sleeps = hints.worker_sleeps;
+  stats.host.worker_naps = hints.worker_naps;
+  stats.host.discard_calls = hints.discard_calls;
+  stats.host.discard_retries = hints.discard_retries;
+  stats.host.partial_discards = hints.partial_discards;
+  stats.host.failed_discards = hints.failed_discards;
   for (const PortTotals& port : hints.channels) {
     stats.channels.push_back(channel_stats(port));
   }

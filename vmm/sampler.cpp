@@ -67,12 +67,15 @@ Sampler::~Sampler() {
   stop();
 }
 
-void Sampler::start() {
+void Sampler::start(ThreadStart on_start) {
   if (thread_.joinable()) {
     return;
   }
   stopping_ = false; // no other thread yet
-  thread_ = std::thread([this] { run(); });
+  thread_ = std::thread([this, on_start = std::move(on_start)] {
+    begin_thread(on_start);
+    run();
+  });
 }
 
 void Sampler::stop() {

@@ -18,6 +18,7 @@
 
 #include "shared/guest_status.hpp"
 #include "vmm/footprint.hpp"
+#include "vmm/thread_start.hpp"
 
 namespace vmm {
 
@@ -71,7 +72,7 @@ class Sampler {
   ~Sampler(); // stops
 
   // Starts and stops the thread; stop() returns when it has ended. Both may be called again.
-  void start();
+  void start(ThreadStart on_start = {});
   void stop();
 
   // Takes one sample now, from any thread.

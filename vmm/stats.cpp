@@ -1,18 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include "vmm/stats.hpp"
 
-#include <cerrno>
 #include <string_view>
-#include <system_error>
 
-#include <fcntl.h>
 #include <nlohmann/json.hpp>
-#include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "vmm/report_settings.hpp"
-#include "vmm/unique_fd.hpp"
 #include "vmm/version.hpp"
 
 namespace vmm {
@@ -27,62 +20,6 @@ template <typename T> Json or_null(const std::optional<T>& value) {
 std::optional<double> ratio(double numerator, double denominator) {
   return denominator > 0 ? std::optional(numerator / denominator) : std::nullopt;
 }
-
-bool write_all(int fd, std::string_view text) {
-  while (!text.empty()) {
-    const ssize_t written = ::write(fd, text.data(), text.size());
-    if (written < 0 && errno != EINTR) {
-      return false;
-    }
-    text.remove_prefix(written > 0 ? static_cast<std::size_t>(written) : 0);
-  }
-  return true;
-}
-
-// Call before anything can change errno.
-std::unexpected<Error> cannot_write(const std::string& path) {
-  return user_error("--stats {}: cannot be written: {}", path,
-                    std::generic_category().message(errno));
-}
-
-// A pipe or /dev/stdout is written to, not replaced; a directory fails at that.
-bool is_special(const std::string& path) {
-  struct stat status = {};
-  return ::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode);
-}
-
-// A file in the making beside its final name; removed unless it is committed.
-class PendingFile {
- public:
-  explicit PendingFile(const std::string& path)
-      : path_(path), temporary_(path + ".XXXXXX"), fd_(::mkostemp(temporary_.data(), O_CLOEXEC)) {}
-  PendingFile(const PendingFile&) = delete;
-  PendingFile& operator=(const PendingFile&) = delete;
-  ~PendingFile() {
-    if (fd_.valid() && !committed_) {
-      ::unlink(temporary_.c_str());
-    }
-  }
-
-  // False with errno set when it could not be made.
-  [[nodiscard]] bool valid() const { return fd_.valid(); }
-
-  // False with errno set when any step failed.
-  bool commit(std::string_view text) {
-    // mkostemp gives 0600; a report is for everybody whom the umask admits.
-    const mode_t mask = ::umask(0);
-    ::umask(mask);
-    committed_ = write_all(fd_.get(), text) && ::fchmod(fd_.get(), 0666 & ~mask) == 0 &&
-                 ::rename(temporary_.c_str(), path_.c_str()) == 0;
-    return committed_;
-  }
-
- private:
-  std::string path_;
-  std::string temporary_;
-  UniqueFd fd_;
-  bool committed_ = false;
-};
 
 Json latency_json(const std::optional<LatencySummary>& latency) {
   return {{"samples", latency ? latency->samples : 0},
@@ -175,7 +112,12 @@ Json to_json(const RunStats& stats) {
   json["host"] = {{"mode", name_of(stats.host.mode)},
                   {"workers", stats.host.workers},
                   {"protocol_errors", stats.host.protocol_errors},
-                  {"worker_sleeps", stats.host.worker_sleeps}};
+                  {"worker_sleeps", stats.host.worker_sleeps},
+                  {"worker_naps", stats.host.worker_naps},
+                  {"discard_calls", stats.host.discard_calls},
+                  {"discard_retries", stats.host.discard_retries},
+                  {"partial_discards", stats.host.partial_discards},
+                  {"failed_discards", stats.host.failed_discards}};
   json["hints"] = {{"batches", hints.batches},
                    {"ranges", hints.ranges},
                    {"bytes", hints.bytes},
@@ -201,26 +143,9 @@ Json to_json(const RunStats& stats) {
   return json;
 }
 
-Result<void> check_stats_path(const std::string& path) {
-  if (is_special(path)) {
-    return ::access(path.c_str(), W_OK) == 0 ? Result<void>{} : cannot_write(path);
-  }
-  return PendingFile(path).valid() ? Result<void>{} : cannot_write(path);
-}
-
-Result<void> write_stats(const RunStats& stats, const std::string& path) {
-  return write_json(to_json(stats), path);
-}
-
-Result<void> write_json(const Json& json, const std::string& path) {
+std::string to_text(const Json& json) {
   // A workload's name may be any bytes: what is not UTF-8 is replaced, never thrown.
-  const std::string text = json.dump(2, ' ', false, Json::error_handler_t::replace) + '\n';
-  if (is_special(path)) {
-    const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
-    return fd.valid() && write_all(fd.get(), text) ? Result<void>{} : cannot_write(path);
-  }
-  PendingFile file(path);
-  return file.valid() && file.commit(text) ? Result<void>{} : cannot_write(path);
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + '\n';
 }
 
 } // namespace vmm

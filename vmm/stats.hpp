@@ -42,6 +42,11 @@ struct RunStats {
     std::uint32_t workers = 0;      // 0 in mode sync
     std::uint64_t protocol_errors = 0;
     std::uint64_t worker_sleeps = 0;
+    std::uint64_t discard_calls = 0;
+    std::uint64_t discard_retries = 0;  // of these: again, after EINTR or EAGAIN
+    std::uint64_t partial_discards = 0; // calls that did only a part
+    std::uint64_t failed_discards = 0;  // hints declined because the host's call failed
+    std::uint64_t worker_naps = 0;      // after many doorbells for nothing
   } host;
 
   struct Channel {
@@ -121,14 +126,7 @@ struct RunStats {
 // What was not measured is null.
 nlohmann::ordered_json to_json(const RunStats& stats);
 
-// Finds out before a run whether write_stats can work: user error when it cannot. Leaves nothing.
-Result<void> check_stats_path(const std::string& path);
-
-// As write_stats, for any JSON.
-Result<void> write_json(const nlohmann::ordered_json& json, const std::string& path);
-
-// Replaces `path` in one step by the JSON text: a reader sees the old content or all of the new.
-// User error when the file cannot be written; nothing is left behind then.
-Result<void> write_stats(const RunStats& stats, const std::string& path);
+// As it goes into a file: indented, ends in a newline.
+std::string to_text(const nlohmann::ordered_json& json);
 
 } // namespace vmm

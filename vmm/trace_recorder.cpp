@@ -119,8 +119,9 @@ TraceRecorder::TraceRecorder(std::unique_ptr<TraceWriter> writer, const TraceRun
 
 TraceRecorder::~TraceRecorder() = default;
 
-void TraceRecorder::start() {
-  writer_->start(at_least(TraceLevel::all) ? tick_all : tick_other, [this] { tick(); });
+void TraceRecorder::start(ThreadStart on_start) {
+  writer_->start(
+      at_least(TraceLevel::all) ? tick_all : tick_other, [this] { tick(); }, std::move(on_start));
 }
 
 void TraceRecorder::stop(const GuestEnding& ending) {

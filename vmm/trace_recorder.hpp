@@ -52,7 +52,7 @@ class TraceRecorder final : public HintObserver {
 
   // Starts and ends the recorder's thread. After stop() nothing may be recorded; the trace is
   // complete.
-  void start();
+  void start(ThreadStart on_start = {});
   void stop(const GuestEnding& ending);
 
   void boot();

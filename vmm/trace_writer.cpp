@@ -111,8 +111,10 @@ std::optional<abi::TraceRecord> TraceWriter::read(std::uint64_t number) const {
   return from; // written once, and whole
 }
 
-void TraceWriter::start(std::chrono::nanoseconds period, std::function<void()> tick) {
-  thread_ = std::thread([this, period, tick = std::move(tick)] {
+void TraceWriter::start(std::chrono::nanoseconds period, std::function<void()> tick,
+                        ThreadStart on_start) {
+  thread_ = std::thread([this, period, tick = std::move(tick), on_start = std::move(on_start)] {
+    begin_thread(on_start);
     std::unique_lock lock(mutex_);
     while (!stopping_) {
       wake_.wait_for(lock, period);

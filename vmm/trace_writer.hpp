@@ -20,6 +20,7 @@
 
 #include "shared/trace_record.hpp"
 #include "vmm/result.hpp"
+#include "vmm/thread_start.hpp"
 #include "vmm/unique_fd.hpp"
 
 namespace vmm {
@@ -38,7 +39,8 @@ class TraceWriter {
   ~TraceWriter(); // leaves an unfinished trace unless finish() was called
 
   // Starts the thread; `tick` is called on it every `period`.
-  void start(std::chrono::nanoseconds period, std::function<void()> tick);
+  void start(std::chrono::nanoseconds period, std::function<void()> tick,
+             ThreadStart on_start = {});
 
   // Any thread. `record.sequence` is set here.
   void append(const abi::TraceRecord& record) { write(claim(1), record); }

@@ -46,6 +46,7 @@ std::unique_ptr<ControlSocket> serve(const std::string& path,
                                      ControlSocket::Handler handler = echo) {
   auto socket = ControlSocket::create(path, std::move(handler));
   REQUIRE_MESSAGE(socket.has_value(), socket.error().message);
+  (*socket)->start();
   return std::move(*socket);
 }
 

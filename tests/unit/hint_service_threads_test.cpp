@@ -314,7 +314,7 @@ TEST_CASE("a batch that comes between the last look and sleep is found") {
     if (mode == HostMode::async) {
       ports[0]->ring_doorbell(); // a polling worker looks by itself
     }
-    (*workers)->start(mode);
+    REQUIRE((*workers)->start(mode));
     // Bounds a failing test only.
     for (const std::uint64_t end = monotonic_ns() + 20'000'000'000;
          !found && monotonic_ns() < end;) {
@@ -352,6 +352,25 @@ TEST_CASE("a polling host falls asleep asking for doorbells and wakes silencing 
   CHECK(totals.worker_sleeps > 0);
   CHECK(totals.doorbells <= rounds);
   CHECK(totals.doorbells_suppressed <= rounds);
+}
+
+TEST_CASE("doorbells for nothing put the workers to sleep, a batch ends that") {
+  for (const HostMode mode : {HostMode::async, HostMode::poll}) {
+    Setup setup(options_of(mode));
+    const auto naps = [&setup] { return setup.service->totals().worker_naps; };
+    // Bounded only for a test that fails.
+    for (const std::uint64_t end = monotonic_ns() + 20'000'000'000;
+         naps() == 0 && monotonic_ns() < end;) {
+      setup.ring();
+      std::this_thread::yield();
+    }
+    CHECK(naps() > 0);
+    CHECK(setup.service->totals().doorbells >= HintWorkers::patient_wakes);
+    setup.submit(1, 0);
+    setup.ring();
+    setup.await_answers(1);
+    CHECK(setup.answer(0).outcome(0) == Outcome::discarded);
+  }
 }
 
 TEST_CASE("an interrupt is raised when it is wanted, and not else") {

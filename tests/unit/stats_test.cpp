@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "vmm/output_file.hpp"
 #include "vmm/units.hpp"
 
 using namespace vmm;
@@ -178,6 +179,11 @@ TEST_CASE("a footprint is taken over whole") {
   CHECK(stats.memory.unreported_ratio() == doctest::Approx(1));
 }
 
+Result<void> write_stats(const RunStats& stats, const std::string& path) {
+  EBB_TRY_ASSIGN(file, OutputFile::open(path));
+  return file.write(to_text(to_json(stats)));
+}
+
 TEST_CASE("statistics are written whole and replace what was there") {
   const TempDir dir;
   const auto path = dir.path() / "s.json";
@@ -225,12 +231,12 @@ TEST_CASE("a failure to write is one line and leaves nothing behind") {
 TEST_CASE("a path is checked before the run without leaving anything") {
   const TempDir dir;
   std::ofstream(dir.path() / "old.json") << "old";
-  CHECK(check_stats_path((dir.path() / "new.json").string()).has_value());
-  CHECK(check_stats_path((dir.path() / "old.json").string()).has_value());
-  CHECK(check_stats_path("/dev/null").has_value());
+  CHECK(OutputFile::open((dir.path() / "new.json").string()).has_value());
+  CHECK(OutputFile::open((dir.path() / "old.json").string()).has_value());
+  CHECK(OutputFile::open("/dev/null").has_value());
   CHECK(content(dir.path() / "old.json") == "old");
   CHECK(dir.entries() == 1);
-  CHECK_FALSE(check_stats_path((dir.path() / "absent" / "s.json").string()).has_value());
+  CHECK_FALSE(OutputFile::open((dir.path() / "absent" / "s.json").string()).has_value());
 }
 
 TEST_CASE("what is no regular file is written to, not replaced") {
