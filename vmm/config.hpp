@@ -60,6 +60,11 @@ enum class HintCheck : std::uint8_t {
   audit, // debug: a hint that the guest's own frame tags contradict ends the guest as crashed
 };
 
+enum class OracleUse : std::uint8_t {
+  off,
+  on, // debug: memory in flight is out of the guest's reach, later use is counted (vmm/oracle.hpp)
+};
+
 struct Config {
   std::string image;
   std::uint64_t mem_bytes = 512 * mib; // a multiple of 2 MiB
@@ -84,6 +89,7 @@ struct Config {
   std::uint64_t trace_bytes = 0; // of a ring of the last records; 0: a file that grows
   Verbosity verbosity = Verbosity::normal;
   HintCheck check_hints = HintCheck::off;
+  OracleUse oracle = OracleUse::off;
   Transport transport = Transport::pio;
   LiveMode live = LiveMode::automatic;
   std::chrono::milliseconds sample_period{20};

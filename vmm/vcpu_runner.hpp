@@ -11,6 +11,7 @@
 #include "vmm/hint_service.hpp"
 #include "vmm/hypercalls.hpp"
 #include "vmm/kvm.hpp"
+#include "vmm/oracle.hpp"
 #include "vmm/symbols.hpp"
 
 namespace vmm {
@@ -41,6 +42,9 @@ class VcpuRunner {
   // Before run(). Null: nobody watches the doorbell; the observer outlives the runner.
   void set_observer(HintObserver* observer) { observer_ = observer; }
 
+  // Before run(). Null: none is asked; the oracle outlives the runner.
+  void set_oracle(const Oracle* oracle) { oracle_ = oracle; }
+
   [[nodiscard]] const ExitCounters& exits() const { return exits_; }
 
  private:
@@ -48,6 +52,7 @@ class VcpuRunner {
   [[nodiscard]] bool handle_output();
   [[nodiscard]] bool handle_doorbell_call();
   void ring_doorbell(std::uint32_t channel);
+  [[nodiscard]] std::string describe_forbidden_access() const;
   void crash(const std::string& what);
 
   const Vcpu& vcpu_;
@@ -58,6 +63,7 @@ class VcpuRunner {
   const Symbols& symbols_;
   ExitCounters exits_;
   HintObserver* observer_ = nullptr;
+  const Oracle* oracle_ = nullptr;
 };
 
 } // namespace vmm

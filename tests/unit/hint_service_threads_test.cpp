@@ -87,8 +87,8 @@ struct Setup {
                             {.interrupt = [this](unsigned) { ++interrupts; }, .violation = {}});
     REQUIRE(created.has_value());
     service = std::move(*created);
-    service->configure({.features_accepted = features, .managed_start_gpa = managed_start},
-                       HintCheck::off);
+    REQUIRE(service->configure({.features_accepted = features, .managed_start_gpa = managed_start},
+                               HintCheck::off));
   }
   ~Setup() { calls.open(); } // before the service waits for its threads
 
@@ -312,7 +312,7 @@ TEST_CASE("a batch that comes between the last look and sleep is found") {
     if (mode == HostMode::async) {
       ports[0]->ring_doorbell(); // a polling worker looks by itself
     }
-    (*workers)->start(mode);
+    REQUIRE((*workers)->start(mode));
     // Bounds a failing test only.
     for (const std::uint64_t end = monotonic_ns() + 20'000'000'000;
          !found && monotonic_ns() < end;) {
