@@ -9,7 +9,7 @@
 V      ?= 0
 WERROR ?= 1
 T      ?=
-SECONDS ?= 600
+SECONDS ?= 1200
 SEED   ?= 1
 B      := build
 
@@ -175,9 +175,9 @@ run: all $(NESTED_VMM) ## the main job: replay the shipped sqlite trace at recor
 
 ##@ Testing
 .PHONY: test test-more test-unit test-tsan test-boot test-gdb test-hostile test-matrix test-model test-nested \
-        test-tools test-hostile-asan test-failing-host test-pressure soak soak-slice fuzz fuzz-slice \
+        test-tools test-hostile-asan test-failing-host test-pressure test-mutants-apply mutants soak soak-slice fuzz fuzz-slice \
         fuzz-vm check analyse lint format
-test: test-tools test-unit test-boot test-gdb test-gdb test-hostile test-failing-host test-pressure ## tools, unit, boot, gdb and hostile guests; T=pattern picks cases
+test: test-tools test-unit test-boot test-gdb test-hostile test-failing-host test-pressure test-mutants-apply ## tools, unit, boot, gdb and hostile guests; T=pattern picks cases
 test-more: test-model test-matrix test-tsan test-hostile-asan soak-slice fuzz-slice analyse ## what takes longer: model, matrix, threads, faults
 
 $(B)/tests/unit_tests: $(UNIT_OBJECTS) $(B)/obj/perfetto.pb.o
@@ -231,12 +231,21 @@ test-tsan: $(B)/tests/threads_tsan ## the unit tests with threads under ThreadSa
 	$(B)/tests/threads_tsan $(if $(T),--test-case='*$(T)*')
 
 # The allocator against the host's hint service in every mode, with faults: SECONDS= and SEED=.
-soak: $(B)/tests/soak_tsan $(B)/tests/soak_asan ## adversarial matrix, 10 minutes; no KVM needed
-	$(B)/tests/soak_asan --seconds $$(( $(SECONDS) / 5 )) --seed $(SEED)
-	$(B)/tests/soak_tsan --seconds $$(( $(SECONDS) * 4 / 5 )) --seed $(SEED)
+# Real guests for six tenths of the time, the hosted matrix under two sanitizers for the rest.
+soak: all $(B)/tests/soak_tsan $(B)/tests/soak_asan ## long runs and adversarial matrix, 20 minutes
+	tests/run-soak --seconds $$(( $(SECONDS) * 6 / 10 )) --seed $(SEED)
+	$(B)/tests/soak_asan --seconds $$(( $(SECONDS) / 10 )) --seed $(SEED)
+	$(B)/tests/soak_tsan --seconds $$(( $(SECONDS) * 3 / 10 )) --seed $(SEED)
 
-soak-slice: $(B)/tests/soak_tsan ## one minute of it
-	$(B)/tests/soak_tsan --seconds 60 --seed $(SEED)
+soak-slice: all $(B)/tests/soak_tsan ## one minute of it
+	tests/run-soak --seconds 25 --seed $(SEED)
+	$(B)/tests/soak_tsan --seconds 30 --seed $(SEED)
+
+mutants: all $(B)/tests/hostile.bin $(B)/tests/failing_host.so $(B)/tests/threads_tsan ## plants bugs one by one: each must be found; T=name
+	tests/run-mutants --cxx '$(CXX)' --filter '$(T)'
+
+test-mutants-apply: ## the bugs that `make mutants` plants can still be planted
+	tests/run-mutants --apply-only
 
 test-boot: all $(NESTED_VMM) $(BOOT_IMAGES) ## real images through the real vmm, on KVM or nested
 	tests/run-boot-tests $(if $(T),--filter '$(T)')

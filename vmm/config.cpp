@@ -171,6 +171,7 @@ class CommandLine {
     add(transport, "--transport", "pio|vmcall", "How the guest rings the host [pio]");
     add(decline_below, "--decline-below", "ORDER", "Decline hints of smaller blocks [0]");
     check_hints = add_flag("--check-hints", "Debug: stop a guest that hints memory in use");
+    oracle = add_flag("--oracle", "Debug: stop a guest that uses memory it has hinted");
 
     app_.option_defaults()->group("Output");
     add(stats, "--stats", "FILE", "Write statistics as JSON");
@@ -236,6 +237,7 @@ class CommandLine {
   CLI::Option* quiet = nullptr;
   CLI::Option* verbose = nullptr;
   CLI::Option* check_hints = nullptr;
+  CLI::Option* oracle = nullptr;
 
  private:
   void add(RawOption& raw, const char* name, const char* type, const char* help) {
@@ -400,6 +402,9 @@ Result<Config> build(CommandLine& line) {
   }
   if (line.check_hints->count() > 0) {
     config.check_hints = HintCheck::audit;
+  }
+  if (line.oracle->count() > 0) {
+    config.oracle = OracleUse::on;
   }
   if (line.live.given()) {
     EBB_TRY_ASSIGN(live, choose<LiveMode>("--live", line.live.value, live_modes));

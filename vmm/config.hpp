@@ -63,6 +63,11 @@ enum class HintCheck : std::uint8_t {
   audit, // debug: a hint that the guest's own frame tags contradict ends the guest as crashed
 };
 
+enum class OracleUse : std::uint8_t {
+  off,
+  on, // debug: memory in flight is out of the guest's reach, later use is counted (vmm/oracle.hpp)
+};
+
 struct Config {
   std::string image;
   std::uint64_t mem_bytes = 512 * mib; // a multiple of 2 MiB
@@ -89,6 +94,7 @@ struct Config {
   bool step = false;             // hold the guest at its hypercalls and take commands
   Verbosity verbosity = Verbosity::normal;
   HintCheck check_hints = HintCheck::off;
+  OracleUse oracle = OracleUse::off;
   Transport transport = Transport::pio;
   LiveMode live = LiveMode::automatic;
   SandboxMode sandbox = SandboxMode::on;

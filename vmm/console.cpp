@@ -13,8 +13,15 @@ bool Console::write(abi::Gpa gpa, std::uint64_t bytes) {
   if (text.empty() || bytes > abi::console_write_bytes) {
     return false;
   }
-  sink_(printable({reinterpret_cast<const char*>(text.data()), text.size()}));
-  return true;
+  if (!copy_) {
+    sink_(printable({reinterpret_cast<const char*>(text.data()), text.size()}));
+    return true;
+  }
+  const std::optional<std::string> copy = copy_(gpa, text);
+  if (copy) {
+    sink_(printable(*copy));
+  }
+  return copy.has_value();
 }
 
 } // namespace vmm

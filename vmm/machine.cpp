@@ -144,7 +144,17 @@ Result<void> Machine::set_up_services(MachineOutput output) {
                                             std::move(events)));
   hints_ = std::move(hints);
   on_interrupted_ = std::move(output.interrupted);
-  console_.emplace(memory_, std::move(output.console));
+  Console::Copy copy;
+  if (config_.oracle == OracleUse::on) {
+    oracle_ = std::make_unique<Oracle>(memory_, [this](const std::string& what) {
+      end_->end({EndKind::host_failed, 0, what});
+    });
+    hints_->set_observer(*oracle_);
+    copy = [this](abi::Gpa gpa, std::span<const std::byte> bytes) {
+      return oracle_->copy(gpa, bytes);
+    };
+  }
+  console_.emplace(memory_, std::move(output.console), std::move(copy));
   EBB_TRY_ASSIGN(meter, ResidentMeter::create(memory_));
   meter_ = std::make_unique<ResidentMeter>(std::move(meter));
   sampler_ = std::make_unique<Sampler>(
@@ -156,6 +166,9 @@ Result<void> Machine::set_up_services(MachineOutput output) {
                          [this, observer = std::move(output.observer)](const MemorySample& sample) {
                            if (trace_) {
                              trace_->memory_sample(sample);
+                           }
+                           if (oracle_) {
+                             oracle_->scan();
                            }
                            if (observer) {
                              observer(sample);
@@ -265,6 +278,7 @@ Result<void> Machine::set_up_vcpus() {
     runners_.back()->set_observer(trace_.get());
     vcpu_gates_.push_back(std::make_unique<StartGate>());
     runners_.back()->set_gate(gate_.get());
+    runners_.back()->set_oracle(oracle_.get());
   }
   if (interrupts_) {
     EBB_TRY(set_up_interrupts());
@@ -330,7 +344,11 @@ Result<void> Machine::set_up_trace(std::uint32_t tsc_khz) {
                                                .host = std::string(name_of(config_.host))},
                                               memory_));
   trace_ = std::move(trace);
-  hints_->set_observer(*trace_);
+  if (oracle_) {
+    oracle_->set_next(trace_.get());
+  } else {
+    hints_->set_observer(*trace_);
+  }
   return {};
 }
 
@@ -521,7 +539,17 @@ void Machine::kick_vcpu(unsigned index) {
   }
 }
 
+std::optional<OracleTotals> Machine::oracle() const {
+  return oracle_ ? std::optional(oracle_->totals()) : std::nullopt;
+}
+
 void Machine::on_hello(const abi::GuestHello& hello) {
+  if (oracle_) {
+    if (const auto configured = oracle_->configure(hello); !configured) {
+      end_->end({EndKind::crashed, 0, "guest crash: " + configured.error().message});
+      return;
+    }
+  }
   if (trace_) {
     trace_->negotiated(hello);
   }

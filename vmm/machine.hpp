@@ -33,6 +33,7 @@
 #include "vmm/kvm.hpp"
 #include "vmm/live_stepper.hpp"
 #include "vmm/memory_slots.hpp"
+#include "vmm/oracle.hpp"
 #include "vmm/report_control_writer.hpp"
 #include "vmm/resident_meter.hpp"
 #include "vmm/sampler.hpp"
@@ -81,6 +82,7 @@ class Machine {
   // After run().
   [[nodiscard]] HintTotals hint_totals() const { return hints_->totals(); }
   [[nodiscard]] HostMode host_mode() const { return hints_->mode(); }
+  [[nodiscard]] std::optional<OracleTotals> oracle() const; // empty: there is none
   [[nodiscard]] const Sampler& sampler() const { return *sampler_; }
   [[nodiscard]] const RunTimes& times() const { return times_; }
   [[nodiscard]] const std::optional<Settled>& settled() const { return settled_; }
@@ -130,6 +132,7 @@ class Machine {
   std::unique_ptr<GuestEnd> end_;
   SystemDiscardCalls discard_calls_;
   std::unique_ptr<TraceRecorder> trace_; // null when nothing is recorded
+  std::unique_ptr<Oracle> oracle_;       // null when nobody asked for it
   std::unique_ptr<HintService> hints_;
   std::optional<Console> console_;
   std::unique_ptr<ResidentMeter> meter_;

@@ -77,6 +77,7 @@ RunStats make_stats(const Config& config, const Machine& machine, const GuestEnd
   stats.hints.redundant_bytes = machine.guest_status().redundant_bytes;
   stats.hints.host_ns = hints.host_ns;
   take_asynchronous(stats, hints, machine.guest_status());
+  stats.oracle = machine.oracle();
   stats.exits.total = machine.exits();
   stats.exits.doorbells = machine.doorbells();
   stats.exits.vmcalls = machine.vmcalls();

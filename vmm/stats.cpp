@@ -127,6 +127,12 @@ Json to_json(const RunStats& stats) {
                    {"redundant_bytes", hints.redundant_bytes},
                    {"host_ns", hints.host_ns}};
   add_asynchronous(json, stats);
+  if (stats.oracle) {
+    json["oracle"] = {{"guarded_bytes", stats.oracle->guarded_bytes},
+                      {"unguarded_ranges", stats.oracle->unguarded_ranges},
+                      {"touched_bytes", stats.oracle->touched_bytes},
+                      {"scans", stats.oracle->scans}};
+  }
   json["exits"] = {
       {"total", exits.total}, {"doorbells", exits.doorbells}, {"vmcalls", exits.vmcalls}};
   json["memory"] = {{"guest_bytes", memory.guest_bytes},

@@ -15,6 +15,7 @@
 #include "vmm/hint_port.hpp"
 #include "vmm/host_mode.hpp"
 #include "vmm/latency.hpp"
+#include "vmm/oracle.hpp"
 #include "vmm/result.hpp"
 
 namespace vmm {
@@ -84,6 +85,8 @@ struct RunStats {
 
   FaultCounters faults; // injected
   std::uint64_t late_discards = 0;
+
+  std::optional<OracleTotals> oracle; // empty: not asked for
 
   struct Hints {
     std::uint64_t batches = 0;

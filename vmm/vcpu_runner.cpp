@@ -11,6 +11,15 @@
 #include "vmm/crash_report.hpp"
 
 namespace vmm {
+namespace {
+
+// KVM_EXIT_MEMORY_FAULT of Linux 6.8, which older headers lack.
+constexpr std::uint32_t exit_memory_fault = 39;
+struct MemoryFault {
+  std::uint64_t flags, gpa, size;
+};
+
+} // namespace
 
 void VcpuRunner::run() {
   while (!end_.ended()) {
@@ -23,7 +32,7 @@ void VcpuRunner::run() {
     }
     exits_.total.add();
     if (error == EFAULT) {
-      crash("access that the host's mapping of guest memory forbids (EFAULT)");
+      crash(describe_forbidden_access());
     } else if (error != 0) {
       end_.end({EndKind::host_failed, 0,
                 fmt::format("KVM_RUN of vCPU {}: {}", index_, errno_text(error))});
@@ -114,6 +123,20 @@ void VcpuRunner::ring_doorbell(std::uint32_t channel) {
   if (const auto violation = hints_.serve(channel)) {
     crash("check of hints: " + violation->describe());
   }
+}
+
+std::string VcpuRunner::describe_forbidden_access() const {
+  if (oracle_ == nullptr) {
+    return "access that the host's mapping of guest memory forbids (EFAULT)";
+  }
+  const kvm_run& run = vcpu_.state();
+  std::optional<abi::Gpa> gpa;
+  if (run.exit_reason == exit_memory_fault) {
+    MemoryFault fault{};
+    std::memcpy(&fault, &run.hw, sizeof fault); // the first of the union
+    gpa = abi::Gpa{fault.gpa};
+  }
+  return oracle_->describe_access(gpa);
 }
 
 void VcpuRunner::crash(const std::string& what) {

@@ -12,6 +12,7 @@
 #include "vmm/hint_service.hpp"
 #include "vmm/hypercalls.hpp"
 #include "vmm/kvm.hpp"
+#include "vmm/oracle.hpp"
 #include "vmm/symbols.hpp"
 #include "vmm/vcpu_gate.hpp"
 
@@ -48,6 +49,9 @@ class VcpuRunner {
   // Before run(). Null: nobody debugs the guest; the debugger outlives the runner.
   void set_debugger(GuestDebugger* debugger) { debugger_ = debugger; }
 
+  // Before run(). Null: none is asked; the oracle outlives the runner.
+  void set_oracle(const Oracle* oracle) { oracle_ = oracle; }
+
   [[nodiscard]] const ExitCounters& exits() const { return exits_; }
 
  private:
@@ -56,6 +60,7 @@ class VcpuRunner {
   [[nodiscard]] bool handle_output();
   [[nodiscard]] bool handle_doorbell_call();
   void ring_doorbell(std::uint32_t channel);
+  [[nodiscard]] std::string describe_forbidden_access() const;
   void crash(const std::string& what);
 
   const Vcpu& vcpu_;
@@ -68,6 +73,7 @@ class VcpuRunner {
   HintObserver* observer_ = nullptr;
   VcpuGate* gate_ = nullptr;
   GuestDebugger* debugger_ = nullptr;
+  const Oracle* oracle_ = nullptr;
 };
 
 } // namespace vmm

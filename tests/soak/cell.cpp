@@ -116,9 +116,14 @@ Verdict run_cell(const Cell& cell, std::uint64_t duration_ns, std::uint64_t seed
     verdict.failures.push_back(host.error().message);
     return verdict;
   }
-  (*host)->configure({.features_accepted = abi::feature_report | abi::feature_async,
-                      .managed_start_gpa = managed_start},
-                     vmm::HintCheck::off);
+  const auto configured =
+      (*host)->configure({.features_accepted = abi::feature_report | abi::feature_async,
+                          .managed_start_gpa = managed_start},
+                         vmm::HintCheck::off);
+  if (!configured) {
+    verdict.failures.push_back(configured.error().message);
+    return verdict;
+  }
   Guest guest(cell, *memory, **host, gates, seed);
   guest.run(duration_ns);
   (*host)->stop();

@@ -89,8 +89,8 @@ struct Setup {
                                         .taken = std::move(taken)});
     REQUIRE(created.has_value());
     service = std::move(*created);
-    service->configure({.features_accepted = features, .managed_start_gpa = managed_start},
-                       HintCheck::off);
+    REQUIRE(service->configure({.features_accepted = features, .managed_start_gpa = managed_start},
+                               HintCheck::off));
   }
   ~Setup() { calls.open(); } // before the service waits for its threads
 
