@@ -112,6 +112,7 @@ TEST_CASE("guest view: RAM that is not plugged yet is not there") {
   guest.plugged = {0x1000000};
   CHECK(guest.read(0x1000000 - 1, 2).size() == 1);
   CHECK_FALSE(guest.write(0x1000000 - 1, two_bytes));
+  CHECK(guest.memory->at({0x1000000 - 1}, 1)[0] == std::byte{0}); // nor the half that is there
   CHECK_FALSE(guest.write(0x1000000, two_bytes));
 }
 

@@ -38,6 +38,7 @@ class Machine {
   void go() { go(std::vector<VcpuAction>(turns.size(), VcpuAction::go)); }
   bool go(const std::vector<VcpuAction>& wanted) {
     std::vector<VcpuResume> actions;
+    actions.reserve(wanted.size());
     for (const VcpuAction action : wanted) {
       actions.push_back({action, false});
     }
