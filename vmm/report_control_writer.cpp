@@ -21,6 +21,9 @@ void ReportControlWriter::set_reader(ControlReader reader) {
   reader_ = reader;
   if (reader == ControlReader::absent) {
     settings_ = initial_;
+    if (observer_) {
+      observer_(settings_);
+    }
   }
 }
 
@@ -52,6 +55,9 @@ std::optional<ReportSettings> ReportControlWriter::change(const Change& change) 
       return settings_;
     }
     settings_ = changed;
+    if (observer_) {
+      observer_(settings_);
+    }
     write_locked();
   }
   // An interrupt that the guest has not agreed to yet would be its end.

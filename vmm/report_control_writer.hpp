@@ -6,6 +6,7 @@
 #include <functional>
 #include <mutex>
 #include <optional>
+#include <utility>
 
 #include "shared/boot_info.hpp"
 #include "vmm/report_settings.hpp"
@@ -25,6 +26,11 @@ class ReportControlWriter {
                       std::function<void()> kick);
   ReportControlWriter(const ReportControlWriter&) = delete;
   ReportControlWriter& operator=(const ReportControlWriter&) = delete;
+
+  // Before the first change. Called with each new setting, in their order, before the guest can act
+  // on it; may not call back.
+  using Observer = std::function<void(const ReportSettings&)>;
+  void set_observer(Observer observer) { observer_ = std::move(observer); }
 
   // Once, at the guest's hello. When there is no reader, nothing was changed: settings() is the
   // initial one again.
@@ -47,6 +53,7 @@ class ReportControlWriter {
 
   abi::ReportControl& control_;
   const std::function<void()> kick_;
+  Observer observer_;
   const ReportSettings initial_;
   mutable std::mutex mutex_; // guards what follows and writing to control_
   ReportSettings settings_;

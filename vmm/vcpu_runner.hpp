@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "vmm/counter.hpp"
+#include "vmm/guest_debugger.hpp"
 #include "vmm/guest_end.hpp"
 #include "vmm/hint_observer.hpp"
 #include "vmm/hint_service.hpp"
@@ -13,6 +14,7 @@
 #include "vmm/kvm.hpp"
 #include "vmm/oracle.hpp"
 #include "vmm/symbols.hpp"
+#include "vmm/vcpu_gate.hpp"
 
 namespace vmm {
 
@@ -41,6 +43,11 @@ class VcpuRunner {
 
   // Before run(). Null: nobody watches the doorbell; the observer outlives the runner.
   void set_observer(HintObserver* observer) { observer_ = observer; }
+  // Before run(). Null: the guest can be entered at any time; the gate outlives the runner.
+  void set_gate(VcpuGate* gate) { gate_ = gate; }
+
+  // Before run(). Null: nobody debugs the guest; the debugger outlives the runner.
+  void set_debugger(GuestDebugger* debugger) { debugger_ = debugger; }
 
   // Before run(). Null: none is asked; the oracle outlives the runner.
   void set_oracle(const Oracle* oracle) { oracle_ = oracle; }
@@ -48,6 +55,7 @@ class VcpuRunner {
   [[nodiscard]] const ExitCounters& exits() const { return exits_; }
 
  private:
+  [[nodiscard]] int enter_guest();
   void handle_exit();
   [[nodiscard]] bool handle_output();
   [[nodiscard]] bool handle_doorbell_call();
@@ -64,6 +72,8 @@ class VcpuRunner {
   ExitCounters exits_;
   HintObserver* observer_ = nullptr;
   const Oracle* oracle_ = nullptr;
+  VcpuGate* gate_ = nullptr;
+  GuestDebugger* debugger_ = nullptr;
 };
 
 } // namespace vmm

@@ -30,7 +30,7 @@ int changing_descriptors(guest::Env& env) {
       wire.describe(0, index, descriptor);
     }
   };
-  const std::uint64_t batches = env.arg_number("batches", 150);
+  const std::uint64_t batches = env.arg_number("batches", 40);
   hostile::attack_beside(
       env,
       [&](hostile::Calm& calm) {
@@ -64,7 +64,8 @@ int changing_entries(guest::Env& env) {
   hostile::attack_beside(
       env,
       [&](hostile::Calm& calm) {
-        for (unsigned batch = 0; batch < 200; ++batch) {
+        const std::uint64_t batches = env.arg_number("batches", 40);
+        for (std::uint64_t batch = 0; batch < batches; ++batch) {
           wire.submit({.batch_id = batch, .page = 0, .range_count = 1});
           static_cast<void>(wire.await_answer());
         }
