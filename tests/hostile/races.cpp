@@ -44,7 +44,9 @@ int changing_descriptors(guest::Env& env) {
           for (std::uint32_t range = 0; range < abi::max_batch_ranges; ++range) {
             ++(answer.outcome(range) == abi::Outcome::failed ? failed : discarded);
           }
-          witness.check();
+          if (batch % 64 == 0) { // damage stays
+            witness.check();
+          }
         }
         guest::print("{} discarded, {} failed\n", discarded, failed);
         calm.store(true, std::memory_order_release);
