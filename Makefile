@@ -174,10 +174,11 @@ run: all $(NESTED_VMM) ## the main job: replay the shipped sqlite trace at recor
 	  --speed real --input tests/traces/sqlite.pgt.xz
 
 ##@ Testing
-.PHONY: test test-more test-unit test-tsan test-boot test-gdb test-hostile test-matrix test-model test-nested \
-        test-tools test-hostile-asan test-failing-host test-pressure test-mutants-apply mutants soak soak-slice fuzz fuzz-slice \
-        fuzz-vm check analyse lint format
-test: test-tools test-unit test-boot test-gdb test-hostile test-failing-host test-pressure test-mutants-apply ## tools, unit, boot, gdb and hostile guests; T=pattern picks cases
+.PHONY: test test-more test-unit test-tsan test-boot test-gdb test-hostile test-failing-host \
+        test-pressure test-mutants-apply test-hostile-asan test-matrix test-model test-nested \
+        test-tools mutants soak soak-slice fuzz fuzz-slice fuzz-vm check analyse lint format
+test: test-tools test-unit test-boot test-gdb test-hostile test-failing-host test-pressure \
+      test-mutants-apply ## tools, unit, boot and gdb tests, hostile guests; T=pattern picks cases
 test-more: test-model test-matrix test-tsan test-hostile-asan soak-slice fuzz-slice analyse ## what takes longer: model, matrix, threads, faults
 
 $(B)/tests/unit_tests: $(UNIT_OBJECTS) $(B)/obj/perfetto.pb.o

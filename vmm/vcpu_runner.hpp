@@ -71,9 +71,9 @@ class VcpuRunner {
   const Symbols& symbols_;
   ExitCounters exits_;
   HintObserver* observer_ = nullptr;
+  const Oracle* oracle_ = nullptr;
   VcpuGate* gate_ = nullptr;
   GuestDebugger* debugger_ = nullptr;
-  const Oracle* oracle_ = nullptr;
 };
 
 } // namespace vmm
