@@ -293,7 +293,7 @@ FUZZ_channel := $(addprefix vmm/,channel_server.cpp batch_processor.cpp batch_va
 FUZZ_image   := vmm/image.cpp vmm/file.cpp
 FUZZ_page_trace   := vmm/trace_input.cpp vmm/page_trace.cpp vmm/file.cpp
 FUZZ_command_line := $(addprefix vmm/,config.cpp option_values.cpp report_settings.cpp units.cpp \
-                     fault_plan.cpp)
+                     fault_plan.cpp gdb_address.cpp)
 FUZZ_control := $(addprefix vmm/,control_commands.cpp report_control_writer.cpp report_settings.cpp \
                 option_values.cpp units.cpp)
 FUZZ_gdb     := vmm/gdb_packets.cpp vmm/gdb_registers.cpp vmm/gdb_session.cpp vmm/guest_end.cpp
