@@ -190,6 +190,7 @@ $(B)/obj/unit/%.o: %.cpp Makefile
 
 $(foreach tree,unit tsan,$(foreach hot,guest/mm tests/support tests/soak vmm, \
   $(B)/obj/$(tree)/$(hot)/%.o)): private SANITIZED_OPT := -O1
+$(foreach hot,buddy trace_step,$(B)/obj/unit/tests/unit/$(hot)_test.o): private SANITIZED_OPT := -O1
 $(foreach tree,unit tsan,$(foreach cold,config control_commands live_view probe stats summary, \
   $(B)/obj/$(tree)/vmm/$(cold).o)): private SANITIZED_OPT := -O0
 
