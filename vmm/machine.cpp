@@ -424,6 +424,7 @@ GuestEnding Machine::run(const BlockedSignals& signals, Sandbox& sandbox) {
   GuestEnding ending = end_->ending();
   if (stepper_) {
     stepper_->at_end(ending, signals.fd());
+    static_cast<void>(signals.take()); // it was for the stepper
   }
   if (trace_) {
     trace_->stop(ending);

@@ -24,7 +24,10 @@
 
 namespace {
 
-void read_all(std::span<const std::byte> bytes) {
+// One reader a time: an input that is interesting to one is tried soon enough on the others.
+constexpr unsigned readers = 8;
+
+void read(std::span<const std::byte> bytes, unsigned reader) {
   const auto file = hvtrace::TraceFile::parse(bytes, "fuzz");
   // The frame map grows with the RAM that the header claims; that is bounded, but not small.
   if (!file || file->header().ram_bytes > test_support::trace_ram_bytes) {
@@ -33,21 +36,39 @@ void read_all(std::span<const std::byte> bytes) {
   const vmm::Symbols symbols;
   std::size_t written = 0;
   const auto sink = [&written](std::string_view piece) { written += piece.size(); };
-  static_cast<void>(hvtrace::render_info(*file));
-  static_cast<void>(hvtrace::render_check(hvtrace::check(*file)));
-  static_cast<void>(hvtrace::render_stats(*file, hvtrace::total(*file), symbols, 10));
-  hvtrace::list(*file, std::nullopt, symbols, sink);
-  hvtrace::export_perfetto(*file, sink);
-  hvtrace::export_chrome(*file, sink);
-  hvtrace::export_csv(*file, sink);
-  static_cast<void>(hvtrace::why(*file, 8 << 20, symbols, 10));
-  static_cast<void>(hvtrace::diff(*file, *file, symbols));
-  hvtrace::Stepper stepper(*file);
-  const hvtrace::EventText text(file->header(), &symbols);
-  stepper.forward(5);
-  static_cast<void>(hvtrace::render_screen(stepper, text, {}));
-  stepper.back(2);
-  static_cast<void>(hvtrace::render_screen(stepper, text, {.columns = 20, .rows = 5}));
+  switch (reader % readers) {
+  case 0:
+    static_cast<void>(hvtrace::render_check(hvtrace::check(*file)));
+    static_cast<void>(hvtrace::render_info(*file));
+    break;
+  case 1:
+    static_cast<void>(hvtrace::render_stats(*file, hvtrace::total(*file), symbols, 10));
+    break;
+  case 2:
+    hvtrace::list(*file, std::nullopt, symbols, sink);
+    break;
+  case 3:
+    hvtrace::export_perfetto(*file, sink);
+    break;
+  case 4:
+    hvtrace::export_chrome(*file, sink);
+    break;
+  case 5:
+    hvtrace::export_csv(*file, sink);
+    static_cast<void>(hvtrace::why(*file, 8 << 20, symbols, 10));
+    break;
+  case 6:
+    static_cast<void>(hvtrace::diff(*file, *file, symbols));
+    break;
+  default: {
+    hvtrace::Stepper stepper(*file);
+    const hvtrace::EventText text(file->header(), &symbols);
+    stepper.forward(5);
+    static_cast<void>(hvtrace::render_screen(stepper, text, {}));
+    stepper.back(2);
+    static_cast<void>(hvtrace::render_screen(stepper, text, {.columns = 20, .rows = 5}));
+  }
+  }
 }
 
 // Any text as the stepper's commands, conditions included, over an orderly run.
@@ -71,13 +92,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::span<const std::byte> bytes = std::as_bytes(std::span(data, size));
   if (size < 2) {
-    read_all(bytes);
+    read(bytes, 0);
     return 0;
   }
   // The first byte chooses: the bytes as they are, records behind a good header, an orderly run
-  // with its bytes changed here and there, or commands.
+  // with its bytes changed here and there, or commands; and the reader.
+  const unsigned reader = data[0] / 4;
   if (data[0] % 4 == 0) {
-    read_all(bytes.subspan(1));
+    read(bytes.subspan(1), reader);
   } else if (data[0] % 4 == 3) {
     // The bytes are text as they are.
     run_commands({reinterpret_cast<const char*>(data) + 1, size - 1});
@@ -90,7 +112,7 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     abi::TraceHeader header = test_support::trace_header(abi::TraceLevel::all);
     header.ram_bytes = std::uint64_t{16} << 20;
     header.finished = data[0] >> 7;
-    read_all(test_support::trace_bytes(header, records));
+    read(test_support::trace_bytes(header, records), reader);
   } else {
     auto whole = test_support::trace_bytes(test_support::trace_header(abi::TraceLevel::ranges),
                                            test_support::orderly_run());
@@ -98,7 +120,7 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
       const std::size_t where = (data[at] | std::size_t{data[at + 1]} << 8) % whole.size();
       whole[where] ^= std::byte{data[at + 2]};
     }
-    read_all(whole);
+    read(whole, reader);
   }
   return 0;
 }

@@ -425,3 +425,19 @@ TEST_CASE("a probe needs no image and takes none") {
   CHECK(contains(refuse({"--probe"}), "runs no guest"));
   CHECK(contains(refuse_bare({}), "no guest image"));
 }
+
+TEST_CASE("stepping records everything, needs no trace file, and has the screen to itself") {
+  CHECK_FALSE(accept({}).step);
+  const Config plain = accept({"--step"});
+  CHECK(plain.step);
+  CHECK(plain.trace_level == abi::TraceLevel::all);
+  CHECK_FALSE(plain.trace.has_value());
+  CHECK(accept({"--step", "--live", "on"}).live == LiveMode::off);
+  CHECK(accept({"--step", "--trace-level", "ranges"}).trace_level == abi::TraceLevel::ranges);
+  CHECK(accept({"--step", "--trace", "t"}).trace_level == abi::TraceLevel::all);
+  CHECK(accept({"--trace", "t"}).trace_level == abi::TraceLevel::ranges);
+  CHECK(contains(refuse({"--trace-level", "all"}), "--trace-level: needs --trace FILE"));
+  CHECK(contains(refuse({"--trace-size", "1M"}), "--trace-size: needs --trace FILE"));
+  CHECK(contains(refuse({"--step", "--trace-size", "1M"}), "--step"));
+  CHECK(contains(refuse({"--step", "--trace", "t", "--trace-size", "1M"}), "--step"));
+}

@@ -59,7 +59,7 @@ class Guest {
     batch_.acceptable = true;
     for (std::uint32_t range = 0; range < ranges; ++range) {
       batch_.descriptors[range] = abi::RangeDescriptor::make(
-          abi::to_pfn({words_gpa + range * (4 << 20)}), {10}, abi::RangeKind::hint);
+          abi::to_pfn({words_gpa + range * (std::uint64_t{4} << 20)}), {10}, abi::RangeKind::hint);
     }
     faults_ = {};
     append({.value = batch_id_, .count = ranges, .event = TraceEvent::batch, .detail = 1});

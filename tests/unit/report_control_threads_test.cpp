@@ -2,6 +2,7 @@
 #include <atomic>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include <doctest/doctest.h>
 #include <nlohmann/json.hpp>
@@ -190,4 +191,22 @@ TEST_CASE("status is one line of JSON") {
   CHECK(json["hints"]["batches"] == 17);
   CHECK(json["memory"]["resident_bytes"] == 4096);
   CHECK(c.commands.execute("help").starts_with("ok "));
+}
+
+TEST_CASE(
+    "an observer sees every change that is made, in order, and what an absent reader undoes") {
+  abi::ReportControl shared;
+  ReportControlWriter writer(shared, {}, {});
+  std::vector<std::uint32_t> enabled;
+  writer.set_observer(
+      [&enabled](const ReportSettings& settings) { enabled.push_back(settings.policy.enabled); });
+  writer.toggle();
+  writer.toggle();
+  writer.change([](ReportSettings&) { return false; });
+  CHECK(enabled == std::vector<std::uint32_t>{0, 1});
+  writer.toggle();
+  writer.set_reader(ControlReader::absent);
+  CHECK(enabled == std::vector<std::uint32_t>{0, 1, 0, 1});
+  CHECK_FALSE(writer.toggle().has_value());
+  CHECK(enabled.size() == 4);
 }

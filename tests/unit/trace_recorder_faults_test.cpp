@@ -4,6 +4,7 @@
 #include <sys/eventfd.h>
 
 #include <atomic>
+#include <bit>
 #include <map>
 #include <set>
 #include <thread>
@@ -257,7 +258,7 @@ TEST_CASE("recorder: hypercalls are of level all, by name") {
   for (const abi::TraceLevel level : {abi::TraceLevel::ranges, abi::TraceLevel::all}) {
     Recorded run({}, level);
     run.recorder().hypercall(0, abi::Hypercall::plug, 0x4000000);
-    run.recorder().hypercall(1, static_cast<abi::Hypercall>(999), 0);
+    run.recorder().hypercall(1, std::bit_cast<abi::Hypercall>(std::uint64_t{999}), 0);
     const TraceFile file = run.finish();
     const std::string text = listed(file, "event=hypercall");
     CHECK((text.find("argument=67108864 call=plug vcpu=0") != std::string::npos) ==

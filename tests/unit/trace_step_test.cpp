@@ -46,7 +46,7 @@ Filter filter(const std::string& text) {
 TEST_CASE("stepper: 1,000 records back and forth again is the same state, record by record") {
   const Session session(2000);
   Stepper stepper(session.file());
-  stepper.seek(30000);
+  stepper.seek(25500); // a checkpoint is at 24576: the way back crosses it
   const std::string there = session.screen(stepper);
   std::vector<std::string> screens;
   for (int step = 0; step < 1000; ++step) {
@@ -55,7 +55,7 @@ TEST_CASE("stepper: 1,000 records back and forth again is the same state, record
       screens.push_back(session.screen(stepper));
     }
   }
-  CHECK(stepper.position() == 29000);
+  CHECK(stepper.position() == 24500);
   for (int step = 999; step >= 0; --step) {
     if (step % 50 == 0) {
       CHECK(session.screen(stepper) == screens[static_cast<std::size_t>(step / 50)]);

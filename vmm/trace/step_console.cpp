@@ -11,6 +11,8 @@
 #include <cstdio>
 #include <utility>
 
+#include <fmt/format.h>
+
 namespace hvtrace {
 namespace {
 
@@ -170,7 +172,7 @@ StepConsole::End StepConsole::run_terminal(const StepLoop& loop) {
         return stopped_ ? End::stopped : End::input_over;
       }
       // After a colon comes a whole command, as in a script.
-      line = *key == ':' ? *rest : line + " " + *rest;
+      line = *key == ':' ? *rest : fmt::format("{} {}", *key, *rest);
     }
     StepOutcome outcome = loop.execute(line);
     if (outcome.quit || outcome.resume) {
