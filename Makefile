@@ -302,9 +302,9 @@ FUZZ_channel := $(addprefix vmm/,channel_server.cpp batch_processor.cpp batch_va
                 range_coalescer.cpp discard_engine.cpp discard_calls.cpp guest_memory.cpp \
                 hint_checker.cpp)
 FUZZ_image   := vmm/image.cpp vmm/file.cpp
-FUZZ_page_trace   := vmm/trace_input.cpp vmm/page_trace.cpp vmm/file.cpp
+FUZZ_page_trace   := vmm/trace_input.cpp vmm/page_trace.cpp vmm/file.cpp vmm/units.cpp
 FUZZ_command_line := $(addprefix vmm/,config.cpp option_values.cpp report_settings.cpp units.cpp \
-                     fault_plan.cpp)
+                     fault_plan.cpp gdb_address.cpp)
 FUZZ_control := $(addprefix vmm/,control_commands.cpp report_control_writer.cpp report_settings.cpp \
                 option_values.cpp units.cpp)
 FUZZ_gdb     := vmm/gdb_packets.cpp vmm/gdb_registers.cpp vmm/gdb_session.cpp vmm/guest_end.cpp

@@ -97,7 +97,14 @@ void add_main(Rules& rules, FeatureSet features) {
   }
 }
 
-void add_vcpu(Rules& rules, FeatureSet features) {
+// A debugger looks at memory by calls that fail where there is none; at this process's alone.
+void add_own_memory(Rules& rules, int process) {
+  for (const int number : {SYS_process_vm_readv, SYS_process_vm_writev}) {
+    rules.allow_if(number, {{.index = 0, .value = static_cast<std::uint64_t>(process)}});
+  }
+}
+
+void add_vcpu(Rules& rules, FeatureSet features, int process) {
   rules.allow({SYS_ppoll});
   // Plugging memory, binding the doorbells of a guest that takes late answers, a crash's registers.
   rules.allow_ioctl(
@@ -107,6 +114,7 @@ void add_vcpu(Rules& rules, FeatureSet features) {
   add_samples(rules);
   if (features.has(SandboxFeature::debugger)) {
     rules.allow_ioctl({KVM_SET_REGS, KVM_SET_SREGS, KVM_GET_FPU, KVM_SET_FPU});
+    add_own_memory(rules, process);
   }
 }
 
@@ -135,7 +143,7 @@ std::vector<SyscallRule> syscall_rules(ThreadKind kind, FeatureSet features, int
     add_main(rules, features);
     break;
   case ThreadKind::vcpu:
-    add_vcpu(rules, features);
+    add_vcpu(rules, features, process);
     break;
   case ThreadKind::worker:
     rules.allow({SYS_epoll_wait, SYS_epoll_pwait, SYS_ppoll, SYS_read});
@@ -153,6 +161,7 @@ std::vector<SyscallRule> syscall_rules(ThreadKind kind, FeatureSet features, int
   case ThreadKind::debugger:
     add_sockets(rules);
     add_samples(rules);
+    add_own_memory(rules, process);
     rules.allow({SYS_shutdown});
     rules.allow_if(SYS_setsockopt, {{.index = 1, .value = IPPROTO_TCP}});
     rules.allow_ioctl(
