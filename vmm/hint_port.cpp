@@ -25,7 +25,7 @@ FaultCounters& FaultCounters::operator+=(const FaultCounters& other) {
 
 HintPort::HintPort(unsigned index, abi::Channel& channel, UniqueFd doorbell, const FaultPlan& plan)
     : index_(index), doorbell_(std::move(doorbell)), plan_(plan), server_(channel) {
-  server_.set_observer(nullptr, index); // nobody yet, but batches bear the channel's number
+  server_.set_observer(nullptr, index); // batches name their channel, watched or not
 }
 
 void HintPort::set_observer(HintObserver& observer) {
