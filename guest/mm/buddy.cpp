@@ -207,22 +207,61 @@ bool Buddy::carve() {
 
 // ---- allocate and free -------------------------------------------------------------------------
 
-BuddyAllocation Buddy::allocate(abi::Order order) {
-  const std::uint32_t large_enough = ~std::uint32_t{0} << order.value;
-  auto which = Freshness::fresh;
-  std::uint32_t candidates = orders_[static_cast<unsigned>(which)] & large_enough;
-  if (candidates == 0) {
-    which = Freshness::answered;
-    while ((candidates = orders_[static_cast<unsigned>(which)] & large_enough) == 0) {
-      if (!carve()) {
-        return {.status = plugged_end_ < tags_.end() ? AllocateStatus::needs_plug
-                                                     : AllocateStatus::out_of_memory,
-                .pfn = {}};
-      }
+// The lowest 2 MiB area with a free block that is large enough but no whole area, and the smallest
+// such block in it: one look at the lowest block of each order.
+std::optional<Buddy::Candidate> Buddy::lowest_part(abi::Order order, Freshness which) const {
+  std::optional<Candidate> best;
+  std::uint64_t best_area = BitmapTree::none;
+  std::uint32_t orders = orders_with(which, order) & ((1U << area_order.value) - 1);
+  for (; orders != 0; orders &= orders - 1) {
+    const abi::Order at{static_cast<std::uint8_t>(std::countr_zero(orders))};
+    const std::uint64_t offset = tree(at, which).find_first() << at.value;
+    if (offset >> area_order.value < best_area) {
+      best_area = offset >> area_order.value;
+      best = {.block = tags_.base() + offset, .order = at, .which = which};
     }
   }
-  abi::Order at{static_cast<std::uint8_t>(std::countr_zero(candidates))};
-  abi::Pfn block = tags_.base() + (tree(at, which).find_first() << at.value);
+  return best;
+}
+
+// The smallest block that is large enough and at least a whole area, the lowest among equals.
+std::optional<Buddy::Candidate> Buddy::smallest_whole(abi::Order order, Freshness which) const {
+  const std::uint32_t orders = orders_with(which, std::max(order, area_order));
+  if (orders == 0) {
+    return std::nullopt;
+  }
+  const abi::Order at{static_cast<std::uint8_t>(std::countr_zero(orders))};
+  return Candidate{.block = tags_.base() + (tree(at, which).find_first() << at.value),
+                   .order = at,
+                   .which = which};
+}
+
+std::optional<Buddy::Candidate> Buddy::choose(abi::Order order) const {
+  for (const Freshness which : {Freshness::fresh, Freshness::answered}) {
+    if (const auto part = lowest_part(order, which)) {
+      return part;
+    }
+    if (const auto whole = smallest_whole(order, which)) {
+      return whole;
+    }
+  }
+  return std::nullopt;
+}
+
+BuddyAllocation Buddy::allocate(abi::Order order) {
+  std::optional<Candidate> chosen = choose(order);
+  for (; !chosen; chosen = choose(order)) {
+    if (!carve()) {
+      return {.status = plugged_end_ < tags_.end() ? AllocateStatus::needs_plug
+                                                   : AllocateStatus::out_of_memory,
+              .pfn = {}};
+    }
+  }
+  return take(*chosen, order);
+}
+
+BuddyAllocation Buddy::take(const Candidate& chosen, abi::Order order) {
+  auto [block, at, which] = chosen;
   clear_bit(block, at, which);
 
   // Descend to the wanted order, into the half with fresh content, else into the lower one.

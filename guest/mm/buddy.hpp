@@ -27,6 +27,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "guest/mm/allocation.hpp"
@@ -70,6 +71,9 @@ struct IsolatedBatch {
 
 class Buddy {
  public:
+  // What hosts like to back and take back as a whole: 2 MiB.
+  static constexpr abi::Order area_order{9};
+
   // Bytes of metadata for frames [first, end): about 1.6 per frame. Grows with the range, so a
   // caller that carves the metadata out of the range itself may ask before it does.
   [[nodiscard]] static std::size_t metadata_bytes(abi::Pfn first, abi::Pfn end);
@@ -79,8 +83,9 @@ class Buddy {
   Buddy(const Buddy&) = delete;
   Buddy& operator=(const Buddy&) = delete;
 
-  // Prefers, in this order: the smallest block with fresh (resident) content, the smallest
-  // answered block, memory from the frontier; the lowest address among equals. order is at most
+  // Prefers memory with fresh (resident) content to answered memory, that to the frontier; within
+  // each, what lies in 2 MiB areas that are in use anyway, the lowest area first, to the smallest
+  // larger block. So the upper areas run empty and can be reported whole. order is at most
   // max_order.
   [[nodiscard]] BuddyAllocation allocate(abi::Order order);
 
@@ -166,6 +171,13 @@ class Buddy {
   [[nodiscard]] BitmapTree& tree(abi::Order order, Freshness which) {
     return trees_[static_cast<unsigned>(which)][order.value];
   }
+  [[nodiscard]] const BitmapTree& tree(abi::Order order, Freshness which) const {
+    return trees_[static_cast<unsigned>(which)][order.value];
+  }
+  // Bit k: there are free blocks of order k, which is at least `smallest`.
+  [[nodiscard]] std::uint32_t orders_with(Freshness which, abi::Order smallest) const {
+    return orders_[static_cast<unsigned>(which)] & (~std::uint32_t{0} << smallest.value);
+  }
   void set_bit(abi::Pfn block, abi::Order order, Freshness which);
   void clear_bit(abi::Pfn block, abi::Order order, Freshness which);
   void insert(abi::Pfn block, abi::Order order, Freshness which);
@@ -176,6 +188,17 @@ class Buddy {
   [[nodiscard]] bool carve();
   [[nodiscard]] bool isolate_from(abi::Order list, std::uint32_t goal, std::uint64_t keep_frames,
                                   std::span<abi::RangeDescriptor> out, IsolatedBatch& batch);
+
+  // A free block to allocate from.
+  struct Candidate {
+    abi::Pfn block;
+    abi::Order order;
+    Freshness which;
+  };
+  [[nodiscard]] std::optional<Candidate> lowest_part(abi::Order order, Freshness which) const;
+  [[nodiscard]] std::optional<Candidate> smallest_whole(abi::Order order, Freshness which) const;
+  [[nodiscard]] std::optional<Candidate> choose(abi::Order order) const;
+  [[nodiscard]] BuddyAllocation take(const Candidate& chosen, abi::Order order);
 
   [[nodiscard]] FreeResult free_owned(abi::Pfn pfn, abi::Order order, abi::FrameKind owned);
   [[nodiscard]] BuddyAllocation hand_out(abi::Pfn block, abi::Order order);
