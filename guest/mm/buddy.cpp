@@ -2,6 +2,7 @@
 #include "guest/mm/buddy.hpp"
 
 #include <algorithm>
+#include <atomic>
 
 namespace guest::mm {
 
@@ -35,6 +36,8 @@ std::size_t Buddy::metadata_bytes(abi::Pfn first, abi::Pfn end) {
   for (unsigned order = 0; order < abi::order_count; ++order) {
     bytes += 2 * sizeof(std::uint64_t) * BitmapTree::words_needed(frames >> order);
   }
+  bytes += sizeof(std::uint64_t) * AreaUse::words_needed(frames);
+  bytes += frames * sizeof(std::uint32_t); // cookies
   return bytes;
 }
 
@@ -62,6 +65,9 @@ Buddy::Buddy(const BuddyConfig& config, std::span<std::byte> metadata)
       words += needed;
     }
   }
+  const std::size_t area_words = AreaUse::words_needed(frames);
+  areas_ = AreaUse({words, area_words}, tags_.base(), frames);
+  cookies_ = reinterpret_cast<std::uint32_t*>(words + area_words);
 }
 
 // ---- parts -------------------------------------------------------------------------------------
@@ -260,6 +266,16 @@ BuddyAllocation Buddy::allocate(abi::Order order) {
   return take(*chosen, order);
 }
 
+BuddyAllocation Buddy::allocate_below(abi::Order order, abi::Pfn limit) {
+  for (const Freshness which : {Freshness::fresh, Freshness::answered}) {
+    const std::optional<Candidate> part = lowest_part(order, which);
+    if (part && part->block < limit) {
+      return take(*part, order);
+    }
+  }
+  return {};
+}
+
 BuddyAllocation Buddy::take(const Candidate& chosen, abi::Order order) {
   auto [block, at, which] = chosen;
   clear_bit(block, at, which);
@@ -304,6 +320,7 @@ BuddyAllocation Buddy::hand_out(abi::Pfn block, abi::Order order) {
   reused_frames_ += reported;
   tags_.put(block, abi::FrameKind::allocated, order);
   tags_.set_audit(block, order);
+  areas_.handed_out(block, order, fresh);
   const std::uint64_t zero =
       never_used + (discarded_ == DiscardedContent::zero ? reported : std::uint64_t{0});
   return {.status = AllocateStatus::ok,
@@ -316,6 +333,7 @@ FreeResult Buddy::free_owned(abi::Pfn pfn, abi::Order order, abi::FrameKind owne
   const FreeResult result = tags_.check_owned(pfn, order, owned);
   if (result == FreeResult::ok) {
     tags_.put(pfn, abi::FrameKind::fresh, order);
+    areas_.came_back_fresh(pfn, order);
     fresh_frames_ += order.frames();
     insert(pfn, order, Freshness::fresh);
   }
@@ -326,9 +344,21 @@ void Buddy::free_untouched(abi::Pfn pfn, abi::Order order, std::uint16_t reused_
   const bool was_reported = reused_frames != 0;
   tags_.put(pfn, was_reported ? abi::FrameKind::reported : abi::FrameKind::none, order);
   tags_.clear_audit(pfn, order);
+  areas_.came_back_untouched(pfn, order);
   reused_frames_ -= reused_frames;
   answered_frames_ += order.frames();
   insert(pfn, order, Freshness::answered);
+}
+
+// ---- movable blocks ----------------------------------------------------------------------------
+
+void Buddy::make_movable(abi::Pfn block, abi::Order order, std::uint32_t cookie) {
+  std::atomic_ref(cookies_[block - tags_.base()]).store(cookie, std::memory_order_relaxed);
+  tags_.put(block, abi::FrameKind::movable, order);
+}
+
+std::uint32_t Buddy::cookie(abi::Pfn block) const {
+  return std::atomic_ref(cookies_[block - tags_.base()]).load(std::memory_order_relaxed);
 }
 
 // ---- isolate and acknowledge -------------------------------------------------------------------
@@ -401,6 +431,7 @@ bool Buddy::isolate_from(abi::Order list, std::uint32_t goal, std::uint64_t keep
       if (tag.kind() == abi::FrameKind::fresh) {
         redundant_frames_ += tags_.count_audit_clear(part, tag.order());
         tags_.put(part, abi::FrameKind::isolated, tag.order());
+        areas_.isolated(part, tag.order());
         emit(part, tag.order(), abi::RangeKind::hint);
         ++batch.hints;
       }

@@ -31,6 +31,7 @@
 #include <span>
 
 #include "guest/mm/allocation.hpp"
+#include "guest/mm/area_use.hpp"
 #include "guest/mm/bitmap_tree.hpp"
 #include "guest/mm/frame_hole.hpp"
 #include "guest/mm/frame_tags.hpp"
@@ -71,10 +72,10 @@ struct IsolatedBatch {
 
 class Buddy {
  public:
-  // What hosts like to back and take back as a whole: 2 MiB.
-  static constexpr abi::Order area_order{9};
+  static constexpr abi::Order area_order = AreaUse::area_order;
 
-  // Bytes of metadata for frames [first, end): about 1.6 per frame. Grows with the range, so a
+  // Bytes of metadata for frames [first, end): about 5.6 per frame, of which 4 are for cookies and
+  // written for movable blocks only. Grows with the range, so a
   // caller that carves the metadata out of the range itself may ask before it does.
   [[nodiscard]] static std::size_t metadata_bytes(abi::Pfn first, abi::Pfn end);
 
@@ -100,6 +101,16 @@ class Buddy {
   // Takes back a cached block that allocate() had called zeroed and nobody has touched since: it
   // stays answered. `reused_frames` is what allocate() had said.
   void free_untouched(abi::Pfn pfn, abi::Order order, std::uint16_t reused_frames);
+
+  // Allocates from the areas below `limit` that are in use anyway, if one of them has room.
+  [[nodiscard]] BuddyAllocation allocate_below(abi::Order order, abi::Pfn limit);
+
+  // Lets an allocated block be moved, until it is freed. The cookie tells its owner which it is.
+  // May be called without the lock, by the owner.
+  void make_movable(abi::Pfn block, abi::Order order, std::uint32_t cookie);
+  [[nodiscard]] std::uint32_t cookie(abi::Pfn block) const;
+  [[nodiscard]] AreaUse& areas() { return areas_; }
+  [[nodiscard]] const AreaUse& areas() const { return areas_; }
 
   // Takes blocks of at least the report order that have fresh content out of the allocator and
   // describes them in `out`: a uniform block as a hint, a mixed one as a span followed by a hint
@@ -205,6 +216,8 @@ class Buddy {
   void answer(abi::RangeDescriptor hint, abi::Outcome outcome);
 
   FrameTags tags_;
+  AreaUse areas_;
+  std::uint32_t* cookies_ = nullptr;
   // [Freshness][order]
   std::array<std::array<BitmapTree, abi::order_count>, 2> trees_;
   std::array<std::array<std::uint64_t, abi::order_count>, 2> block_count_{};

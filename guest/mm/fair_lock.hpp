@@ -25,10 +25,13 @@ class FairLock {
 
   // Calls `relax` between looks.
   template <typename Relax> void lock(Relax& relax) {
-    if (starving_.load(std::memory_order_relaxed) == 0 && try_take()) [[likely]] {
-      return;
+    if (!try_lock()) [[unlikely]] {
+      wait(relax);
     }
-    wait(relax);
+  }
+  // Takes the lock if that can be had at once.
+  [[nodiscard]] bool try_lock() {
+    return starving_.load(std::memory_order_relaxed) == 0 && try_take();
   }
   // Whether somebody waits.
   [[nodiscard]] bool contended() const { return waiting_.load(std::memory_order_relaxed) != 0; }
@@ -54,7 +57,7 @@ class FairLock {
 
   template <typename Relax> bool wait_patiently(Relax& relax) {
     for (std::uint32_t turn = 0; turn < patience_turns; ++turn) {
-      if (starving_.load(std::memory_order_relaxed) == 0 && try_take()) {
+      if (try_lock()) {
         return true;
       }
       relax();

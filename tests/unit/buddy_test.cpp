@@ -240,7 +240,7 @@ TEST_CASE("a fresh allocator of 64 GiB writes next to nothing") {
     }
   }
   CHECK(pages.size() <= 24);
-  CHECK(fixture.metadata.size() <= (std::size_t{1} << 24) * 8 / 4);
+  CHECK(fixture.metadata.size() <= (std::size_t{1} << 24) * 6);
 }
 
 TEST_CASE("the frontier: head in aligned pieces, then largest blocks, then the tail") {
