@@ -21,6 +21,9 @@ void add(std::uint64_t& counter, std::uint64_t amount) {
 void* Env::allocate_pages(abi::Order order) {
   return kernel_.allocate_pages(order);
 }
+void* Env::allocate_zeroed_pages(abi::Order order) {
+  return kernel_.allocate_zeroed_pages(order);
+}
 void Env::free_pages(void* block, abi::Order order) {
   kernel_.free_pages(block, order);
 }

@@ -31,6 +31,9 @@ class Pattern {
   // first, as check() does, but counts nothing.
   void move(Env& env, const void* from, void* to, abi::Order order, std::uint64_t key) const;
 
+  // Checks that every word that stamp() would write is zero. Ends the guest as check() does.
+  void check_zero(Env& env, const void* block, abi::Order order) const;
+
  private:
   void verify(Env& env, const void* block, abi::Order order, std::uint64_t key) const;
 

@@ -177,6 +177,33 @@ class EventFeed {
 
 enum class Speed : std::uint8_t { max, real };
 enum class Mobility : std::uint8_t { pinned, movable };
+enum class Wanted : std::uint8_t { anything, zeroes };
+
+struct ReplayOptions {
+  Speed speed = Speed::max;
+  Mobility mobility = Mobility::movable;
+  Wanted wanted = Wanted::anything;
+};
+
+// An argument that is on or off.
+bool is_on(Env& env, std::string_view key, std::string_view fallback) {
+  const std::string_view value = env.arg(key, fallback);
+  if (value != "on" && value != "off") {
+    env.usage_error("{}={} is unknown: use on or off", key, value);
+  }
+  return value == "on";
+}
+
+void* allocate(Env& env, abi::Order order, const Pattern& pattern, Wanted wanted) {
+  if (wanted == Wanted::anything) {
+    return env.allocate_pages(order);
+  }
+  void* const block = env.allocate_zeroed_pages(order);
+  if (block != nullptr) {
+    pattern.check_zero(env, block, order);
+  }
+  return block;
+}
 
 // Waits until the event's recorded time has come.
 void pace(Env& env, std::uint64_t due_ns) {
@@ -193,12 +220,12 @@ void pace(Env& env, std::uint64_t due_ns) {
 }
 
 void replay_on_one_vcpu(Env& env, EventFeed& feed, BlockTable& table, const Pattern& pattern,
-                        Speed speed, Mobility mobility) {
+                        const ReplayOptions& options) {
   for (EventFeed::Run run = feed.take(); run.first != run.end; run = feed.take()) {
     std::uint64_t due_ns = run.start_ns;
     for (std::uint64_t index = run.first; index < run.end; ++index) {
       const abi::PageTraceEvent event = feed.event(index);
-      if (speed == Speed::real) {
+      if (options.speed == Speed::real) {
         due_ns += std::uint64_t{event.delta_us()} * 1000;
         pace(env, due_ns);
       }
@@ -207,13 +234,13 @@ void replay_on_one_vcpu(Env& env, EventFeed& feed, BlockTable& table, const Patt
         pattern.check(env, block.address, block.order, event.block_id());
         env.free_pages(block.address, block.order);
       } else {
-        void* const block = env.allocate_pages(event.order());
+        void* const block = allocate(env, event.order(), pattern, options.wanted);
         if (block == nullptr) {
           env.usage_error("out of memory at event {} of {}: the trace needs more --mem", index,
                           feed.count());
         }
         pattern.stamp(block, event.order(), event.block_id());
-        if (mobility == Mobility::movable) {
+        if (options.mobility == Mobility::movable) {
           // Before another vCPU may free it. A move that comes earlier than the entry is refused.
           env.make_movable(block, event.order(), event.block_id());
         }
@@ -229,10 +256,10 @@ int run_replay(Env& env) {
   if (speed != "max" && speed != "real") {
     env.usage_error("speed={} is unknown: use max or real", speed);
   }
-  const std::string_view movable = env.arg("movable", "on");
-  if (movable != "on" && movable != "off") {
-    env.usage_error("movable={} is unknown: use on or off", movable);
-  }
+  const ReplayOptions options{
+      .speed = speed == "real" ? Speed::real : Speed::max,
+      .mobility = is_on(env, "movable", "on") ? Mobility::movable : Mobility::pinned,
+      .wanted = is_on(env, "zero", "off") ? Wanted::zeroes : Wanted::anything};
   const std::span<const std::byte> input = env.input();
   if (input.size() < sizeof(abi::PageTraceHeader)) {
     env.usage_error("replay needs a page trace: give one with --input FILE");
@@ -244,10 +271,7 @@ int run_replay(Env& env) {
   TableMover mover(env, table, pattern);
   const Moving moving(env, mover);
   feed.start(env.now_ns());
-  env.run_on_all([&](unsigned) {
-    replay_on_one_vcpu(env, feed, table, pattern, speed == "real" ? Speed::real : Speed::max,
-                       movable == "on" ? Mobility::movable : Mobility::pinned);
-  });
+  env.run_on_all([&](unsigned) { replay_on_one_vcpu(env, feed, table, pattern, options); });
   return 0;
 }
 
@@ -255,7 +279,7 @@ int run_replay(Env& env) {
 
 EBB_WORKLOAD(replay,
              "replay the page trace given with --input on all vCPUs; speed=max|real, "
-             "fill=edges|full, movable=on|off",
+             "fill=edges|full, movable=on|off, zero=off|on",
              run_replay);
 
 } // namespace guest
