@@ -110,7 +110,7 @@ Buddy::Freshness Buddy::freshness(abi::Pfn block, abi::Order order) const {
 }
 
 // Two buddies become one block: uniform when both were, in the same kind.
-void Buddy::join(abi::Pfn left, abi::Order half_order) {
+[[gnu::always_inline]] inline void Buddy::join(abi::Pfn left, abi::Order half_order) {
   const abi::FrameTag first = tags_.get(left);
   const abi::FrameTag second = tags_.get(left + half_order.frames());
   if (first.order() == half_order && second.order() == half_order &&
@@ -144,13 +144,15 @@ void Buddy::collapse(abi::Pfn block, abi::Order order) {
 
 // ---- free blocks -------------------------------------------------------------------------------
 
-void Buddy::set_bit(abi::Pfn block, abi::Order order, Freshness which) {
+[[gnu::always_inline]] inline void Buddy::set_bit(abi::Pfn block, abi::Order order,
+                                                  Freshness which) {
   tree(order, which).set(bit_of(block, order));
   ++block_count_[static_cast<unsigned>(which)][order.value];
   orders_[static_cast<unsigned>(which)] |= 1U << order.value;
 }
 
-void Buddy::clear_bit(abi::Pfn block, abi::Order order, Freshness which) {
+[[gnu::always_inline]] inline void Buddy::clear_bit(abi::Pfn block, abi::Order order,
+                                                    Freshness which) {
   BitmapTree& blocks = tree(order, which);
   blocks.clear(bit_of(block, order));
   --block_count_[static_cast<unsigned>(which)][order.value];
@@ -168,14 +170,14 @@ void Buddy::insert(abi::Pfn block, abi::Order order, Freshness which) {
   while (order.value < abi::max_order) {
     const abi::Pfn buddy = buddy_of(block, order);
     const std::uint64_t bit = bit_of(buddy, order);
-    if (tree(order, Freshness::answered).test(bit)) {
-      clear_bit(buddy, order, Freshness::answered);
-    } else if (tree(order, Freshness::fresh).test(bit)) {
-      clear_bit(buddy, order, Freshness::fresh);
-      which = Freshness::fresh;
-    } else {
+    // One branch for both: whether there is a free buddy is as hard to predict as it gets.
+    const bool answered = tree(order, Freshness::answered).test(bit);
+    const bool fresh = tree(order, Freshness::fresh).test(bit);
+    if (!(answered | fresh)) {
       break;
     }
+    clear_bit(buddy, order, fresh ? Freshness::fresh : Freshness::answered);
+    which = fresh ? Freshness::fresh : which;
     block = std::min(block, buddy);
     join(block, order);
     order = larger(order);
@@ -254,29 +256,82 @@ std::optional<Buddy::Candidate> Buddy::choose(abi::Order order) const {
   return std::nullopt;
 }
 
-BuddyAllocation Buddy::allocate(abi::Order order) {
+std::optional<Buddy::Candidate> Buddy::choose_or_carve(abi::Order order) {
   std::optional<Candidate> chosen = choose(order);
-  for (; !chosen; chosen = choose(order)) {
-    if (!carve()) {
-      return {.status = plugged_end_ < tags_.end() ? AllocateStatus::needs_plug
-                                                   : AllocateStatus::out_of_memory,
-              .pfn = {}};
-    }
+  while (!chosen && carve()) {
+    chosen = choose(order);
   }
-  return take(*chosen, order);
+  return chosen;
+}
+
+BuddyAllocation Buddy::no_memory() const {
+  return {.status = plugged_end_ < tags_.end() ? AllocateStatus::needs_plug
+                                               : AllocateStatus::out_of_memory,
+          .pfn = {}};
+}
+
+BuddyAllocation Buddy::allocate(abi::Order order) {
+  const std::optional<Candidate> chosen = choose_or_carve(order);
+  return chosen ? take_one(*chosen, order) : no_memory();
+}
+
+std::uint32_t Buddy::allocate_many(abi::Order order, std::span<BuddyAllocation> out) {
+  std::uint32_t count = 0;
+  while (count < out.size()) {
+    const std::optional<Candidate> chosen = choose_or_carve(order);
+    if (!chosen) {
+      if (count == 0) {
+        out[0] = no_memory();
+      }
+      break;
+    }
+    // One after another they would come from the same larger block, from its start.
+    std::uint32_t several = 1;
+    if (chosen->order > order && is_uniform(chosen->block, chosen->order)) {
+      several = static_cast<std::uint32_t>(
+          std::min(std::bit_floor(out.size() - count),
+                   std::size_t{1} << (chosen->order.value - order.value)));
+    }
+    if (several == 1) {
+      out[count] = take_one(*chosen, order);
+    } else {
+      take_several(*chosen, order, out.subspan(count, several));
+    }
+    count += several;
+  }
+  return count;
 }
 
 BuddyAllocation Buddy::allocate_below(abi::Order order, abi::Pfn limit) {
   for (const Freshness which : {Freshness::fresh, Freshness::answered}) {
     const std::optional<Candidate> part = lowest_part(order, which);
     if (part && part->block < limit) {
-      return take(*part, order);
+      return take_one(*part, order);
     }
   }
   return {};
 }
 
-BuddyAllocation Buddy::take(const Candidate& chosen, abi::Order order) {
+BuddyAllocation Buddy::take_one(const Candidate& chosen, abi::Order order) {
+  return hand_out(take(chosen, order), order);
+}
+
+// A power of two of blocks from the start of a uniform one: as one block, then cut into pieces.
+void Buddy::take_several(const Candidate& chosen, abi::Order order,
+                         std::span<BuddyAllocation> out) {
+  const auto log2_count = static_cast<unsigned>(std::countr_zero(out.size()));
+  const abi::Order whole_order{static_cast<std::uint8_t>(order.value + log2_count)};
+  BuddyAllocation whole = take_one(chosen, whole_order);
+  whole.reused_frames = static_cast<std::uint16_t>(whole.reused_frames >> log2_count);
+  for (std::size_t index = 0; index < out.size(); ++index) {
+    out[index] = whole;
+    out[index].pfn = whole.pfn + index * order.frames();
+    tags_.put(out[index].pfn, abi::FrameKind::allocated, order);
+  }
+}
+
+// Takes a block of the wanted order out of a free one that is in a bitmap.
+abi::Pfn Buddy::take(const Candidate& chosen, abi::Order order) {
   auto [block, at, which] = chosen;
   clear_bit(block, at, which);
 
@@ -300,7 +355,7 @@ BuddyAllocation Buddy::take(const Candidate& chosen, abi::Order order) {
   if (which == Freshness::fresh && order >= report_order_) {
     reportable_ -= fresh_content(block, order).frames;
   }
-  return hand_out(block, order);
+  return block;
 }
 
 // The block is in no bitmap any more; accounts for its parts and makes it allocated.

@@ -102,6 +102,10 @@ class Buddy {
   // stays answered. `reused_frames` is what allocate() had said.
   void free_untouched(abi::Pfn pfn, abi::Order order, std::uint16_t reused_frames);
 
+  // Allocates as many blocks as out.size() calls of allocate() would, the same ones; less work
+  // where a larger block is broken up. Returns how many; if none, out[0] says why.
+  [[nodiscard]] std::uint32_t allocate_many(abi::Order order, std::span<BuddyAllocation> out);
+
   // Allocates from the areas below `limit` that are in use anyway, if one of them has room.
   [[nodiscard]] BuddyAllocation allocate_below(abi::Order order, abi::Pfn limit);
 
@@ -209,7 +213,11 @@ class Buddy {
   [[nodiscard]] std::optional<Candidate> lowest_part(abi::Order order, Freshness which) const;
   [[nodiscard]] std::optional<Candidate> smallest_whole(abi::Order order, Freshness which) const;
   [[nodiscard]] std::optional<Candidate> choose(abi::Order order) const;
-  [[nodiscard]] BuddyAllocation take(const Candidate& chosen, abi::Order order);
+  [[nodiscard]] std::optional<Candidate> choose_or_carve(abi::Order order);
+  [[nodiscard]] BuddyAllocation no_memory() const;
+  [[nodiscard]] abi::Pfn take(const Candidate& chosen, abi::Order order);
+  [[nodiscard]] BuddyAllocation take_one(const Candidate& chosen, abi::Order order);
+  void take_several(const Candidate& chosen, abi::Order order, std::span<BuddyAllocation> out);
 
   [[nodiscard]] FreeResult free_owned(abi::Pfn pfn, abi::Order order, abi::FrameKind owned);
   [[nodiscard]] BuddyAllocation hand_out(abi::Pfn block, abi::Order order);

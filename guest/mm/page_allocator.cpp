@@ -52,6 +52,11 @@ PageAllocator::PageAllocator(PagePlatform& platform, const PageAllocatorConfig& 
       control_(config.control) {
   frees_are_cached_.store(reporter_.strategy() != abi::ReportStrategy::each,
                           std::memory_order_relaxed);
+  if (reporter_.channel_count() == 1) {
+    for (FairLock* lock : {&lock_, &mover_lock_, &plug_lock_, &caches_[0].lock}) {
+      lock->set_users(FairLock::Users::one);
+    }
+  }
   publish_locked();
 }
 
@@ -74,37 +79,48 @@ Allocation PageAllocator::allocate(unsigned vcpu, abi::Order order) {
 }
 
 FreeResult PageAllocator::free(unsigned vcpu, abi::Pfn pfn, abi::Order order) {
-  if (!PageCache::holds(order) || !frees_are_cached_.load(std::memory_order_relaxed)) {
-    Guard guard(lock_, spin());
-    const FreeResult result = buddy_.free(pfn, order);
-    if (result == FreeResult::ok) {
-      count_freed(vcpu, order);
-      trace_.freed(vcpu, pfn, order);
-      after_free_locked(vcpu, guard);
-    }
-    return result;
+  if (!PageCache::holds(order) || !frees_are_cached_.load(std::memory_order_relaxed)) [[unlikely]] {
+    return free_uncached(vcpu, pfn, order);
   }
   VcpuCache& mine = caches_[vcpu];
-  std::array<PageCache::Block, PageCache::total_capacity> drained;
-  std::uint32_t drained_count = 0;
   {
     const Guard guard(mine.lock, spin());
     const FreeResult result = buddy_.tags().check_owned(pfn, order, abi::FrameKind::allocated);
     if (result != FreeResult::ok) [[unlikely]] {
       return result;
     }
-    if (mine.cache.full(order)) [[unlikely]] {
-      carrying_.fetch_add(1, std::memory_order_relaxed);
-      drained_count =
-          mine.cache.take_oldest(order, std::span(drained).first(PageCache::bulk(order)));
+    if (!mine.cache.full(order)) [[likely]] {
+      mine.cache.push(buddy_.tags(), {.pfn = pfn, .order = order});
+      count_freed(vcpu, order);
+      return FreeResult::ok;
     }
-    mine.cache.push(buddy_.tags(), {.pfn = pfn, .order = order});
+  }
+  drain(vcpu, order);
+  return free(vcpu, pfn, order);
+}
+
+// Gives the older half of a cache's blocks back to the Buddy.
+void PageAllocator::drain(unsigned vcpu, abi::Order order) {
+  VcpuCache& mine = caches_[vcpu];
+  std::array<PageCache::Block, PageCache::max_bulk> drained;
+  std::uint32_t count = 0;
+  {
+    const Guard guard(mine.lock, spin());
+    carrying_.fetch_add(1, std::memory_order_relaxed);
+    count = mine.cache.take_oldest(order, std::span(drained).first(PageCache::bulk(order)));
+  }
+  give_back(vcpu, std::span(drained).first(count), AfterFree::report);
+}
+
+FreeResult PageAllocator::free_uncached(unsigned vcpu, abi::Pfn pfn, abi::Order order) {
+  Guard guard(lock_, spin());
+  const FreeResult result = buddy_.free(pfn, order);
+  if (result == FreeResult::ok) {
     count_freed(vcpu, order);
+    trace_.freed(vcpu, pfn, order);
+    after_free_locked(vcpu, guard);
   }
-  if (drained_count != 0) [[unlikely]] {
-    give_back(vcpu, std::span(drained).first(drained_count), AfterFree::report);
-  }
-  return FreeResult::ok;
+  return result;
 }
 
 void PageAllocator::count_allocated(unsigned vcpu, abi::Order order) {
@@ -157,44 +173,38 @@ BuddyAllocation PageAllocator::take_locked(unsigned vcpu, abi::Order order) {
 // One block for the caller and, while the lock is held anyway, some for its cache. When RAM has to
 // be plugged first, pfn is where the plugged RAM ended.
 BuddyAllocation PageAllocator::allocate_and_refill(unsigned vcpu, abi::Order order) {
-  std::array<BuddyAllocation, PageCache::total_capacity> refill;
-  std::uint32_t refill_count = 0;
-  BuddyAllocation got;
+  const std::uint32_t wanted = PageCache::holds(order) ? 1 + PageCache::bulk(order) : 1;
+  std::array<BuddyAllocation, 1 + PageCache::max_bulk> blocks;
+  std::uint32_t count = 0;
   {
     Guard guard(lock_, spin());
     static_cast<void>(safe_point(guard));
-    got = take_locked(vcpu, order);
-    if (got.status == AllocateStatus::needs_plug) {
-      got.pfn = buddy_.plugged_end();
+    count = buddy_.allocate_many(order, std::span(blocks).first(wanted));
+    for (const BuddyAllocation& block : std::span(blocks).first(count)) {
+      trace_.allocated(vcpu, block.pfn, order, block.reused_frames);
     }
-    if (got.ok() && PageCache::holds(order)) {
-      while (refill_count < PageCache::bulk(order)) {
-        refill[refill_count] = take_locked(vcpu, order);
-        if (!refill[refill_count].ok()) {
-          break;
-        }
-        ++refill_count;
-      }
-      carrying_.fetch_add(1, std::memory_order_relaxed);
+    if (count == 0 && blocks[0].status == AllocateStatus::needs_plug) {
+      blocks[0].pfn = buddy_.plugged_end();
     }
+    carrying_.fetch_add(1, std::memory_order_relaxed);
     publish_locked();
   }
-  if (got.ok() && PageCache::holds(order)) {
+  if (count > 1) {
     VcpuCache& mine = caches_[vcpu];
     const Guard guard(mine.lock, spin());
     // Last in, first out: the block that the Buddy liked best goes on top. There is room, because
     // the cache was empty and only its own vCPU adds to it.
-    while (refill_count-- > 0) {
-      const BuddyAllocation& block = refill[refill_count];
+    while (--count > 0) {
+      const BuddyAllocation& block = blocks[count];
       mine.cache.push(buddy_.tags(), {.pfn = block.pfn,
                                       .order = order,
                                       .untouched_zero = block.content == Content::zeroed,
                                       .reused_frames = block.reused_frames});
     }
-    carrying_.fetch_sub(1, std::memory_order_release);
   }
+  carrying_.fetch_sub(1, std::memory_order_release);
   make_room_in_trace(vcpu);
-  return got;
+  return blocks[0];
 }
 
 // Lets the host map more, unless another vCPU has seen to it since. Returns whether to try again.
@@ -259,7 +269,7 @@ bool PageAllocator::worth_waiting_locked(std::uint64_t start_ns, std::uint64_t n
 
 // ---- free, slow path ---------------------------------------------------------------------------
 
-void PageAllocator::give_back_locked(unsigned vcpu, const PageCache::Block& block) {
+inline void PageAllocator::give_back_locked(unsigned vcpu, const PageCache::Block& block) {
   if (block.untouched_zero) {
     trace_.unused(vcpu, block.pfn, block.order, block.reused_frames);
     buddy_.free_untouched(block.pfn, block.order, block.reused_frames);

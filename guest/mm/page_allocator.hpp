@@ -141,6 +141,8 @@ class PageAllocator {
 
   [[nodiscard]] Spin spin() { return {.platform = &platform_}; }
 
+  [[nodiscard]] FreeResult free_uncached(unsigned vcpu, abi::Pfn pfn, abi::Order order);
+  void drain(unsigned vcpu, abi::Order order);
   [[nodiscard]] Allocation allocate_slow(unsigned vcpu, abi::Order order);
   [[nodiscard]] BuddyAllocation allocate_and_refill(unsigned vcpu, abi::Order order);
   [[nodiscard]] BuddyAllocation allocate_under_pressure(unsigned vcpu, abi::Order order);
