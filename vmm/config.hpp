@@ -21,6 +21,7 @@
 #include "shared/layout.h"
 #include "shared/trace_record.hpp"
 #include "vmm/fault_plan.hpp"
+#include "vmm/gdb_address.hpp"
 #include "vmm/host_mode.hpp"
 #include "vmm/memory_policy.hpp"
 #include "vmm/report_settings.hpp"
@@ -73,6 +74,7 @@ struct Config {
   std::uint32_t workers = 1; // threads of an asynchronous or polling host
   FaultOptions host_faults;
   std::optional<std::string> control; // path of the control socket
+  std::optional<GdbAddress> gdb;      // where a debugger connects; the guest waits for it
   std::string workload = "idle";
   std::optional<std::string> input; // page trace, plain or xz
   Speed speed = Speed::max;
@@ -82,6 +84,7 @@ struct Config {
   std::optional<std::string> trace;    // where the hypercall trace goes
   abi::TraceLevel trace_level = abi::TraceLevel::ranges;
   std::uint64_t trace_bytes = 0; // of a ring of the last records; 0: a file that grows
+  bool step = false;             // hold the guest at its hypercalls and take commands
   Verbosity verbosity = Verbosity::normal;
   HintCheck check_hints = HintCheck::off;
   Transport transport = Transport::pio;

@@ -26,6 +26,8 @@ struct HypercallTargets {
   GuestEnd& end;
   const Symbols& symbols;
   std::uint64_t features_offered = 0;
+  // Before a call is carried out, on the vCPU's thread; may block. May be empty.
+  std::function<void(unsigned vcpu, abi::Hypercall call, std::uint64_t argument)> on_call{};
   abi::Gpa free_start; // hints below are never accepted, whatever the guest says it manages
   // The guest's hello was accepted; called at most once.
   std::function<void(const abi::GuestHello&)> on_hello;
@@ -42,10 +44,13 @@ class Hypercalls {
   // Carries out the call in vCPU `index`'s page, on that vCPU's thread. `wait` blocks, but no
   // longer than until the guest ends.
   void dispatch(unsigned index);
+  // Whether the call there would be the guest's last word on its own failure.
+  [[nodiscard]] bool is_panic(unsigned index) const;
 
  private:
   struct Call; // private copy of number and arguments
 
+  [[nodiscard]] abi::VcpuPage& page_of(unsigned index) const;
   [[nodiscard]] abi::Status perform(const Call& call, const abi::VcpuPage& page);
   [[nodiscard]] abi::Status negotiate(const abi::VcpuPage& page);
   [[nodiscard]] abi::Status plug(abi::Gpa next);

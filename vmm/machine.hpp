@@ -21,20 +21,26 @@
 #include "vmm/console.hpp"
 #include "vmm/control_commands.hpp"
 #include "vmm/control_socket.hpp"
+#include "vmm/debug_monitor.hpp"
 #include "vmm/discard_calls.hpp"
+#include "vmm/gdb_server.hpp"
+#include "vmm/guest_debugger.hpp"
 #include "vmm/guest_end.hpp"
 #include "vmm/guest_memory.hpp"
 #include "vmm/hint_service.hpp"
 #include "vmm/hypercalls.hpp"
 #include "vmm/image.hpp"
 #include "vmm/kvm.hpp"
+#include "vmm/live_stepper.hpp"
 #include "vmm/memory_slots.hpp"
 #include "vmm/report_control_writer.hpp"
 #include "vmm/resident_meter.hpp"
 #include "vmm/sampler.hpp"
 #include "vmm/symbols.hpp"
+#include "vmm/trace/step_console.hpp"
 #include "vmm/trace_input.hpp"
 #include "vmm/trace_recorder.hpp"
+#include "vmm/vcpu_gate.hpp"
 #include "vmm/vcpu_runner.hpp"
 
 namespace vmm {
@@ -58,6 +64,11 @@ class Machine {
   static Result<std::unique_ptr<Machine>> create(const Config& config, Image image, Symbols symbols,
                                                  std::optional<TraceInput> input,
                                                  MachineOutput output);
+
+  // Where a debugger is waited for, for gdb's `target remote`; empty without --gdb.
+  [[nodiscard]] std::optional<std::string> gdb_address() const {
+    return gdb_server_ ? std::optional(gdb_server_->address()) : std::nullopt;
+  }
 
   // Runs until the guest ends, by itself or by SIGINT or SIGTERM. Once. `signals` was made before
   // the machine.
@@ -85,12 +96,17 @@ class Machine {
   [[nodiscard]] Result<void> set_up_interrupts();
   [[nodiscard]] Result<void> set_up_control();
   [[nodiscard]] Result<void> set_up_services(MachineOutput output);
+  [[nodiscard]] Result<void> set_up_debugger();
   [[nodiscard]] Result<void> set_up_trace(std::uint32_t tsc_khz);
+  void set_up_stepper();
+  [[nodiscard]] bool records() const { return config_.trace || config_.step; }
   [[nodiscard]] std::uint64_t features_offered() const;
   void write_boot_info(std::uint32_t tsc_khz);
   void start_vcpu(unsigned index);
   void start_other_vcpus();
   void stop_vcpus();
+  void on_call(unsigned vcpu, abi::Hypercall call, std::uint64_t argument);
+  void kick_vcpu(unsigned index);
   void on_hello(const abi::GuestHello& hello);
   void wake_vcpu(unsigned index) const;
   void on_workload_begin();
@@ -118,16 +134,20 @@ class Machine {
   std::vector<Vcpu> vcpus_;
   std::vector<UniqueFd> wake_events_; // a write to one wakes its vCPU
   std::unique_ptr<ReportControlWriter> report_control_;
-  std::atomic<bool> retunable_{false}; // the guest accepted feature_retune
   std::unique_ptr<ControlSocket> control_socket_;
+  std::unique_ptr<VcpuGate> gate_; // null unless somebody may hold the guest
+  hvtrace::StepConsole step_console_;
+  std::unique_ptr<LiveStepper> stepper_; // null unless asked for
+  std::unique_ptr<GuestDebugger> debugger_; // null when nobody debugs
   std::vector<std::unique_ptr<VcpuRunner>> runners_;
   abi::Doorbell doorbell_ = abi::Doorbell::port;
   bool interrupts_ = false; // there is an interrupt controller
   std::mutex threads_mutex_;
-  bool stopping_ = false;            // guarded by threads_mutex_: start no more
-  std::vector<std::thread> threads_; // guarded by threads_mutex_; thread n runs vCPU n
-  RunTimes times_;                   // written by vCPU threads, read after they ended
-  std::optional<Settled> settled_;   // likewise
+  bool stopping_ = false;                 // guarded by threads_mutex_: start no more
+  std::vector<std::thread> threads_;      // guarded by threads_mutex_; thread n runs vCPU n
+  std::unique_ptr<GdbServer> gdb_server_; // with debugger_; its thread may use all the others
+  RunTimes times_;                        // written by vCPU threads, read after they ended
+  std::optional<Settled> settled_;        // likewise
 };
 
 } // namespace vmm
