@@ -173,6 +173,17 @@ run: all $(NESTED_VMM) ## the main job: replay the shipped sqlite trace at recor
 	tools/on-kvm $(B)/vmm $(B)/guest.bin --mem 2G --backing 4k --report order=4 --workload replay \
 	  --speed real --input tests/traces/sqlite.pgt.xz
 
+##@ Measuring
+.PHONY: bench
+# Google Benchmark programs, and what tools/bench runs them beside.
+BENCHMARKS    := allocator hints
+BENCH_OBJECTS := $(call objects,vmm,$(call sources,guest/mm)) $(filter-out %/vmm/main.o,$(VMM_OBJECTS))
+$(BENCHMARKS:%=$(B)/bench/%): $(B)/bench/%: $(B)/obj/vmm/tools/benchmarks/%.o $(BENCH_OBJECTS)
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D) && $(CXX) $(VMM_LINK) -o $@ $^ -lbenchmark $(VMM_LIBS)
+bench: all $(BENCHMARKS:%=$(B)/bench/%) $(B)/tests/boot/spin.bin ## all benchmarks: tables, and build/bench/results.json
+	tools/bench all --json $(B)/bench/results.json
+
 ##@ Testing
 .PHONY: test test-more test-unit test-tsan test-boot test-gdb test-hostile test-failing-host \
         test-pressure test-mutants-apply test-hostile-asan test-matrix test-model test-nested \

@@ -21,8 +21,17 @@ void add(std::uint64_t& counter, std::uint64_t amount) {
 void* Env::allocate_pages(abi::Order order) {
   return kernel_.allocate_pages(order);
 }
+void* Env::allocate_zeroed_pages(abi::Order order) {
+  return kernel_.allocate_zeroed_pages(order);
+}
 void Env::free_pages(void* block, abi::Order order) {
   kernel_.free_pages(block, order);
+}
+void Env::make_movable(const void* block, abi::Order order, std::uint32_t cookie) {
+  kernel_.pages().make_movable(abi::to_pfn(arch::address_of(block)), order, cookie);
+}
+void Env::set_mover(mm::BlockMover* mover) {
+  kernel_.pages().set_mover(mover);
 }
 std::uint64_t Env::now_ns() const {
   return kernel_.now_ns();

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <cstring>
 
 #include "guest/arch/cpu.hpp"
 #include "guest/runtime/hypercall.hpp"
@@ -38,6 +40,11 @@ const abi::BootInfo& checked(const abi::BootInfo& boot) {
           boot.vcpus);
   }
   return boot; // NOLINT(bugprone-return-const-ref-from-parameter): see above
+}
+
+// Adds to a counter that only this vCPU writes and the host samples.
+void add(std::uint64_t& counter, std::uint64_t amount) {
+  std::atomic_ref(counter).store(counter + amount, std::memory_order_relaxed);
 }
 
 // Whether the host wrote the part of boot info that came with ABI 1.1.
@@ -162,6 +169,24 @@ void* Kernel::allocate_pages(abi::Order order) {
   trace_caller();
   const mm::Allocation block = pages_.allocate(this_vcpu(), order);
   return block.ok() ? arch::pointer_to<void>(abi::to_gpa(block.pfn)) : nullptr;
+}
+
+void* Kernel::allocate_zeroed_pages(abi::Order order) {
+  trace_caller();
+  const unsigned vcpu = this_vcpu();
+  const mm::Allocation block = pages_.allocate(vcpu, order);
+  if (!block.ok()) {
+    return nullptr;
+  }
+  void* const address = arch::pointer_to<void>(abi::to_gpa(block.pfn));
+  abi::VcpuCounters& counters = status_.vcpu[vcpu];
+  add(counters.zero_asked_frames, order.frames());
+  if (block.content == mm::Content::zeroed) {
+    add(counters.zero_known_frames, order.frames());
+  } else {
+    std::memset(address, 0, order.bytes());
+  }
+  return address;
 }
 
 void Kernel::free_pages(void* block, abi::Order order) {

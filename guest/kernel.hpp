@@ -38,6 +38,8 @@ class Kernel final : private mm::PagePlatform, private mm::PageSource, private C
   // Page blocks on the calling vCPU; nullptr when out of memory. A bad free panics.
   [[nodiscard]] void* allocate_pages(abi::Order order) override;
   void free_pages(void* block, abi::Order order) override;
+  // The same with every byte zero; what the host has discarded need not be written for that.
+  [[nodiscard]] void* allocate_zeroed_pages(abi::Order order);
 
   [[nodiscard]] std::uint64_t now_ns() override { return clock_.now_ns(); }
   // Starts the other vCPUs; they serve the crew from then on.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "guest/pattern.hpp"
 
+#include <cstring>
+
 #include "guest/arch/cpu.hpp"
 
 namespace guest {
@@ -47,6 +49,33 @@ void Pattern::stamp(void* block, abi::Order order, std::uint64_t key) const {
 }
 
 void Pattern::check(Env& env, const void* block, abi::Order order, std::uint64_t key) const {
+  verify(env, block, order, key);
+  env.count_verified_pages(order.frames());
+}
+
+// The pattern depends on the address: what is copied is stamped anew.
+void Pattern::move(Env& env, const void* from, void* to, abi::Order order,
+                   std::uint64_t key) const {
+  verify(env, from, order, key);
+  std::memcpy(to, from, order.bytes());
+  stamp(to, order, key);
+}
+
+void Pattern::check_zero(Env& env, const void* block, abi::Order order) const {
+  const auto* const words = static_cast<const std::uint64_t*>(block);
+  const std::size_t count = order.frames() * words_per_page;
+  for (std::size_t index = 0; index < count; ++index) {
+    const std::size_t in_page = index % words_per_page;
+    const bool is_edge = in_page == 0 || in_page == words_per_page - 1;
+    if ((is_edge || fill_ == Fill::full) && words[index] != 0) {
+      print("not zeroed at {:#x}: found {:#018x}\n", arch::address_of(words + index).value,
+            words[index]);
+      env.exit(1);
+    }
+  }
+}
+
+void Pattern::verify(Env& env, const void* block, abi::Order order, std::uint64_t key) const {
   const auto* word = static_cast<const std::uint64_t*>(block);
   const std::uint64_t* const end = word + order.frames() * words_per_page;
   const std::size_t step = fill_ == Fill::full ? 1 : words_per_page;
@@ -61,7 +90,6 @@ void Pattern::check(Env& env, const void* block, abi::Order order, std::uint64_t
       }
     }
   }
-  env.count_verified_pages(order.frames());
 }
 
 } // namespace guest

@@ -27,8 +27,16 @@ class Pattern {
   // Checks every page against the pattern and counts it. Prints the first bad address and ends
   // the guest with exit status 1 when a page does not hold it.
   void check(Env& env, const void* block, abi::Order order, std::uint64_t key) const;
+  // Copies a block that carries the pattern to another place, where it carries it, too. Checks it
+  // first, as check() does, but counts nothing.
+  void move(Env& env, const void* from, void* to, abi::Order order, std::uint64_t key) const;
+
+  // Checks that every word that stamp() would write is zero. Ends the guest as check() does.
+  void check_zero(Env& env, const void* block, abi::Order order) const;
 
  private:
+  void verify(Env& env, const void* block, abi::Order order, std::uint64_t key) const;
+
   Fill fill_;
 };
 

@@ -11,6 +11,7 @@
 #include <span>
 #include <string_view>
 
+#include "guest/mm/block_mover.hpp"
 #include "guest/runtime/print.hpp"
 #include "shared/address.hpp"
 
@@ -42,9 +43,17 @@ class Env {
   // A block of 2^order pages, aligned to its size, content undefined; nullptr when memory is
   // exhausted even after waiting for hints in flight.
   [[nodiscard]] void* allocate_pages(abi::Order order);
+  // The same with every byte zero. Cheaper than writing the zeroes where the host has discarded
+  // what was there.
+  [[nodiscard]] void* allocate_zeroed_pages(abi::Order order);
   // Gives a block back. Panics on a block that is not allocated or was allocated with another
   // order.
   void free_pages(void* block, abi::Order order);
+
+  // Lets an allocated block be moved until it is freed, while there is a Moving below. The cookie
+  // is what its owner knows it by; BlockMover::move() may come at once. Call it before anybody
+  // else may free the block.
+  void make_movable(const void* block, abi::Order order, std::uint32_t cookie);
 
   // Nanoseconds since boot.
   [[nodiscard]] std::uint64_t now_ns() const;
@@ -92,9 +101,24 @@ class Env {
   [[noreturn]] void exit(std::uint8_t status);
 
  private:
+  friend class Moving;
+  void set_mover(mm::BlockMover* mover);
   void run_on_all_vcpus(void (*job)(void* context, unsigned vcpu), void* context);
 
   Kernel& kernel_;
+};
+
+// While it lives, idle vCPUs have `mover` move movable blocks, so that what few of them hold on to
+// can go back to the host. One at a time.
+class Moving {
+ public:
+  Moving(Env& env, mm::BlockMover& mover) : env_(env) { env_.set_mover(&mover); }
+  Moving(const Moving&) = delete;
+  Moving& operator=(const Moving&) = delete;
+  ~Moving() { env_.set_mover(nullptr); }
+
+ private:
+  Env& env_;
 };
 
 using WorkloadMain = int (*)(Env&);

@@ -25,6 +25,8 @@ enum class FrameKind : std::uint8_t {
   reported = 4,  // first frame of a free part that the host discarded: reads as zero
   declined = 5,  // first frame of a free part that the host answered without discarding
   isolated = 6,  // first frame of a free part that is submitted and not yet answered
+  // Since 1.1: as allocated, and the owner lets it be moved.
+  movable = 7,
 };
 
 struct FrameTag {

@@ -20,8 +20,13 @@ struct alignas(64) VcpuCounters {
   std::uint64_t freed_frames = 0;     // given back to it since boot
   std::uint64_t verified_pages = 0;   // pages whose content the workload checked
   std::uint64_t events = 0;           // workload events done
-  std::uint64_t reserved[4] = {};
+  // Since 1.1.
+  std::uint64_t moved_frames = 0;      // of movable blocks that were moved to empty an area
+  std::uint64_t zero_asked_frames = 0; // handed out to who wants zeroes
+  std::uint64_t zero_known_frames = 0; // of these, known to be zero already
+  std::uint64_t reserved = 0;
 };
+static_assert(offsetof(VcpuCounters, moved_frames) == 32);
 static_assert(sizeof(VcpuCounters) == 64);
 
 struct GuestStatus {

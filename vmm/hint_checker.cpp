@@ -27,6 +27,8 @@ std::string_view name_of(abi::FrameKind kind) {
     return "declined";
   case abi::FrameKind::isolated:
     return "isolated";
+  case abi::FrameKind::movable:
+    return "movable";
   }
   return "undefined";
 }
@@ -49,8 +51,9 @@ std::optional<HintViolation::Reason> contradiction(const CheckedRange& range, ab
                                                    abi::FrameTag tag) {
   if (range.kind == abi::RangeKind::span) {
     // The head may be any free part of the block, or frames that were never handed out.
-    const bool in_use =
-        tag.kind() == abi::FrameKind::allocated || tag.kind() == abi::FrameKind::cached;
+    const bool in_use = tag.kind() == abi::FrameKind::allocated ||
+                        tag.kind() == abi::FrameKind::movable ||
+                        tag.kind() == abi::FrameKind::cached;
     return in_use ? std::optional(HintViolation::Reason::span_in_use) : std::nullopt;
   }
   if (tag.kind() != abi::FrameKind::isolated) {

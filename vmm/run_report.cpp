@@ -44,6 +44,14 @@ void take_asynchronous(RunStats& stats, const HintTotals& hints, const abi::Gues
   stats.quarantine.ignored_answers = guest.ignored_answers;
 }
 
+void take_allocator(RunStats& stats, const abi::GuestStatus& guest) {
+  for (const abi::VcpuCounters& vcpu : guest.vcpu) {
+    stats.allocator.moved_bytes += vcpu.moved_frames << abi::page_shift;
+    stats.allocator.zero_asked_bytes += vcpu.zero_asked_frames << abi::page_shift;
+    stats.allocator.memset_skipped_bytes += vcpu.zero_known_frames << abi::page_shift;
+  }
+}
+
 } // namespace
 
 RunStats make_stats(const Config& config, const Machine& machine, const GuestEnding& ending) {
@@ -78,6 +86,7 @@ RunStats make_stats(const Config& config, const Machine& machine, const GuestEnd
   stats.hints.host_ns = hints.host_ns;
   take_asynchronous(stats, hints, machine.guest_status());
   stats.oracle = machine.oracle();
+  take_allocator(stats, machine.guest_status());
   stats.exits.total = machine.exits();
   stats.exits.doorbells = machine.doorbells();
   stats.exits.vmcalls = machine.vmcalls();

@@ -60,6 +60,9 @@ void add_asynchronous(Json& json, const RunStats& stats) {
   json["oom"] = {{"waits", stats.oom.waits},
                  {"false", stats.oom.false_ones},
                  {"wait_us", latency_json(stats.oom.wait)}};
+  json["allocator"] = {{"moved_bytes", stats.allocator.moved_bytes},
+                       {"zero_asked_bytes", stats.allocator.zero_asked_bytes},
+                       {"memset_skipped_bytes", stats.allocator.memset_skipped_bytes}};
   json["quarantine"] = {{"bytes", stats.quarantine.bytes},
                         {"late_answers", stats.quarantine.late_answers},
                         {"ignored_answers", stats.quarantine.ignored_answers}};

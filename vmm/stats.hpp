@@ -33,6 +33,13 @@ struct RunStats {
     std::uint64_t verified_pages = 0;
   } workload;
 
+  // Of the guest's allocator, by its own account.
+  struct Allocator {
+    std::uint64_t moved_bytes = 0;          // of blocks moved to empty an area
+    std::uint64_t zero_asked_bytes = 0;     // handed out to who wants zeroes
+    std::uint64_t memset_skipped_bytes = 0; // of these, known to be zero already
+  } allocator;
+
   std::uint32_t vcpus = 1;
 
   abi::ReportPolicy report;

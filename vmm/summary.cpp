@@ -82,6 +82,17 @@ std::string latency_text(const std::optional<LatencySummary>& latency) {
 }
 
 // Only where something may be in flight while the guest runs.
+void add_allocator(Table& table, const RunStats& stats) {
+  const auto& allocator = stats.allocator;
+  if (allocator.moved_bytes != 0) {
+    table.row("moved", human_size(allocator.moved_bytes), "", "");
+  }
+  if (allocator.zero_asked_bytes != 0) {
+    table.row("zeroes wanted", human_size(allocator.zero_asked_bytes), "not to be written",
+              human_size(allocator.memset_skipped_bytes));
+  }
+}
+
 void add_asynchronous(Table& table, const RunStats& stats) {
   if (stats.host.mode == HostMode::sync && stats.faults.sum() == 0) {
     return;
@@ -149,6 +160,7 @@ std::string render_summary(const RunStats& stats) {
             stats.guest.boot_us ? human_duration(*stats.guest.boot_us / 1e6) : "");
   table.row("doorbells", grouped(stats.exits.doorbells), "exit status",
             fmt::format("{}", stats.guest.exit_status));
+  add_allocator(table, stats);
   add_asynchronous(table, stats);
   return table.take();
 }

@@ -33,30 +33,27 @@ BitmapTree::BitmapTree(std::span<std::uint64_t> words, std::uint64_t bits) : bit
   } while (level_words > 1);
 }
 
-void BitmapTree::set(std::uint64_t bit) {
-  for (unsigned level = 0; level < level_count_; ++level) {
-    std::uint64_t& word = level_[level][bit / word_bits];
+void BitmapTree::set_above(std::uint64_t word_index) {
+  for (unsigned level = 1; level < level_count_; ++level) {
+    std::uint64_t& word = level_[level][word_index / word_bits];
     const std::uint64_t before = word;
-    word = before | (std::uint64_t{1} << (bit % word_bits));
+    word = before | (std::uint64_t{1} << (word_index % word_bits));
     if (before != 0) {
-      return; // the summary above already says so
+      return; // so does the summary above
     }
-    bit /= word_bits;
+    word_index /= word_bits;
   }
 }
 
-void BitmapTree::clear(std::uint64_t bit) {
-  for (unsigned level = 0; level < level_count_; ++level) {
-    std::uint64_t& word = level_[level][bit / word_bits];
+void BitmapTree::clear_above(std::uint64_t word_index) {
+  for (unsigned level = 1; level < level_count_; ++level) {
+    std::uint64_t& word = level_[level][word_index / word_bits];
     const std::uint64_t before = word;
-    if (before == 0) {
-      return; // not a member
-    }
-    word = before & ~(std::uint64_t{1} << (bit % word_bits));
+    word = before & ~(std::uint64_t{1} << (word_index % word_bits));
     if (word != 0) {
       return;
     }
-    bit /= word_bits;
+    word_index /= word_bits;
   }
 }
 

@@ -31,8 +31,23 @@ class BitmapTree {
   [[nodiscard]] bool test(std::uint64_t bit) const {
     return ((level_[0][bit / word_bits] >> (bit % word_bits)) & 1U) != 0;
   }
-  void set(std::uint64_t bit);
-  void clear(std::uint64_t bit);
+  // Inline as far as most go: to the word of the member itself.
+  void set(std::uint64_t bit) {
+    std::uint64_t& word = level_[0][bit / word_bits];
+    const std::uint64_t before = word;
+    word = before | (std::uint64_t{1} << (bit % word_bits));
+    if (before == 0) { // else the summary above already says so
+      set_above(bit / word_bits);
+    }
+  }
+  void clear(std::uint64_t bit) {
+    std::uint64_t& word = level_[0][bit / word_bits];
+    const std::uint64_t before = word;
+    word = before & ~(std::uint64_t{1} << (bit % word_bits));
+    if (word == 0 && before != 0) {
+      clear_above(bit / word_bits);
+    }
+  }
 
   // The lowest or highest member, or none.
   [[nodiscard]] std::uint64_t find_first() const;
@@ -44,6 +59,9 @@ class BitmapTree {
   static constexpr unsigned word_bits = 64;
   static constexpr unsigned max_levels = 5; // 64^5 > max_bits
 
+  // The word of level 0 has become non-zero, or zero.
+  void set_above(std::uint64_t word_index);
+  void clear_above(std::uint64_t word_index);
   [[nodiscard]] std::uint64_t descend_lowest(unsigned level, std::uint64_t word) const;
 
   std::array<std::uint64_t*, max_levels> level_{}; // level_[0] holds the members

@@ -2,6 +2,7 @@
 #include "guest/mm/buddy.hpp"
 
 #include <algorithm>
+#include <atomic>
 
 namespace guest::mm {
 
@@ -35,6 +36,8 @@ std::size_t Buddy::metadata_bytes(abi::Pfn first, abi::Pfn end) {
   for (unsigned order = 0; order < abi::order_count; ++order) {
     bytes += 2 * sizeof(std::uint64_t) * BitmapTree::words_needed(frames >> order);
   }
+  bytes += sizeof(std::uint64_t) * AreaUse::words_needed(frames);
+  bytes += frames * sizeof(std::uint32_t); // cookies
   return bytes;
 }
 
@@ -62,6 +65,9 @@ Buddy::Buddy(const BuddyConfig& config, std::span<std::byte> metadata)
       words += needed;
     }
   }
+  const std::size_t area_words = AreaUse::words_needed(frames);
+  areas_ = AreaUse({words, area_words}, tags_.base(), frames);
+  cookies_ = reinterpret_cast<std::uint32_t*>(words + area_words);
 }
 
 // ---- parts -------------------------------------------------------------------------------------
@@ -104,7 +110,7 @@ Buddy::Freshness Buddy::freshness(abi::Pfn block, abi::Order order) const {
 }
 
 // Two buddies become one block: uniform when both were, in the same kind.
-void Buddy::join(abi::Pfn left, abi::Order half_order) {
+[[gnu::always_inline]] inline void Buddy::join(abi::Pfn left, abi::Order half_order) {
   const abi::FrameTag first = tags_.get(left);
   const abi::FrameTag second = tags_.get(left + half_order.frames());
   if (first.order() == half_order && second.order() == half_order &&
@@ -138,13 +144,15 @@ void Buddy::collapse(abi::Pfn block, abi::Order order) {
 
 // ---- free blocks -------------------------------------------------------------------------------
 
-void Buddy::set_bit(abi::Pfn block, abi::Order order, Freshness which) {
+[[gnu::always_inline]] inline void Buddy::set_bit(abi::Pfn block, abi::Order order,
+                                                  Freshness which) {
   tree(order, which).set(bit_of(block, order));
   ++block_count_[static_cast<unsigned>(which)][order.value];
   orders_[static_cast<unsigned>(which)] |= 1U << order.value;
 }
 
-void Buddy::clear_bit(abi::Pfn block, abi::Order order, Freshness which) {
+[[gnu::always_inline]] inline void Buddy::clear_bit(abi::Pfn block, abi::Order order,
+                                                    Freshness which) {
   BitmapTree& blocks = tree(order, which);
   blocks.clear(bit_of(block, order));
   --block_count_[static_cast<unsigned>(which)][order.value];
@@ -162,14 +170,14 @@ void Buddy::insert(abi::Pfn block, abi::Order order, Freshness which) {
   while (order.value < abi::max_order) {
     const abi::Pfn buddy = buddy_of(block, order);
     const std::uint64_t bit = bit_of(buddy, order);
-    if (tree(order, Freshness::answered).test(bit)) {
-      clear_bit(buddy, order, Freshness::answered);
-    } else if (tree(order, Freshness::fresh).test(bit)) {
-      clear_bit(buddy, order, Freshness::fresh);
-      which = Freshness::fresh;
-    } else {
+    // One branch for both: whether there is a free buddy is as hard to predict as it gets.
+    const bool answered = tree(order, Freshness::answered).test(bit);
+    const bool fresh = tree(order, Freshness::fresh).test(bit);
+    if (!(answered | fresh)) {
       break;
     }
+    clear_bit(buddy, order, fresh ? Freshness::fresh : Freshness::answered);
+    which = fresh ? Freshness::fresh : which;
     block = std::min(block, buddy);
     join(block, order);
     order = larger(order);
@@ -207,22 +215,124 @@ bool Buddy::carve() {
 
 // ---- allocate and free -------------------------------------------------------------------------
 
-BuddyAllocation Buddy::allocate(abi::Order order) {
-  const std::uint32_t large_enough = ~std::uint32_t{0} << order.value;
-  auto which = Freshness::fresh;
-  std::uint32_t candidates = orders_[static_cast<unsigned>(which)] & large_enough;
-  if (candidates == 0) {
-    which = Freshness::answered;
-    while ((candidates = orders_[static_cast<unsigned>(which)] & large_enough) == 0) {
-      if (!carve()) {
-        return {.status = plugged_end_ < tags_.end() ? AllocateStatus::needs_plug
-                                                     : AllocateStatus::out_of_memory,
-                .pfn = {}};
-      }
+// The lowest 2 MiB area with a free block that is large enough but no whole area, and the smallest
+// such block in it: one look at the lowest block of each order.
+std::optional<Buddy::Candidate> Buddy::lowest_part(abi::Order order, Freshness which) const {
+  std::optional<Candidate> best;
+  std::uint64_t best_area = BitmapTree::none;
+  std::uint32_t orders = orders_with(which, order) & ((1U << area_order.value) - 1);
+  for (; orders != 0; orders &= orders - 1) {
+    const abi::Order at{static_cast<std::uint8_t>(std::countr_zero(orders))};
+    const std::uint64_t offset = tree(at, which).find_first() << at.value;
+    if (offset >> area_order.value < best_area) {
+      best_area = offset >> area_order.value;
+      best = {.block = tags_.base() + offset, .order = at, .which = which};
     }
   }
-  abi::Order at{static_cast<std::uint8_t>(std::countr_zero(candidates))};
-  abi::Pfn block = tags_.base() + (tree(at, which).find_first() << at.value);
+  return best;
+}
+
+// The smallest block that is large enough and at least a whole area, the lowest among equals.
+std::optional<Buddy::Candidate> Buddy::smallest_whole(abi::Order order, Freshness which) const {
+  const std::uint32_t orders = orders_with(which, std::max(order, area_order));
+  if (orders == 0) {
+    return std::nullopt;
+  }
+  const abi::Order at{static_cast<std::uint8_t>(std::countr_zero(orders))};
+  return Candidate{.block = tags_.base() + (tree(at, which).find_first() << at.value),
+                   .order = at,
+                   .which = which};
+}
+
+std::optional<Buddy::Candidate> Buddy::choose(abi::Order order) const {
+  for (const Freshness which : {Freshness::fresh, Freshness::answered}) {
+    if (const auto part = lowest_part(order, which)) {
+      return part;
+    }
+    if (const auto whole = smallest_whole(order, which)) {
+      return whole;
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<Buddy::Candidate> Buddy::choose_or_carve(abi::Order order) {
+  std::optional<Candidate> chosen = choose(order);
+  while (!chosen && carve()) {
+    chosen = choose(order);
+  }
+  return chosen;
+}
+
+BuddyAllocation Buddy::no_memory() const {
+  return {.status = plugged_end_ < tags_.end() ? AllocateStatus::needs_plug
+                                               : AllocateStatus::out_of_memory,
+          .pfn = {}};
+}
+
+BuddyAllocation Buddy::allocate(abi::Order order) {
+  const std::optional<Candidate> chosen = choose_or_carve(order);
+  return chosen ? take_one(*chosen, order) : no_memory();
+}
+
+std::uint32_t Buddy::allocate_many(abi::Order order, std::span<BuddyAllocation> out) {
+  std::uint32_t count = 0;
+  while (count < out.size()) {
+    const std::optional<Candidate> chosen = choose_or_carve(order);
+    if (!chosen) {
+      if (count == 0) {
+        out[0] = no_memory();
+      }
+      break;
+    }
+    // One after another they would come from the same larger block, from its start.
+    std::uint32_t several = 1;
+    if (chosen->order > order && is_uniform(chosen->block, chosen->order)) {
+      several = static_cast<std::uint32_t>(
+          std::min(std::bit_floor(out.size() - count),
+                   std::size_t{1} << (chosen->order.value - order.value)));
+    }
+    if (several == 1) {
+      out[count] = take_one(*chosen, order);
+    } else {
+      take_several(*chosen, order, out.subspan(count, several));
+    }
+    count += several;
+  }
+  return count;
+}
+
+BuddyAllocation Buddy::allocate_below(abi::Order order, abi::Pfn limit) {
+  for (const Freshness which : {Freshness::fresh, Freshness::answered}) {
+    const std::optional<Candidate> part = lowest_part(order, which);
+    if (part && part->block < limit) {
+      return take_one(*part, order);
+    }
+  }
+  return {};
+}
+
+BuddyAllocation Buddy::take_one(const Candidate& chosen, abi::Order order) {
+  return hand_out(take(chosen, order), order);
+}
+
+// A power of two of blocks from the start of a uniform one: as one block, then cut into pieces.
+void Buddy::take_several(const Candidate& chosen, abi::Order order,
+                         std::span<BuddyAllocation> out) {
+  const auto log2_count = static_cast<unsigned>(std::countr_zero(out.size()));
+  const abi::Order whole_order{static_cast<std::uint8_t>(order.value + log2_count)};
+  BuddyAllocation whole = take_one(chosen, whole_order);
+  whole.reused_frames = static_cast<std::uint16_t>(whole.reused_frames >> log2_count);
+  for (std::size_t index = 0; index < out.size(); ++index) {
+    out[index] = whole;
+    out[index].pfn = whole.pfn + index * order.frames();
+    tags_.put(out[index].pfn, abi::FrameKind::allocated, order);
+  }
+}
+
+// Takes a block of the wanted order out of a free one that is in a bitmap.
+abi::Pfn Buddy::take(const Candidate& chosen, abi::Order order) {
+  auto [block, at, which] = chosen;
   clear_bit(block, at, which);
 
   // Descend to the wanted order, into the half with fresh content, else into the lower one.
@@ -245,7 +355,7 @@ BuddyAllocation Buddy::allocate(abi::Order order) {
   if (which == Freshness::fresh && order >= report_order_) {
     reportable_ -= fresh_content(block, order).frames;
   }
-  return hand_out(block, order);
+  return block;
 }
 
 // The block is in no bitmap any more; accounts for its parts and makes it allocated.
@@ -265,6 +375,7 @@ BuddyAllocation Buddy::hand_out(abi::Pfn block, abi::Order order) {
   reused_frames_ += reported;
   tags_.put(block, abi::FrameKind::allocated, order);
   tags_.set_audit(block, order);
+  areas_.handed_out(block, order, fresh);
   const std::uint64_t zero =
       never_used + (discarded_ == DiscardedContent::zero ? reported : std::uint64_t{0});
   return {.status = AllocateStatus::ok,
@@ -277,6 +388,7 @@ FreeResult Buddy::free_owned(abi::Pfn pfn, abi::Order order, abi::FrameKind owne
   const FreeResult result = tags_.check_owned(pfn, order, owned);
   if (result == FreeResult::ok) {
     tags_.put(pfn, abi::FrameKind::fresh, order);
+    areas_.came_back_fresh(pfn, order);
     fresh_frames_ += order.frames();
     insert(pfn, order, Freshness::fresh);
   }
@@ -287,9 +399,21 @@ void Buddy::free_untouched(abi::Pfn pfn, abi::Order order, std::uint16_t reused_
   const bool was_reported = reused_frames != 0;
   tags_.put(pfn, was_reported ? abi::FrameKind::reported : abi::FrameKind::none, order);
   tags_.clear_audit(pfn, order);
+  areas_.came_back_untouched(pfn, order);
   reused_frames_ -= reused_frames;
   answered_frames_ += order.frames();
   insert(pfn, order, Freshness::answered);
+}
+
+// ---- movable blocks ----------------------------------------------------------------------------
+
+void Buddy::make_movable(abi::Pfn block, abi::Order order, std::uint32_t cookie) {
+  std::atomic_ref(cookies_[block - tags_.base()]).store(cookie, std::memory_order_relaxed);
+  tags_.put(block, abi::FrameKind::movable, order);
+}
+
+std::uint32_t Buddy::cookie(abi::Pfn block) const {
+  return std::atomic_ref(cookies_[block - tags_.base()]).load(std::memory_order_relaxed);
 }
 
 // ---- isolate and acknowledge -------------------------------------------------------------------
@@ -362,6 +486,7 @@ bool Buddy::isolate_from(abi::Order list, std::uint32_t goal, std::uint64_t keep
       if (tag.kind() == abi::FrameKind::fresh) {
         redundant_frames_ += tags_.count_audit_clear(part, tag.order());
         tags_.put(part, abi::FrameKind::isolated, tag.order());
+        areas_.isolated(part, tag.order());
         emit(part, tag.order(), abi::RangeKind::hint);
         ++batch.hints;
       }

@@ -27,9 +27,11 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "guest/mm/allocation.hpp"
+#include "guest/mm/area_use.hpp"
 #include "guest/mm/bitmap_tree.hpp"
 #include "guest/mm/frame_hole.hpp"
 #include "guest/mm/frame_tags.hpp"
@@ -70,7 +72,10 @@ struct IsolatedBatch {
 
 class Buddy {
  public:
-  // Bytes of metadata for frames [first, end): about 1.6 per frame. Grows with the range, so a
+  static constexpr abi::Order area_order = AreaUse::area_order;
+
+  // Bytes of metadata for frames [first, end): about 5.6 per frame, of which 4 are for cookies and
+  // written for movable blocks only. Grows with the range, so a
   // caller that carves the metadata out of the range itself may ask before it does.
   [[nodiscard]] static std::size_t metadata_bytes(abi::Pfn first, abi::Pfn end);
 
@@ -79,8 +84,9 @@ class Buddy {
   Buddy(const Buddy&) = delete;
   Buddy& operator=(const Buddy&) = delete;
 
-  // Prefers, in this order: the smallest block with fresh (resident) content, the smallest
-  // answered block, memory from the frontier; the lowest address among equals. order is at most
+  // Prefers memory with fresh (resident) content to answered memory, that to the frontier; within
+  // each, what lies in 2 MiB areas that are in use anyway, the lowest area first, to the smallest
+  // larger block. So the upper areas run empty and can be reported whole. order is at most
   // max_order.
   [[nodiscard]] BuddyAllocation allocate(abi::Order order);
 
@@ -95,6 +101,20 @@ class Buddy {
   // Takes back a cached block that allocate() had called zeroed and nobody has touched since: it
   // stays answered. `reused_frames` is what allocate() had said.
   void free_untouched(abi::Pfn pfn, abi::Order order, std::uint16_t reused_frames);
+
+  // Allocates as many blocks as out.size() calls of allocate() would, the same ones; less work
+  // where a larger block is broken up. Returns how many; if none, out[0] says why.
+  [[nodiscard]] std::uint32_t allocate_many(abi::Order order, std::span<BuddyAllocation> out);
+
+  // Allocates from the areas below `limit` that are in use anyway, if one of them has room.
+  [[nodiscard]] BuddyAllocation allocate_below(abi::Order order, abi::Pfn limit);
+
+  // Lets an allocated block be moved, until it is freed. The cookie tells its owner which it is.
+  // May be called without the lock, by the owner.
+  void make_movable(abi::Pfn block, abi::Order order, std::uint32_t cookie);
+  [[nodiscard]] std::uint32_t cookie(abi::Pfn block) const;
+  [[nodiscard]] AreaUse& areas() { return areas_; }
+  [[nodiscard]] const AreaUse& areas() const { return areas_; }
 
   // Takes blocks of at least the report order that have fresh content out of the allocator and
   // describes them in `out`: a uniform block as a hint, a mixed one as a span followed by a hint
@@ -166,6 +186,13 @@ class Buddy {
   [[nodiscard]] BitmapTree& tree(abi::Order order, Freshness which) {
     return trees_[static_cast<unsigned>(which)][order.value];
   }
+  [[nodiscard]] const BitmapTree& tree(abi::Order order, Freshness which) const {
+    return trees_[static_cast<unsigned>(which)][order.value];
+  }
+  // Bit k: there are free blocks of order k, which is at least `smallest`.
+  [[nodiscard]] std::uint32_t orders_with(Freshness which, abi::Order smallest) const {
+    return orders_[static_cast<unsigned>(which)] & (~std::uint32_t{0} << smallest.value);
+  }
   void set_bit(abi::Pfn block, abi::Order order, Freshness which);
   void clear_bit(abi::Pfn block, abi::Order order, Freshness which);
   void insert(abi::Pfn block, abi::Order order, Freshness which);
@@ -177,11 +204,28 @@ class Buddy {
   [[nodiscard]] bool isolate_from(abi::Order list, std::uint32_t goal, std::uint64_t keep_frames,
                                   std::span<abi::RangeDescriptor> out, IsolatedBatch& batch);
 
+  // A free block to allocate from.
+  struct Candidate {
+    abi::Pfn block;
+    abi::Order order;
+    Freshness which;
+  };
+  [[nodiscard]] std::optional<Candidate> lowest_part(abi::Order order, Freshness which) const;
+  [[nodiscard]] std::optional<Candidate> smallest_whole(abi::Order order, Freshness which) const;
+  [[nodiscard]] std::optional<Candidate> choose(abi::Order order) const;
+  [[nodiscard]] std::optional<Candidate> choose_or_carve(abi::Order order);
+  [[nodiscard]] BuddyAllocation no_memory() const;
+  [[nodiscard]] abi::Pfn take(const Candidate& chosen, abi::Order order);
+  [[nodiscard]] BuddyAllocation take_one(const Candidate& chosen, abi::Order order);
+  void take_several(const Candidate& chosen, abi::Order order, std::span<BuddyAllocation> out);
+
   [[nodiscard]] FreeResult free_owned(abi::Pfn pfn, abi::Order order, abi::FrameKind owned);
   [[nodiscard]] BuddyAllocation hand_out(abi::Pfn block, abi::Order order);
   void answer(abi::RangeDescriptor hint, abi::Outcome outcome);
 
   FrameTags tags_;
+  AreaUse areas_;
+  std::uint32_t* cookies_ = nullptr;
   // [Freshness][order]
   std::array<std::array<BitmapTree, abi::order_count>, 2> trees_;
   std::array<std::array<std::uint64_t, abi::order_count>, 2> block_count_{};

@@ -19,21 +19,30 @@ struct CpuPause {
 
 class FairLock {
  public:
-  FairLock() = default;
+  // Who may want the lock. With one user there is nothing to lock: two atomic exchanges cost half
+  // of an allocate+free pair.
+  enum class Users : std::uint8_t { one, many };
+
+  explicit FairLock(Users users = Users::many) : users_(users) {}
   FairLock(const FairLock&) = delete;
   FairLock& operator=(const FairLock&) = delete;
 
   // Calls `relax` between looks.
   template <typename Relax> void lock(Relax& relax) {
-    if (starving_.load(std::memory_order_relaxed) == 0 && try_take()) [[likely]] {
-      return;
+    if (!try_lock()) [[unlikely]] {
+      wait(relax);
     }
-    wait(relax);
+  }
+  // Takes the lock if that can be had at once.
+  [[nodiscard]] bool try_lock() {
+    return users_ == Users::one || (starving_.load(std::memory_order_relaxed) == 0 && try_take());
   }
   // Whether somebody waits.
   [[nodiscard]] bool contended() const { return waiting_.load(std::memory_order_relaxed) != 0; }
   // By the holder only.
   void unlock() { taken_.store(false, std::memory_order_release); }
+  // Before its first use.
+  void set_users(Users users) { users_ = users; }
 
  private:
   // Turns of waiting after which a vCPU comes before those that have not waited.
@@ -54,7 +63,7 @@ class FairLock {
 
   template <typename Relax> bool wait_patiently(Relax& relax) {
     for (std::uint32_t turn = 0; turn < patience_turns; ++turn) {
-      if (starving_.load(std::memory_order_relaxed) == 0 && try_take()) {
+      if (try_lock()) {
         return true;
       }
       relax();
@@ -70,6 +79,7 @@ class FairLock {
     starving_.fetch_sub(1, std::memory_order_relaxed);
   }
 
+  Users users_;
   std::atomic<bool> taken_{false};
   std::atomic<std::uint32_t> waiting_{0};
   std::atomic<std::uint32_t> starving_{0}; // vCPUs that have lost their patience

@@ -43,7 +43,8 @@ class FrameTags {
                std::memory_order_relaxed);
   }
 
-  // Whether a block may be freed by an owner who should hold it in state `owned`.
+  // Whether a block may be freed by an owner who should hold it in state `owned`. A movable block
+  // is an allocated one.
   [[nodiscard]] FreeResult check_owned(abi::Pfn pfn, abi::Order order, abi::FrameKind owned) const {
     if (order.value > abi::max_order) {
       return FreeResult::wrong_order;
@@ -52,7 +53,8 @@ class FrameTags {
       return FreeResult::out_of_range;
     }
     const abi::FrameTag tag = get(pfn);
-    if (tag.kind() != owned) {
+    if (tag.kind() != owned &&
+        (tag.kind() != abi::FrameKind::movable || owned != abi::FrameKind::allocated)) {
       if (hole_.contains(pfn)) {
         return FreeResult::out_of_range; // looked at here only, so that good frees need not
       }

@@ -11,6 +11,9 @@ namespace {
 // A free submits at most this many batches, however fast a synchronous host answers.
 constexpr unsigned max_batches_per_call = 64;
 
+// Blocks that an idle vCPU moves before it looks at the time: about 0.1 ms.
+constexpr unsigned max_moves_per_call = 32;
+
 // Looks for blocks that go from one vCPU's cache to another's between our looks into them.
 constexpr unsigned max_quiet_attempts = 4;
 
@@ -49,6 +52,11 @@ PageAllocator::PageAllocator(PagePlatform& platform, const PageAllocatorConfig& 
       control_(config.control) {
   frees_are_cached_.store(reporter_.strategy() != abi::ReportStrategy::each,
                           std::memory_order_relaxed);
+  if (reporter_.channel_count() == 1) {
+    for (FairLock* lock : {&lock_, &mover_lock_, &plug_lock_, &caches_[0].lock}) {
+      lock->set_users(FairLock::Users::one);
+    }
+  }
   publish_locked();
 }
 
@@ -71,37 +79,48 @@ Allocation PageAllocator::allocate(unsigned vcpu, abi::Order order) {
 }
 
 FreeResult PageAllocator::free(unsigned vcpu, abi::Pfn pfn, abi::Order order) {
-  if (!PageCache::holds(order) || !frees_are_cached_.load(std::memory_order_relaxed)) {
-    Guard guard(lock_, spin());
-    const FreeResult result = buddy_.free(pfn, order);
-    if (result == FreeResult::ok) {
-      count_freed(vcpu, order);
-      trace_.freed(vcpu, pfn, order);
-      after_free_locked(vcpu, guard);
-    }
-    return result;
+  if (!PageCache::holds(order) || !frees_are_cached_.load(std::memory_order_relaxed)) [[unlikely]] {
+    return free_uncached(vcpu, pfn, order);
   }
   VcpuCache& mine = caches_[vcpu];
-  std::array<PageCache::Block, PageCache::total_capacity> drained;
-  std::uint32_t drained_count = 0;
   {
     const Guard guard(mine.lock, spin());
     const FreeResult result = buddy_.tags().check_owned(pfn, order, abi::FrameKind::allocated);
     if (result != FreeResult::ok) [[unlikely]] {
       return result;
     }
-    if (mine.cache.full(order)) [[unlikely]] {
-      carrying_.fetch_add(1, std::memory_order_relaxed);
-      drained_count =
-          mine.cache.take_oldest(order, std::span(drained).first(PageCache::bulk(order)));
+    if (!mine.cache.full(order)) [[likely]] {
+      mine.cache.push(buddy_.tags(), {.pfn = pfn, .order = order});
+      count_freed(vcpu, order);
+      return FreeResult::ok;
     }
-    mine.cache.push(buddy_.tags(), {.pfn = pfn, .order = order});
+  }
+  drain(vcpu, order);
+  return free(vcpu, pfn, order);
+}
+
+// Gives the older half of a cache's blocks back to the Buddy.
+void PageAllocator::drain(unsigned vcpu, abi::Order order) {
+  VcpuCache& mine = caches_[vcpu];
+  std::array<PageCache::Block, PageCache::max_bulk> drained;
+  std::uint32_t count = 0;
+  {
+    const Guard guard(mine.lock, spin());
+    carrying_.fetch_add(1, std::memory_order_relaxed);
+    count = mine.cache.take_oldest(order, std::span(drained).first(PageCache::bulk(order)));
+  }
+  give_back(vcpu, std::span(drained).first(count), AfterFree::report);
+}
+
+FreeResult PageAllocator::free_uncached(unsigned vcpu, abi::Pfn pfn, abi::Order order) {
+  Guard guard(lock_, spin());
+  const FreeResult result = buddy_.free(pfn, order);
+  if (result == FreeResult::ok) {
     count_freed(vcpu, order);
+    trace_.freed(vcpu, pfn, order);
+    after_free_locked(vcpu, guard);
   }
-  if (drained_count != 0) [[unlikely]] {
-    give_back(vcpu, std::span(drained).first(drained_count), AfterFree::report);
-  }
-  return FreeResult::ok;
+  return result;
 }
 
 void PageAllocator::count_allocated(unsigned vcpu, abi::Order order) {
@@ -118,7 +137,9 @@ std::optional<abi::Order> PageAllocator::allocated_order(abi::Pfn pfn) const {
     return std::nullopt;
   }
   const abi::FrameTag tag = tags.get(pfn);
-  return tag.kind() == abi::FrameKind::allocated ? std::optional(tag.order()) : std::nullopt;
+  const bool owned =
+      tag.kind() == abi::FrameKind::allocated || tag.kind() == abi::FrameKind::movable;
+  return owned ? std::optional(tag.order()) : std::nullopt;
 }
 
 // ---- allocation, slow path ---------------------------------------------------------------------
@@ -152,44 +173,38 @@ BuddyAllocation PageAllocator::take_locked(unsigned vcpu, abi::Order order) {
 // One block for the caller and, while the lock is held anyway, some for its cache. When RAM has to
 // be plugged first, pfn is where the plugged RAM ended.
 BuddyAllocation PageAllocator::allocate_and_refill(unsigned vcpu, abi::Order order) {
-  std::array<BuddyAllocation, PageCache::total_capacity> refill;
-  std::uint32_t refill_count = 0;
-  BuddyAllocation got;
+  const std::uint32_t wanted = PageCache::holds(order) ? 1 + PageCache::bulk(order) : 1;
+  std::array<BuddyAllocation, 1 + PageCache::max_bulk> blocks;
+  std::uint32_t count = 0;
   {
     Guard guard(lock_, spin());
     static_cast<void>(safe_point(guard));
-    got = take_locked(vcpu, order);
-    if (got.status == AllocateStatus::needs_plug) {
-      got.pfn = buddy_.plugged_end();
+    count = buddy_.allocate_many(order, std::span(blocks).first(wanted));
+    for (const BuddyAllocation& block : std::span(blocks).first(count)) {
+      trace_.allocated(vcpu, block.pfn, order, block.reused_frames);
     }
-    if (got.ok() && PageCache::holds(order)) {
-      while (refill_count < PageCache::bulk(order)) {
-        refill[refill_count] = take_locked(vcpu, order);
-        if (!refill[refill_count].ok()) {
-          break;
-        }
-        ++refill_count;
-      }
-      carrying_.fetch_add(1, std::memory_order_relaxed);
+    if (count == 0 && blocks[0].status == AllocateStatus::needs_plug) {
+      blocks[0].pfn = buddy_.plugged_end();
     }
+    carrying_.fetch_add(1, std::memory_order_relaxed);
     publish_locked();
   }
-  if (got.ok() && PageCache::holds(order)) {
+  if (count > 1) {
     VcpuCache& mine = caches_[vcpu];
     const Guard guard(mine.lock, spin());
     // Last in, first out: the block that the Buddy liked best goes on top. There is room, because
     // the cache was empty and only its own vCPU adds to it.
-    while (refill_count-- > 0) {
-      const BuddyAllocation& block = refill[refill_count];
+    while (--count > 0) {
+      const BuddyAllocation& block = blocks[count];
       mine.cache.push(buddy_.tags(), {.pfn = block.pfn,
                                       .order = order,
                                       .untouched_zero = block.content == Content::zeroed,
                                       .reused_frames = block.reused_frames});
     }
-    carrying_.fetch_sub(1, std::memory_order_release);
   }
+  carrying_.fetch_sub(1, std::memory_order_release);
   make_room_in_trace(vcpu);
-  return got;
+  return blocks[0];
 }
 
 // Lets the host map more, unless another vCPU has seen to it since. Returns whether to try again.
@@ -254,7 +269,7 @@ bool PageAllocator::worth_waiting_locked(std::uint64_t start_ns, std::uint64_t n
 
 // ---- free, slow path ---------------------------------------------------------------------------
 
-void PageAllocator::give_back_locked(unsigned vcpu, const PageCache::Block& block) {
+inline void PageAllocator::give_back_locked(unsigned vcpu, const PageCache::Block& block) {
   if (block.untouched_zero) {
     trace_.unused(vcpu, block.pfn, block.order, block.reused_frames);
     buddy_.free_untouched(block.pfn, block.order, block.reused_frames);
@@ -373,15 +388,72 @@ void PageAllocator::flush_all_caches(unsigned vcpu, AfterFree after) {
   }
 }
 
+// ---- moving ------------------------------------------------------------------------------------
+
+void PageAllocator::set_mover(BlockMover* mover) {
+  const Guard guard(mover_lock_, spin());
+  mover_ = mover;
+}
+
+// A few moves. One vCPU at a time: whoever finds another at it has better things to do.
+PageAllocator::Compaction PageAllocator::compact(unsigned vcpu) {
+  if (!mover_lock_.try_lock()) {
+    return Compaction::done;
+  }
+  auto result = Compaction::done;
+  if (mover_ != nullptr) {
+    for (unsigned moves = 0; const std::optional<PlannedMove> move = plan_move(vcpu);) {
+      const bool moved = mover_->move(move->cookie, move->from, move->to.pfn, move->order);
+      finish_move(vcpu, *move, moved ? Compactor::Outcome::moved : Compactor::Outcome::refused);
+      if (++moves == max_moves_per_call) {
+        result = Compaction::interrupted;
+        break;
+      }
+    }
+  }
+  mover_lock_.unlock();
+  return result;
+}
+
+std::optional<PlannedMove> PageAllocator::plan_move(unsigned vcpu) {
+  const Guard guard(lock_, spin());
+  const std::optional<PlannedMove> move = compactor_.plan_locked();
+  if (move) {
+    trace_.allocated(vcpu, move->to.pfn, move->order, move->to.reused_frames);
+    carrying_.fetch_add(1, std::memory_order_relaxed);
+  }
+  return move;
+}
+
+void PageAllocator::finish_move(unsigned vcpu, const PlannedMove& move,
+                                Compactor::Outcome outcome) {
+  const Guard guard(lock_, spin());
+  compactor_.finish_locked(move, outcome);
+  if (outcome == Compactor::Outcome::moved) {
+    trace_.freed(vcpu, move.from, move.order);
+    add(status_.vcpu[vcpu].moved_frames, move.order.frames());
+  } else if (move.to.content == Content::zeroed) {
+    trace_.unused(vcpu, move.to.pfn, move.order, move.to.reused_frames);
+  } else {
+    trace_.freed(vcpu, move.to.pfn, move.order);
+  }
+  carrying_.fetch_sub(1, std::memory_order_release);
+}
+
 // ---- idle and quiesce --------------------------------------------------------------------------
 
 std::uint64_t PageAllocator::idle(unsigned vcpu) {
   flush_cache(vcpu, vcpu, AfterFree::report);
+  const Compaction compaction = compact(vcpu);
+  make_room_in_trace(vcpu);
   Guard guard(lock_, spin());
-  static_cast<void>(safe_point(guard));
+  const std::uint64_t now_ns = safe_point(guard);
+  reporter_.note_time_locked(now_ns);
   static_cast<void>(report_locked(vcpu, guard, Urgency::idle));
   publish_locked();
-  return reporter_.next_deadline_ns(vcpu, platform_.now_ns());
+  return compaction == Compaction::interrupted
+             ? now_ns
+             : reporter_.next_deadline_ns(vcpu, platform_.now_ns());
 }
 
 bool PageAllocator::arm_interrupt(unsigned vcpu) {
@@ -397,12 +469,14 @@ void PageAllocator::disarm_interrupt(unsigned vcpu) {
 QuiesceResult PageAllocator::quiesce(unsigned vcpu, std::uint64_t deadline_ns) {
   for (;;) {
     flush_all_caches(vcpu, AfterFree::report);
+    const Compaction compaction = compact(vcpu);
     {
       Guard guard(lock_, spin());
       static_cast<void>(safe_point(guard));
       const SubmitResult result = report_locked(vcpu, guard, Urgency::now);
       publish_locked();
-      if (result == SubmitResult::nothing && reporter_.awaited_batches() == 0) {
+      if (compaction == Compaction::done && result == SubmitResult::nothing &&
+          reporter_.awaited_batches() == 0) {
         return QuiesceResult::settled;
       }
       if (result == SubmitResult::busy && reporter_.awaited_batches(vcpu) == 0) {

@@ -11,8 +11,8 @@
 // looks whether the host wants another policy. So a vCPU that computes for ever strands nothing.
 //
 // Each vCPU passes its own number; no two threads use one number at the same time. Lock order:
-// plug lock, then the allocator's lock; a cache's lock is never held together with another.
-// The doorbell rings and the host maps memory with the allocator's lock released.
+// plug lock or mover lock, then the allocator's lock; a cache's lock is never held together with
+// another. The doorbell rings and the host maps memory with the allocator's lock released.
 #pragma once
 
 #include <array>
@@ -24,6 +24,7 @@
 
 #include "guest/mm/allocation.hpp"
 #include "guest/mm/buddy.hpp"
+#include "guest/mm/compactor.hpp"
 #include "guest/mm/control_watcher.hpp"
 #include "guest/mm/event_trace.hpp"
 #include "guest/mm/fair_lock.hpp"
@@ -84,10 +85,20 @@ class PageAllocator {
   // Order of the allocated block that starts at this frame, if one does.
   [[nodiscard]] std::optional<abi::Order> allocated_order(abi::Pfn pfn) const;
 
-  // For a vCPU that has nothing to do: empties its cache, takes in answers, reports what is due.
-  // Returns the time at which it should be called again (clock of PagePlatform), or never. An
-  // answer to a batch of its own channel may come earlier: arm_interrupt(). Answers to others'
-  // batches are taken in by whoever needs memory, or at the latest when they are overdue.
+  // Lets an allocated block be moved, until it is freed or the mover goes. For its owner,
+  // before anybody else may free it; move() may come at once.
+  void make_movable(abi::Pfn pfn, abi::Order order, std::uint32_t cookie) {
+    buddy_.make_movable(pfn, order, cookie);
+  }
+  // Who owns the movable blocks; null: nobody. When it returns, the one before is not called any
+  // more.
+  void set_mover(BlockMover* mover);
+
+  // For a vCPU that has nothing to do: empties its cache, takes in answers, moves what may be
+  // moved, reports what is due. Returns the time at which it should be called again (clock of
+  // PagePlatform), or never. An answer to a batch of its own channel may come earlier:
+  // arm_interrupt(). Answers to others' batches are taken in by whoever needs memory, or at the
+  // latest when they are overdue.
   [[nodiscard]] std::uint64_t idle(unsigned vcpu);
 
   // Around a sleep that an interrupt ends: asks for one at the channel's next answer. Returns
@@ -95,9 +106,10 @@ class PageAllocator {
   [[nodiscard]] bool arm_interrupt(unsigned vcpu);
   void disarm_interrupt(unsigned vcpu);
 
-  // Empties all caches, reports everything reportable and waits until `deadline_ns` for all
-  // answers. Settled if nothing is awaited and nothing reportable is left; what is in quarantine
-  // is not waited for. Times out at once when quarantined batches block the vCPU's channel.
+  // Empties all caches, moves what may be moved, reports everything reportable and waits until
+  // `deadline_ns` for all answers. Settled if nothing is awaited and nothing reportable is left;
+  // what is in quarantine is not waited for. Times out at once when quarantined batches block the
+  // vCPU's channel.
   [[nodiscard]] QuiesceResult quiesce(unsigned vcpu, std::uint64_t deadline_ns);
 
   // Changes the policy while everything runs. What is in flight stays there.
@@ -129,6 +141,8 @@ class PageAllocator {
 
   [[nodiscard]] Spin spin() { return {.platform = &platform_}; }
 
+  [[nodiscard]] FreeResult free_uncached(unsigned vcpu, abi::Pfn pfn, abi::Order order);
+  void drain(unsigned vcpu, abi::Order order);
   [[nodiscard]] Allocation allocate_slow(unsigned vcpu, abi::Order order);
   [[nodiscard]] BuddyAllocation allocate_and_refill(unsigned vcpu, abi::Order order);
   [[nodiscard]] BuddyAllocation allocate_under_pressure(unsigned vcpu, abi::Order order);
@@ -143,6 +157,10 @@ class PageAllocator {
   void make_room_in_trace(unsigned vcpu);
   void flush_cache(unsigned owner, unsigned vcpu, AfterFree after);
   void flush_all_caches(unsigned vcpu, AfterFree after);
+  enum class Compaction : std::uint8_t { done, interrupted };
+  [[nodiscard]] Compaction compact(unsigned vcpu);
+  [[nodiscard]] std::optional<PlannedMove> plan_move(unsigned vcpu);
+  void finish_move(unsigned vcpu, const PlannedMove& move, Compactor::Outcome outcome);
   void after_free_locked(unsigned vcpu, Guard& guard);
   std::uint64_t safe_point(Guard& guard);
   void retune_locked(const ReportSettings& settings, std::uint64_t now_ns);
@@ -159,10 +177,14 @@ class PageAllocator {
   // With the strategy `each` there is no cache in front of frees.
   std::atomic<bool> frees_are_cached_{true};
   FairLock plug_lock_;
-  // Guards trace_, buddy_, reporter_, control_, the oom_ counters, the writer side of status_.
+  FairLock mover_lock_;
+  BlockMover* mover_ = nullptr; // guarded by mover_lock_, also while it is at work
+  // Guards trace_, buddy_, compactor_, reporter_, control_, the oom_ counters, the writer side of
+  // status_.
   FairLock lock_;
   EventTrace trace_;
   Buddy buddy_;
+  Compactor compactor_{buddy_};
   Reporter reporter_;
   ControlWatcher control_;
   std::uint64_t oom_waits_ = 0;

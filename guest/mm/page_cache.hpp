@@ -20,8 +20,8 @@ namespace guest::mm {
 class PageCache {
  public:
   static constexpr unsigned cached_orders = 4;
-  static constexpr std::array<std::uint32_t, cached_orders> capacity{32, 16, 8, 8};
-  static constexpr std::uint32_t total_capacity = 32 + 16 + 8 + 8;
+  static constexpr std::array<std::uint32_t, cached_orders> capacity{64, 16, 8, 8};
+  static constexpr std::uint32_t total_capacity = 64 + 16 + 8 + 8;
 
   // A cached block. Untouched blocks came from the allocator and were not handed out since.
   struct Block {
@@ -34,6 +34,7 @@ class PageCache {
   [[nodiscard]] static constexpr bool holds(abi::Order order) {
     return order.value < cached_orders;
   }
+  static constexpr std::uint32_t max_bulk = capacity[0] / 2;
   // How many blocks to move at once between cache and allocator.
   [[nodiscard]] static constexpr std::uint32_t bulk(abi::Order order) {
     return capacity[order.value] / 2;
@@ -71,11 +72,38 @@ class PageCache {
     std::atomic_ref(frames_).store(frames, std::memory_order_release);
   }
 
-  static constexpr std::array<std::uint32_t, cached_orders> first_slot{0, 32, 48, 56};
+  static constexpr std::array<std::uint32_t, cached_orders> first_slot{0, 64, 80, 88};
 
   std::array<std::uint32_t, cached_orders> count_{};
   alignas(8) mutable std::uint64_t frames_ = 0;
   std::array<Packed, total_capacity> blocks_{};
 };
+
+// Inline: an allocation or a free that hits the cache is little more than this.
+
+inline PageCache::Packed PageCache::pack(const Block& block) {
+  return block.pfn.value | (Packed{block.untouched_zero} << frame_bits) |
+         (Packed{block.reused_frames} << reused_shift);
+}
+
+inline PageCache::Block PageCache::unpack(Packed packed, abi::Order order) {
+  return {.pfn = {packed & ((Packed{1} << frame_bits) - 1)},
+          .order = order,
+          .untouched_zero = ((packed >> frame_bits) & 1U) != 0,
+          .reused_frames = static_cast<std::uint16_t>(packed >> reused_shift)};
+}
+
+inline void PageCache::push(FrameTags& tags, const Block& block) {
+  tags.put(block.pfn, abi::FrameKind::cached, block.order);
+  stack(block.order)[count_[block.order.value]++] = pack(block);
+  set_frames(frames() + block.order.frames());
+}
+
+inline PageCache::Block PageCache::pop(FrameTags& tags, abi::Order order) {
+  const Block block = unpack(stack(order)[--count_[order.value]], order);
+  tags.put(block.pfn, abi::FrameKind::allocated, order);
+  set_frames(frames() - order.frames());
+  return block;
+}
 
 } // namespace guest::mm

@@ -57,7 +57,11 @@ class ReferenceBuddy {
   [[nodiscard]] std::optional<std::uint64_t> expected_allocation(unsigned order) const {
     std::optional<Block> best;
     for (const Block& block : free_blocks()) {
-      const auto rank = [](const Block& b) { return std::tuple(!b.has_fresh, b.order, b.pfn); };
+      const auto rank = [](const Block& b) {
+        constexpr unsigned area_order = guest::mm::Buddy::area_order.value;
+        const bool whole = b.order >= area_order;
+        return std::tuple(!b.has_fresh, whole, whole ? 0 : b.pfn >> area_order, b.order, b.pfn);
+      };
       if (block.order >= order && (!best || rank(block) < rank(*best))) {
         best = block;
       }

@@ -240,7 +240,7 @@ TEST_CASE("a fresh allocator of 64 GiB writes next to nothing") {
     }
   }
   CHECK(pages.size() <= 24);
-  CHECK(fixture.metadata.size() <= (std::size_t{1} << 24) * 8 / 4);
+  CHECK(fixture.metadata.size() <= (std::size_t{1} << 24) * 6);
 }
 
 TEST_CASE("the frontier: head in aligned pieces, then largest blocks, then the tail") {
@@ -446,6 +446,34 @@ TEST_CASE("allocation prefers resident memory, then the smallest reported block"
   CHECK(fixture.allocate(0) == other); // fresh before reported
   CHECK(fixture.allocate(9) != large); // carved rest is smaller than the reported 4 MiB
   static_cast<void>(guard);
+}
+
+TEST_CASE("allocation fills the lowest area that is in use before it opens another") {
+  Fixture fixture(blocks(3, 10));
+  const Pfn low = fixture.allocate(9);
+  const Pfn high = fixture.allocate(9);
+  const Pfn guard = fixture.allocate(10);
+  fixture.free(low, 9);
+  const Pfn pinned = fixture.allocate(0);
+  REQUIRE(pinned == low); // the rest of this area is in blocks of all orders below 9
+  // A hole of just the right size lies higher up.
+  fixture.free(high, 9);
+  const Pfn upper = fixture.allocate(8);
+  const Pfn whole = fixture.allocate(9);
+  CHECK(upper == low + 256);
+  CHECK(whole == high);
+  fixture.free(whole, 9);
+  for (std::uint64_t frame = 1; frame < 256; ++frame) {
+    CHECK(fixture.allocate(0) == low + frame);
+  }
+  CHECK(fixture.allocate(0) == high);
+  // Now there is room for a page in both areas: in the lower one it breaks a larger block.
+  const Pfn neighbour = fixture.allocate(0);
+  fixture.free(upper, 8);
+  fixture.free(high, 0);
+  CHECK(fixture.allocate(0) == low + 256);
+  static_cast<void>(guard);
+  static_cast<void>(neighbour);
 }
 
 TEST_CASE("the hole is jumped over, never handed out, and no block reaches into it") {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Replays recorded page allocations of real programs and checks how much memory stays resident
-// beyond what is live. The limits sit a little above what a plain buddy model reaches.
+// beyond what is live. The limits sit a little above what the allocator's placement reaches; a
+// buddy that takes the smallest block wherever it lies stays at 1.154 (cxx) and 1.265 (sqlite) at
+// order 9.
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -36,8 +38,8 @@ struct Limit {
   double ratio;
 };
 const Limit limits[] = {
-    {"cxx", 9, 1.20},    {"sqlite", 9, 1.31}, {"cxx", 4, 1.12},
-    {"sqlite", 4, 1.04}, {"redis", 4, 1.17},
+    {"cxx", 9, 1.14},    {"sqlite", 9, 1.04}, {"cxx", 4, 1.09},
+    {"sqlite", 4, 1.01}, {"redis", 4, 1.14},
 };
 
 // As REQUIRE, for what runs millions of times.
