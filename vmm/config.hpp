@@ -22,6 +22,7 @@
 #include "shared/trace_record.hpp"
 #include "vmm/fault_plan.hpp"
 #include "vmm/host_mode.hpp"
+#include "vmm/ledger.hpp"
 #include "vmm/memory_policy.hpp"
 #include "vmm/report_settings.hpp"
 #include "vmm/result.hpp"
@@ -69,6 +70,7 @@ struct Config {
   abi::Order decline_below; // hints of a smaller order are declined; 0 declines none
   abi::ReportPolicy report;
   std::uint64_t report_timeout_ns = 0; // answers that take longer are given up on; 0: never
+  std::uint64_t memory_price_ns = default_memory_price_ns; // of 1 MiB for 1 s
   HostMode host = HostMode::sync;
   std::uint32_t workers = 1; // threads of an asynchronous or polling host
   FaultOptions host_faults;

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <cassert>
@@ -32,6 +33,16 @@ void install_kick_handler() {
   struct sigaction action {};
   action.sa_handler = [](int) {};
   ::sigaction(kick_signal, &action, nullptr);
+}
+
+RunTimes::Usage process_usage() {
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
+  };
+  rusage usage = {};
+  static_cast<void>(::getrusage(RUSAGE_SELF, &usage)); // cannot fail
+  return {static_cast<std::uint64_t>(usage.ru_minflt),
+          seconds(usage.ru_utime) + seconds(usage.ru_stime)};
 }
 
 } // namespace
@@ -139,11 +150,15 @@ Result<void> Machine::set_up_services(MachineOutput output) {
                            if (trace_) {
                              trace_->memory_sample(sample);
                            }
+                           if (reuse_) {
+                             reuse_->look(sample.at_ns);
+                           }
                            if (observer) {
                              observer(sample);
                            }
                          }},
       config_.sample_period);
+  reuse_ = ReuseWatch::create(memory_);
   hypercalls_ = std::make_unique<Hypercalls>(
       HypercallTargets{.memory = memory_,
                        .slots = slots_,
@@ -228,6 +243,7 @@ Result<void> Machine::set_up_vcpus() {
   }
   EBB_TRY_ASSIGN(tsc_khz, vcpus_[0].tsc_khz());
   EBB_TRY(set_up_trace(tsc_khz));
+  set_up_observers();
   write_boot_info(tsc_khz);
   for (unsigned index = 0; index < plan_.vcpus; ++index) {
     runners_.push_back(
@@ -256,8 +272,19 @@ Result<void> Machine::set_up_trace(std::uint32_t tsc_khz) {
                                                .host = std::string(name_of(config_.host))},
                                               memory_));
   trace_ = std::move(trace);
-  hints_->set_observer(*trace_);
   return {};
+}
+
+void Machine::set_up_observers() {
+  if (trace_) {
+    observers_.add(*trace_);
+  }
+  if (reuse_) {
+    observers_.add(*reuse_);
+  }
+  if (!observers_.empty()) {
+    hints_->set_observer(observers_);
+  }
 }
 
 void Machine::write_boot_info(std::uint32_t tsc_khz) {
@@ -394,18 +421,34 @@ void Machine::on_workload_begin() {
   if (trace_) {
     trace_->workload_begin();
   }
+  times_.at_begin = process_usage();
   times_.workload_begin_ns = monotonic_ns();
+  if (reuse_) {
+    reuse_->begin(times_.workload_begin_ns);
+  }
   sampler_->begin();
 }
 
 void Machine::on_workload_end(std::uint64_t since_last_free_ns) {
   sampler_->end();
   times_.workload_end_ns = monotonic_ns();
+  times_.at_end = process_usage();
+  if (reuse_) {
+    reuse_->end(times_.workload_end_ns);
+  }
   if (trace_) {
     trace_->workload_end();
   }
   const std::uint64_t age = std::min(since_last_free_ns, times_.workload_end_ns);
   settled_ = sampler_->settle(times_.workload_end_ns - age);
+}
+
+std::optional<OrderUses> Machine::order_uses() const {
+  return reuse_ ? std::optional(reuse_->uses()) : std::nullopt;
+}
+
+std::uint64_t Machine::discard_ns() const {
+  return reuse_ ? reuse_->discard_cpu_ns() : hints_->totals().host_ns;
 }
 
 std::uint64_t Machine::exits() const {

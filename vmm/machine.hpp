@@ -24,6 +24,7 @@
 #include "vmm/discard_calls.hpp"
 #include "vmm/guest_end.hpp"
 #include "vmm/guest_memory.hpp"
+#include "vmm/hint_observers.hpp"
 #include "vmm/hint_service.hpp"
 #include "vmm/hypercalls.hpp"
 #include "vmm/image.hpp"
@@ -31,6 +32,7 @@
 #include "vmm/memory_slots.hpp"
 #include "vmm/report_control_writer.hpp"
 #include "vmm/resident_meter.hpp"
+#include "vmm/reuse_watch.hpp"
 #include "vmm/sampler.hpp"
 #include "vmm/symbols.hpp"
 #include "vmm/trace_input.hpp"
@@ -50,6 +52,13 @@ struct RunTimes {
   std::uint64_t first_run_ns = 0;      // monotonic clock
   std::uint64_t workload_begin_ns = 0; // 0: never got there
   std::uint64_t workload_end_ns = 0;   // 0: never got there
+  // Of the process at these moments.
+  struct Usage {
+    std::uint64_t minor_faults = 0;
+    double cpu_seconds = 0; // guest, user and system
+  };
+  Usage at_begin;
+  Usage at_end;
 };
 
 class Machine {
@@ -74,6 +83,10 @@ class Machine {
   [[nodiscard]] std::uint64_t exits() const;
   [[nodiscard]] std::uint64_t doorbells() const;
   [[nodiscard]] std::uint64_t vmcalls() const; // among the doorbells
+  // What became of discarded memory; empty where the kernel does not tell.
+  [[nodiscard]] std::optional<OrderUses> order_uses() const;
+  // CPU time spent on discarding; passed time where CPU time was not measured.
+  [[nodiscard]] std::uint64_t discard_ns() const;
 
  private:
   Machine(const Config& config, Kvm kvm, Vm vm, GuestMemory memory, Image image, Symbols symbols,
@@ -86,6 +99,7 @@ class Machine {
   [[nodiscard]] Result<void> set_up_control();
   [[nodiscard]] Result<void> set_up_services(MachineOutput output);
   [[nodiscard]] Result<void> set_up_trace(std::uint32_t tsc_khz);
+  void set_up_observers();
   [[nodiscard]] std::uint64_t features_offered() const;
   void write_boot_info(std::uint32_t tsc_khz);
   void start_vcpu(unsigned index);
@@ -110,6 +124,8 @@ class Machine {
   std::unique_ptr<GuestEnd> end_;
   SystemDiscardCalls discard_calls_;
   std::unique_ptr<TraceRecorder> trace_; // null when nothing is recorded
+  std::unique_ptr<ReuseWatch> reuse_;    // null where the kernel does not tell
+  HintObservers observers_;
   std::unique_ptr<HintService> hints_;
   std::optional<Console> console_;
   std::unique_ptr<ResidentMeter> meter_;

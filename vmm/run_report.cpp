@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "vmm/run_report.hpp"
 
+#include <algorithm>
+
 #include "vmm/latency.hpp"
+#include "vmm/unit_costs.hpp"
 
 namespace vmm {
 namespace {
@@ -37,6 +40,43 @@ void take_asynchronous(RunStats& stats, const HintTotals& hints, const abi::Gues
   stats.quarantine.bytes = guest.quarantined_bytes;
   stats.quarantine.late_answers = guest.late_answers;
   stats.quarantine.ignored_answers = guest.ignored_answers;
+}
+
+// Discarded memory that came back, where the kernel does not tell which: what became resident in
+// all, less what a run without reporting would have touched for the first time.
+std::uint64_t modelled_reuse(const RunStats& stats, std::uint64_t resident_bytes) {
+  const std::uint64_t appeared = resident_bytes + stats.hints.discarded_bytes;
+  const std::uint64_t needed = stats.memory.live_peak_bytes;
+  return std::min(appeared - std::min(appeared, needed), stats.hints.discarded_bytes);
+}
+
+// Shown to nobody, it is not worth the time that measuring the units takes.
+std::optional<Ledger> make_ledger(const Config& config, const Machine& machine,
+                                  const RunStats& stats, std::uint64_t resident_bytes) {
+  if (config.verbosity == Verbosity::quiet && !config.stats) {
+    return std::nullopt;
+  }
+  if (machine.times().workload_end_ns == 0) {
+    return std::nullopt;
+  }
+  LedgerInput input{.saved_mib_s = stats.memory.unreported_mib_s - stats.memory.rss_mib_s,
+                    .doorbells = stats.host.mode == HostMode::sync ? stats.exits.doorbells : 0,
+                    .discard_ns = machine.discard_ns(),
+                    .uses = machine.order_uses(),
+                    .discarded_bytes = stats.hints.discarded_bytes,
+                    .reused_bytes = modelled_reuse(stats, resident_bytes),
+                    .report_order = stats.report.order,
+                    .units = {},
+                    .memory_price_ns = config.memory_price_ns};
+  if (stats.host.mode != HostMode::sync) {
+    for (const RunStats::Channel& channel : stats.channels) {
+      input.doorbells += channel.doorbells;
+    }
+  }
+  if (stats.hints.batches != 0) {
+    input.units = measure_unit_costs(config, stats.host.mode);
+  }
+  return Ledger::make(input);
 }
 
 } // namespace
@@ -86,6 +126,12 @@ RunStats make_stats(const Config& config, const Machine& machine, const GuestEnd
       stats.memory.settle_ms = static_cast<double>(*settled->after_ns) / ns_per_ms;
     }
   }
+  if (times.workload_end_ns != 0) {
+    stats.memory.minor_faults = times.at_end.minor_faults - times.at_begin.minor_faults;
+    stats.workload.cpu_seconds = times.at_end.cpu_seconds - times.at_begin.cpu_seconds;
+  }
+  stats.series = machine.sampler().series();
+  stats.ledger = make_ledger(config, machine, stats, last.resident_bytes);
   return stats;
 }
 
