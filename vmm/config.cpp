@@ -154,7 +154,7 @@ class CommandLine {
 
     app_.option_defaults()->group("Free memory");
     add(report, "--report", "POLICY",
-        "off, or any of order=0..10,batch=1..512,keep=SIZE,delay=MS,timeout=MS,"
+        "off, or any of order=0..10|auto,batch=1..512,keep=SIZE,delay=MS,timeout=MS,"
         "strategy=batch|each|scan [order=9,batch=256,keep=0,delay=0,timeout=0,strategy=batch]");
     add(memory_price, "--memory-price", "TIME",
         "CPU time that 1 MiB for 1 s is worth, for net benefit [1ms]");
@@ -346,6 +346,7 @@ Result<Config> build(CommandLine& line) {
     EBB_TRY_ASSIGN(report, parse_report_settings("--report", line.report.value));
     config.report = report.policy;
     config.report_timeout_ns = report.timeout_ns;
+    config.report_automatic = report.automatic;
   }
   if (config.report.keep_bytes > config.mem_bytes) {
     return user_error("--report keep {}: more than the guest's memory; must be at most {}",
@@ -394,6 +395,9 @@ Result<Config> build(CommandLine& line) {
   if (line.abi_version.given()) {
     EBB_TRY_ASSIGN(minor, choose<std::uint16_t>("--abi", line.abi_version.value, abi_minors));
     config.abi_minor = minor;
+  }
+  if (config.report_automatic && config.report.strategy != abi::ReportStrategy::batch) {
+    return user_error("--report order=auto: works with strategy=batch only");
   }
   if (config.abi_minor == 0 && (config.cpus > 1 || config.host != HostMode::sync)) {
     return user_error("--abi 1.0: such a host had one vCPU and was synchronous; leave out --cpus "

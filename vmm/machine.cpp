@@ -17,6 +17,7 @@
 #include "shared/guest_status.hpp"
 #include "vmm/host_cpu.hpp"
 #include "vmm/probe_vm.hpp"
+#include "vmm/unit_costs.hpp"
 
 namespace vmm {
 
@@ -152,6 +153,7 @@ Result<void> Machine::set_up_services(MachineOutput output) {
                            }
                            if (reuse_) {
                              reuse_->look(sample.at_ns);
+                             tune(sample);
                            }
                            if (observer) {
                              observer(sample);
@@ -207,7 +209,8 @@ Result<void> Machine::set_up_interrupts() {
 Result<void> Machine::set_up_control() {
   auto* const info = memory_.object_at<abi::BootInfo>({EBB_BOOT_INFO_GPA});
   report_control_ = std::make_unique<ReportControlWriter>(
-      info->control, ReportSettings{config_.report, config_.report_timeout_ns}, [this] {
+      info->control,
+      ReportSettings{config_.report, config_.report_timeout_ns, config_.report_automatic}, [this] {
         for (unsigned index = 0; index < wake_events_.size(); ++index) {
           wake_vcpu(index);
         }
@@ -244,6 +247,7 @@ Result<void> Machine::set_up_vcpus() {
   EBB_TRY_ASSIGN(tsc_khz, vcpus_[0].tsc_khz());
   EBB_TRY(set_up_trace(tsc_khz));
   set_up_observers();
+  set_up_tuner();
   write_boot_info(tsc_khz);
   for (unsigned index = 0; index < plan_.vcpus; ++index) {
     runners_.push_back(
@@ -284,6 +288,40 @@ void Machine::set_up_observers() {
   }
   if (!observers_.empty()) {
     hints_->set_observer(observers_);
+  }
+}
+
+// The units are measured only for those who ask for it on the command line: it takes a while.
+void Machine::set_up_tuner() {
+  if (config_.report_automatic) {
+    tuner_.emplace(measure_unit_costs(config_, config_.host), config_.memory_price_ns);
+    config_.report = tuner_->first(config_.report);
+  } else {
+    tuner_.emplace(UnitCosts{}, config_.memory_price_ns);
+  }
+}
+
+void Machine::tune(const MemorySample& sample) {
+  // The sampler's thread and the marks of the workload call; whoever comes second need not wait.
+  const std::unique_lock lock(tuner_mutex_, std::try_to_lock);
+  if (!lock.owns_lock() || !retunable_ || !tuner_->due(sample.at_ns) ||
+      !report_control_->settings().automatic) {
+    return;
+  }
+  const AutoTuner::Observation now{
+      .now_ns = sample.at_ns,
+      .live_bytes = sample.guest.live_bytes,
+      .doorbells = hints_->mode() == HostMode::sync ? doorbells() : hints_->totals().doorbells,
+      .discard_ns = discard_ns(),
+      .uses = reuse_->uses_at(sample.at_ns)};
+  if (const auto policy = tuner_->step(now, report_control_->settings().policy)) {
+    report_control_->change([&](ReportSettings& settings) {
+      settings.policy.order = policy->order;
+      settings.policy.batch = policy->batch;
+      settings.policy.keep_bytes = policy->keep_bytes;
+      return settings.automatic; // unless a user has taken over since
+    });
+    ++tuner_changes_;
   }
 }
 

@@ -15,6 +15,7 @@
 #include <thread>
 #include <vector>
 
+#include "vmm/auto_tuner.hpp"
 #include "vmm/blocked_signals.hpp"
 #include "vmm/boot_state.hpp"
 #include "vmm/config.hpp"
@@ -85,6 +86,9 @@ class Machine {
   [[nodiscard]] std::uint64_t vmcalls() const; // among the doorbells
   // What became of discarded memory; empty where the kernel does not tell.
   [[nodiscard]] std::optional<OrderUses> order_uses() const;
+  // The policy in force at the end, and how often order=auto changed it.
+  [[nodiscard]] ReportSettings report_settings() const { return report_control_->settings(); }
+  [[nodiscard]] std::uint64_t tuner_changes() const { return tuner_changes_; }
   // CPU time spent on discarding; passed time where CPU time was not measured.
   [[nodiscard]] std::uint64_t discard_ns() const;
 
@@ -100,6 +104,8 @@ class Machine {
   [[nodiscard]] Result<void> set_up_services(MachineOutput output);
   [[nodiscard]] Result<void> set_up_trace(std::uint32_t tsc_khz);
   void set_up_observers();
+  void set_up_tuner();
+  void tune(const MemorySample& sample);
   [[nodiscard]] std::uint64_t features_offered() const;
   void write_boot_info(std::uint32_t tsc_khz);
   void start_vcpu(unsigned index);
@@ -124,7 +130,10 @@ class Machine {
   std::unique_ptr<GuestEnd> end_;
   SystemDiscardCalls discard_calls_;
   std::unique_ptr<TraceRecorder> trace_; // null when nothing is recorded
-  std::unique_ptr<ReuseWatch> reuse_;    // null where the kernel does not tell
+  std::mutex tuner_mutex_;               // guards the next two
+  std::optional<AutoTuner> tuner_;       // what --report order=auto does
+  std::uint64_t tuner_changes_ = 0;
+  std::unique_ptr<ReuseWatch> reuse_; // null where the kernel does not tell
   HintObservers observers_;
   std::unique_ptr<HintService> hints_;
   std::optional<Console> console_;

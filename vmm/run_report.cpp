@@ -98,6 +98,11 @@ RunStats make_stats(const Config& config, const Machine& machine, const GuestEnd
   stats.workload.verified_pages = last.guest.verified_pages;
   stats.report = config.report;
   stats.report_timeout_ns = config.report_timeout_ns;
+  if (config.report_automatic) {
+    stats.report_automatic = true;
+    stats.report = machine.report_settings().policy;
+    stats.report_changes = machine.tuner_changes();
+  }
   stats.vcpus = config.cpus;
   stats.host.mode = machine.host_mode();
   stats.host.workers = stats.host.mode == HostMode::sync ? 0 : config.workers;

@@ -233,6 +233,8 @@ Json to_json(const RunStats& stats) {
                     {"keep_bytes", report.keep_bytes},
                     {"delay_ns", report.delay_ns},
                     {"timeout_ns", stats.report_timeout_ns},
+                    {"automatic", stats.report_automatic},
+                    {"changes", stats.report_changes},
                     {"strategy", name_of(report.strategy)}};
   json["vcpus"] = stats.vcpus;
   json["host"] = {{"mode", name_of(stats.host.mode)},

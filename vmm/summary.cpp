@@ -61,6 +61,9 @@ std::string policy_text(const RunStats& stats) {
   if (policy.strategy != abi::ReportStrategy::batch) {
     text = fmt::format("report {}, order {}", name_of(policy.strategy), policy.order);
   }
+  if (stats.report_automatic) {
+    text = fmt::format("report auto, last order {}, batch {}", policy.order, policy.batch);
+  }
   if (policy.keep_bytes != 0) {
     text += fmt::format(", keep {}", human_size(policy.keep_bytes));
   }
