@@ -47,15 +47,18 @@ GUEST_FLAGS := $(COMMON) -O2 -fno-exceptions -fno-rtti -fno-threadsafe-statics \
 GUEST_LINK  := -static -nostdlib -no-pie -Wl,-z,noexecstack,-z,max-page-size=0x1000 \
                -Wl,--gc-sections,--orphan-handling=error,--build-id=none
 
-UNIT_FLAGS  := $(COMMON) -O1 -fno-omit-frame-pointer -fsanitize=address,undefined \
+# Optimising what the sanitizers added takes three times as long as compiling it: only for what the
+# tests spend their time in.
+SANITIZED_OPT = -O0
+UNIT_FLAGS  = $(COMMON) $(SANITIZED_OPT) -fno-omit-frame-pointer -fsanitize=address,undefined \
                -fno-sanitize-recover=undefined -D_GLIBCXX_ASSERTIONS \
                -DEBB_TRACE_DIR='"tests/traces"'
 
-TSAN_FLAGS := $(COMMON) -O1 -fno-omit-frame-pointer -fsanitize=thread
+TSAN_FLAGS = $(COMMON) $(SANITIZED_OPT) -fno-omit-frame-pointer -fsanitize=thread
 
 sources = $(sort $(wildcard $(addsuffix /*.cpp,$(1))))
 
-VMM_SOURCES   := $(call sources,vmm)
+VMM_SOURCES   := $(call sources,vmm vmm/trace)
 VMM_ASSEMBLY  := $(sort $(wildcard vmm/*.S))
 # What every guest image is made of; a workload or a test's guest.cpp comes on top.
 GUEST_CORE    := $(call sources,guest guest/arch guest/mm guest/runtime) \
@@ -168,9 +171,9 @@ run: all $(NESTED_VMM) ## the main job: replay the shipped sqlite trace at recor
 
 ##@ Testing
 .PHONY: test test-more test-unit test-tsan test-boot test-matrix test-model test-nested test-tools \
-        soak soak-slice fuzz check lint format
+        soak soak-slice fuzz fuzz-slice check lint format
 test: test-tools test-unit test-boot ## tools, unit and boot tests; T=pattern picks cases
-test-more: test-model test-matrix test-tsan soak-slice ## what takes longer: model, matrix, threads, faults
+test-more: test-model test-matrix test-tsan soak-slice fuzz-slice ## what takes longer: model, matrix, threads, faults
 
 $(B)/tests/unit_tests: $(UNIT_OBJECTS) $(B)/obj/perfetto.pb.o
 	$(call say,LINK,$@)
@@ -179,6 +182,11 @@ $(B)/tests/unit_tests: $(UNIT_OBJECTS) $(B)/obj/perfetto.pb.o
 $(B)/obj/unit/%.o: %.cpp Makefile
 	$(call say,UCXX,$<)
 	$(Q)mkdir -p $(@D) && $(CXX) $(UNIT_FLAGS) -c $< -o $@
+
+$(foreach tree,unit tsan,$(foreach hot,guest/mm tests/support tests/soak vmm, \
+  $(B)/obj/$(tree)/$(hot)/%.o)): private SANITIZED_OPT := -O1
+$(foreach tree,unit tsan,$(foreach cold,config control_commands live_view probe stats summary, \
+  $(B)/obj/$(tree)/vmm/$(cold).o)): private SANITIZED_OPT := -O0
 
 $(B)/tests/threads_tsan: $(TSAN_OBJECTS)
 $(B)/tests/soak_tsan: $(SOAK_TSAN_OBJECTS)
@@ -230,28 +238,42 @@ test-nested: all $(B)/vmm-static $(BOOT_IMAGES) ## the boot tests in an emulated
 test-model: ## exhaustive check of the report channel's model with spin: about a minute
 	tests/run-model-check $(if $(T),--filter '$(T)')
 
-test-tools: ## tests of the scripts in tools/
+test-tools: $(B)/hvtrace ## tests of the scripts in tools/
 	tests/run-tool-tests
 
-# libFuzzer comes with clang; a compiler that lacks <expected> or libFuzzer will not do.
-FUZZ_CXX ?= clang++-19
-SECONDS  ?= 60
-FUZZ_trace := tests/fuzz/trace.cpp vmm/symbols.cpp vmm/file.cpp \
-              $(filter-out %/main.cpp %/session.cpp %/replay.cpp,$(HVTRACE_SOURCES))
-$(B)/fuzz/%: $$(FUZZ_$$*) $(B)/obj/perfetto.pb.o
-	$(call say,FUZZCXX,$@)
-	$(Q)mkdir -p $(@D) && $(FUZZ_CXX) -std=c++23 -I. -isystem $(B)/gen -g -O1 \
-	  -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -o $@ $^ \
+# A target NAME is tests/fuzz/NAME.cpp with the sources in FUZZ_NAME, and perhaps inputs to begin
+# with in tests/fuzz/NAME.corpus/. What it finds worth keeping goes to build/fuzz/NAME.corpus/.
+# libFuzzer comes with clang.
+FUZZ_CXX     ?= clang++-19
+FUZZ_TARGETS := $(patsubst tests/fuzz/%.cpp,%,$(wildcard tests/fuzz/*.cpp))
+FUZZ_FLAGS   := -std=c++23 -I. -isystem $(B)/gen -g -O1 -MMD -MP -w \
+                -fsanitize=address,undefined -fno-sanitize-recover=undefined
+FUZZ_trace   := vmm/symbols.cpp vmm/file.cpp $(call sources,vmm/trace) \
+                $(filter-out %/main.cpp %/replay.cpp,$(HVTRACE_SOURCES))
+fuzz_objects  = $(call objects,fuzz,tests/fuzz/$(1).cpp $(FUZZ_$(1)))
+
+$(B)/obj/fuzz/%.o: %.cpp Makefile
+	$(call say,FCXX,$<)
+	$(Q)mkdir -p $(@D) && $(FUZZ_CXX) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -c $< -o $@
+$(B)/obj/fuzz/tools/hvtrace/export_perfetto.o: $(B)/gen/tools/hvtrace/perfetto.pb.h
+$(B)/fuzz/%: $$(call fuzz_objects,$$*) $(B)/obj/perfetto.pb.o
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D) && $(FUZZ_CXX) $(FUZZ_FLAGS) -fsanitize=fuzzer -pthread -o $@ $^ \
 	  $(HVTRACE_LIBS)
-fuzz: $(B)/fuzz/$(T) ## fuzz one reader: T=trace SECONDS=60
-	$(Q)mkdir -p $(B)/fuzz/corpus-$(T)
-	$< -max_total_time=$(SECONDS) -rss_limit_mb=3000 -max_len=4096 $(B)/fuzz/corpus-$(T)
+fuzz-run-%: $(B)/fuzz/%
+	$(Q)mkdir -p $(B)/fuzz/$*.corpus
+	$< -max_total_time=$(SECONDS) -timeout=20 -rss_limit_mb=3000 -print_final_stats=1 \
+	  -artifact_prefix=$(B)/fuzz/$*- $(B)/fuzz/$*.corpus $(wildcard tests/fuzz/$*.corpus)
+
+fuzz: fuzz-run-$(T) ## one reader under libFuzzer: T=name (a file in tests/fuzz), SECONDS=n
+fuzz-slice: SECONDS := 60
+fuzz-slice: $(FUZZ_TARGETS:%=fuzz-run-%) ## each of them, a minute
 
 check: ## folder borders and formatting
 	tools/check-layering
 	$(Q)$(FORMAT) --dry-run --Werror $(FORMATTED)
 
-FORMATTED := $(sort $(wildcard $(foreach d,vmm guest guest/* shared tests tests/* tests/boot/* \
+FORMATTED := $(sort $(wildcard $(foreach d,vmm vmm/* guest guest/* shared tests tests/* tests/boot/* \
              tools tools/*,$(d)/*.cpp $(d)/*.hpp)))
 format: ## rewrite sources with clang-format
 	$(FORMAT) -i $(FORMATTED)
@@ -276,4 +298,5 @@ help: ## this list
 
 -include $(VMM_OBJECTS:.o=.d) $(HVTRACE_OBJECTS:.o=.d) $(GUEST_CORE_OBJECTS:.o=.d) \
          $(WORKLOAD_OBJECTS:.o=.d) $(UNIT_OBJECTS:.o=.d) $(BOOT_OBJECTS:.o=.d) \
-         $(TSAN_OBJECTS:.o=.d) $(SOAK_TSAN_OBJECTS:.o=.d) $(SOAK_ASAN_OBJECTS:.o=.d)
+         $(TSAN_OBJECTS:.o=.d) $(SOAK_TSAN_OBJECTS:.o=.d) $(SOAK_ASAN_OBJECTS:.o=.d) \
+         $(foreach target,$(FUZZ_TARGETS),$(patsubst %.o,%.d,$(call fuzz_objects,$(target))))

@@ -23,13 +23,13 @@ namespace abi {
 
 inline constexpr std::uint64_t trace_magic = 0x4543415254424245; // "EBBTRACE"
 inline constexpr std::uint16_t trace_version_major = 1;          // another major: another layout
-inline constexpr std::uint16_t trace_version_minor = 0;          // a higher minor only adds events
+inline constexpr std::uint16_t trace_version_minor = 1;          // a higher minor only adds events
 
 enum class TraceLevel : std::uint32_t {
   off = 0,
   batches = 1, // boot, doorbells, batches, discards, answers, drains, memory samples
   ranges = 2,  // also every range, every outcome, every allocation of reported memory
-  all = 3,     // also every block that enters or leaves the guest's buddy, and refaults
+  all = 3,     // also every block that enters or leaves the guest's buddy, refaults, hypercalls
 };
 
 enum class TraceEvent : std::uint8_t {
@@ -55,6 +55,7 @@ enum class TraceEvent : std::uint8_t {
   workload_begin = 18,
   workload_end = 19,
   end = 20,
+  hypercall = 21, // since 1.1
   // By the guest.
   submit = 32,
   drain = 33,
@@ -83,6 +84,17 @@ enum class TraceFault : std::uint8_t {
   partial = 6,   // some ranges declined
   reorder = 7,   // the answer waits for the next one
   duplicate = 8, // answered twice
+};
+
+// TraceEvent::mode: detail.
+enum class TraceMode : std::uint8_t {
+  host_sync = 0, // who answers; value: number of workers
+  host_async = 1,
+  host_poll = 2,
+  // Since 1.1: a new policy for the running guest, whose reporting is off or on from now on. order,
+  // count and address: report order, batch and keep-warm reserve; value: the delay in ns.
+  reporting_off = 3,
+  reporting_on = 4,
 };
 
 struct TraceRecord {
@@ -185,7 +197,7 @@ struct TraceEventText {
 
 // What TraceHeader::events is filled from. "gpa", "code" and "bytes" say how to print a field;
 // "batch" is a batch id, unique with its channel.
-inline constexpr std::array<TraceEventText, 26> trace_event_texts{{
+inline constexpr std::array<TraceEventText, 27> trace_event_texts{{
     {TraceEvent::boot, "boot", "", "ram bytes", "vcpus", "", ""},
     {TraceEvent::negotiated, "negotiated", "managed gpa", "features", "", "", ""},
     {TraceEvent::doorbell, "doorbell", "", "", "", "vcpu", ""},
@@ -196,7 +208,7 @@ inline constexpr std::array<TraceEventText, 26> trace_event_texts{{
     {TraceEvent::outcome, "outcome", "gpa", "batch", "index", "order", "outcome"},
     {TraceEvent::answer, "answer", "host ns", "batch", "ranges", "lane", ""},
     {TraceEvent::answer_dropped, "answer_dropped", "", "batch", "", "", ""},
-    {TraceEvent::mode, "mode", "", "value", "", "", "mode"},
+    {TraceEvent::mode, "mode", "keep bytes", "value", "batch", "order", "mode"},
     {TraceEvent::fault, "fault", "", "batch", "", "", "fault"},
     {TraceEvent::resident, "resident", "resident bytes", "live bytes", "", "", ""},
     {TraceEvent::free_memory, "free_memory", "fresh bytes", "reported bytes", "", "", ""},
@@ -206,6 +218,7 @@ inline constexpr std::array<TraceEventText, 26> trace_event_texts{{
     {TraceEvent::workload_begin, "workload_begin", "", "", "", "", ""},
     {TraceEvent::workload_end, "workload_end", "", "", "", "", ""},
     {TraceEvent::end, "end", "", "status", "", "", "end kind"},
+    {TraceEvent::hypercall, "hypercall", "argument", "call", "", "vcpu", ""},
     {TraceEvent::submit, "submit", "code", "batch", "ranges", "", ""},
     {TraceEvent::drain, "drain", "", "batch", "ranges", "", ""},
     {TraceEvent::allocate, "allocate", "gpa", "code", "answered", "order", ""},

@@ -16,7 +16,8 @@ constexpr double usual_doorbell_ns = 5'000;
 constexpr double usual_fault_ns = 1'000;
 constexpr double usual_call_ns = 1'000; // a range, before any was discarded
 
-constexpr double smoothing = 0.3; // weight of the last period in a rate
+constexpr double usual_rate = 1'000; // ranges a second, before any was seen
+constexpr double smoothing = 0.3;    // weight of the last period in a rate
 constexpr double longest_window_s = 30;
 constexpr std::uint64_t keep_step_bytes = 4 * mib; // keep is changed by at least this much
 // An order is left only for one that is better by this part: each change costs the guest a look at
@@ -99,7 +100,7 @@ abi::Order AutoTuner::best_order(abi::Order current) const {
 }
 
 std::uint32_t AutoTuner::best_batch(abi::Order order) const {
-  double rate = 0;
+  double rate = last_ ? 0 : usual_rate;
   for (std::size_t at = order.value; at < abi::order_count; ++at) {
     rate += rate_[at];
   }

@@ -174,8 +174,9 @@ class CommandLine {
     app_.option_defaults()->group("Output");
     add(stats, "--stats", "FILE", "Write statistics as JSON");
     add(trace, "--trace", "FILE", "Record a hypercall trace; read it with hvtrace");
-    add(trace_level, "--trace-level", "LEVEL", "batches, ranges or all [ranges]");
+    add(trace_level, "--trace-level", "LEVEL", "batches, ranges or all [ranges; --step: all]");
     add(trace_size, "--trace-size", "SIZE", "Keep the last records only, in a file of SIZE");
+    step = add_flag("--step", "Stop at each hypercall and take commands; h explains them");
     quiet = add_flag("--quiet", "Neither live view nor summary");
     add(live, "--live", "auto|on|off", "Live view of memory [auto]");
     add(sample_ms, "--sample-ms", "MS", "Period of the memory samples [20]");
@@ -226,6 +227,7 @@ class CommandLine {
   std::vector<std::string> args;
   CLI::Option* list_workloads = nullptr;
   CLI::Option* probe = nullptr;
+  CLI::Option* step = nullptr;
   CLI::Option* quiet = nullptr;
   CLI::Option* check_hints = nullptr;
 
@@ -283,15 +285,19 @@ Result<ProbeHost> probe_request(const CommandLine& line) {
 }
 
 Result<void> take_trace(const CommandLine& line, Config& config) {
-  if (!line.trace.given()) {
-    for (const RawOption* raw : {&line.trace_level, &line.trace_size}) {
-      if (raw->given()) {
-        return user_error("{}: needs --trace FILE", raw->option->get_name());
-      }
+  config.step = line.step->count() > 0;
+  if (config.step) {
+    config.trace_level = abi::TraceLevel::all;
+    if (line.trace_size.given()) {
+      return user_error("--step: looks back over the whole trace; leave out --trace-size");
     }
-    return {};
   }
-  config.trace = line.trace.value;
+  if (line.trace.given()) {
+    config.trace = line.trace.value;
+  } else if (line.trace_size.given() || (line.trace_level.given() && !config.step)) {
+    const RawOption& raw = line.trace_size.given() ? line.trace_size : line.trace_level;
+    return user_error("{}: needs --trace FILE", raw.option->get_name());
+  }
   if (line.trace_level.given()) {
     EBB_TRY_ASSIGN(level,
                    choose<abi::TraceLevel>("--trace-level", line.trace_level.value, trace_levels));
@@ -391,6 +397,9 @@ Result<Config> build(CommandLine& line) {
   if (line.live.given()) {
     EBB_TRY_ASSIGN(live, choose<LiveMode>("--live", line.live.value, live_modes));
     config.live = live;
+  }
+  if (config.step) {
+    config.live = LiveMode::off; // the stepper has the screen
   }
   if (line.abi_version.given()) {
     EBB_TRY_ASSIGN(minor, choose<std::uint16_t>("--abi", line.abi_version.value, abi_minors));

@@ -85,6 +85,7 @@ struct Config {
   std::optional<std::string> trace;    // where the hypercall trace goes
   abi::TraceLevel trace_level = abi::TraceLevel::ranges;
   std::uint64_t trace_bytes = 0; // of a ring of the last records; 0: a file that grows
+  bool step = false;             // hold the guest at its hypercalls and take commands
   Verbosity verbosity = Verbosity::normal;
   HintCheck check_hints = HintCheck::off;
   Transport transport = Transport::pio;

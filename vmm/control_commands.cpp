@@ -55,16 +55,13 @@ std::string ControlCommands::execute(std::string_view line) const {
 }
 
 Result<std::string> ControlCommands::report(std::string_view argument) const {
-  ReportControlWriter* const writer = targets_.report();
-  if (writer == nullptr) {
-    return user_error("this guest does not take a new policy while it runs");
-  }
-  if (argument == "on") {
-    return describe(writer->set_enabled(true));
-  }
   // Parsed on top of what is in force at the moment of the change.
   Result<void> parsed;
-  const ReportSettings written = writer->change([&](ReportSettings& settings) {
+  const auto written = targets_.report.change([&](ReportSettings& settings) {
+    if (argument == "on") {
+      settings.policy.enabled = 1;
+      return true;
+    }
     const auto changed = parse_report_settings("report", argument, settings);
     if (!changed) {
       parsed = std::unexpected(changed.error());
@@ -77,11 +74,14 @@ Result<std::string> ControlCommands::report(std::string_view argument) const {
     return parsed.has_value();
   });
   EBB_TRY(parsed);
-  return describe(written);
+  if (!written) {
+    return user_error("this guest does not take a new policy while it runs");
+  }
+  return describe(*written);
 }
 
 std::string ControlCommands::status() const {
-  const ReportSettings settings = targets_.settings();
+  const ReportSettings settings = targets_.report.settings();
   const HintTotals hints = targets_.hints();
   const MemorySample memory = targets_.memory();
   Json json;

@@ -21,10 +21,7 @@
 namespace vmm {
 
 struct ControlTargets {
-  // Null when the guest takes no changes: `report` is answered by an error then. Asked for at each
-  // command, because that is known only after the guest's hello.
-  std::function<ReportControlWriter*()> report;
-  std::function<ReportSettings()> settings; // in force, for `status`
+  ReportControlWriter& report;
   std::function<HintTotals()> hints;
   std::function<MemorySample()> memory;
   std::uint64_t guest_bytes = 0; // a keep-warm reserve must fit

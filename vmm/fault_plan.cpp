@@ -85,7 +85,7 @@ Result<FaultOptions> parse_fault_options(std::string_view text) {
 }
 
 bool BatchFaults::declines_range(std::uint32_t range) const {
-  return unit(mix(range_seed + range)) < partial;
+  return (ranges && ranges->declined.test(range)) || unit(mix(range_seed + range)) < partial;
 }
 
 BatchFaults FaultPlan::decide(unsigned channel, std::uint64_t number) const {

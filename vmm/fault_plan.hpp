@@ -6,10 +6,12 @@
 // nothing else: not on the order in which threads ask.
 #pragma once
 
+#include <bitset>
 #include <cstdint>
 #include <optional>
 #include <string_view>
 
+#include "shared/report_channel.hpp"
 #include "vmm/result.hpp"
 
 namespace vmm {
@@ -52,6 +54,14 @@ enum class Repeat : std::uint8_t {
   later,   // before the channel's next answer, when the guest may have reused the page
 };
 
+// Ranges of a batch with fate `answer` whose answers are settled beforehand; nothing is done to
+// them. A range is in at most one of the sets.
+struct RangeFates {
+  std::bitset<abi::max_batch_ranges> declined, failed;
+
+  bool operator==(const RangeFates&) const = default;
+};
+
 // What happens to one batch.
 struct BatchFaults {
   Fate fate = Fate::answer;
@@ -60,10 +70,16 @@ struct BatchFaults {
   std::uint64_t delay_ns = 0;
   double partial = 0;
   std::uint64_t range_seed = 0;
+  std::optional<RangeFates> ranges{}; // never by a plan: by hand
 
+  bool operator==(const BatchFaults&) const = default;
   [[nodiscard]] bool never_answered() const { return fate == Fate::drop || fate == Fate::stall; }
-  // Whether a range of a batch with fate `answer` is left alone and declined.
+  // Whether a range of a batch with fate `answer` is left alone, and declined or failed.
   [[nodiscard]] bool declines_range(std::uint32_t range) const;
+  [[nodiscard]] bool fails_range(std::uint32_t range) const {
+    return ranges && ranges->failed.test(range);
+  }
+  [[nodiscard]] bool settles_ranges() const { return partial > 0 || ranges.has_value(); }
 };
 
 // Immutable, so any thread may ask.

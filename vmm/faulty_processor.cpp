@@ -36,14 +36,14 @@ void FaultyProcessor::process(HeldBatch& held) {
   case Fate::stall:
     break;
   }
-  if (held.faults.partial > 0 && held.batch.acceptable) {
+  if (held.faults.settles_ranges() && held.batch.acceptable) {
     process_partly(held);
   } else {
     processor_.process(held.batch);
   }
 }
 
-// What is to be declined is kept from the processor, and so are all spans: a span is discarded
+// What is settled beforehand is kept from the processor, and so are all spans: a span is discarded
 // whole, and with it what was to be left alone.
 void FaultyProcessor::process_partly(HeldBatch& held) {
   Batch& batch = held.batch;
@@ -55,14 +55,19 @@ void FaultyProcessor::process_partly(HeldBatch& held) {
     if (descriptor.kind() == abi::RangeKind::span) {
       continue;
     }
-    if (held.faults.declines_range(range)) {
-      ++held.declined_by_fault;
+    if (held.faults.fails_range(range) || held.faults.declines_range(range)) {
+      ++held.settled_by_fault;
       continue;
     }
     kept_.descriptors[kept] = descriptor;
     kept_from_[kept++] = static_cast<std::uint16_t>(range);
   }
   answer_all(batch, abi::Outcome::declined);
+  for (std::uint32_t range = 0; range < batch.submission.range_count; ++range) {
+    if (held.faults.fails_range(range)) {
+      batch.answer.set_outcome(range, abi::Outcome::failed);
+    }
+  }
   if (kept == 0) {
     return;
   }

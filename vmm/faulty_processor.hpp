@@ -26,7 +26,7 @@ class FaultyProcessor {
     processor_.set_observer(&observer, lane);
   }
 
-  // Fills held.batch.answer and held.declined_by_fault. Allocates nothing.
+  // Fills held.batch.answer and held.settled_by_fault. Allocates nothing.
   void process(HeldBatch& held);
 
   // The hint check's first objection, once.

@@ -51,7 +51,7 @@ void HintPort::tell_faults_locked(const HeldBatch& held) const {
     tell_fault(held.batch, abi::TraceFault::fail);
     break;
   case Fate::answer:
-    if (held.faults.partial > 0) {
+    if (held.faults.settles_ranges()) {
       tell_fault(held.batch, abi::TraceFault::partial);
     }
     break;
@@ -95,23 +95,38 @@ HintPort::Taken HintPort::take() {
     }
     free_ &= ~(1U << index);
     held.taken_ns = monotonic_ns();
-    held.declined_by_fault = 0;
+    held.settled_by_fault = 0;
     held.faults = plan_.decide(index_, next_number_++);
     totals_.doorbells_suppressed += silent_ ? 1U : 0U;
     totals_.max_held = std::max<std::uint64_t>(
         totals_.max_held, abi::ring_entries - static_cast<unsigned>(std::popcount(free_)));
-    const BatchFaults& faults = held.faults;
-    totals_.faults.delayed += faults.delay_ns != 0 && !faults.never_answered() ? 1U : 0U;
-    totals_.faults.dropped += faults.fate == Fate::drop ? 1U : 0U;
-    totals_.faults.stalled += faults.fate == Fate::stall ? 1U : 0U;
-    totals_.faults.declined += faults.fate == Fate::decline ? 1U : 0U;
-    totals_.faults.failed += faults.fate == Fate::fail ? 1U : 0U;
+    count_faults_locked(held.faults, Count::add);
     if (observer_ != nullptr) [[unlikely]] {
       tell_faults_locked(held);
     }
     return {&held, server_.has_submissions()};
   }
   return {};
+}
+
+// What the decision alone makes countable; the rest is counted when it is carried out.
+void HintPort::count_faults_locked(const BatchFaults& faults, Count count) {
+  const auto number = [count](std::uint64_t& total, bool happens) {
+    total += !happens ? 0 : count == Count::add ? 1 : ~std::uint64_t{0};
+  };
+  number(totals_.faults.delayed, faults.delay_ns != 0 && !faults.never_answered());
+  number(totals_.faults.dropped, faults.fate == Fate::drop);
+  number(totals_.faults.stalled, faults.fate == Fate::stall);
+  number(totals_.faults.declined, faults.fate == Fate::decline);
+  number(totals_.faults.failed, faults.fate == Fate::fail);
+}
+
+void HintPort::set_faults(HeldBatch& held, const BatchFaults& faults) {
+  const std::scoped_lock lock(mutex_);
+  count_faults_locked(held.faults, Count::take_back);
+  count_faults_locked(faults, Count::add);
+  held.faults = faults;
+  tell_faults_locked(held);
 }
 
 bool HintPort::has_submissions() {
@@ -182,7 +197,7 @@ void HintPort::count_answer_locked(const HeldBatch& held) {
       totals_.bytes += ranges[range].order().bytes();
     }
   }
-  totals_.faults.partial_ranges += held.declined_by_fault;
+  totals_.faults.partial_ranges += held.settled_by_fault;
   totals_.latency.add(monotonic_ns() - held.taken_ns);
 }
 

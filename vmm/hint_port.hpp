@@ -27,7 +27,7 @@ struct HeldBatch {
   Batch batch;
   BatchFaults faults;
   std::uint64_t taken_ns = 0;
-  std::uint32_t declined_by_fault = 0; // ranges; set by processing
+  std::uint32_t settled_by_fault = 0; // ranges; set by processing
 };
 
 // Batches of one channel to which a fault happened.
@@ -39,7 +39,7 @@ struct FaultCounters {
   std::uint64_t reordered = 0;  // answers that had to wait for a later one
   std::uint64_t declined = 0;
   std::uint64_t failed = 0;
-  std::uint64_t partial_ranges = 0; // ranges declined in otherwise honest batches
+  std::uint64_t partial_ranges = 0; // ranges declined, or failed by hand, in honest batches
 
   FaultCounters& operator+=(const FaultCounters& other);
   [[nodiscard]] std::uint64_t sum() const {
@@ -86,6 +86,8 @@ class HintPort {
   // further ones are taken, never looked at and never answered. Bounded work.
   Taken take();
   [[nodiscard]] bool has_submissions();
+  // Other faults than the plan's, for a batch that was taken and nothing else happened to yet.
+  void set_faults(HeldBatch& held, const BatchFaults& faults);
 
   enum class Disposal : std::uint8_t {
     answered, // `held` is free again
@@ -110,6 +112,8 @@ class HintPort {
   [[nodiscard]] PortTotals totals() const;
 
  private:
+  enum class Count : std::uint8_t { add, take_back };
+  void count_faults_locked(const BatchFaults& faults, Count count);
   void tell_faults_locked(const HeldBatch& held) const;
   void tell_fault(const Batch& batch, abi::TraceFault fault) const;
   void put_locked(HeldBatch& held);

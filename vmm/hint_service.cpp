@@ -51,7 +51,7 @@ Result<void> HintService::open(unsigned channels, DiscardCalls& calls) {
     EBB_TRY_ASSIGN(engine, DiscardEngine::create(memory_, options_.discard, calls));
     seats_.push_back(std::make_unique<Seat>(std::move(engine)));
   }
-  if (plan_.any()) {
+  if (may_postpone()) {
     EBB_TRY_ASSIGN(delayed, make_processor());
     delayed_ = std::move(delayed);
     EBB_TRY_ASSIGN(dropped, make_processor());
@@ -86,7 +86,7 @@ void HintService::configure(const abi::GuestHello& hello, HintCheck check) {
     processor->configure(managed, checker);
   }
   may_defer_ = (hello.features_accepted & abi::feature_async) != 0;
-  if (plan_.any()) {
+  if (may_postpone()) {
     delayed_->configure(managed, checker);
     dropped_->configure(managed, checker);
     delays_.start();
@@ -98,7 +98,8 @@ void HintService::configure(const abi::GuestHello& hello, HintCheck check) {
 }
 
 void HintService::set_observer(HintObserver& observer) {
-  // A lane for every processor: channels', workers', and the one of postponed answers.
+  // A lane for every processor: channels', workers', the one of postponed answers and the one of
+  // batches that are never answered.
   unsigned lane = 0;
   for (const auto& port : ports_) {
     port->set_observer(observer);
@@ -110,7 +111,8 @@ void HintService::set_observer(HintObserver& observer) {
     processor->set_observer(observer, lane++);
   }
   if (delayed_) {
-    delayed_->set_observer(observer, lane);
+    delayed_->set_observer(observer, lane++);
+    dropped_->set_observer(observer, lane);
   }
 }
 
@@ -148,6 +150,9 @@ bool HintService::serve_one(HintPort& port, FaultyProcessor& processor) {
     workers_->hand_off();
   }
   HeldBatch& held = *taken.held;
+  if (events_.taken) [[unlikely]] {
+    offer(port, held);
+  }
   if (held.faults.never_answered()) {
     delays_.add(held.taken_ns + first_late_discard_ns,
                 [this, &port, &held] { discard_late(port, held, first_late_discard_ns); });
@@ -170,6 +175,15 @@ bool HintService::serve_one(HintPort& port, FaultyProcessor& processor) {
     tell_violation(processor);
   }
   return true;
+}
+
+void HintService::offer(HintPort& port, HeldBatch& held) const {
+  BatchFaults faults = held.faults;
+  events_.taken(held.batch, faults);
+  if (faults != held.faults) {
+    port.set_faults(held, faults);
+  }
+  held.taken_ns = monotonic_ns(); // what took its time here is not the host
 }
 
 void HintService::finish(HintPort& port, HeldBatch& held, FaultyProcessor& processor) {

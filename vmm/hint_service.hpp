@@ -63,12 +63,15 @@ struct HintServiceOptions {
   std::uint64_t fault_seed = 1;
 };
 
-// Called from whichever thread it happens on, without locks held. Either may be empty.
+// Called from whichever thread it happens on. Each may be empty.
 struct HintEvents {
   // The guest asked for an interrupt at the channel's next answer, and it is there.
   std::function<void(unsigned channel)> interrupt;
   // The hint check's first objection on a thread that is not in serve().
   std::function<void(const HintViolation&)> violation;
+  // A batch was taken and is about to be worked on, as its faults say, which may be changed. Holds
+  // up this batch and, of a synchronous host, its channel, for as long as it likes.
+  std::function<void(const Batch&, BatchFaults&)> taken;
 };
 
 class HintService {
@@ -121,7 +124,10 @@ class HintService {
         plan_(options.faults, options.fault_seed) {}
 
   Result<void> open(unsigned channels, DiscardCalls& calls);
+  // Whether answers may have to come later.
+  [[nodiscard]] bool may_postpone() const { return plan_.any() || events_.taken; }
   bool serve_one(HintPort& port, FaultyProcessor& processor);
+  void offer(HintPort& port, HeldBatch& held) const;
   void finish(HintPort& port, HeldBatch& held, FaultyProcessor& processor);
   void discard_late(HintPort& port, HeldBatch& held, std::uint64_t interval_ns);
   void tell_violation(FaultyProcessor& processor) const;

@@ -48,6 +48,9 @@ void Hypercalls::dispatch(unsigned index) {
   assert(page != nullptr); // RAM always holds the reserved area
   const Call call{static_cast<abi::Hypercall>(load_once(page->number)),
                   {load_once(page->args[0]), load_once(page->args[1])}};
+  if (targets_.on_call) [[unlikely]] {
+    targets_.on_call(index, call.number, call.args[0]);
+  }
   const abi::Status status = perform(call, *page);
   std::atomic_ref(page->result)
       .store(static_cast<std::uint64_t>(status), std::memory_order_relaxed);

@@ -26,6 +26,8 @@ struct HypercallTargets {
   GuestEnd& end;
   const Symbols& symbols;
   std::uint64_t features_offered = 0;
+  // Before a call is carried out, on the vCPU's thread; may block. May be empty.
+  std::function<void(unsigned vcpu, abi::Hypercall call, std::uint64_t argument)> on_call{};
   abi::Gpa free_start; // hints below are never accepted, whatever the guest says it manages
   // The guest's hello was accepted; called at most once.
   std::function<void(const abi::GuestHello&)> on_hello;

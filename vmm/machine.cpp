@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
@@ -15,6 +16,7 @@
 
 #include "shared/abi_version.hpp"
 #include "shared/guest_status.hpp"
+#include "vmm/crash_report.hpp"
 #include "vmm/host_cpu.hpp"
 #include "vmm/probe_vm.hpp"
 #include "vmm/unit_costs.hpp"
@@ -100,7 +102,7 @@ Result<void> Machine::set_up_memory() {
   // an idle guest dearer.
   EBB_TRY(memory_.set_small_page_prefix(plan_.free_start));
   EBB_TRY(slots_.plug(abi::Gpa{0}));
-  plan_.trace_ring_bytes = config_.trace ? EBB_TRACE_RING_BYTES : 0;
+  plan_.trace_ring_bytes = records() ? EBB_TRACE_RING_BYTES : 0;
   if (input_) {
     EBB_TRY(slots_.map_input(plan_.input_gpa, input_->pages()));
   }
@@ -128,15 +130,20 @@ Result<void> Machine::set_up_services(MachineOutput output) {
                                         .workers = config_.workers,
                                         .faults = config_.host_faults,
                                         .fault_seed = config_.seed};
-  EBB_TRY_ASSIGN(hints,
-                 HintService::create(memory_, plan_.vcpus, hint_options, discard_calls_,
-                                     {.interrupt = [this](unsigned channel) { wake_vcpu(channel); },
-                                      .violation =
-                                          [this](const HintViolation& violation) {
-                                            end_->end({EndKind::crashed, 0,
-                                                       "guest crash: check of hints: " +
-                                                           violation.describe()});
-                                          }}));
+  HintEvents events{.interrupt = [this](unsigned channel) { wake_vcpu(channel); },
+                    .violation =
+                        [this](const HintViolation& violation) {
+                          end_->end({EndKind::crashed, 0,
+                                     "guest crash: check of hints: " + violation.describe()});
+                        },
+                    .taken = {}};
+  if (config_.step) {
+    events.taken = [this](const Batch& batch, BatchFaults& faults) {
+      stepper_->at_batch(batch, faults);
+    };
+  }
+  EBB_TRY_ASSIGN(hints, HintService::create(memory_, plan_.vcpus, hint_options, discard_calls_,
+                                            std::move(events)));
   hints_ = std::move(hints);
   console_.emplace(memory_, std::move(output.console));
   EBB_TRY_ASSIGN(meter, ResidentMeter::create(memory_));
@@ -161,6 +168,12 @@ Result<void> Machine::set_up_services(MachineOutput output) {
                          }},
       config_.sample_period);
   reuse_ = ReuseWatch::create(memory_);
+  std::function<void(unsigned, abi::Hypercall, std::uint64_t)> on_call;
+  if (records()) {
+    on_call = [this](unsigned vcpu, abi::Hypercall call, std::uint64_t argument) {
+      Machine::on_call(vcpu, call, argument);
+    };
+  }
   hypercalls_ = std::make_unique<Hypercalls>(
       HypercallTargets{.memory = memory_,
                        .slots = slots_,
@@ -168,6 +181,7 @@ Result<void> Machine::set_up_services(MachineOutput output) {
                        .end = *end_,
                        .symbols = symbols_,
                        .features_offered = features_offered(),
+                       .on_call = std::move(on_call),
                        .free_start = plan_.free_start,
                        .on_hello = [this](const abi::GuestHello& hello) { on_hello(hello); },
                        .on_start_vcpus = [this] { start_other_vcpus(); },
@@ -187,7 +201,7 @@ std::uint64_t Machine::features_offered() const {
       features |= abi::feature_async;
     }
   }
-  if (config_.trace && config_.abi_minor >= 1) {
+  if (records() && config_.abi_minor >= 1) {
     features |= abi::feature_trace;
   }
   return features;
@@ -215,12 +229,15 @@ Result<void> Machine::set_up_control() {
           wake_vcpu(index);
         }
       });
+  if (trace_) {
+    report_control_->set_observer(
+        [this](const ReportSettings& settings) { trace_->policy(settings); });
+  }
   if (!config_.control) {
     return {};
   }
   const auto commands = std::make_shared<ControlCommands>(
-      ControlTargets{.report = [this] { return retunable_ ? report_control_.get() : nullptr; },
-                     .settings = [this] { return report_control_->settings(); },
+      ControlTargets{.report = *report_control_,
                      .hints = [this] { return hints_->totals(); },
                      .memory = [this] { return sampler_->latest(); },
                      .guest_bytes = memory_.size_bytes()});
@@ -248,11 +265,15 @@ Result<void> Machine::set_up_vcpus() {
   EBB_TRY(set_up_trace(tsc_khz));
   set_up_observers();
   set_up_tuner();
+  if (config_.step) {
+    set_up_stepper();
+  }
   write_boot_info(tsc_khz);
   for (unsigned index = 0; index < plan_.vcpus; ++index) {
     runners_.push_back(
         std::make_unique<VcpuRunner>(vcpus_[index], index, *hypercalls_, *hints_, *end_, symbols_));
     runners_.back()->set_observer(trace_.get());
+    runners_.back()->set_gate(gate_.get());
   }
   if (interrupts_) {
     EBB_TRY(set_up_interrupts());
@@ -261,10 +282,20 @@ Result<void> Machine::set_up_vcpus() {
 }
 
 Result<void> Machine::set_up_trace(std::uint32_t tsc_khz) {
-  if (!config_.trace) {
+  if (!records()) {
     return {};
   }
-  EBB_TRY_ASSIGN(trace, TraceRecorder::create(*config_.trace,
+  // What only the stepper reads needs no name.
+  UniqueFd unnamed;
+  std::string path = config_.trace.value_or("");
+  if (!config_.trace) {
+    unnamed = UniqueFd(::memfd_create("ebb-step", MFD_CLOEXEC));
+    if (!unnamed.valid()) {
+      return system_error("cannot make a file for the stepper's trace");
+    }
+    path = fmt::format("/proc/self/fd/{}", unnamed.get());
+  }
+  EBB_TRY_ASSIGN(trace, TraceRecorder::create(path,
                                               {.level = config_.trace_level,
                                                .ring_bytes = config_.trace_bytes,
                                                .vcpus = plan_.vcpus,
@@ -304,8 +335,7 @@ void Machine::set_up_tuner() {
 void Machine::tune(const MemorySample& sample) {
   // The sampler's thread and the marks of the workload call; whoever comes second need not wait.
   const std::unique_lock lock(tuner_mutex_, std::try_to_lock);
-  if (!lock.owns_lock() || !retunable_ || !tuner_->due(sample.at_ns) ||
-      !report_control_->settings().automatic) {
+  if (!lock.owns_lock() || !tuner_->due(sample.at_ns) || !report_control_->settings().automatic) {
     return;
   }
   const AutoTuner::Observation now{
@@ -315,14 +345,31 @@ void Machine::tune(const MemorySample& sample) {
       .discard_ns = discard_ns(),
       .uses = reuse_->uses_at(sample.at_ns)};
   if (const auto policy = tuner_->step(now, report_control_->settings().policy)) {
-    report_control_->change([&](ReportSettings& settings) {
+    const auto written = report_control_->change([&](ReportSettings& settings) {
       settings.policy.order = policy->order;
       settings.policy.batch = policy->batch;
       settings.policy.keep_bytes = policy->keep_bytes;
       return settings.automatic; // unless a user has taken over since
     });
-    ++tuner_changes_;
+    tuner_changes_ += written ? 1 : 0;
   }
+}
+
+void Machine::set_up_stepper() {
+  gate_ = std::make_unique<VcpuGate>(plan_.vcpus, kick_signal);
+  using AfterDetach = LiveStepperParts::AfterDetach;
+  stepper_ = std::make_unique<LiveStepper>(LiveStepperParts{
+      .recorder = *trace_,
+      .gate = *gate_,
+      .end = *end_,
+      .guest = {.memory = memory_,
+                .symbols = symbols_,
+                .vcpus = plan_.vcpus,
+                .registers =
+                    [this](unsigned vcpu) { return dump_registers(vcpus_[vcpu], symbols_); }},
+      .console = [this](const hvtrace::StepLoop& loop,
+                        int stop_fd) { return step_console_.run(loop, stop_fd); },
+      .after_detach = config_.trace ? AfterDetach::record : AfterDetach::mute});
 }
 
 void Machine::write_boot_info(std::uint32_t tsc_khz) {
@@ -373,7 +420,7 @@ GuestEnding Machine::run(const BlockedSignals& signals) {
                                  pollfd{signals.fd(), POLLIN, 0}};
     static_cast<void>(::poll(events.data(), events.size(), -1));
     const int signal = signals.take();
-    if (signal == BlockedSignals::toggle && retunable_) {
+    if (signal == BlockedSignals::toggle) {
       report_control_->toggle();
     } else if (signal == SIGINT || signal == SIGTERM) {
       end_->end({EndKind::interrupted, static_cast<std::uint8_t>(signal),
@@ -386,6 +433,9 @@ GuestEnding Machine::run(const BlockedSignals& signals) {
   sampler_->end(); // if the workload did not: an interrupted run has a footprint, too
   sampler_->stop();
   GuestEnding ending = end_->ending();
+  if (stepper_) {
+    stepper_->at_end(ending, signals.fd());
+  }
   if (trace_) {
     trace_->stop(ending);
   }
@@ -411,6 +461,9 @@ void Machine::start_other_vcpus() {
 }
 
 void Machine::stop_vcpus() {
+  if (gate_) {
+    gate_->open_for_good();
+  }
   const std::scoped_lock lock(threads_mutex_);
   stopping_ = true;
   for (std::size_t index = 0; index < threads_.size(); ++index) {
@@ -423,20 +476,27 @@ void Machine::stop_vcpus() {
   threads_.clear();
 }
 
+void Machine::on_call(unsigned vcpu, abi::Hypercall call, std::uint64_t argument) {
+  trace_->hypercall(vcpu, call, argument);
+  if (stepper_) {
+    stepper_->at_hypercall(vcpu, call, argument);
+  }
+}
+
 void Machine::on_hello(const abi::GuestHello& hello) {
   if (trace_) {
     trace_->negotiated(hello);
   }
   hints_->configure(hello, config_.check_hints);
   if (trace_) {
-    const HostMode mode = hints_->mode();
-    trace_->mode_changed(static_cast<std::uint8_t>(mode),
-                         mode == HostMode::sync ? 0 : config_.workers);
+    trace_->host_mode(hints_->mode(), config_.workers);
   }
   // The allocator's metadata lies below what it manages and is touched as thinly as the rest of the
   // low area. Only advice: failing costs memory, not correctness.
   [[maybe_unused]] const auto advised = memory_.set_small_page_prefix({hello.managed_start_gpa});
-  retunable_ = (hello.features_accepted & abi::feature_retune) != 0;
+  report_control_->set_reader((hello.features_accepted & abi::feature_retune) != 0
+                                  ? ControlReader::present
+                                  : ControlReader::absent);
   if (hints_->mode() == HostMode::sync) {
     return;
   }

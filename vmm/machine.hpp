@@ -30,14 +30,17 @@
 #include "vmm/hypercalls.hpp"
 #include "vmm/image.hpp"
 #include "vmm/kvm.hpp"
+#include "vmm/live_stepper.hpp"
 #include "vmm/memory_slots.hpp"
 #include "vmm/report_control_writer.hpp"
 #include "vmm/resident_meter.hpp"
 #include "vmm/reuse_watch.hpp"
 #include "vmm/sampler.hpp"
 #include "vmm/symbols.hpp"
+#include "vmm/trace/step_console.hpp"
 #include "vmm/trace_input.hpp"
 #include "vmm/trace_recorder.hpp"
+#include "vmm/vcpu_gate.hpp"
 #include "vmm/vcpu_runner.hpp"
 
 namespace vmm {
@@ -106,11 +109,14 @@ class Machine {
   void set_up_observers();
   void set_up_tuner();
   void tune(const MemorySample& sample);
+  void set_up_stepper();
+  [[nodiscard]] bool records() const { return config_.trace || config_.step; }
   [[nodiscard]] std::uint64_t features_offered() const;
   void write_boot_info(std::uint32_t tsc_khz);
   void start_vcpu(unsigned index);
   void start_other_vcpus();
   void stop_vcpus();
+  void on_call(unsigned vcpu, abi::Hypercall call, std::uint64_t argument);
   void on_hello(const abi::GuestHello& hello);
   void wake_vcpu(unsigned index) const;
   void on_workload_begin();
@@ -143,8 +149,10 @@ class Machine {
   std::vector<Vcpu> vcpus_;
   std::vector<UniqueFd> wake_events_; // a write to one wakes its vCPU
   std::unique_ptr<ReportControlWriter> report_control_;
-  std::atomic<bool> retunable_{false}; // the guest accepted feature_retune
   std::unique_ptr<ControlSocket> control_socket_;
+  std::unique_ptr<VcpuGate> gate_; // null unless somebody may hold the guest
+  hvtrace::StepConsole step_console_;
+  std::unique_ptr<LiveStepper> stepper_; // null unless asked for
   std::vector<std::unique_ptr<VcpuRunner>> runners_;
   abi::Doorbell doorbell_ = abi::Doorbell::port;
   bool interrupts_ = false; // there is an interrupt controller

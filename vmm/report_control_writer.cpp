@@ -8,7 +8,7 @@ namespace vmm {
 
 ReportControlWriter::ReportControlWriter(abi::ReportControl& control, const ReportSettings& initial,
                                          std::function<void()> kick)
-    : control_(control), kick_(std::move(kick)), settings_(initial),
+    : control_(control), kick_(std::move(kick)), initial_(initial), settings_(initial),
       generation_(std::atomic_ref(control.generation).load(std::memory_order_relaxed)) {}
 
 ReportSettings ReportControlWriter::settings() const {
@@ -16,39 +16,52 @@ ReportSettings ReportControlWriter::settings() const {
   return settings_;
 }
 
-void ReportControlWriter::set(const ReportSettings& settings) {
-  change([&settings](ReportSettings& current) {
+void ReportControlWriter::set_reader(ControlReader reader) {
+  const std::scoped_lock lock(mutex_);
+  reader_ = reader;
+  if (reader == ControlReader::absent) {
+    settings_ = initial_;
+    if (observer_) {
+      observer_(settings_);
+    }
+  }
+}
+
+std::optional<ReportSettings> ReportControlWriter::set(const ReportSettings& settings) {
+  return change([&settings](ReportSettings& current) {
     current = settings;
     return true;
   });
 }
 
-ReportSettings ReportControlWriter::set_enabled(bool enabled) {
-  return change([enabled](ReportSettings& current) {
-    current.policy.enabled = enabled ? 1 : 0;
-    return true;
-  });
-}
-
-ReportSettings ReportControlWriter::toggle() {
+std::optional<ReportSettings> ReportControlWriter::toggle() {
   return change([](ReportSettings& current) {
     current.policy.enabled = current.policy.enabled == 0 ? 1 : 0;
     return true;
   });
 }
 
-ReportSettings ReportControlWriter::change(const Change& change) {
+std::optional<ReportSettings> ReportControlWriter::change(const Change& change) {
   ReportSettings changed;
+  bool reads = false;
   {
     const std::scoped_lock lock(mutex_);
+    if (reader_ == ControlReader::absent) {
+      return std::nullopt;
+    }
+    reads = reader_ == ControlReader::present;
     changed = settings_;
     if (!change(changed)) {
       return settings_;
     }
     settings_ = changed;
+    if (observer_) {
+      observer_(settings_);
+    }
     write_locked();
   }
-  if (kick_) {
+  // An interrupt that the guest has not agreed to yet would be its end.
+  if (reads && kick_) {
     kick_();
   }
   return changed;

@@ -74,6 +74,18 @@ abi::TraceHeader make_header(const TraceRun& run, const GuestMemory& memory) {
   return header;
 }
 
+abi::TraceMode trace_mode(HostMode mode) {
+  switch (mode) {
+  case HostMode::sync:
+    return abi::TraceMode::host_sync;
+  case HostMode::async:
+    return abi::TraceMode::host_async;
+  case HostMode::poll:
+    break;
+  }
+  return abi::TraceMode::host_poll;
+}
+
 std::uint8_t narrow(std::uint32_t number) {
   return static_cast<std::uint8_t>(std::min<std::uint32_t>(number, 0xff));
 }
@@ -124,6 +136,9 @@ std::uint64_t TraceRecorder::now() const {
 }
 
 void TraceRecorder::append(abi::TraceRecord record) {
+  if (muted()) [[unlikely]] {
+    return;
+  }
   record.time_ns = now();
   writer_->append(record);
 }
@@ -170,8 +185,32 @@ void TraceRecorder::memory_sample(const MemorySample& sample) {
           .event = TraceEvent::held_memory});
 }
 
-void TraceRecorder::mode_changed(std::uint8_t mode, std::uint64_t value) {
-  append({.value = value, .event = TraceEvent::mode, .detail = mode});
+void TraceRecorder::host_mode(HostMode mode, std::uint32_t workers) {
+  append({.value = mode == HostMode::sync ? 0 : workers,
+          .event = TraceEvent::mode,
+          .detail = static_cast<std::uint8_t>(trace_mode(mode))});
+}
+
+void TraceRecorder::policy(const ReportSettings& settings) {
+  const abi::ReportPolicy& policy = settings.policy;
+  const auto mode =
+      policy.enabled != 0 ? abi::TraceMode::reporting_on : abi::TraceMode::reporting_off;
+  append({.address = policy.keep_bytes,
+          .value = policy.delay_ns,
+          .count = policy.batch,
+          .event = TraceEvent::mode,
+          .order = narrow(policy.order),
+          .detail = static_cast<std::uint8_t>(mode)});
+}
+
+void TraceRecorder::hypercall(unsigned vcpu, abi::Hypercall call, std::uint64_t argument) {
+  if (at_least(TraceLevel::all)) {
+    append({.address = argument,
+            .value = static_cast<std::uint64_t>(call),
+            .event = TraceEvent::hypercall,
+            .channel = narrow(vcpu),
+            .order = narrow(vcpu)});
+  }
 }
 
 // ---- batches -----------------------------------------------------------------------------------
@@ -183,6 +222,9 @@ void TraceRecorder::on_doorbell(unsigned vcpu, std::uint32_t channel) {
 
 void TraceRecorder::on_taken(const Batch& batch) {
   drain_guest();
+  if (muted()) [[unlikely]] {
+    return;
+  }
   const std::uint8_t channel = narrow(batch.channel);
   const std::span<const abi::RangeDescriptor> ranges = batch.submitted();
   const bool each = at_least(TraceLevel::ranges);
@@ -249,6 +291,9 @@ void TraceRecorder::on_discard_end(const Batch& batch, unsigned lane,
 }
 
 void TraceRecorder::on_answer(const Batch& batch) {
+  if (muted()) [[unlikely]] {
+    return;
+  }
   const std::span<const abi::RangeDescriptor> ranges = batch.submitted();
   const bool each = at_least(TraceLevel::ranges);
   std::uint64_t slot = writer_->claim(1 + (each ? ranges.size() : 0));
@@ -294,6 +339,9 @@ void TraceRecorder::drain_guest() {
   const std::uint64_t now_ns = now();
   const std::uint64_t now_tsc = __rdtsc();
   guest_->drain([&](const abi::GuestTraceEvent& event) {
+    if (muted()) [[unlikely]] {
+      return;
+    }
     if (!tsc_offset_) {
       const auto apart = static_cast<std::int64_t>(event.tsc - now_tsc);
       const std::int64_t near = same_tsc_us * tsc_khz_ / 1000;

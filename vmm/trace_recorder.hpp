@@ -6,18 +6,22 @@
 // stands before its batch; an answer is recorded before it is published, so before its drain.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
 
+#include "shared/hypercall.hpp"
 #include "shared/trace_record.hpp"
 #include "vmm/guest_end.hpp"
 #include "vmm/guest_events.hpp"
 #include "vmm/guest_memory.hpp"
 #include "vmm/hint_observer.hpp"
+#include "vmm/host_mode.hpp"
 #include "vmm/refault_watch.hpp"
+#include "vmm/report_settings.hpp"
 #include "vmm/sampler.hpp"
 #include "vmm/trace_writer.hpp"
 
@@ -57,8 +61,11 @@ class TraceRecorder final : public HintObserver {
   void workload_begin() { append({.event = abi::TraceEvent::workload_begin}); }
   void workload_end();
   void memory_sample(const MemorySample& sample);
-  // A change of how host or guest work; `mode` and `value` are the caller's to define.
-  void mode_changed(std::uint8_t mode, std::uint64_t value);
+  // Who answers from now on.
+  void host_mode(HostMode mode, std::uint32_t workers);
+  // What the guest was told of how to report.
+  void policy(const ReportSettings& settings);
+  void hypercall(unsigned vcpu, abi::Hypercall call, std::uint64_t argument);
 
   void on_doorbell(unsigned vcpu, std::uint32_t channel) override;
   void on_taken(const Batch& batch) override;
@@ -69,7 +76,14 @@ class TraceRecorder final : public HintObserver {
   void on_answer(const Batch& batch) override;
   void on_answer_dropped(const Batch& batch) override;
 
+  // Records what the guest has told of so far.
+  void take_guest_events() { drain_guest(); }
+  // Nothing is recorded from now on; the guest's events are taken out and thrown away.
+  void mute() { muted_.store(true, std::memory_order_relaxed); }
+
   [[nodiscard]] std::uint64_t records() const { return writer_->records(); }
+  // Lives as long as the recorder.
+  [[nodiscard]] const TraceWriter& writer() const { return *writer_; }
 
  private:
   TraceRecorder(std::unique_ptr<TraceWriter> writer, const TraceRun& run, const GuestMemory& memory,
@@ -77,6 +91,7 @@ class TraceRecorder final : public HintObserver {
 
   [[nodiscard]] bool at_least(abi::TraceLevel level) const { return level_ >= level; }
   [[nodiscard]] std::uint64_t now() const;
+  [[nodiscard]] bool muted() const { return muted_.load(std::memory_order_relaxed); }
   void append(abi::TraceRecord record);
   void drain_guest();
   void tick();
@@ -90,6 +105,7 @@ class TraceRecorder final : public HintObserver {
   const std::uint64_t start_ns_;
   std::optional<RefaultWatch> refaults_; // of level all, where the kernel can tell
 
+  std::atomic<bool> muted_{false};
   unsigned ticks_ = 0; // of the writer's thread
 
   std::mutex guest_mutex_;           // guards the next two

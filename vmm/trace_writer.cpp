@@ -100,6 +100,17 @@ void TraceWriter::write(std::uint64_t slot, const abi::TraceRecord& record) {
   sequence.store(slot + 1, std::memory_order_release);
 }
 
+std::optional<abi::TraceRecord> TraceWriter::read(std::uint64_t number) const {
+  if (capacity_ != 0 || number == 0 || number > writable_.load(std::memory_order_acquire)) {
+    return std::nullopt;
+  }
+  abi::TraceRecord& from = records_[number - 1];
+  if (std::atomic_ref(from.sequence).load(std::memory_order_acquire) != number) {
+    return std::nullopt;
+  }
+  return from; // written once, and whole
+}
+
 void TraceWriter::start(std::chrono::nanoseconds period, std::function<void()> tick) {
   thread_ = std::thread([this, period, tick = std::move(tick)] {
     std::unique_lock lock(mutex_);

@@ -55,6 +55,10 @@ class TraceWriter {
   [[nodiscard]] std::uint64_t records() const {
     return std::atomic_ref(header_->claimed).load(std::memory_order_relaxed);
   }
+  // Record `number` (the first is 1) of a growing file, while others append; empty when it is not
+  // whole (yet). Not after finish().
+  [[nodiscard]] std::optional<abi::TraceRecord> read(std::uint64_t number) const;
+  [[nodiscard]] const abi::TraceHeader& header() const { return *header_; }
 
  private:
   TraceWriter(UniqueFd fd, std::byte* mapping, std::uint64_t mapping_bytes);

@@ -14,7 +14,7 @@ namespace vmm {
 
 void VcpuRunner::run() {
   while (!end_.ended()) {
-    const int error = vcpu_.run();
+    const int error = enter_guest();
     if (error == EINTR || error == EAGAIN) {
       continue; // kicked, or a signal that is none of ours
     }
@@ -28,6 +28,18 @@ void VcpuRunner::run() {
       handle_exit();
     }
   }
+}
+
+// KVM_RUN; EINTR as well when the end came while the gate was closed.
+int VcpuRunner::enter_guest() {
+  if (gate_ == nullptr) [[likely]] {
+    return vcpu_.run();
+  }
+  gate_->enter(index_, vcpu_.state().immediate_exit);
+  // The gate may have taken back a request to stop.
+  const int error = end_.ended() ? EINTR : vcpu_.run();
+  gate_->leave(index_);
+  return error;
 }
 
 void VcpuRunner::request_stop() {

@@ -12,6 +12,7 @@
 #include "vmm/hypercalls.hpp"
 #include "vmm/kvm.hpp"
 #include "vmm/symbols.hpp"
+#include "vmm/vcpu_gate.hpp"
 
 namespace vmm {
 
@@ -40,10 +41,13 @@ class VcpuRunner {
 
   // Before run(). Null: nobody watches the doorbell; the observer outlives the runner.
   void set_observer(HintObserver* observer) { observer_ = observer; }
+  // Before run(). Null: the guest can be entered at any time; the gate outlives the runner.
+  void set_gate(VcpuGate* gate) { gate_ = gate; }
 
   [[nodiscard]] const ExitCounters& exits() const { return exits_; }
 
  private:
+  [[nodiscard]] int enter_guest();
   void handle_exit();
   [[nodiscard]] bool handle_output();
   [[nodiscard]] bool handle_doorbell_call();
@@ -58,6 +62,7 @@ class VcpuRunner {
   const Symbols& symbols_;
   ExitCounters exits_;
   HintObserver* observer_ = nullptr;
+  VcpuGate* gate_ = nullptr;
 };
 
 } // namespace vmm

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 // Any bytes as a hypercall trace: every reader must come to an end without touching what is not
 // there. Inputs are stretched over a small valid header now and then, or few would get past it.
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "tests/support/trace_builder.hpp"
@@ -13,11 +15,12 @@
 #include "tools/hvtrace/export.hpp"
 #include "tools/hvtrace/info.hpp"
 #include "tools/hvtrace/list.hpp"
-#include "tools/hvtrace/screen.hpp"
 #include "tools/hvtrace/stats.hpp"
-#include "tools/hvtrace/stepper.hpp"
 #include "tools/hvtrace/trace_file.hpp"
-#include "tools/hvtrace/why.hpp"
+#include "vmm/trace/screen.hpp"
+#include "vmm/trace/step_commands.hpp"
+#include "vmm/trace/stepper.hpp"
+#include "vmm/trace/why.hpp"
 
 namespace {
 
@@ -47,6 +50,21 @@ void read_all(std::span<const std::byte> bytes) {
   static_cast<void>(hvtrace::render_screen(stepper, text, {.columns = 20, .rows = 5}));
 }
 
+// Any text as the stepper's commands, conditions included, over an orderly run.
+void run_commands(std::string_view script) {
+  const auto bytes = test_support::trace_bytes(test_support::trace_header(abi::TraceLevel::all),
+                                               test_support::orderly_run());
+  const auto file = hvtrace::TraceFile::parse(bytes, "fuzz");
+  const vmm::Symbols symbols;
+  hvtrace::Stepper stepper(*file);
+  hvtrace::StepCommands commands(stepper, symbols);
+  for (unsigned lines = 0; lines < 50 && !script.empty(); ++lines) {
+    const std::string_view line = script.substr(0, script.find('\n'));
+    static_cast<void>(commands.execute(line));
+    script.remove_prefix(std::min(line.size() + 1, script.size()));
+  }
+}
+
 } // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
@@ -56,11 +74,14 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     read_all(bytes);
     return 0;
   }
-  // The first byte chooses: the bytes as they are, records behind a good header, or an orderly run
-  // with its bytes changed here and there.
-  if (data[0] % 3 == 0) {
+  // The first byte chooses: the bytes as they are, records behind a good header, an orderly run
+  // with its bytes changed here and there, or commands.
+  if (data[0] % 4 == 0) {
     read_all(bytes.subspan(1));
-  } else if (data[0] % 3 == 1) {
+  } else if (data[0] % 4 == 3) {
+    // The bytes are text as they are.
+    run_commands({reinterpret_cast<const char*>(data) + 1, size - 1});
+  } else if (data[0] % 4 == 1) {
     std::vector<abi::TraceRecord> records((size - 1) / 36);
     for (std::size_t index = 0; index < records.size(); ++index) {
       records[index].sequence = index + 1;

@@ -80,11 +80,13 @@ class GatedCalls final : public DiscardCalls {
 // A host, and the guest's side of its channels driven by hand.
 struct Setup {
   explicit Setup(const HintServiceOptions& options, unsigned channels = 1,
-                 std::uint64_t features = abi::feature_report | abi::feature_async)
+                 std::uint64_t features = abi::feature_report | abi::feature_async,
+                 decltype(HintEvents::taken) taken = {})
       : memory(*GuestMemory::create(ram_bytes, Backing::small_pages)) {
-    auto created =
-        HintService::create(memory, channels, options, calls,
-                            {.interrupt = [this](unsigned) { ++interrupts; }, .violation = {}});
+    auto created = HintService::create(memory, channels, options, calls,
+                                       {.interrupt = [this](unsigned) { ++interrupts; },
+                                        .violation = {},
+                                        .taken = std::move(taken)});
     REQUIRE(created.has_value());
     service = std::move(*created);
     service->configure({.features_accepted = features, .managed_start_gpa = managed_start},
@@ -515,6 +517,93 @@ TEST_CASE("declined and failed batches are answered so, and nothing is done") {
     CHECK(setup.marked(0));
     CHECK(setup.service->totals().discarded_bytes == 0);
   }
+}
+
+TEST_CASE("answers changed by hand are carried out and counted, range by range or whole") {
+  // The first batch as it is, then single ranges, then one against a plan that drops everything.
+  Setup setup(options_of(HostMode::sync, 1, {}), 1, abi::feature_report,
+              [](const Batch& batch, BatchFaults& faults) {
+                CHECK(faults == BatchFaults{});
+                if (batch.submission.batch_id == 2) {
+                  faults.ranges.emplace();
+                  faults.ranges->declined.set(1);
+                  faults.ranges->failed.set(2);
+                } else if (batch.submission.batch_id == 3) {
+                  faults.fate = Fate::fail;
+                }
+              });
+  constexpr std::uint32_t ranges = 4;
+  for (std::uint32_t batch = 0; batch < 3; ++batch) {
+    for (std::uint32_t range = 0; range < ranges; ++range) {
+      setup.mark(batch, range);
+    }
+    setup.submit(batch + 1, batch, ranges);
+    setup.serve();
+    setup.consume(batch + 1);
+  }
+  const auto outcomes = [&setup](std::uint32_t batch) {
+    std::vector<Outcome> found;
+    for (std::uint32_t range = 0; range < ranges; ++range) {
+      found.push_back(setup.answer(batch).outcome(range));
+      CHECK(setup.marked(batch, range) == (found.back() != Outcome::discarded));
+    }
+    return found;
+  };
+  CHECK(outcomes(0) == std::vector(ranges, Outcome::discarded));
+  CHECK(outcomes(1) ==
+        std::vector{Outcome::discarded, Outcome::declined, Outcome::failed, Outcome::discarded});
+  CHECK(outcomes(2) == std::vector(ranges, Outcome::failed));
+  const HintTotals totals = setup.service->totals();
+  CHECK(totals.faults.partial_ranges == 2);
+  CHECK(totals.faults.failed == 1);
+  CHECK(totals.batches == 3);
+}
+
+TEST_CASE("what the plan would do, a hand can undo, and a delay by hand is carried out anywhere") {
+  for (const HostMode mode : {HostMode::sync, HostMode::async}) {
+    const std::uint64_t features =
+        mode == HostMode::sync ? abi::feature_report : abi::feature_report | abi::feature_async;
+    Setup setup(options_of(mode, 1, {.drop = 1}), 1, features,
+                [](const Batch&, BatchFaults& faults) {
+                  CHECK(faults.fate == Fate::drop);
+                  faults = {.delay_ns = 1'000'000};
+                });
+    setup.mark(0);
+    setup.submit(1, 0);
+    mode == HostMode::sync ? setup.serve() : setup.ring();
+    setup.await_answers(1);
+    CHECK(setup.answer(0).outcome(0) == Outcome::discarded);
+    CHECK_FALSE(setup.marked(0));
+    const FaultCounters faults = setup.service->totals().faults;
+    CHECK(faults.dropped == 0);
+    CHECK(faults.delayed == 1);
+  }
+}
+
+TEST_CASE("a batch that a hand holds up keeps nobody else's channel waiting") {
+  std::atomic<unsigned> held{0};
+  std::atomic<bool> release{false};
+  Setup setup(options_of(HostMode::sync, 1, {}), 2, abi::feature_report,
+              [&](const Batch& batch, BatchFaults&) {
+                if (batch.channel == 0) {
+                  ++held;
+                  release.wait(false);
+                }
+              });
+  setup.submit(1, 0, 1, 0);
+  std::jthread vcpu([&] { setup.serve(0); });
+  while (held == 0) {
+    std::this_thread::yield();
+  }
+  setup.submit(1, 0, 1, 1);
+  setup.serve(1);
+  CHECK(setup.answers(1) == 1);
+  CHECK(setup.service->totals().batches == 2); // and totals can be read meanwhile
+  CHECK(setup.answers(0) == 0);
+  release = true;
+  release.notify_all();
+  vcpu.join();
+  CHECK(setup.answers(0) == 1);
 }
 
 TEST_CASE("totals can be read while everything is moving") {

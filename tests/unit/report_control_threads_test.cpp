@@ -32,12 +32,12 @@ std::optional<abi::ReportControl> read_control(abi::ReportControl& shared) {
 }
 
 struct Commands {
+  Commands() { writer.set_reader(ControlReader::present); }
+
   abi::ReportControl shared;
   unsigned kicks = 0;
   ReportControlWriter writer{shared, {}, [this] { ++kicks; }};
-  bool takes_changes = true;
-  ControlCommands commands{{.report = [this] { return takes_changes ? &writer : nullptr; },
-                            .settings = [this] { return writer.settings(); },
+  ControlCommands commands{{.report = writer,
                             .hints =
                                 [] {
                                   HintTotals totals;
@@ -59,6 +59,7 @@ TEST_CASE("a change is written whole and kicks") {
   abi::ReportControl shared;
   unsigned kicks = 0;
   ReportControlWriter writer(shared, {}, [&kicks] { ++kicks; });
+  writer.set_reader(ControlReader::present);
   CHECK(shared.generation == 0);
   writer.set(
       {.policy = {.order = 4, .batch = 64, .keep_bytes = 4096, .delay_ns = 5}, .timeout_ns = 6});
@@ -69,10 +70,10 @@ TEST_CASE("a change is written whole and kicks") {
   CHECK(shared.policy.delay_ns == 5);
   CHECK(shared.timeout_ns == 6);
   CHECK(kicks == 1);
-  CHECK(writer.toggle().policy.enabled == 0);
+  CHECK(writer.toggle().value().policy.enabled == 0);
   CHECK(shared.policy.enabled == 0);
   CHECK(shared.policy.order == 4);
-  CHECK(writer.toggle().policy.enabled == 1);
+  CHECK(writer.toggle().value().policy.enabled == 1);
   CHECK(shared.generation == 6);
   writer.change([](ReportSettings& settings) {
     settings.policy.order = 1;
@@ -81,6 +82,28 @@ TEST_CASE("a change is written whole and kicks") {
   CHECK(shared.generation == 6);
   CHECK(writer.settings().policy.order == 4);
   CHECK(kicks == 3);
+}
+
+TEST_CASE("a change before the guest's hello waits for it, without an interrupt") {
+  abi::ReportControl shared;
+  unsigned kicks = 0;
+  ReportControlWriter writer(shared, {.policy = {.enabled = 0}}, [&kicks] { ++kicks; });
+  CHECK(writer.toggle().value().policy.enabled == 1);
+  CHECK(shared.policy.enabled == 1);
+  CHECK(kicks == 0);
+  SUBCASE("the guest reads it") {
+    writer.set_reader(ControlReader::present);
+    CHECK(writer.settings().policy.enabled == 1);
+    CHECK(writer.toggle().value().policy.enabled == 0);
+    CHECK(kicks == 1);
+  }
+  SUBCASE("an old guest does not: what it booted with is in force") {
+    writer.set_reader(ControlReader::absent);
+    CHECK(writer.settings().policy.enabled == 0);
+    CHECK_FALSE(writer.toggle().has_value());
+    CHECK(writer.settings().policy.enabled == 0);
+    CHECK(kicks == 0);
+  }
 }
 
 TEST_CASE("readers never see half a policy, and writers lose no change") {
@@ -153,7 +176,7 @@ TEST_CASE("a command that is wrong changes nothing") {
   }
   CHECK(c.shared.generation == 0);
   CHECK(c.kicks == 0);
-  c.takes_changes = false;
+  c.writer.set_reader(ControlReader::absent);
   CHECK(c.commands.execute("report off").starts_with("error "));
   CHECK(c.shared.generation == 0);
 }

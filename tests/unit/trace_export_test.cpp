@@ -18,7 +18,7 @@
 #include "tools/hvtrace/list.hpp"
 #include "tools/hvtrace/perfetto.pb.h"
 #include "tools/hvtrace/trace_file.hpp"
-#include "tools/hvtrace/why.hpp"
+#include "vmm/trace/why.hpp"
 
 using hvtrace::TraceFile;
 
@@ -128,8 +128,10 @@ TEST_CASE("export: csv has a line for each record") {
   const std::string text = exported(hvtrace::export_csv);
   CHECK(static_cast<std::size_t>(std::ranges::count(text, '\n')) ==
         test_support::orderly_run().size() + 1);
-  CHECK(text.starts_with("number,time_ns,event,channel,address,value,count,order,detail\n"
-                         "1,0,boot,0,0,67108864,1,0,0\n"));
+  CHECK(text.starts_with("number,time_ns,event,channel,address,value,count,order,detail,name\n"
+                         "1,0,boot,0,0,67108864,1,0,0,\n"));
+  CHECK(text.find(",range,0,8388608,1,0,9,0,hint\n") != std::string::npos);
+  CHECK(text.find(",9,16,discarded\n") != std::string::npos);
 }
 
 TEST_CASE("list: lines carry what the trace's own table says") {
@@ -158,6 +160,27 @@ TEST_CASE("why: tells the life of a page, and what it is now") {
             .ends_with("=> never handed out by the guest's allocator\n"));
   CHECK(hvtrace::why(trace.file(), 1 << 30, symbols, 100).find("not guest memory") !=
         std::string::npos);
+}
+
+TEST_CASE("why: what was declined goes with a span around it that is discarded") {
+  const std::vector<std::uint64_t> blocks{8 << 20};
+  for (const abi::Outcome span : {abi::Outcome::discarded, abi::Outcome::declined}) {
+    test_support::TraceBuilder builder;
+    builder.block(abi::TraceEvent::allocate, 8 << 20, 9);
+    builder.block(abi::TraceEvent::free, 8 << 20, 9);
+    builder.batch(1, 9, blocks, abi::Outcome::declined);
+    builder.add({.address = 8 << 20,
+                 .value = 2,
+                 .event = abi::TraceEvent::outcome,
+                 .order = 10,
+                 .detail = abi::trace_detail(1, static_cast<std::uint8_t>(span))});
+    const Trace trace(builder.finish());
+    const std::string text = hvtrace::why(trace.file(), 0x812345, {}, 100);
+    const bool gone = span == abi::Outcome::discarded;
+    CHECK((text.find("discarded after all, with the span around it") != std::string::npos) == gone);
+    CHECK((text.find("=> free and given back all the same") != std::string::npos) == gone);
+    CHECK((text.find("=> free but resident") != std::string::npos) != gone);
+  }
 }
 
 TEST_CASE("diff: equal runs are equal, and the first divergence is named") {

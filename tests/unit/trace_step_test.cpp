@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
-#include "tools/hvtrace/stepper.hpp"
+#include "vmm/trace/stepper.hpp"
 
 #include <random>
 
 #include <doctest/doctest.h>
 
 #include "tests/support/trace_builder.hpp"
-#include "tools/hvtrace/screen.hpp"
-#include "tools/hvtrace/step_commands.hpp"
 #include "tools/hvtrace/trace_file.hpp"
+#include "vmm/trace/screen.hpp"
+#include "vmm/trace/step_commands.hpp"
 
 using hvtrace::EventText;
 using hvtrace::Filter;

@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "tools/hvtrace/model.hpp"
-#include "tools/hvtrace/trace_source.hpp"
+#include "vmm/trace/model.hpp"
+#include "vmm/trace/trace_source.hpp"
 
 namespace hvtrace {
 

@@ -6,8 +6,8 @@
 
 #include <fmt/format.h>
 
-#include "tools/hvtrace/event_text.hpp"
 #include "tools/hvtrace/stats.hpp"
+#include "vmm/trace/event_text.hpp"
 
 namespace hvtrace {
 namespace {

@@ -4,8 +4,8 @@
 
 #include <string>
 
-#include "tools/hvtrace/trace_source.hpp"
 #include "vmm/symbols.hpp"
+#include "vmm/trace/trace_source.hpp"
 
 namespace hvtrace {
 

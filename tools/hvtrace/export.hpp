@@ -5,7 +5,7 @@
 #include <functional>
 #include <string_view>
 
-#include "tools/hvtrace/trace_source.hpp"
+#include "vmm/trace/trace_source.hpp"
 
 namespace hvtrace {
 

@@ -10,8 +10,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "tools/hvtrace/event_text.hpp"
 #include "tools/hvtrace/timeline.hpp"
+#include "vmm/trace/event_text.hpp"
 
 namespace hvtrace {
 namespace {
@@ -109,12 +109,13 @@ void export_csv(const TraceSource& source, const ByteSink& sink) {
   const EventText text(source.header(), nullptr);
   TextBuffer out;
   fmt::format_to(std::back_inserter(out),
-                 "number,time_ns,event,channel,address,value,count,order,detail\n");
+                 "number,time_ns,event,channel,address,value,count,order,detail,name\n");
   for (std::uint64_t number = source.first(); number < source.end(); ++number) {
     if (const auto record = source.at(number)) {
-      fmt::format_to(std::back_inserter(out), "{},{},{},{},{},{},{},{},{}\n", record->sequence,
+      fmt::format_to(std::back_inserter(out), "{},{},{},{},{},{},{},{},{},{}\n", record->sequence,
                      record->time_ns, text.name(record->event), record->channel, record->address,
-                     record->value, record->count, record->order, record->detail);
+                     record->value, record->count, record->order, record->detail,
+                     detail_name(*record));
     }
     if (out.size() >= piece_bytes) {
       sink({out.data(), out.size()});

@@ -8,7 +8,7 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
-#include "tools/hvtrace/event_text.hpp"
+#include "vmm/trace/event_text.hpp"
 
 namespace hvtrace {
 

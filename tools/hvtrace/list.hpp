@@ -6,9 +6,9 @@
 #include <optional>
 #include <string_view>
 
-#include "tools/hvtrace/filter.hpp"
-#include "tools/hvtrace/trace_source.hpp"
 #include "vmm/symbols.hpp"
+#include "vmm/trace/filter.hpp"
+#include "vmm/trace/trace_source.hpp"
 
 namespace hvtrace {
 

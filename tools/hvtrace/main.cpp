@@ -16,7 +16,6 @@
 
 #include "tools/hvtrace/check.hpp"
 #include "tools/hvtrace/diff.hpp"
-#include "tools/hvtrace/event_text.hpp"
 #include "tools/hvtrace/export.hpp"
 #include "tools/hvtrace/info.hpp"
 #include "tools/hvtrace/list.hpp"
@@ -24,8 +23,9 @@
 #include "tools/hvtrace/session.hpp"
 #include "tools/hvtrace/stats.hpp"
 #include "tools/hvtrace/trace_file.hpp"
-#include "tools/hvtrace/why.hpp"
 #include "vmm/symbols.hpp"
+#include "vmm/trace/event_text.hpp"
+#include "vmm/trace/why.hpp"
 
 namespace {
 

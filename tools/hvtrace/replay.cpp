@@ -9,11 +9,11 @@
 
 #include <fmt/format.h>
 
-#include "tools/hvtrace/event_text.hpp"
 #include "vmm/batch_processor.hpp"
 #include "vmm/discard_calls.hpp"
 #include "vmm/guest_memory.hpp"
 #include "vmm/sampler.hpp"
+#include "vmm/trace/event_text.hpp"
 
 namespace hvtrace {
 namespace {

@@ -7,8 +7,8 @@
 #include <string>
 
 #include "tools/hvtrace/stats.hpp"
-#include "tools/hvtrace/trace_source.hpp"
 #include "vmm/result.hpp"
+#include "vmm/trace/trace_source.hpp"
 
 namespace hvtrace {
 

@@ -3,9 +3,9 @@
 // each line a command, each followed by its screen.
 #pragma once
 
-#include "tools/hvtrace/trace_source.hpp"
 #include "vmm/result.hpp"
 #include "vmm/symbols.hpp"
+#include "vmm/trace/trace_source.hpp"
 
 namespace hvtrace {
 

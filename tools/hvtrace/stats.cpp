@@ -12,7 +12,7 @@
 #include <fmt/format.h>
 
 #include "shared/report_channel.hpp"
-#include "tools/hvtrace/event_text.hpp"
+#include "vmm/trace/event_text.hpp"
 
 namespace hvtrace {
 namespace {

@@ -9,8 +9,8 @@
 #include <string>
 
 #include "shared/latency_histogram.hpp"
-#include "tools/hvtrace/trace_source.hpp"
 #include "vmm/symbols.hpp"
+#include "vmm/trace/trace_source.hpp"
 
 namespace hvtrace {
 

@@ -9,6 +9,8 @@
 
 #include <fmt/format.h>
 
+#include "vmm/trace/event_text.hpp"
+
 namespace hvtrace {
 namespace {
 
@@ -121,11 +123,14 @@ class Timeline {
     case TraceEvent::doorbell:
     case TraceEvent::workload_begin:
     case TraceEvent::workload_end:
+    case TraceEvent::quarantine:
+      instant(record, name_of(record.event), 0);
+      break;
     case TraceEvent::mode:
     case TraceEvent::fault:
-    case TraceEvent::quarantine:
     case TraceEvent::end:
-      instant(record, name_of(record.event), 0);
+    case TraceEvent::hypercall:
+      instant(record, fmt::format("{} {}", name_of(record.event), detail_name(record)), 0);
       break;
     default:
       break;

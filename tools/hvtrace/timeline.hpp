@@ -7,7 +7,7 @@
 #include <functional>
 #include <string>
 
-#include "tools/hvtrace/trace_source.hpp"
+#include "vmm/trace/trace_source.hpp"
 
 namespace hvtrace {
 

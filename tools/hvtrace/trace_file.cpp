@@ -16,6 +16,9 @@ namespace {
 
 using vmm::user_error;
 
+// How far reading goes on before pages are released: 40 MB.
+constexpr std::uint64_t release_records = std::uint64_t{1} << 20;
+
 // A text field that may lack its NUL.
 template <std::size_t Size> void terminate(char (&text)[Size]) {
   text[Size - 1] = '\0';
@@ -78,6 +81,9 @@ vmm::Result<TraceFile> TraceFile::open(const std::string& path) {
   static_cast<void>(::madvise(mapped, bytes, MADV_SEQUENTIAL));
   EBB_TRY_ASSIGN(file, parse({mapping.get(), bytes}, path));
   file.mapping_ = std::move(mapping);
+  if (file.header().storage == abi::TraceStorage::file) {
+    file.window_records_ = release_records;
+  }
   return file;
 }
 
@@ -135,12 +141,25 @@ std::optional<abi::TraceRecord> TraceFile::at(std::uint64_t number) const {
   if (number < first_ || number >= end_) {
     return std::nullopt;
   }
+  if (number - window_start_ >= window_records_) [[unlikely]] {
+    release_before(number);
+  }
   abi::TraceRecord record;
   std::memcpy(&record, records_ + (number - 1) % slots_ * sizeof record, sizeof record);
   if (record.sequence != number) {
     return std::nullopt;
   }
   return record;
+}
+
+void TraceFile::release_before(std::uint64_t number) const {
+  window_start_ = number;
+  const std::size_t bytes = abi::align_down(
+      header_->header_bytes + (number - 1) * sizeof(abi::TraceRecord), abi::page_bytes);
+  if (bytes != 0) {
+    // Only advice: the file keeps the data.
+    static_cast<void>(::madvise(mapping_.get(), bytes, MADV_DONTNEED));
+  }
 }
 
 } // namespace hvtrace

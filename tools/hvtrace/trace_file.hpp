@@ -7,8 +7,8 @@
 #include <span>
 #include <string>
 
-#include "tools/hvtrace/trace_source.hpp"
 #include "vmm/result.hpp"
+#include "vmm/trace/trace_source.hpp"
 
 namespace hvtrace {
 
@@ -40,6 +40,10 @@ class TraceFile final : public TraceSource {
  private:
   TraceFile() = default;
 
+  // Lets go of the mapping's pages before record `number`, so that reading a long trace through
+  // takes no more memory than reading a short one. They come back when they are read again.
+  void release_before(std::uint64_t number) const;
+
   std::unique_ptr<std::byte, UnmapTrace> mapping_;
   std::unique_ptr<abi::TraceHeader> header_; // a copy: the file may be growing
   const std::byte* records_ = nullptr;
@@ -47,6 +51,9 @@ class TraceFile final : public TraceSource {
   std::uint64_t first_ = 1;
   std::uint64_t end_ = 1;
   std::uint64_t cut_off_ = 0;
+  // Reading outside of [window_start_, window_start_ + window_records_) releases what is before.
+  mutable std::uint64_t window_start_ = 0;
+  std::uint64_t window_records_ = ~std::uint64_t{0};
 };
 
 } // namespace hvtrace

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "tools/hvtrace/frame_map.hpp"
+#include "vmm/trace/frame_map.hpp"
 
 #include <algorithm>
 #include <bit>

@@ -4,7 +4,8 @@
 //   event=range and order>=4 and (outcome=declined or not channel=1)
 //
 // Fields: event, channel (vcpu), order, batch, gpa, count, code, time (ns, or with ms, us, s),
-// latency (of an answer or drain, since its submission; likewise), outcome, kind, bytes.
+// latency (of an answer or drain, since its submission; likewise), outcome, kind, bytes, fault,
+// mode, call (of a hypercall).
 // A gpa is equal to every address of a block. A comparison of a field that a record has not is
 // false. Operators: = != < <= > >=; and, or, not, parentheses.
 #pragma once

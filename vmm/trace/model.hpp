@@ -20,8 +20,8 @@
 #include <utility>
 #include <vector>
 
-#include "tools/hvtrace/frame_map.hpp"
-#include "tools/hvtrace/trace_source.hpp"
+#include "vmm/trace/frame_map.hpp"
+#include "vmm/trace/trace_source.hpp"
 
 namespace hvtrace {
 
@@ -84,6 +84,7 @@ class Model {
   void on_discard(const Context& context);
   void on_outcome(const Context& context);
   void on_answer(const Context& context);
+  void on_answer_dropped(const Context& context);
   void on_drain(const Context& context);
   void on_block(const Context& context);
 
@@ -93,6 +94,7 @@ class Model {
   std::optional<std::uint64_t> latency_ns_;
   abi::TraceLevel level_;
   bool whole_history_;
+  bool negotiated_ = false;
   bool guest_traced_ = false;
   std::uint64_t guest_lost_ = 0;
   std::uint64_t workload_end_number_ = 0;

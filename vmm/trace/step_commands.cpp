@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
-#include "tools/hvtrace/step_commands.hpp"
+#include "vmm/trace/step_commands.hpp"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <utility>
 
 #include <fmt/format.h>
 
-#include "tools/hvtrace/why.hpp"
+#include "vmm/trace/why.hpp"
 
 namespace hvtrace {
 namespace {
@@ -15,8 +16,33 @@ namespace {
 constexpr std::uint64_t page_of_records = 20;
 constexpr std::size_t why_events = 100;
 
-// A whole number, decimal or 0x; `fallback` for no text, empty for nonsense.
-std::optional<std::uint64_t> number(std::string_view text, std::uint64_t fallback) {
+// Long names, as in gdb and in scripts that people read. Those of a live stepper, too: a letter has
+// one meaning everywhere.
+constexpr std::array<std::pair<std::string_view, char>, 16> names{{{"step", 's'},
+                                                                   {"back", 'S'},
+                                                                   {"next", 'n'},
+                                                                   {"previous", 'p'},
+                                                                   {"until", 'u'},
+                                                                   {"continue", 'c'},
+                                                                   {"goto", 'g'},
+                                                                   {"why", 'w'},
+                                                                   {"help", 'h'},
+                                                                   {"quit", 'q'},
+                                                                   {"regs", 'r'},
+                                                                   {"decline", 'D'},
+                                                                   {"fail", 'F'},
+                                                                   {"delay", 'T'},
+                                                                   {"honest", 'H'},
+                                                                   {"detach", 'd'}}};
+
+} // namespace
+
+std::string_view trimmed(std::string_view text) {
+  text.remove_prefix(std::min(text.find_first_not_of(' '), text.size()));
+  return text.substr(0, text.find_last_not_of(" \r") + 1);
+}
+
+std::optional<std::uint64_t> whole_number(std::string_view text, std::uint64_t fallback) {
   if (text.empty()) {
     return fallback;
   }
@@ -31,12 +57,22 @@ std::optional<std::uint64_t> number(std::string_view text, std::uint64_t fallbac
   return value;
 }
 
-std::string_view trimmed(std::string_view text) {
-  text.remove_prefix(std::min(text.find_first_not_of(' '), text.size()));
-  return text.substr(0, text.find_last_not_of(" \r") + 1);
+StepLine take_apart(std::string_view line) {
+  if (line.empty()) {
+    return {'s', {}};
+  }
+  line = trimmed(line);
+  if (line.empty()) {
+    return {'f', {}};
+  }
+  const std::string_view word = line.substr(0, line.find(' '));
+  const auto* const known =
+      std::ranges::find(names, word, &std::pair<std::string_view, char>::first);
+  if (known != names.end()) {
+    return {known->second, trimmed(line.substr(word.size()))};
+  }
+  return {line[0], trimmed(line.substr(1))};
 }
-
-} // namespace
 
 std::string StepCommands::help() {
   return "s j Enter [N]  step a record        S k [N]    back a record\n"
@@ -64,14 +100,15 @@ StepOutcome StepCommands::search(std::string_view text, bool backwards) {
     return {.message = "no condition yet"};
   }
   const bool found = last_backwards_ ? stepper_.find_back(*last_) : stepper_.find_forward(*last_);
-  return {.message = found ? "" : "no such record"};
+  if (found) {
+    return {};
+  }
+  return {.message = "no such record", .beyond_end = !last_backwards_};
 }
 
 StepOutcome StepCommands::execute(std::string_view line) {
-  line = trimmed(line.empty() ? "s" : line);
-  const char command = line.empty() ? 'f' : line[0]; // a lone space pages, as in less
-  const std::string_view rest = line.empty() ? line : trimmed(line.substr(1));
-  const auto count = number(rest, 1);
+  const auto [command, rest] = take_apart(line);
+  const auto count = whole_number(rest, 1);
   const auto batch = Filter::parse("event=batch");
   switch (command) {
   case 's':
@@ -82,13 +119,17 @@ StepOutcome StepCommands::execute(std::string_view line) {
       return {.message = fmt::format("not a number: {}", rest)};
     }
     if (command == 's' || command == 'j') {
+      const bool at_end = stepper_.position() + 1 >= stepper_.source().end();
       stepper_.forward(*count);
-    } else {
-      stepper_.back(*count);
+      return {.beyond_end = at_end};
     }
+    stepper_.back(*count);
     return {};
   case 'n':
-    return {.message = stepper_.find_forward(*batch) ? "" : "no further batch"};
+    if (stepper_.find_forward(*batch)) {
+      return {};
+    }
+    return {.message = "no further batch", .beyond_end = true};
   case 'p':
     return {.message = stepper_.find_back(*batch) ? "" : "no earlier batch"};
   case 'f':
@@ -108,9 +149,9 @@ StepOutcome StepCommands::execute(std::string_view line) {
   case 'c':
   case 'G':
     stepper_.seek(stepper_.source().end() - 1);
-    return {};
+    return {.beyond_end = command == 'c'};
   case 'g': {
-    const auto target = number(rest, stepper_.source().first());
+    const auto target = whole_number(rest, stepper_.source().first());
     if (!target) {
       return {.message = fmt::format("not a number: {}", rest)};
     }
@@ -118,7 +159,7 @@ StepOutcome StepCommands::execute(std::string_view line) {
     return {};
   }
   case 'w': {
-    const auto gpa = number(rest, 0);
+    const auto gpa = whole_number(rest, 0);
     if (rest.empty() || !gpa) {
       return {.message = "w wants a guest-physical address, such as w 0x4a3000"};
     }
@@ -127,7 +168,7 @@ StepOutcome StepCommands::execute(std::string_view line) {
   case 'h':
     return {.message = help()};
   case 'q':
-    return {.message = {}, .quit = true};
+    return {.quit = true};
   default:
     return {.message = fmt::format("no command {}; h for help", command)};
   }

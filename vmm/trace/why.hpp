@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <string>
 
-#include "tools/hvtrace/trace_source.hpp"
 #include "vmm/symbols.hpp"
+#include "vmm/trace/trace_source.hpp"
 
 namespace hvtrace {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "tools/hvtrace/why.hpp"
+#include "vmm/trace/why.hpp"
 
 #include <deque>
 #include <vector>
@@ -7,8 +7,8 @@
 #include <fmt/format.h>
 
 #include "shared/report_channel.hpp"
-#include "tools/hvtrace/event_text.hpp"
-#include "tools/hvtrace/model.hpp"
+#include "vmm/trace/event_text.hpp"
+#include "vmm/trace/model.hpp"
 
 namespace hvtrace {
 namespace {
@@ -26,6 +26,7 @@ class History {
     std::vector<Violation> objections;
     const auto before = describe(record);
     model_.apply(record, objections);
+    note_span(record);
     if (before) {
       say(record, *before);
     }
@@ -48,6 +49,21 @@ class History {
   }
 
  private:
+  // A discarded span takes with it what was declined, or not hinted, inside.
+  void note_span(const abi::TraceRecord& record) {
+    if (!covers(record)) {
+      return;
+    }
+    if (record.event == TraceEvent::outcome && is_span(record)) {
+      went_with_span_ = record.detail >> 4 == static_cast<std::uint8_t>(abi::Outcome::discarded);
+    } else if (record.event == TraceEvent::allocate || record.event == TraceEvent::free) {
+      went_with_span_ = false;
+    }
+  }
+  static bool is_span(const abi::TraceRecord& record) {
+    return (record.detail & 0xf) == static_cast<std::uint8_t>(abi::RangeKind::span);
+  }
+
   [[nodiscard]] bool covers(const abi::TraceRecord& record) const {
     return record.order <= abi::max_order && gpa_ >= record.address &&
            gpa_ - record.address < abi::Order{record.order}.bytes();
@@ -117,6 +133,13 @@ class History {
   }
 
   [[nodiscard]] std::optional<std::string> outcome(const abi::TraceRecord& record) const {
+    if (is_span(record)) {
+      const bool discarded =
+          record.detail >> 4 == static_cast<std::uint8_t>(abi::Outcome::discarded);
+      return discarded && model_.frames().state(gpa_ >> abi::page_shift) == FrameState::declined
+                 ? std::optional<std::string>("discarded after all, with the span around it")
+                 : std::nullopt;
+    }
     if ((record.detail & 0xf) != static_cast<std::uint8_t>(abi::RangeKind::hint)) {
       return std::nullopt;
     }
@@ -145,7 +168,11 @@ class History {
     if (model_.frames().in_flight(gpa_ >> abi::page_shift)) {
       return "=> with the host: hinted and not answered, so neither side may touch it";
     }
-    switch (model_.frames().state(gpa_ >> abi::page_shift)) {
+    const FrameState state = model_.frames().state(gpa_ >> abi::page_shift);
+    if (went_with_span_ && (state == FrameState::fresh || state == FrameState::declined)) {
+      return "=> free and given back all the same: the host has discarded a span around it";
+    }
+    switch (state) {
     case FrameState::allocated:
       return "=> in use by the guest (or in a page cache of a vCPU)";
     case FrameState::fresh:
@@ -174,6 +201,7 @@ class History {
   std::size_t limit_;
   std::deque<std::string> lines_;
   std::uint64_t dropped_ = 0;
+  bool went_with_span_ = false; // since its latest free or allocation
 };
 
 } // namespace

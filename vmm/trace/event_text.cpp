@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
-#include "tools/hvtrace/event_text.hpp"
+#include "vmm/trace/event_text.hpp"
 
 #include <iterator>
 
 #include <fmt/compile.h>
 
+#include "shared/hypercall.hpp"
 #include "shared/report_channel.hpp"
 #include "vmm/guest_end.hpp"
+#include "vmm/memory_policy.hpp"
 
 namespace hvtrace {
 namespace {
@@ -111,6 +113,101 @@ std::string_view end_name(std::uint8_t kind) {
   return "undefined";
 }
 
+std::string_view fault_name(std::uint8_t fault) {
+  switch (static_cast<abi::TraceFault>(fault)) {
+  case abi::TraceFault::delay:
+    return "delay";
+  case abi::TraceFault::drop:
+    return "drop";
+  case abi::TraceFault::stall:
+    return "stall";
+  case abi::TraceFault::decline:
+    return "decline";
+  case abi::TraceFault::fail:
+    return "fail";
+  case abi::TraceFault::partial:
+    return "partial";
+  case abi::TraceFault::reorder:
+    return "reorder";
+  case abi::TraceFault::duplicate:
+    return "duplicate";
+  }
+  return "undefined";
+}
+
+std::string_view mode_name(std::uint8_t mode) {
+  switch (static_cast<abi::TraceMode>(mode)) {
+  case abi::TraceMode::host_sync:
+    return "host_sync";
+  case abi::TraceMode::host_async:
+    return "host_async";
+  case abi::TraceMode::host_poll:
+    return "host_poll";
+  case abi::TraceMode::reporting_off:
+    return "reporting_off";
+  case abi::TraceMode::reporting_on:
+    return "reporting_on";
+  }
+  return "undefined";
+}
+
+std::string_view method_name(std::uint8_t method) {
+  const auto known = static_cast<vmm::DiscardMethod>(method);
+  switch (known) {
+  case vmm::DiscardMethod::dontneed:
+  case vmm::DiscardMethod::free_lazily:
+  case vmm::DiscardMethod::none:
+    return vmm::name_of(known);
+  }
+  return "undefined";
+}
+
+std::string_view hypercall_name(std::uint64_t number) {
+  switch (static_cast<abi::Hypercall>(number)) {
+  case abi::Hypercall::negotiate:
+    return "negotiate";
+  case abi::Hypercall::console_write:
+    return "console_write";
+  case abi::Hypercall::wait:
+    return "wait";
+  case abi::Hypercall::plug:
+    return "plug";
+  case abi::Hypercall::exit:
+    return "exit";
+  case abi::Hypercall::panic:
+    return "panic";
+  case abi::Hypercall::workload_begin:
+    return "workload_begin";
+  case abi::Hypercall::workload_end:
+    return "workload_end";
+  case abi::Hypercall::start_vcpus:
+    return "start_vcpus";
+  }
+  return "unknown";
+}
+
+std::string_view detail_name(const abi::TraceRecord& record) {
+  switch (record.event) {
+  case abi::TraceEvent::range:
+    return kind_name(record.detail);
+  case abi::TraceEvent::outcome:
+    return outcome_name(record.detail >> 4);
+  case abi::TraceEvent::discard_begin:
+  case abi::TraceEvent::discard_end:
+    return method_name(record.detail);
+  case abi::TraceEvent::fault:
+    return fault_name(record.detail);
+  case abi::TraceEvent::mode:
+    return mode_name(record.detail);
+  case abi::TraceEvent::end:
+    return end_name(record.detail);
+  case abi::TraceEvent::hypercall:
+    return hypercall_name(record.value);
+  default:
+    return {};
+  }
+}
+
 EventText::EventText(const abi::TraceHeader& header, const vmm::Symbols* symbols)
     : symbols_(symbols) {
   for (unsigned event = 0; event < plans_.size(); ++event) {
@@ -132,6 +229,18 @@ EventText::EventText(const abi::TraceHeader& header, const vmm::Symbols* symbols
     }
     if (text == "end kind") {
       return Style::end_kind;
+    }
+    if (text == "fault") {
+      return Style::fault;
+    }
+    if (text == "mode") {
+      return Style::mode;
+    }
+    if (text == "method") {
+      return Style::method;
+    }
+    if (text == "call") {
+      return Style::call;
     }
     return text == "kind" ? Style::kind : Style::decimal;
   };
@@ -206,6 +315,18 @@ void EventText::fields(const abi::TraceRecord& record, TextBuffer& out) const {
       break;
     case Style::end_kind:
       text(end_name(static_cast<std::uint8_t>(value)));
+      break;
+    case Style::fault:
+      text(fault_name(static_cast<std::uint8_t>(value)));
+      break;
+    case Style::mode:
+      text(mode_name(static_cast<std::uint8_t>(value)));
+      break;
+    case Style::method:
+      text(method_name(static_cast<std::uint8_t>(value)));
+      break;
+    case Style::call:
+      text(hypercall_name(value));
       break;
     case Style::bytes:
     case Style::decimal:

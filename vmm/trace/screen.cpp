@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "tools/hvtrace/screen.hpp"
+#include "vmm/trace/screen.hpp"
 
 #include <algorithm>
 #include <array>
@@ -28,8 +28,10 @@ void append_line(std::string& out, std::string_view line, std::size_t columns) {
 std::string records(const Stepper& stepper, const EventText& text, std::size_t rows,
                     std::size_t columns) {
   const TraceSource& source = stepper.source();
-  const std::uint64_t above =
-      std::min<std::uint64_t>(rows / 3, stepper.position() - (source.first() - 1));
+  // Counted with the current one. Near the end, where little follows, more of what was before.
+  const std::uint64_t follow = source.end() - 1 - stepper.position();
+  const std::uint64_t wanted = std::max<std::uint64_t>(rows / 3, rows - std::min(rows, follow));
+  const std::uint64_t above = std::min(wanted, stepper.position() - (source.first() - 1));
   std::string out;
   for (std::uint64_t row = 0, number = stepper.position() - above + (above == 0 ? 0 : 1);
        row < rows; ++row, ++number) {

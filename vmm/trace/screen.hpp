@@ -5,8 +5,8 @@
 #include <cstddef>
 #include <string>
 
-#include "tools/hvtrace/event_text.hpp"
-#include "tools/hvtrace/stepper.hpp"
+#include "vmm/trace/event_text.hpp"
+#include "vmm/trace/stepper.hpp"
 
 namespace hvtrace {
 

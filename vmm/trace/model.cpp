@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
-#include "tools/hvtrace/model.hpp"
+#include "vmm/trace/model.hpp"
 
 #include <fmt/format.h>
 
 #include "shared/abi_version.hpp"
 #include "shared/report_channel.hpp"
-#include "tools/hvtrace/event_text.hpp"
 #include "vmm/guest_end.hpp"
+#include "vmm/trace/event_text.hpp"
 
 namespace hvtrace {
 
@@ -67,6 +67,10 @@ void Model::apply(const abi::TraceRecord& record, std::vector<Violation>& violat
   }
   switch (record.event) {
   case TraceEvent::negotiated:
+    if (negotiated_) {
+      context.object("negotiated twice");
+    }
+    negotiated_ = true;
     guest_traced_ = whole_history_ && (record.value & abi::feature_trace) != 0;
     break;
   case TraceEvent::submit:
@@ -89,9 +93,7 @@ void Model::apply(const abi::TraceRecord& record, std::vector<Violation>& violat
     on_answer(context);
     break;
   case TraceEvent::answer_dropped:
-    if (BatchState* const batch = find(record)) {
-      batch->stage = Stage::dropped;
-    }
+    on_answer_dropped(context);
     break;
   case TraceEvent::drain:
     on_drain(context);
@@ -157,6 +159,9 @@ void Model::on_submit(const Context& context) {
 void Model::on_batch(const Context& context) {
   const abi::TraceRecord& record = context.record;
   BatchState* batch = find(record);
+  if (whole_history_ && !negotiated_) {
+    context.object("{} taken before anything was negotiated", context.batch());
+  }
   if (batch == nullptr) {
     if (guest_complete()) {
       context.object("{} taken without a submission", context.batch());
@@ -243,7 +248,9 @@ void Model::on_discard(const Context& context) {
     context.object("discard for {} after its answer", context.batch());
     return;
   }
-  if (batch->stage != (begins ? Stage::taken : Stage::discarding)) {
+  // What is never answered may be discarded any number of times.
+  const bool again = begins && batch->unanswerable && batch->stage == Stage::discarded;
+  if (!again && batch->stage != (begins ? Stage::taken : Stage::discarding)) {
     context.object("discard for {} {} out of turn", context.batch(), begins ? "begins" : "ends");
   }
   if (begins && level_ >= TraceLevel::ranges && batch->ranges_seen != batch->ranges) {
@@ -320,6 +327,20 @@ void Model::on_answer(const Context& context) {
   if (!guest_traced_) {
     batches_.erase({record.channel, record.value});
   }
+}
+
+void Model::on_answer_dropped(const Context& context) {
+  BatchState* const batch = find(context.record);
+  if (batch == nullptr) {
+    if (whole_history_) {
+      context.object("no room for the answer to {}, which is not in flight", context.batch());
+    }
+    return;
+  }
+  if (batch->stage != Stage::discarded && batch->stage != Stage::taken) {
+    context.object("no room for the answer to {}, out of turn", context.batch());
+  }
+  batch->stage = Stage::dropped;
 }
 
 void Model::on_drain(const Context& context) {

@@ -28,6 +28,13 @@ using TextBuffer = fmt::memory_buffer;
 [[nodiscard]] std::string_view kind_name(std::uint8_t kind);
 [[nodiscard]] std::string_view level_name(abi::TraceLevel level);
 [[nodiscard]] std::string_view end_name(std::uint8_t kind);
+[[nodiscard]] std::string_view fault_name(std::uint8_t fault);
+[[nodiscard]] std::string_view mode_name(std::uint8_t mode);
+[[nodiscard]] std::string_view method_name(std::uint8_t method);
+[[nodiscard]] std::string_view hypercall_name(std::uint64_t number);
+// The name of what a record's detail says (of a hypercall: of the call); empty where it is a number
+// or unused.
+[[nodiscard]] std::string_view detail_name(const abi::TraceRecord& record);
 
 class EventText {
  public:
@@ -42,7 +49,19 @@ class EventText {
   void fields(const abi::TraceRecord& record, TextBuffer& out) const;
 
  private:
-  enum class Style : std::uint8_t { decimal, hex, code, bytes, outcome, kind, end_kind };
+  enum class Style : std::uint8_t {
+    decimal,
+    hex,
+    code,
+    bytes,
+    outcome,
+    kind,
+    end_kind,
+    fault,
+    mode,
+    method,
+    call
+  };
   enum class Field : std::uint8_t { address, value, count, order, detail };
   struct Part {
     Field field;

@@ -7,9 +7,9 @@
 #include <map>
 #include <optional>
 
-#include "tools/hvtrace/filter.hpp"
-#include "tools/hvtrace/model.hpp"
-#include "tools/hvtrace/trace_source.hpp"
+#include "vmm/trace/filter.hpp"
+#include "vmm/trace/model.hpp"
+#include "vmm/trace/trace_source.hpp"
 
 namespace hvtrace {
 

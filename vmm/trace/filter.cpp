@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "tools/hvtrace/filter.hpp"
+#include "vmm/trace/filter.hpp"
 
 #include <algorithm>
 #include <array>
@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "shared/address.hpp"
-#include "tools/hvtrace/event_text.hpp"
+#include "vmm/trace/event_text.hpp"
 
 namespace hvtrace {
 namespace {
@@ -30,9 +30,12 @@ enum class Field : std::uint8_t {
   outcome,
   kind,
   bytes,
+  fault,
+  mode,
+  call,
 };
 
-constexpr std::array<std::pair<std::string_view, Field>, 14> fields{{{"event", Field::event},
+constexpr std::array<std::pair<std::string_view, Field>, 17> fields{{{"event", Field::event},
                                                                      {"channel", Field::channel},
                                                                      {"vcpu", Field::channel},
                                                                      {"order", Field::order},
@@ -45,7 +48,10 @@ constexpr std::array<std::pair<std::string_view, Field>, 14> fields{{{"event", F
                                                                      {"latency", Field::latency},
                                                                      {"outcome", Field::outcome},
                                                                      {"kind", Field::kind},
-                                                                     {"bytes", Field::bytes}}};
+                                                                     {"bytes", Field::bytes},
+                                                                     {"fault", Field::fault},
+                                                                     {"mode", Field::mode},
+                                                                     {"call", Field::call}}};
 
 enum class Compare : std::uint8_t { equal, unequal, less, less_equal, greater, greater_equal };
 
@@ -132,6 +138,12 @@ std::optional<std::uint64_t> value_of(Field field, const abi::TraceRecord& recor
                 record.detail & 0xfU);
   case Field::bytes:
     return when(block_bytes(record) != 0, block_bytes(record));
+  case Field::fault:
+    return when(record.event == TraceEvent::fault, record.detail);
+  case Field::mode:
+    return when(record.event == TraceEvent::mode, record.detail);
+  case Field::call:
+    return when(record.event == TraceEvent::hypercall, record.value);
   }
   return std::nullopt;
 }
@@ -270,7 +282,7 @@ class Parser {
     if (field == fields.end()) {
       return user_error(
           "filter: no field {:?}; there are event, channel, order, batch, gpa, count, "
-          "code, time, latency, outcome, kind, bytes",
+          "code, time, latency, outcome, kind, bytes, fault, mode, call",
           name);
     }
     const auto* const compare = std::ranges::find_if(
@@ -288,6 +300,27 @@ class Parser {
     return NodePtr(std::move(node));
   }
 
+  using NameOf = std::string_view (*)(std::uint8_t);
+  static constexpr std::uint8_t named_values = 16; // more than any of these fields has
+
+  // How values of the field are called; null where they are numbers.
+  static NameOf names(Field field) {
+    switch (field) {
+    case Field::outcome:
+      return outcome_name;
+    case Field::kind:
+      return kind_name;
+    case Field::fault:
+      return fault_name;
+    case Field::mode:
+      return mode_name;
+    case Field::call:
+      return [](std::uint8_t number) { return hypercall_name(number); };
+    default:
+      return nullptr;
+    }
+  }
+
   static vmm::Result<std::uint64_t> value_for(Field field, std::string_view text) {
     if (field == Field::event) {
       for (const abi::TraceEventText& event : abi::trace_event_texts) {
@@ -297,9 +330,9 @@ class Parser {
       }
       return user_error("filter: no event {:?}", text);
     }
-    if (field == Field::outcome || field == Field::kind) {
-      for (std::uint8_t value = 0; value < 3; ++value) {
-        if (text == (field == Field::outcome ? outcome_name(value) : kind_name(value))) {
+    if (const NameOf name_of = names(field)) {
+      for (std::uint8_t value = 0; value < named_values; ++value) {
+        if (text == name_of(value)) {
           return value;
         }
       }

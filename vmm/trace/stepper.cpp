@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "tools/hvtrace/stepper.hpp"
+#include "vmm/trace/stepper.hpp"
 
 #include <algorithm>
 #include <iterator>
