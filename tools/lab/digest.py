@@ -76,24 +76,32 @@ def units(results):
     return {name: median(values) if values else None for name, values in found.items()}
 
 
+def rings(stats):
+    """Doorbells that somebody paid for: exits of a synchronous host, else wake-ups of a worker."""
+    if stats.get("host", {}).get("mode", "sync") == "sync":
+        return stats["exits"]["doorbells"]
+    return sum(channel["doorbells"] for channel in stats["channels"])
+
+
 def spent_ns(result, unit):
-    ledger = result["stats"]["ledger"]
-    if result["stats"]["hints"]["batches"] == 0:
+    stats = result["stats"]
+    ledger = stats["ledger"]
+    if stats["hints"]["batches"] == 0:
         return {"discard": 0, "doorbell": 0, "refault": 0}
-    if ledger.get("spent") is None:
-        need(result, "ledger", "spent")
+    if unit["doorbell"] is None or unit["page_fault"] is None:
+        need(result, "ledger", "unit_ns", "page_fault")
+        need(result, "ledger", "unit_ns", "doorbell")
     refault = 0
     for row in ledger["orders"]:
         fault = unit["page_fault"]
         if row["order"] >= HUGE_ORDER and unit["huge_page_fault"] is not None:
             fault = unit["huge_page_fault"]
-        refault += row["reused_bytes"] / PAGE * (fault or 0)
+        refault += row["reused_bytes"] / PAGE * fault
     if ledger["reuse"] == "modelled":
-        refault = ledger["reused_bytes"] / PAGE * (unit["page_fault"] or 0)
-    own = ledger["unit_ns"]["doorbell"] or 0
-    doorbells = ledger["spent"]["doorbell_ns"] / own if own else 0
-    return {"discard": ledger["spent"]["discard_ns"], "doorbell": doorbells * (unit["doorbell"] or 0),
-            "refault": refault}
+        refault = ledger["reused_bytes"] / PAGE * unit["page_fault"]
+    # A run whose own units could not be measured has no sum, but has its parts.
+    discard = (ledger.get("spent") or {}).get("discard_ns", stats["hints"].get("host_ns", 0))
+    return {"discard": discard, "doorbell": rings(stats) * unit["doorbell"], "refault": refault}
 
 
 def make_setting(results, unit):
@@ -125,7 +133,7 @@ def make_setting(results, unit):
         "parts": {name: median(values) for name, values in parts.items()},
         "seconds": median(seconds),
         "cpu_seconds": median(cpu),
-        "doorbells": median([need(result, "exits", "doorbells") for result in results]),
+        "doorbells": median([rings(result["stats"]) for result in results]),
         "hinted_mib": median([need(result, "hints", "bytes") / MIB for result in results]),
         "latency": merged_histogram(results),
         "series": need(results[middle], "series"),
