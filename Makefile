@@ -170,9 +170,9 @@ run: all $(NESTED_VMM) ## the main job: replay the shipped sqlite trace at recor
 	  --speed real --input tests/traces/sqlite.pgt.xz
 
 ##@ Testing
-.PHONY: test test-more test-unit test-tsan test-boot test-matrix test-model test-nested test-tools \
+.PHONY: test test-more test-unit test-tsan test-boot test-gdb test-matrix test-model test-nested test-tools \
         soak soak-slice fuzz fuzz-slice check lint format
-test: test-tools test-unit test-boot ## tools, unit and boot tests; T=pattern picks cases
+test: test-tools test-unit test-boot test-gdb ## tools, unit, boot and gdb tests; T=pattern picks cases
 test-more: test-model test-matrix test-tsan soak-slice fuzz-slice ## what takes longer: model, matrix, threads, faults
 
 $(B)/tests/unit_tests: $(UNIT_OBJECTS) $(B)/obj/perfetto.pb.o
@@ -229,11 +229,15 @@ soak-slice: $(B)/tests/soak_tsan ## one minute of it
 test-boot: all $(NESTED_VMM) $(BOOT_IMAGES) ## real images through the real vmm, on KVM or nested
 	tests/run-boot-tests $(if $(T),--filter '$(T)')
 
+test-gdb: all $(NESTED_VMM) $(BOOT_IMAGES) ## real gdb on real guests
+	tests/run-gdb-tests $(if $(T),--filter '$(T)')
+
 test-matrix: all $(NESTED_VMM) ## every trace on every kind of host with 1, 2 and 4 vCPUs
 	tests/run-boot-tests --cases tests/boot/matrix.cfg $(if $(T),--filter '$(T)')
 
 test-nested: all $(B)/vmm-static $(BOOT_IMAGES) ## the boot tests in an emulated machine with KVM
 	tests/run-boot-tests --via nested $(if $(T),--filter '$(T)')
+	tests/run-gdb-tests --via nested $(if $(T),--filter '$(T)')
 
 test-model: ## exhaustive check of the report channel's model with spin: about a minute
 	tests/run-model-check $(if $(T),--filter '$(T)')
@@ -250,6 +254,7 @@ FUZZ_FLAGS   := -std=c++23 -I. -isystem $(B)/gen -g -O1 -MMD -MP -w \
                 -fsanitize=address,undefined -fno-sanitize-recover=undefined
 FUZZ_trace   := vmm/symbols.cpp vmm/file.cpp $(call sources,vmm/trace) \
                 $(filter-out %/main.cpp %/replay.cpp,$(HVTRACE_SOURCES))
+FUZZ_gdb     := vmm/gdb_packets.cpp vmm/gdb_registers.cpp vmm/gdb_session.cpp vmm/guest_end.cpp
 fuzz_objects  = $(call objects,fuzz,tests/fuzz/$(1).cpp $(FUZZ_$(1)))
 
 $(B)/obj/fuzz/%.o: %.cpp Makefile

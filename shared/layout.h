@@ -6,6 +6,7 @@
  *   0x001000  GDT, IDT, TSSs, hello page     host-written, supervisor
  *   0x005000  boot info                      host-written, guest reads
  *   0x006000  guest status                   guest-written, host samples
+ *   0x007000  the host's own trap stubs      with a debugger only; supervisor
  *   0x010000  vCPU pages, one each           hypercall arguments, GS base
  *   0x020000  report channels, one per vCPU  rings and descriptor pages
  *   0x0b0000  guest event ring               guest-written, with feature_trace
@@ -24,6 +25,9 @@
 #define EBB_TSS_BYTES 0x200
 #define EBB_BOOT_INFO_GPA 0x5000
 #define EBB_STATUS_GPA 0x6000
+#define EBB_DEBUG_CODE_GPA 0x7000    /* one page: the host's trap stubs, for a debugger */
+#define EBB_DEBUG_STACK_GPA 0x8000   /* EBB_MAX_VCPUS stacks of EBB_DEBUG_STACK_BYTES for them */
+#define EBB_DEBUG_STACK_BYTES 0x100
 #define EBB_VCPU_PAGE_GPA 0x10000    /* EBB_MAX_VCPUS pages */
 #define EBB_CHANNEL_GPA 0x20000      /* EBB_MAX_VCPUS channels of EBB_CHANNEL_BYTES */
 #define EBB_CHANNEL_BYTES 0x9000     /* one page of rings, eight descriptor pages */
@@ -45,6 +49,7 @@
 #define EBB_PORT_HYPERCALL 0x500 /* 32-bit out; arguments are in the vCPU page */
 #define EBB_PORT_DOORBELL 0x504  /* 32-bit out of the channel's number */
 #define EBB_PORT_LIMIT 0x508
+#define EBB_PORT_DEBUG 0xeb /* of the host's trap stubs; unknown without a debugger */
 
 /* RAX of a doorbell rung by VMCALL or VMMCALL (shared/doorbell.hpp): KVM_HC_MAP_GPA_RANGE. */
 #define EBB_DOORBELL_CALL 12
@@ -57,6 +62,7 @@
 /* Trap stubs: stub n starts at ImageHeader::trap_stubs_gpa + n * EBB_TRAP_STUB_BYTES. */
 #define EBB_TRAP_STUB_BYTES 16
 #define EBB_TRAP_VECTORS 48 /* 32 exceptions, then 16 interrupt vectors */
+#define EBB_TRAP_CODE_BYTES 0x480 /* stubs, and the rest of the code that runs in ring 0 */
 
 /* Offset of abi::VcpuPage::wake_pending; shared/hypercall.hpp asserts it. */
 #define EBB_VCPU_WAKE_PENDING 12

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "vmm/boot_state.hpp"
 
+#include <algorithm>
 #include <cassert>
 #include <cstring>
 
@@ -11,8 +12,19 @@ namespace vmm {
 namespace {
 
 constexpr std::uint64_t stack_bytes = std::uint64_t{64} << 10;
-constexpr std::uint64_t trap_stack_bytes = 2 * abi::page_bytes;
 constexpr std::uint64_t fault_stack_bytes = 2 * abi::page_bytes;
+
+constexpr unsigned vector_nmi = 2;
+constexpr unsigned vector_breakpoint = 3;
+constexpr unsigned vector_double_fault = 8;
+constexpr unsigned exception_vectors = 32;
+// Numbers of interrupt stacks (TSS.IST). The debugger's stubs have one of their own, because a
+// breakpoint may be hit by code that runs on the trap stack.
+constexpr unsigned fault_ist = 1;
+constexpr unsigned debug_ist = 2;
+
+static_assert(exception_vectors * EBB_TRAP_STUB_BYTES <= abi::page_bytes);
+static_assert(EBB_DEBUG_STACK_GPA + EBB_MAX_VCPUS * EBB_DEBUG_STACK_BYTES <= EBB_VCPU_PAGE_GPA);
 
 // Page table entry bits (SDM vol. 3, 4.5). Accessed and dirty are preset: nothing reads them, and
 // a processor that need not set them need not write to tables the guest cannot see.
@@ -132,22 +144,22 @@ void write_gdt(std::span<std::byte> ram) {
   }
 }
 
-// Interrupt gates (SDM vol. 3, 6.14.1). Only int3 may be raised by CPL3 software.
-void write_idt(std::span<std::byte> ram, std::uint64_t stubs_gpa) {
+// Interrupt gates (SDM vol. 3, 6.14.1). Only int3 may be raised by CPL3 software. A debugger sees
+// exceptions first, but for those that end the guest on a stack of their own.
+void write_idt(std::span<std::byte> ram, const BootPlan& plan, std::uint64_t stubs_gpa) {
   struct Gate {
     std::uint64_t low, high;
   };
   constexpr std::uint64_t present_interrupt_gate = 0x8e0000000000;
-  constexpr unsigned vector_nmi = 2;
-  constexpr unsigned vector_breakpoint = 3;
-  constexpr unsigned vector_double_fault = 8;
   auto& idt = object_at<std::array<Gate, EBB_TRAP_VECTORS>>(ram, EBB_IDT_GPA);
   for (unsigned vector = 0; vector < EBB_TRAP_VECTORS; ++vector) {
-    const std::uint64_t stub = stubs_gpa + std::uint64_t{vector} * EBB_TRAP_STUB_BYTES;
     const bool own_stack = vector == vector_nmi || vector == vector_double_fault;
-    idt[vector].low = (stub & 0xffff) | (std::uint64_t{EBB_KERNEL_CS} << 16) |
-                      (std::uint64_t{own_stack ? 1U : 0U} << 32) | present_interrupt_gate |
-                      (vector == vector_breakpoint ? descriptor_dpl3 : 0) |
+    const bool debugged = !plan.debug_stubs.empty() && vector < exception_vectors && !own_stack;
+    const std::uint64_t stub = (debugged ? std::uint64_t{EBB_DEBUG_CODE_GPA} : stubs_gpa) +
+                               std::uint64_t{vector} * EBB_TRAP_STUB_BYTES;
+    const std::uint64_t stack = own_stack ? fault_ist : debugged ? debug_ist : 0;
+    idt[vector].low = (stub & 0xffff) | (std::uint64_t{EBB_KERNEL_CS} << 16) | (stack << 32) |
+                      present_interrupt_gate | (vector == vector_breakpoint ? descriptor_dpl3 : 0) |
                       ((stub & 0xffff0000) << 32);
     idt[vector].high = stub >> 32;
   }
@@ -156,7 +168,8 @@ void write_idt(std::span<std::byte> ram, std::uint64_t stubs_gpa) {
 void write_tss(std::span<std::byte> ram, const BootPlan& plan, unsigned index) {
   TaskState tss;
   tss.rsp[0] = plan.stacks[index].trap_high.value;
-  tss.ist[0] = plan.stacks[index].fault_high.value;
+  tss.ist[fault_ist - 1] = plan.stacks[index].fault_high.value;
+  tss.ist[debug_ist - 1] = EBB_DEBUG_STACK_GPA + std::uint64_t{index + 1} * EBB_DEBUG_STACK_BYTES;
   tss.io_map_offset = offsetof(TaskState, io_map);
   std::memcpy(ram.data() + tss_gpa(index), &tss, sizeof tss);
 }
@@ -172,6 +185,11 @@ void write_page_tables(std::span<std::byte> ram, const BootPlan& plan,
   map(EBB_GDT_GPA, EBB_BOOT_INFO_GPA - EBB_GDT_GPA, no_execute);
   map(EBB_BOOT_INFO_GPA, sizeof(abi::BootInfo), user | no_execute);
   map(EBB_STATUS_GPA, abi::page_bytes, user_data);
+  if (!plan.debug_stubs.empty()) {
+    map(EBB_DEBUG_CODE_GPA, abi::page_bytes, 0);
+    map(EBB_DEBUG_STACK_GPA, std::uint64_t{plan.vcpus} * EBB_DEBUG_STACK_BYTES,
+        writable | no_execute);
+  }
   map(EBB_VCPU_PAGE_GPA, plan.vcpus * abi::page_bytes, user_data);
   map(EBB_CHANNEL_GPA, std::uint64_t{plan.vcpus} * EBB_CHANNEL_BYTES, user_data);
   map(EBB_TRACE_RING_GPA, plan.trace_ring_bytes, user_data);
@@ -247,7 +265,9 @@ BootPlan BootPlan::make(const abi::ImageHeader& image, abi::Gpa ram_end, RamHole
 void write_boot_tables(std::span<std::byte> low_ram, const BootPlan& plan,
                        const abi::ImageHeader& image) {
   write_gdt(low_ram);
-  write_idt(low_ram, image.trap_stubs_gpa);
+  assert(plan.debug_stubs.size() <= abi::page_bytes);
+  std::copy(plan.debug_stubs.begin(), plan.debug_stubs.end(), low_ram.begin() + EBB_DEBUG_CODE_GPA);
+  write_idt(low_ram, plan, image.trap_stubs_gpa);
   for (unsigned index = 0; index < plan.vcpus; ++index) {
     write_tss(low_ram, plan, index);
   }

@@ -23,6 +23,8 @@
 
 namespace vmm {
 
+inline constexpr std::uint64_t trap_stack_bytes = 2 * abi::page_bytes;
+
 // Stacks of one vCPU; each is [low, high) with an unmapped guard page below it.
 struct VcpuStacks {
   abi::Gpa stack_low, stack_high; // CPL3
@@ -37,6 +39,9 @@ struct BootPlan {
   abi::Gpa input_gpa;                 // 0 when there is no input
   std::uint64_t input_bytes = 0;      // mapped read-only at input_gpa, 2 MiB aligned
   std::uint64_t trace_ring_bytes = 0; // mapped at EBB_TRACE_RING_GPA; 0 when not traced
+  // Trap stubs of the host's own, one for each exception, that go to EBB_DEBUG_CODE_GPA and stand
+  // before the guest's; empty without a debugger. At most a page.
+  std::span<const std::byte> debug_stubs;
   unsigned vcpus = 1;
   std::array<VcpuStacks, EBB_MAX_VCPUS> stacks;
   abi::Gpa free_start; // first byte the guest may use as it likes, page aligned

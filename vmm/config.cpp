@@ -181,6 +181,7 @@ class CommandLine {
     add(live, "--live", "auto|on|off", "Live view of memory [auto]");
     add(sample_ms, "--sample-ms", "MS", "Period of the memory samples [20]");
     add(kvm_device, "--kvm", "PATH", "The KVM device [/dev/kvm]");
+    add(gdb, "--gdb", "PORT|unix:PATH", "Wait for gdb's `target remote` there");
     add(abi_version, "--abi", "1.0|1.1", "Behave as a host of that ABI version [1.1]");
 
     probe = add_flag("--probe", "Say what this host offers and what it costs, then exit");
@@ -223,7 +224,7 @@ class CommandLine {
   std::string image;
   RawOption mem, cpus, workload, input, speed, seed, report, backing, discard, decline_below;
   RawOption host, workers, host_fault, control, transport, stats, live, sample_ms, kvm_device;
-  RawOption memory_price, abi_version, trace, trace_level, trace_size;
+  RawOption memory_price, abi_version, trace, trace_level, trace_size, gdb;
   std::vector<std::string> args;
   CLI::Option* list_workloads = nullptr;
   CLI::Option* probe = nullptr;
@@ -414,6 +415,13 @@ Result<Config> build(CommandLine& line) {
   }
   if (line.kvm_device.given()) {
     config.kvm_device = line.kvm_device.value;
+  }
+  if (line.gdb.given()) {
+    if (config.step) {
+      return user_error("--gdb: both it and --step stop the guest; leave out one of them");
+    }
+    EBB_TRY_ASSIGN(address, parse_gdb_address(line.gdb.value));
+    config.gdb = std::move(address);
   }
   if (line.sample_ms.given()) {
     EBB_TRY_ASSIGN(period,

@@ -21,6 +21,7 @@
 #include "shared/layout.h"
 #include "shared/trace_record.hpp"
 #include "vmm/fault_plan.hpp"
+#include "vmm/gdb_address.hpp"
 #include "vmm/host_mode.hpp"
 #include "vmm/ledger.hpp"
 #include "vmm/memory_policy.hpp"
@@ -76,6 +77,7 @@ struct Config {
   std::uint32_t workers = 1; // threads of an asynchronous or polling host
   FaultOptions host_faults;
   std::optional<std::string> control; // path of the control socket
+  std::optional<GdbAddress> gdb;      // where a debugger connects; the guest waits for it
   std::string workload = "idle";
   std::optional<std::string> input; // page trace, plain or xz
   Speed speed = Speed::max;

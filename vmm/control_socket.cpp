@@ -4,101 +4,27 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
 #include <utility>
 
 namespace vmm {
-namespace {
-
-constexpr mode_t owner_only = 0600;
-constexpr int backlog = 8;
-
-// Call before anything can change errno.
-std::unexpected<Error> cannot_use(const std::string& path) {
-  const int error = errno;
-  return user_error("--control {}: {}", path, std::strerror(error)); // NOLINT(*-mt-unsafe)
-}
-
-sockaddr_un address_of(const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  std::memcpy(address.sun_path, path.data(), path.size());
-  return address;
-}
-
-// Justified: the socket calls take every kind of address by this type.
-const sockaddr* generic(const sockaddr_un& address) {
-  return reinterpret_cast<const sockaddr*>(&address);
-}
-
-UniqueFd stream_socket() {
-  return UniqueFd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-}
-
-// Makes room for a socket at `path`: removes one that nobody listens on.
-Result<void> remove_stale(const std::string& path, const sockaddr_un& address) {
-  struct stat status {};
-  if (::lstat(path.c_str(), &status) != 0) {
-    return errno == ENOENT ? Result<void>{} : cannot_use(path);
-  }
-  if (!S_ISSOCK(status.st_mode)) {
-    return user_error("--control {}: exists and is no socket; choose another path", path);
-  }
-  const UniqueFd probe = stream_socket();
-  if (!probe.valid()) {
-    return cannot_use(path);
-  }
-  // A listener whose queue is full answers EAGAIN: it is there all the same.
-  if (::connect(probe.get(), generic(address), sizeof address) == 0 || errno == EAGAIN) {
-    return user_error("--control {}: in use by another process", path);
-  }
-  if (errno != ECONNREFUSED) {
-    return cannot_use(path);
-  }
-  return ::unlink(path.c_str()) == 0 ? Result<void>{} : cannot_use(path);
-}
-
-} // namespace
 
 Result<std::unique_ptr<ControlSocket>> ControlSocket::create(const std::string& path,
                                                              Handler handler) {
-  if (path.empty() || path.size() >= sizeof(sockaddr_un::sun_path)) {
-    return user_error("--control {}: a socket's path has 1 to {} characters", path,
-                      sizeof(sockaddr_un::sun_path) - 1);
-  }
-  const sockaddr_un address = address_of(path);
-  EBB_TRY(remove_stale(path, address));
-  UniqueFd listener = stream_socket();
+  EBB_TRY_ASSIGN(listener, UnixListener::create("--control", path));
   UniqueFd stop(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  // The mode of an unbound socket is that of the file which bind makes (less the umask), so there
-  // is no moment at which others could connect.
-  if (!listener.valid() || !stop.valid() || ::fchmod(listener.get(), owner_only) != 0 ||
-      ::bind(listener.get(), generic(address), sizeof address) != 0) {
-    return cannot_use(path);
-  }
-  if (::listen(listener.get(), backlog) != 0) {
-    const auto error = cannot_use(path);
-    ::unlink(path.c_str());
-    return error;
+  if (!stop.valid()) {
+    return system_error("eventfd");
   }
   return std::unique_ptr<ControlSocket>(
-      new ControlSocket(path, std::move(listener), std::move(stop), std::move(handler)));
+      new ControlSocket(std::move(listener), std::move(stop), std::move(handler)));
 }
 
-ControlSocket::ControlSocket(std::string path, UniqueFd listener, UniqueFd stop, Handler handler)
-    : path_(std::move(path)), listener_(std::move(listener)), stop_(std::move(stop)),
-      handler_(std::move(handler)) {
-  struct stat status {};
-  if (::lstat(path_.c_str(), &status) == 0) {
-    device_ = status.st_dev;
-    inode_ = status.st_ino;
-  }
+ControlSocket::ControlSocket(UnixListener listener, UniqueFd stop, Handler handler)
+    : listener_(std::move(listener)), stop_(std::move(stop)), handler_(std::move(handler)) {
   clients_.reserve(max_clients);
   thread_ = std::jthread([this] { run(); });
 }
@@ -106,17 +32,13 @@ ControlSocket::ControlSocket(std::string path, UniqueFd listener, UniqueFd stop,
 ControlSocket::~ControlSocket() {
   static_cast<void>(::eventfd_write(stop_.get(), 1));
   thread_.join();
-  struct stat status {};
-  if (::lstat(path_.c_str(), &status) == 0 && status.st_dev == device_ && status.st_ino == inode_) {
-    ::unlink(path_.c_str());
-  }
 }
 
 void ControlSocket::run() {
   while (true) {
     std::array<pollfd, 2 + max_clients> events{};
     events[0] = {stop_.get(), POLLIN, 0};
-    events[1] = {listener_.get(), POLLIN, 0};
+    events[1] = {listener_.fd(), POLLIN, 0};
     const std::size_t polled = clients_.size();
     for (std::size_t index = 0; index < polled; ++index) {
       const Client& client = clients_[index];
@@ -147,7 +69,7 @@ void ControlSocket::run() {
 }
 
 void ControlSocket::accept_client() {
-  UniqueFd fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  UniqueFd fd(::accept4(listener_.fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
   if (!fd.valid()) {
     return; // gone again, or out of descriptors: not worth more than another try
   }

@@ -16,6 +16,7 @@
 
 #include "vmm/result.hpp"
 #include "vmm/unique_fd.hpp"
+#include "vmm/unix_listener.hpp"
 
 namespace vmm {
 
@@ -28,9 +29,7 @@ class ControlSocket {
   static constexpr std::size_t max_clients = 8;
   static constexpr std::size_t max_pending_bytes = std::size_t{64} << 10;
 
-  // Makes the socket at `path`, for the user alone (mode 0600), and starts serving. A socket that
-  // nobody listens on any more is replaced; anything else at `path` is a user error, as is a path
-  // that is too long or cannot be made.
+  // Makes the socket at `path` and starts serving. Errors are those of UnixListener.
   static Result<std::unique_ptr<ControlSocket>> create(const std::string& path, Handler handler);
   ControlSocket(const ControlSocket&) = delete;
   ControlSocket& operator=(const ControlSocket&) = delete;
@@ -46,7 +45,7 @@ class ControlSocket {
     bool ended = false;    // the client sends no more
   };
 
-  ControlSocket(std::string path, UniqueFd listener, UniqueFd stop, Handler handler);
+  ControlSocket(UnixListener listener, UniqueFd stop, Handler handler);
 
   void run();
   void accept_client();
@@ -56,12 +55,9 @@ class ControlSocket {
   void answer_lines(Client& client);
   void answer(Client& client, std::string_view line);
 
-  const std::string path_;
-  UniqueFd listener_;
+  UnixListener listener_;
   UniqueFd stop_;
   const Handler handler_;
-  dev_t device_ = 0; // of the socket's file
-  ino_t inode_ = 0;
   std::vector<Client> clients_;
   std::jthread thread_; // last: it uses the others
 };

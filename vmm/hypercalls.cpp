@@ -42,10 +42,19 @@ struct Hypercalls::Call {
   std::uint64_t args[2];
 };
 
-void Hypercalls::dispatch(unsigned index) {
+abi::VcpuPage& Hypercalls::page_of(unsigned index) const {
   auto* const page = targets_.memory.object_at<abi::VcpuPage>(
       {EBB_VCPU_PAGE_GPA + std::uint64_t{index} * abi::page_bytes});
   assert(page != nullptr); // RAM always holds the reserved area
+  return *page;
+}
+
+bool Hypercalls::is_panic(unsigned index) const {
+  return load_once(page_of(index).number) == static_cast<std::uint64_t>(abi::Hypercall::panic);
+}
+
+void Hypercalls::dispatch(unsigned index) {
+  auto* const page = &page_of(index);
   const Call call{static_cast<abi::Hypercall>(load_once(page->number)),
                   {load_once(page->args[0]), load_once(page->args[1])}};
   if (targets_.on_call) [[unlikely]] {

@@ -44,10 +44,13 @@ class Hypercalls {
   // Carries out the call in vCPU `index`'s page, on that vCPU's thread. `wait` blocks, but no
   // longer than until the guest ends.
   void dispatch(unsigned index);
+  // Whether the call there would be the guest's last word on its own failure.
+  [[nodiscard]] bool is_panic(unsigned index) const;
 
  private:
   struct Call; // private copy of number and arguments
 
+  [[nodiscard]] abi::VcpuPage& page_of(unsigned index) const;
   [[nodiscard]] abi::Status perform(const Call& call, const abi::VcpuPage& page);
   [[nodiscard]] abi::Status negotiate(const abi::VcpuPage& page);
   [[nodiscard]] abi::Status plug(abi::Gpa next);

@@ -93,6 +93,21 @@ Result<void> Vcpu::set_system_registers(const kvm_sregs& registers) const {
   return {};
 }
 
+Result<kvm_fpu> Vcpu::fpu_registers() const {
+  kvm_fpu registers{};
+  if (checked_ioctl<KVM_GET_FPU>(fd_, &registers) < 0) {
+    return system_error("KVM_GET_FPU");
+  }
+  return registers;
+}
+
+Result<void> Vcpu::set_fpu_registers(const kvm_fpu& registers) const {
+  if (checked_ioctl<KVM_SET_FPU>(fd_, &registers) < 0) {
+    return system_error("KVM_SET_FPU");
+  }
+  return {};
+}
+
 Result<std::uint32_t> Vcpu::tsc_khz() const {
   const int khz = ::ioctl(fd_.get(), KVM_GET_TSC_KHZ, 0);
   if (khz <= 0) {

@@ -63,6 +63,9 @@ class Vcpu {
   [[nodiscard]] Result<kvm_sregs> system_registers() const;
   [[nodiscard]] Result<void> set_registers(const kvm_regs& registers) const;
   [[nodiscard]] Result<void> set_system_registers(const kvm_sregs& registers) const;
+  // x87 and SSE state.
+  [[nodiscard]] Result<kvm_fpu> fpu_registers() const;
+  [[nodiscard]] Result<void> set_fpu_registers(const kvm_fpu& registers) const;
   // TSC frequency in kHz.
   [[nodiscard]] Result<std::uint32_t> tsc_khz() const;
   // Puts the local APIC into x2APIC mode, enabled, its timer in TSC-deadline mode on

@@ -31,10 +31,16 @@ constexpr std::uint64_t features_always =
 // Sent to a vCPU's thread to get it out of KVM_RUN.
 constexpr int kick_signal = SIGUSR1;
 
-// A handler that does nothing: what matters is that KVM_RUN returns EINTR.
+TssType tss_type() {
+  return is_emulated_by_qemu() ? TssType::available : TssType::busy;
+}
+
+// A handler that does nothing: what matters is that KVM_RUN returns EINTR, which it does whatever
+// the flags. A write of the guest's output, on the other hand, goes on.
 void install_kick_handler() {
   struct sigaction action {};
   action.sa_handler = [](int) {};
+  action.sa_flags = SA_RESTART;
   ::sigaction(kick_signal, &action, nullptr);
 }
 
@@ -103,6 +109,9 @@ Result<void> Machine::set_up_memory() {
   EBB_TRY(memory_.set_small_page_prefix(plan_.free_start));
   EBB_TRY(slots_.plug(abi::Gpa{0}));
   plan_.trace_ring_bytes = records() ? EBB_TRACE_RING_BYTES : 0;
+  if (config_.gdb) {
+    plan_.debug_stubs = GuestDebugger::stubs();
+  }
   if (input_) {
     EBB_TRY(slots_.map_input(plan_.input_gpa, input_->pages()));
   }
@@ -256,8 +265,7 @@ Result<void> Machine::set_up_vcpus() {
       EBB_TRY(vcpu.set_up_interrupts(EBB_TIMER_VECTOR, EBB_SPURIOUS_VECTOR));
     }
     EBB_TRY_ASSIGN(initial, vcpu.system_registers());
-    EBB_TRY(vcpu.set_system_registers(boot_system_registers(
-        initial, plan_, index, is_emulated_by_qemu() ? TssType::available : TssType::busy)));
+    EBB_TRY(vcpu.set_system_registers(boot_system_registers(initial, plan_, index, tss_type())));
     EBB_TRY(vcpu.set_registers(boot_registers(plan_, image_.header, index)));
     vcpus_.push_back(std::move(vcpu));
   }
@@ -278,7 +286,39 @@ Result<void> Machine::set_up_vcpus() {
   if (interrupts_) {
     EBB_TRY(set_up_interrupts());
   }
+  EBB_TRY(set_up_debugger());
   return set_up_control();
+}
+
+Result<void> Machine::set_up_debugger() {
+  if (!config_.gdb) {
+    return {};
+  }
+  const auto monitor = std::make_shared<DebugMonitor>(
+      DebugMonitorSources{.hints = [this] { return hints_->totals(); },
+                          .memory = [this] { return sampler_->sample(); },
+                          .quarantined_bytes = [this] { return read_quarantined_bytes(*status_); },
+                          .guest_bytes = memory_.size_bytes()});
+  EBB_TRY_ASSIGN(
+      debugger,
+      GuestDebugger::create(
+          {.memory = memory_,
+           .end = *end_,
+           .plan = plan_,
+           .trap_stubs_gpa = image_.header.trap_stubs_gpa,
+           .tss = tss_type(),
+           .plugged_end = [this] { return slots_.plugged_end(); },
+           .input = input_ ? ReadOnlyArea{plan_.input_gpa, input_->pages()} : ReadOnlyArea{},
+           .kick = [this](unsigned index) { kick_vcpu(index); },
+           .monitor = [monitor](std::string_view line) { return monitor->execute(line); }},
+          vcpus_));
+  debugger_ = std::move(debugger);
+  for (const auto& runner : runners_) {
+    runner->set_debugger(debugger_.get());
+  }
+  EBB_TRY_ASSIGN(server, GdbServer::create(*config_.gdb, *debugger_, *end_));
+  gdb_server_ = std::move(server);
+  return {};
 }
 
 Result<void> Machine::set_up_trace(std::uint32_t tsc_khz) {
@@ -414,6 +454,9 @@ GuestEnding Machine::run(const BlockedSignals& signals) {
   }
   sampler_->start();
   times_.first_run_ns = monotonic_ns();
+  if (gdb_server_) {
+    gdb_server_->start();
+  }
   start_vcpu(0);
   while (!end_->ended()) {
     std::array<pollfd, 2> events{pollfd{end_->stop_fd(), POLLIN, 0},
@@ -428,7 +471,11 @@ GuestEnding Machine::run(const BlockedSignals& signals) {
     }
   }
   control_socket_.reset(); // nobody asks or changes anything any more
+  if (debugger_) {
+    debugger_->end();
+  }
   stop_vcpus();
+  gdb_server_.reset(); // tells a debugger of the end
   hints_->stop();
   sampler_->end(); // if the workload did not: an interrupted run has a footprint, too
   sampler_->stop();
@@ -480,6 +527,14 @@ void Machine::on_call(unsigned vcpu, abi::Hypercall call, std::uint64_t argument
   trace_->hypercall(vcpu, call, argument);
   if (stepper_) {
     stepper_->at_hypercall(vcpu, call, argument);
+  }
+}
+
+void Machine::kick_vcpu(unsigned index) {
+  runners_[index]->request_stop();
+  const std::scoped_lock lock(threads_mutex_);
+  if (index < threads_.size()) {
+    ::pthread_kill(threads_[index].native_handle(), kick_signal);
   }
 }
 

@@ -22,7 +22,10 @@
 #include "vmm/console.hpp"
 #include "vmm/control_commands.hpp"
 #include "vmm/control_socket.hpp"
+#include "vmm/debug_monitor.hpp"
 #include "vmm/discard_calls.hpp"
+#include "vmm/gdb_server.hpp"
+#include "vmm/guest_debugger.hpp"
 #include "vmm/guest_end.hpp"
 #include "vmm/guest_memory.hpp"
 #include "vmm/hint_observers.hpp"
@@ -72,6 +75,11 @@ class Machine {
                                                  std::optional<TraceInput> input,
                                                  MachineOutput output);
 
+  // Where a debugger is waited for, for gdb's `target remote`; empty without --gdb.
+  [[nodiscard]] std::optional<std::string> gdb_address() const {
+    return gdb_server_ ? std::optional(gdb_server_->address()) : std::nullopt;
+  }
+
   // Runs until the guest ends, by itself or by SIGINT or SIGTERM. Once. `signals` was made before
   // the machine.
   GuestEnding run(const BlockedSignals& signals);
@@ -105,6 +113,7 @@ class Machine {
   [[nodiscard]] Result<void> set_up_interrupts();
   [[nodiscard]] Result<void> set_up_control();
   [[nodiscard]] Result<void> set_up_services(MachineOutput output);
+  [[nodiscard]] Result<void> set_up_debugger();
   [[nodiscard]] Result<void> set_up_trace(std::uint32_t tsc_khz);
   void set_up_observers();
   void set_up_tuner();
@@ -117,6 +126,7 @@ class Machine {
   void start_other_vcpus();
   void stop_vcpus();
   void on_call(unsigned vcpu, abi::Hypercall call, std::uint64_t argument);
+  void kick_vcpu(unsigned index);
   void on_hello(const abi::GuestHello& hello);
   void wake_vcpu(unsigned index) const;
   void on_workload_begin();
@@ -153,14 +163,16 @@ class Machine {
   std::unique_ptr<VcpuGate> gate_; // null unless somebody may hold the guest
   hvtrace::StepConsole step_console_;
   std::unique_ptr<LiveStepper> stepper_; // null unless asked for
+  std::unique_ptr<GuestDebugger> debugger_; // null when nobody debugs
   std::vector<std::unique_ptr<VcpuRunner>> runners_;
   abi::Doorbell doorbell_ = abi::Doorbell::port;
   bool interrupts_ = false; // there is an interrupt controller
   std::mutex threads_mutex_;
-  bool stopping_ = false;            // guarded by threads_mutex_: start no more
-  std::vector<std::thread> threads_; // guarded by threads_mutex_; thread n runs vCPU n
-  RunTimes times_;                   // written by vCPU threads, read after they ended
-  std::optional<Settled> settled_;   // likewise
+  bool stopping_ = false;                 // guarded by threads_mutex_: start no more
+  std::vector<std::thread> threads_;      // guarded by threads_mutex_; thread n runs vCPU n
+  std::unique_ptr<GdbServer> gdb_server_; // with debugger_; its thread may use all the others
+  RunTimes times_;                        // written by vCPU threads, read after they ended
+  std::optional<Settled> settled_;        // likewise
 };
 
 } // namespace vmm

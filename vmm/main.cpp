@@ -64,6 +64,9 @@ vmm::Result<int> run(const vmm::Config& config) {
                      std::move(input),
                      {.console = [&](std::string_view text) { live.print_above(text); },
                       .observer = [&](const vmm::MemorySample& sample) { live.update(sample); }}));
+  if (const auto address = machine->gdb_address()) {
+    fmt::print(stderr, "vmm: the guest waits for gdb: target remote {}\n", *address);
+  }
   const vmm::GuestEnding ending = machine->run(signals);
   live.finish();
   if (!ending.text.empty()) {

@@ -14,6 +14,9 @@ namespace vmm {
 
 void VcpuRunner::run() {
   while (!end_.ended()) {
+    if (debugger_ != nullptr && !debugger_->before_entry(index_)) {
+      continue; // held meanwhile
+    }
     const int error = enter_guest();
     if (error == EINTR || error == EAGAIN) {
       continue; // kicked, or a signal that is none of ours
@@ -44,8 +47,9 @@ int VcpuRunner::enter_guest() {
 
 void VcpuRunner::request_stop() {
   // KVM looks at this byte before it enters the guest, so a stop between the check of ended() and
-  // KVM_RUN is not lost (api.rst, 5. The kvm_run structure, immediate_exit).
-  std::atomic_ref(vcpu_.state().immediate_exit).store(1, std::memory_order_release);
+  // KVM_RUN is not lost (api.rst, 5. The kvm_run structure, immediate_exit). By exchange: whoever
+  // clears it sees what came before.
+  std::atomic_ref(vcpu_.state().immediate_exit).exchange(1, std::memory_order_acq_rel);
 }
 
 void VcpuRunner::handle_exit() {
@@ -60,6 +64,9 @@ void VcpuRunner::handle_exit() {
 // A 32-bit output to one of our ports; false for any other I/O.
 bool VcpuRunner::handle_output() {
   const auto& io = vcpu_.state().io;
+  if (debugger_ != nullptr && io.port == EBB_PORT_DEBUG && io.direction == KVM_EXIT_IO_OUT) {
+    return debugger_->on_port(index_);
+  }
   const std::span<const std::byte> data = vcpu_.page().data(io.data_offset, sizeof(std::uint32_t));
   if (io.direction != KVM_EXIT_IO_OUT || io.size != sizeof(std::uint32_t) || io.count != 1 ||
       data.empty()) {
@@ -67,17 +74,21 @@ bool VcpuRunner::handle_output() {
   }
   std::uint32_t value = 0;
   std::memcpy(&value, data.data(), sizeof value);
-  switch (io.port) {
-  case EBB_PORT_HYPERCALL:
+  if (io.port == EBB_PORT_HYPERCALL) {
     exits_.hypercalls.add();
+    if (debugger_ != nullptr && hypercalls_.is_panic(index_)) {
+      debugger_->before_end(index_, StopReason::panic);
+    }
     hypercalls_.dispatch(index_);
-    return true;
-  case EBB_PORT_DOORBELL:
+  } else if (io.port == EBB_PORT_DOORBELL) {
     ring_doorbell(value);
-    return true;
-  default:
+  } else {
     return false;
   }
+  if (debugger_ != nullptr) {
+    debugger_->after_output(index_);
+  }
+  return true;
 }
 
 // A doorbell rung by VMCALL or VMMCALL; false for any other hypercall.
@@ -106,6 +117,9 @@ void VcpuRunner::ring_doorbell(std::uint32_t channel) {
 }
 
 void VcpuRunner::crash(const std::string& what) {
+  if (debugger_ != nullptr) {
+    debugger_->before_end(index_, StopReason::crash);
+  }
   end_.end({EndKind::crashed, 0,
             fmt::format("guest crash on vCPU {}: {}\n{}", index_, what,
                         dump_registers(vcpu_, symbols_))});

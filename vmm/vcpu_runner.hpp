@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "vmm/counter.hpp"
+#include "vmm/guest_debugger.hpp"
 #include "vmm/guest_end.hpp"
 #include "vmm/hint_observer.hpp"
 #include "vmm/hint_service.hpp"
@@ -44,6 +45,9 @@ class VcpuRunner {
   // Before run(). Null: the guest can be entered at any time; the gate outlives the runner.
   void set_gate(VcpuGate* gate) { gate_ = gate; }
 
+  // Before run(). Null: nobody debugs the guest; the debugger outlives the runner.
+  void set_debugger(GuestDebugger* debugger) { debugger_ = debugger; }
+
   [[nodiscard]] const ExitCounters& exits() const { return exits_; }
 
  private:
@@ -63,6 +67,7 @@ class VcpuRunner {
   ExitCounters exits_;
   HintObserver* observer_ = nullptr;
   VcpuGate* gate_ = nullptr;
+  GuestDebugger* debugger_ = nullptr;
 };
 
 } // namespace vmm

@@ -16,6 +16,15 @@
 #define MSR_X2APIC_EOI   0x80b
 #define MSR_X2APIC_ICR   0x830
 
+/* Lets debuggers see through the stubs: the processor has pushed SS, RSP, RFLAGS, CS, RIP. */
+        .macro  entered_from_cpl3
+        .cfi_startproc simple
+        .cfi_def_cfa rsp, 40
+        .cfi_offset rip, -40
+        .cfi_offset rsp, -16
+        .endm
+
+        .cfi_sections .debug_frame
         .text
         .balign EBB_TRAP_STUB_BYTES
         .globl  trap_stubs
@@ -49,18 +58,33 @@ trap_stubs:
  */
         .balign 16, 0xcc
 note_interrupt:
+        entered_from_cpl3
+        .cfi_signal_frame                   /* between any two instructions */
         pushq   %rax
+        .cfi_adjust_cfa_offset 8
+        .cfi_rel_offset rax, 0
         pushq   %rcx
+        .cfi_adjust_cfa_offset 8
+        .cfi_rel_offset rcx, 0
         pushq   %rdx
+        .cfi_adjust_cfa_offset 8
+        .cfi_rel_offset rdx, 0
         movl    $1, %gs:EBB_VCPU_WAKE_PENDING
         movl    $MSR_X2APIC_EOI, %ecx
         xorl    %eax, %eax
         xorl    %edx, %edx
         wrmsr
         popq    %rdx
+        .cfi_adjust_cfa_offset -8
+        .cfi_restore rdx
         popq    %rcx
+        .cfi_adjust_cfa_offset -8
+        .cfi_restore rcx
         popq    %rax
+        .cfi_adjust_cfa_offset -8
+        .cfi_restore rax
         iretq
+        .cfi_endproc
 
 /* Functions that only ring 0 can do, for guest/arch/cpu.hpp.
  *
@@ -70,6 +94,7 @@ note_interrupt:
  */
         .balign 16, 0xcc
 gate:
+        entered_from_cpl3
         cmpl    $EBB_GATE_HALT, %eax
         jne     1f
         cmpl    $0, %gs:EBB_VCPU_WAKE_PENDING
@@ -101,7 +126,8 @@ gate:
         movl    $EBB_DOORBELL_CALL, %eax
         vmmcall
         iretq
-5:      pushq   $0                          /* a breakpoint that nobody set */
+5:      .cfi_endproc
+        pushq   $0                          /* a breakpoint that nobody set */
         pushq   $3
         jmp     trap_to_panic
 
@@ -144,5 +170,8 @@ trap_to_panic:
         pushq   $EBB_USER_CS
         pushq   $trap_landing
         iretq
+
+/* Above, a debugger sets no breakpoints: this fails when it has become too small. */
+        .org    trap_stubs + EBB_TRAP_CODE_BYTES, 0xcc
 
         .section .note.GNU-stack, "", @progbits

@@ -32,9 +32,10 @@ abi::ImageHeader sample_image() {
 class Walker {
  public:
   Walker(std::uint64_t ram_bytes, unsigned vcpus, std::uint64_t input_bytes = 0,
-         vmm::RamHole hole = {})
+         vmm::RamHole hole = {}, std::span<const std::byte> debug_stubs = {})
       : plan_(vmm::BootPlan::make(sample_image(), {ram_bytes}, hole, vcpus, input_bytes)),
         ram_(plan_.free_start.value) {
+    plan_.debug_stubs = debug_stubs;
     vmm::write_boot_tables(ram_, plan_, sample_image());
   }
 
@@ -216,4 +217,38 @@ TEST_CASE("boot state: registers start a vCPU at CPL3 as if its entry had been c
   CHECK(((descriptor >> 16) & 0xffffff) == sregs.tr.base);
   CHECK((descriptor & 0xffff) == sregs.tr.limit);
   CHECK(walker.word(EBB_TSS_GPA + EBB_TSS_BYTES + 4) == walker.plan().stacks[1].trap_high.value);
+}
+
+TEST_CASE("boot state: a debugger's stubs stand before the guest's, out of the guest's reach") {
+  const std::vector<std::byte> stubs(32 * EBB_TRAP_STUB_BYTES, std::byte{0x5a});
+  const Walker walker(64 << 20, EBB_MAX_VCPUS, 0, {}, stubs);
+  CHECK(walker.word(EBB_DEBUG_CODE_GPA) == 0x5a5a5a5a5a5a5a5a);
+  for (const std::uint64_t address : {EBB_DEBUG_CODE_GPA, EBB_DEBUG_STACK_GPA}) {
+    const auto mapping = walker.walk(address);
+    REQUIRE(mapping);
+    CHECK_FALSE(mapping->user);
+    CHECK(mapping->executable == (address == EBB_DEBUG_CODE_GPA));
+    CHECK(mapping->writable == (address == EBB_DEBUG_STACK_GPA));
+  }
+  for (unsigned vector = 0; vector < EBB_TRAP_VECTORS; ++vector) {
+    CAPTURE(vector);
+    const std::uint64_t low = walker.word(EBB_IDT_GPA + vector * 16);
+    const std::uint64_t stub = (low & 0xffff) | (low >> 32 & 0xffff0000);
+    const bool to_debugger = vector < 32 && vector != 2 && vector != 8;
+    CHECK(stub == (to_debugger ? EBB_DEBUG_CODE_GPA : sample_image().trap_stubs_gpa) +
+                      vector * EBB_TRAP_STUB_BYTES);
+    CHECK((low >> 32 & 7) == (vector == 2 || vector == 8 ? 1 : to_debugger ? 2 : 0));
+    CHECK((low >> 45 & 3) == (vector == 3 ? 3 : 0));
+  }
+  // Each vCPU has a stack of its own, below the next one's; 36 is TSS.IST1.
+  for (unsigned vcpu = 0; vcpu < EBB_MAX_VCPUS; ++vcpu) {
+    CHECK(walker.word(EBB_TSS_GPA + vcpu * EBB_TSS_BYTES + 36 + 8) ==
+          EBB_DEBUG_STACK_GPA + (vcpu + 1) * EBB_DEBUG_STACK_BYTES);
+  }
+}
+
+TEST_CASE("boot state: without a debugger there is nothing of it") {
+  const Walker walker(64 << 20, 2);
+  CHECK_FALSE(walker.walk(EBB_DEBUG_CODE_GPA));
+  CHECK_FALSE(walker.walk(EBB_DEBUG_STACK_GPA));
 }

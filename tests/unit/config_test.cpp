@@ -400,6 +400,21 @@ TEST_CASE("a transport is chosen by name") {
   CHECK(contains(refuse({"--transport", "smoke"}), "not one of pio, vmcall"));
 }
 
+TEST_CASE("a debugger comes by port or by path") {
+  CHECK_FALSE(accept({}).gdb.has_value());
+  CHECK(accept({"--gdb", "1234"}).gdb->port == 1234);
+  CHECK(accept({"--gdb", "1234"}).gdb->path.empty());
+  CHECK(accept({"--gdb", "0"}).gdb->port == 0);
+  CHECK(accept({"--gdb", "65535"}).gdb->port == 65535);
+  CHECK(accept({"--gdb", "unix:a socket"}).gdb->path == "a socket");
+  for (const char* bad : {"65536", "-1", "1.5", "0x10", "port", "18446744073709551616", "Unix:x"}) {
+    CAPTURE(bad);
+    CHECK(contains(refuse({"--gdb", bad}), "must be a port"));
+  }
+  CHECK(contains(refuse({"--gdb", "unix:"}), "path is empty"));
+  CHECK(contains(refuse({"--gdb", "1", "--gdb", "2"}), "given 2 times"));
+}
+
 TEST_CASE("a probe needs no image and takes none") {
   const Parsed parsed = parse({"--probe", "--kvm", "/dev/other", "--stats", "host.json"});
   REQUIRE(parsed.has_value());
