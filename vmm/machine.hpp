@@ -162,7 +162,7 @@ class Machine {
   std::unique_ptr<ControlSocket> control_socket_;
   std::unique_ptr<VcpuGate> gate_; // null unless somebody may hold the guest
   hvtrace::StepConsole step_console_;
-  std::unique_ptr<LiveStepper> stepper_; // null unless asked for
+  std::unique_ptr<LiveStepper> stepper_;    // null unless asked for
   std::unique_ptr<GuestDebugger> debugger_; // null when nobody debugs
   std::vector<std::unique_ptr<VcpuRunner>> runners_;
   abi::Doorbell doorbell_ = abi::Doorbell::port;
