@@ -157,8 +157,10 @@ class CommandLine {
 
     app_.option_defaults()->group("Free memory");
     add(report, "--report", "POLICY",
-        "off, or any of order=0..10,batch=1..512,keep=SIZE,delay=MS,timeout=MS,"
+        "off, or any of order=0..10|auto,batch=1..512,keep=SIZE,delay=MS,timeout=MS,"
         "strategy=batch|each|scan [order=9,batch=256,keep=0,delay=0,timeout=0,strategy=batch]");
+    add(memory_price, "--memory-price", "TIME",
+        "CPU time that 1 MiB for 1 s is worth, for net benefit [1ms]");
     add(host, "--host", "sync|async|poll",
         "Answer hints in the doorbell's exit, on threads, or on threads that watch [sync]");
     add(workers, "--workers", "N", "Threads of --host async and poll, 1 to 8 [1]");
@@ -229,7 +231,7 @@ class CommandLine {
   std::string image;
   RawOption mem, cpus, workload, input, speed, seed, report, backing, discard, decline_below;
   RawOption host, workers, host_fault, control, transport, stats, live, sample_ms, kvm_device;
-  RawOption abi_version, trace, trace_level, trace_size, sandbox, gdb;
+  RawOption memory_price, abi_version, trace, trace_level, trace_size, sandbox, gdb;
   std::vector<std::string> args;
   CLI::Option* list_workloads = nullptr;
   CLI::Option* probe = nullptr;
@@ -360,10 +362,19 @@ Result<Config> build(CommandLine& line) {
     EBB_TRY_ASSIGN(report, parse_report_settings("--report", line.report.value));
     config.report = report.policy;
     config.report_timeout_ns = report.timeout_ns;
+    config.report_automatic = report.automatic;
   }
   if (config.report.keep_bytes > config.mem_bytes) {
     return user_error("--report keep {}: more than the guest's memory; must be at most {}",
                       exact_size(config.report.keep_bytes), exact_size(config.mem_bytes));
+  }
+  if (line.memory_price.given()) {
+    const auto price = parse_duration_ns(line.memory_price.value);
+    if (!price || *price == 0) {
+      return user_error("--memory-price {:?}: not a time; write such as 1ms or 130us",
+                        line.memory_price.value);
+    }
+    config.memory_price_ns = *price;
   }
   EBB_TRY(take_host_options(line, config));
   if (line.workload.given()) {
@@ -416,6 +427,9 @@ Result<Config> build(CommandLine& line) {
   if (line.abi_version.given()) {
     EBB_TRY_ASSIGN(minor, choose<std::uint16_t>("--abi", line.abi_version.value, abi_minors));
     config.abi_minor = minor;
+  }
+  if (config.report_automatic && config.report.strategy != abi::ReportStrategy::batch) {
+    return user_error("--report order=auto: works with strategy=batch only");
   }
   if (config.abi_minor == 0 && (config.cpus > 1 || config.host != HostMode::sync)) {
     return user_error("--abi 1.0: such a host had one vCPU and was synchronous; leave out --cpus "

@@ -23,6 +23,7 @@
 #include "vmm/fault_plan.hpp"
 #include "vmm/gdb_address.hpp"
 #include "vmm/host_mode.hpp"
+#include "vmm/ledger.hpp"
 #include "vmm/memory_policy.hpp"
 #include "vmm/report_settings.hpp"
 #include "vmm/result.hpp"
@@ -77,6 +78,8 @@ struct Config {
   abi::Order decline_below; // hints of a smaller order are declined; 0 declines none
   abi::ReportPolicy report;
   std::uint64_t report_timeout_ns = 0; // answers that take longer are given up on; 0: never
+  bool report_automatic = false;       // order=auto
+  std::uint64_t memory_price_ns = default_memory_price_ns; // of 1 MiB for 1 s
   HostMode host = HostMode::sync;
   std::uint32_t workers = 1; // threads of an asynchronous or polling host
   FaultOptions host_faults;
@@ -101,6 +104,9 @@ struct Config {
   std::chrono::milliseconds sample_period{20};
   std::string kvm_device = "/dev/kvm";
   std::uint16_t abi_minor = abi::version_minor; // what is offered: this one's, or an older host's
+
+  // Whether what reporting costs is balanced against what it saves: that takes measurements.
+  [[nodiscard]] bool keeps_ledger() const { return stats || report_automatic; }
 };
 
 // Text to print on standard output, then exit status 0: --help and --version.

@@ -27,10 +27,11 @@ double microseconds(std::uint64_t ns) {
 
 std::string describe(const ReportSettings& settings) {
   const abi::ReportPolicy& policy = settings.policy;
-  return fmt::format("{} order={},batch={},keep={},delay={}us,timeout={}us,strategy={}",
-                     policy.enabled != 0 ? "on" : "off", policy.order, policy.batch,
-                     exact_size(policy.keep_bytes), microseconds(policy.delay_ns),
-                     microseconds(settings.timeout_ns), name_of(policy.strategy));
+  return fmt::format("{} order={}{},batch={},keep={},delay={}us,timeout={}us,strategy={}",
+                     policy.enabled != 0 ? "on" : "off", settings.automatic ? "auto:" : "",
+                     policy.order, policy.batch, exact_size(policy.keep_bytes),
+                     microseconds(policy.delay_ns), microseconds(settings.timeout_ns),
+                     name_of(policy.strategy));
 }
 
 std::string ControlCommands::execute(std::string_view line) const {
@@ -84,13 +85,11 @@ std::string ControlCommands::status() const {
   const HintTotals hints = targets_.hints();
   const MemorySample memory = targets_.memory();
   Json json;
-  json["report"] = {{"enabled", settings.policy.enabled != 0},
-                    {"order", settings.policy.order},
-                    {"batch", settings.policy.batch},
-                    {"keep_bytes", settings.policy.keep_bytes},
-                    {"delay_ns", settings.policy.delay_ns},
-                    {"timeout_ns", settings.timeout_ns},
-                    {"strategy", name_of(settings.policy.strategy)}};
+  json["report"] = {
+      {"enabled", settings.policy.enabled != 0},  {"automatic", settings.automatic},
+      {"order", settings.policy.order},           {"batch", settings.policy.batch},
+      {"keep_bytes", settings.policy.keep_bytes}, {"delay_ns", settings.policy.delay_ns},
+      {"timeout_ns", settings.timeout_ns},        {"strategy", name_of(settings.policy.strategy)}};
   json["hints"] = {{"batches", hints.batches},
                    {"ranges", hints.ranges},
                    {"bytes", hints.bytes},

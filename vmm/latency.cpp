@@ -54,7 +54,15 @@ std::optional<LatencySummary> summarize(const LatencyHistogram& histogram) {
   if (samples == 0) {
     return std::nullopt;
   }
-  return LatencySummary{.samples = samples, .p50_us = us(0.5), .p99_us = us(0.99), .max_us = us(1)};
+  LatencySummary summary{
+      .samples = samples, .p50_us = us(0.5), .p99_us = us(0.99), .max_us = us(1), .buckets = {}};
+  for (std::size_t bucket = 0; bucket < LatencyHistogram::buckets; ++bucket) {
+    if (histogram.counts[bucket] != 0) {
+      summary.buckets.push_back(
+          {static_cast<double>(longest_ns(bucket)) / 1e3, histogram.counts[bucket]});
+    }
+  }
+  return summary;
 }
 
 void merge(LatencyHistogram& into, const LatencyHistogram& from) {

@@ -4,16 +4,23 @@
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "shared/latency_histogram.hpp"
 
 namespace vmm {
+
+struct LatencyBucket {
+  double us = 0; // longest time in it
+  std::uint64_t samples = 0;
+};
 
 struct LatencySummary {
   std::uint64_t samples = 0;
   double p50_us = 0;
   double p99_us = 0;
   double max_us = 0;
+  std::vector<LatencyBucket> buckets; // that have samples, shortest first
 };
 
 // The smallest bucket that at least `fraction` (0...1) of the samples lie in or below: its longest

@@ -6,6 +6,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <cassert>
@@ -19,6 +20,7 @@
 #include "vmm/host_cpu.hpp"
 #include "vmm/probe_vm.hpp"
 #include "vmm/start_thread.hpp"
+#include "vmm/unit_costs.hpp"
 
 namespace vmm {
 
@@ -43,6 +45,16 @@ void install_kick_handler() {
   ::sigaction(kick_signal, &action, nullptr);
 }
 
+RunTimes::Usage process_usage() {
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
+  };
+  rusage usage = {};
+  static_cast<void>(::getrusage(RUSAGE_SELF, &usage)); // cannot fail
+  return {static_cast<std::uint64_t>(usage.ru_minflt),
+          seconds(usage.ru_utime) + seconds(usage.ru_stime)};
+}
+
 } // namespace
 
 Machine::Machine(const Config& config, Kvm kvm, Vm vm, GuestMemory memory, Image image,
@@ -57,6 +69,11 @@ Result<std::unique_ptr<Machine>> Machine::create(const Config& config, Image ima
                                                  std::optional<TraceInput> input,
                                                  MachineOutput output) {
   EBB_TRY_ASSIGN(kvm, Kvm::open(config.kvm_device));
+  // Before there is a guest: its sandbox leaves no way to make other machines.
+  std::optional<UnitCosts> unit_costs;
+  if (config.keeps_ledger()) {
+    unit_costs = measure_unit_costs(kvm, config);
+  }
   EBB_TRY_ASSIGN(vm, kvm.create_vm());
   // Neither guests nor hosts of ABI 1.0 know of a hole, or of the interrupts that need one.
   const bool is_1_1 = image.header.version_minor >= 1 && config.abi_minor >= 1;
@@ -65,6 +82,7 @@ Result<std::unique_ptr<Machine>> Machine::create(const Config& config, Image ima
   std::unique_ptr<Machine> machine(new Machine(config, std::move(kvm), std::move(vm),
                                                std::move(memory), std::move(image),
                                                std::move(symbols), std::move(input)));
+  machine->unit_costs_ = unit_costs;
   EBB_TRY(machine->set_up(std::move(output)));
   return machine;
 }
@@ -149,7 +167,6 @@ Result<void> Machine::set_up_services(MachineOutput output) {
     oracle_ = std::make_unique<Oracle>(memory_, [this](const std::string& what) {
       end_->end({EndKind::host_failed, 0, what});
     });
-    hints_->set_observer(*oracle_);
     copy = [this](abi::Gpa gpa, std::span<const std::byte> bytes) {
       return oracle_->copy(gpa, bytes);
     };
@@ -170,11 +187,19 @@ Result<void> Machine::set_up_services(MachineOutput output) {
                            if (oracle_) {
                              oracle_->scan();
                            }
+                           if (reuse_) {
+                             reuse_->look(sample.at_ns);
+                             tune(sample);
+                           }
                            if (observer) {
                              observer(sample);
                            }
                          }},
       config_.sample_period);
+  // Who may switch order=auto on while the guest runs may need it, too.
+  if (config_.keeps_ledger() || config_.control) {
+    reuse_ = ReuseWatch::create(memory_);
+  }
   std::function<void(unsigned, abi::Hypercall, std::uint64_t)> on_call;
   if (records()) {
     on_call = [this](unsigned vcpu, abi::Hypercall call, std::uint64_t argument) {
@@ -230,7 +255,8 @@ Result<void> Machine::set_up_interrupts() {
 Result<void> Machine::set_up_control() {
   auto* const info = memory_.object_at<abi::BootInfo>({EBB_BOOT_INFO_GPA});
   report_control_ = std::make_unique<ReportControlWriter>(
-      info->control, ReportSettings{config_.report, config_.report_timeout_ns}, [this] {
+      info->control,
+      ReportSettings{config_.report, config_.report_timeout_ns, config_.report_automatic}, [this] {
         for (unsigned index = 0; index < wake_events_.size(); ++index) {
           wake_vcpu(index);
         }
@@ -268,6 +294,8 @@ Result<void> Machine::set_up_vcpus() {
   }
   EBB_TRY_ASSIGN(tsc_khz, vcpus_[0].tsc_khz());
   EBB_TRY(set_up_trace(tsc_khz));
+  set_up_observers();
+  set_up_tuner();
   if (config_.step) {
     set_up_stepper();
   }
@@ -344,12 +372,54 @@ Result<void> Machine::set_up_trace(std::uint32_t tsc_khz) {
                                                .host = std::string(name_of(config_.host))},
                                               memory_));
   trace_ = std::move(trace);
-  if (oracle_) {
-    oracle_->set_next(trace_.get());
-  } else {
-    hints_->set_observer(*trace_);
-  }
   return {};
+}
+
+// The oracle first: it holds the memory of a batch while the others look at it.
+void Machine::set_up_observers() {
+  if (oracle_) {
+    observers_.add(*oracle_);
+  }
+  if (trace_) {
+    observers_.add(*trace_);
+  }
+  if (reuse_) {
+    observers_.add(*reuse_);
+  }
+  if (!observers_.empty()) {
+    hints_->set_observer(observers_);
+  }
+}
+
+// Without measured units (order=auto comes by the control socket) it takes its own for usual ones.
+void Machine::set_up_tuner() {
+  tuner_.emplace(unit_costs_.value_or(UnitCosts{}), config_.memory_price_ns);
+  if (config_.report_automatic) {
+    config_.report = tuner_->first(config_.report);
+  }
+}
+
+void Machine::tune(const MemorySample& sample) {
+  // The sampler's thread and the marks of the workload call; whoever comes second need not wait.
+  const std::unique_lock lock(tuner_mutex_, std::try_to_lock);
+  if (!lock.owns_lock() || !tuner_->due(sample.at_ns) || !report_control_->settings().automatic) {
+    return;
+  }
+  const AutoTuner::Observation now{
+      .now_ns = sample.at_ns,
+      .live_bytes = sample.guest.live_bytes,
+      .doorbells = hints_->mode() == HostMode::sync ? doorbells() : hints_->totals().doorbells,
+      .discard_ns = discard_ns(),
+      .uses = reuse_->uses_at(sample.at_ns)};
+  if (const auto policy = tuner_->step(now, report_control_->settings().policy)) {
+    const auto written = report_control_->change([&](ReportSettings& settings) {
+      settings.policy.order = policy->order;
+      settings.policy.batch = policy->batch;
+      settings.policy.keep_bytes = policy->keep_bytes;
+      return settings.automatic; // unless a user has taken over since
+    });
+    tuner_changes_ += written ? 1 : 0;
+  }
 }
 
 void Machine::set_up_stepper() {
@@ -589,18 +659,34 @@ void Machine::on_workload_begin() {
   if (trace_) {
     trace_->workload_begin();
   }
+  times_.at_begin = process_usage();
   times_.workload_begin_ns = monotonic_ns();
+  if (reuse_) {
+    reuse_->begin(times_.workload_begin_ns);
+  }
   sampler_->begin();
 }
 
 void Machine::on_workload_end(std::uint64_t since_last_free_ns) {
   sampler_->end();
   times_.workload_end_ns = monotonic_ns();
+  times_.at_end = process_usage();
+  if (reuse_) {
+    reuse_->end(times_.workload_end_ns);
+  }
   if (trace_) {
     trace_->workload_end();
   }
   const std::uint64_t age = std::min(since_last_free_ns, times_.workload_end_ns);
   settled_ = sampler_->settle(times_.workload_end_ns - age);
+}
+
+std::optional<OrderUses> Machine::order_uses() const {
+  return reuse_ ? std::optional(reuse_->uses()) : std::nullopt;
+}
+
+std::uint64_t Machine::discard_ns() const {
+  return reuse_ ? reuse_->discard_cpu_ns() : hints_->totals().host_ns;
 }
 
 std::uint64_t Machine::exits() const {

@@ -15,6 +15,7 @@
 #include <thread>
 #include <vector>
 
+#include "vmm/auto_tuner.hpp"
 #include "vmm/blocked_signals.hpp"
 #include "vmm/boot_state.hpp"
 #include "vmm/config.hpp"
@@ -27,6 +28,7 @@
 #include "vmm/guest_debugger.hpp"
 #include "vmm/guest_end.hpp"
 #include "vmm/guest_memory.hpp"
+#include "vmm/hint_observers.hpp"
 #include "vmm/hint_service.hpp"
 #include "vmm/hypercalls.hpp"
 #include "vmm/image.hpp"
@@ -36,6 +38,7 @@
 #include "vmm/oracle.hpp"
 #include "vmm/report_control_writer.hpp"
 #include "vmm/resident_meter.hpp"
+#include "vmm/reuse_watch.hpp"
 #include "vmm/sampler.hpp"
 #include "vmm/sandbox.hpp"
 #include "vmm/start_gate.hpp"
@@ -60,6 +63,13 @@ struct RunTimes {
   std::uint64_t first_run_ns = 0;      // monotonic clock
   std::uint64_t workload_begin_ns = 0; // 0: never got there
   std::uint64_t workload_end_ns = 0;   // 0: never got there
+  // Of the process at these moments.
+  struct Usage {
+    std::uint64_t minor_faults = 0;
+    double cpu_seconds = 0; // guest, user and system
+  };
+  Usage at_begin;
+  Usage at_end;
 };
 
 class Machine {
@@ -91,6 +101,15 @@ class Machine {
   [[nodiscard]] std::uint64_t exits() const;
   [[nodiscard]] std::uint64_t doorbells() const;
   [[nodiscard]] std::uint64_t vmcalls() const; // among the doorbells
+  // What became of discarded memory; empty where the kernel does not tell or nobody wants to know.
+  [[nodiscard]] std::optional<OrderUses> order_uses() const;
+  // Measured before the guest was made; empty unless config.keeps_ledger().
+  [[nodiscard]] const std::optional<UnitCosts>& unit_costs() const { return unit_costs_; }
+  // The policy in force at the end, and how often order=auto changed it.
+  [[nodiscard]] ReportSettings report_settings() const { return report_control_->settings(); }
+  [[nodiscard]] std::uint64_t tuner_changes() const { return tuner_changes_; }
+  // CPU time spent on discarding; passed time where CPU time was not measured.
+  [[nodiscard]] std::uint64_t discard_ns() const;
 
  private:
   Machine(const Config& config, Kvm kvm, Vm vm, GuestMemory memory, Image image, Symbols symbols,
@@ -104,6 +123,9 @@ class Machine {
   [[nodiscard]] Result<void> set_up_services(MachineOutput output);
   [[nodiscard]] Result<void> set_up_debugger();
   [[nodiscard]] Result<void> set_up_trace(std::uint32_t tsc_khz);
+  void set_up_observers();
+  void set_up_tuner();
+  void tune(const MemorySample& sample);
   void set_up_stepper();
   [[nodiscard]] bool records() const { return config_.trace || config_.step; }
   [[nodiscard]] std::uint64_t features_offered() const;
@@ -132,7 +154,13 @@ class Machine {
   std::unique_ptr<GuestEnd> end_;
   SystemDiscardCalls discard_calls_;
   std::unique_ptr<TraceRecorder> trace_; // null when nothing is recorded
-  std::unique_ptr<Oracle> oracle_;       // null when nobody asked for it
+  std::optional<UnitCosts> unit_costs_;  // empty when nobody asked for them
+  std::mutex tuner_mutex_;               // guards the next two
+  std::optional<AutoTuner> tuner_;       // what --report order=auto does
+  std::uint64_t tuner_changes_ = 0;
+  std::unique_ptr<Oracle> oracle_;    // null when nobody asked for it
+  std::unique_ptr<ReuseWatch> reuse_; // null where the kernel does not tell, and without need
+  HintObservers observers_;
   std::unique_ptr<HintService> hints_;
   std::optional<Console> console_;
   std::unique_ptr<ResidentMeter> meter_;

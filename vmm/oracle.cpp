@@ -135,24 +135,16 @@ OracleTotals Oracle::totals() const {
 }
 
 void Oracle::on_taken(const Batch& batch) {
-  {
-    const std::scoped_lock lock(mutex_);
-    guard_locked(batch, Access::none);
-    for (const Run& run : runs_.runs()) {
-      if (answered_) {
-        answered_->forget(run.start, run.bytes);
-      }
+  const std::scoped_lock lock(mutex_);
+  guard_locked(batch, Access::none);
+  for (const Run& run : runs_.runs()) {
+    if (answered_) {
+      answered_->forget(run.start, run.bytes);
     }
-  }
-  if (next_ != nullptr) {
-    next_->on_taken(batch);
   }
 }
 
 void Oracle::on_answer(const Batch& batch) {
-  if (next_ != nullptr) {
-    next_->on_answer(batch);
-  }
   const std::scoped_lock lock(mutex_);
   guard_locked(batch, Access::all);
   for (std::uint32_t index = 0; answered_ && index < checked_.count; ++index) {
@@ -161,37 +153,6 @@ void Oracle::on_answer(const Batch& batch) {
         batch.answer.outcome(index) == abi::Outcome::discarded) {
       answered_->watch(range.start, range.bytes);
     }
-  }
-}
-
-void Oracle::on_doorbell(unsigned vcpu, std::uint32_t channel) {
-  if (next_ != nullptr) {
-    next_->on_doorbell(vcpu, channel);
-  }
-}
-
-void Oracle::on_fault(const Batch& batch, abi::TraceFault fault) {
-  if (next_ != nullptr) {
-    next_->on_fault(batch, fault);
-  }
-}
-
-void Oracle::on_discard_begin(const Batch& batch, unsigned lane, const CoalescedRuns& runs,
-                              const DiscardCounters& counters) {
-  if (next_ != nullptr) {
-    next_->on_discard_begin(batch, lane, runs, counters);
-  }
-}
-
-void Oracle::on_discard_end(const Batch& batch, unsigned lane, const DiscardCounters& counters) {
-  if (next_ != nullptr) {
-    next_->on_discard_end(batch, lane, counters);
-  }
-}
-
-void Oracle::on_answer_dropped(const Batch& batch) {
-  if (next_ != nullptr) {
-    next_->on_answer_dropped(batch);
   }
 }
 

@@ -12,7 +12,7 @@
 //                                    reads map the zero page and are not seen.
 //
 // With huge pages behind RAM a touch makes 2 MiB resident; such an area counts only if none of it
-// was allocated. Watches all batches of a guest and passes every event on to another observer.
+// was allocated. Watches all batches of a guest; among several observers the first (HintObservers).
 #pragma once
 
 #include <cstddef>
@@ -50,8 +50,6 @@ class Oracle final : public HintObserver {
   // `memory` outlives the oracle.
   Oracle(const GuestMemory& memory, Failed failed);
 
-  // Before the first event. Null: nobody else watches; `next` outlives the oracle.
-  void set_next(HintObserver* next) { next_ = next; }
   // After the hello was accepted, before the first batch. Environment error when the guest's tags
   // lie in memory that it may report: the host could not read them.
   Result<void> configure(const abi::GuestHello& hello);
@@ -67,14 +65,15 @@ class Oracle final : public HintObserver {
 
   [[nodiscard]] OracleTotals totals() const;
 
-  void on_doorbell(unsigned vcpu, std::uint32_t channel) override;
+  void on_doorbell(unsigned /*vcpu*/, std::uint32_t /*channel*/) override {}
   void on_taken(const Batch& batch) override;
-  void on_fault(const Batch& batch, abi::TraceFault fault) override;
-  void on_discard_begin(const Batch& batch, unsigned lane, const CoalescedRuns& runs,
-                        const DiscardCounters& counters) override;
-  void on_discard_end(const Batch& batch, unsigned lane, const DiscardCounters& counters) override;
+  void on_fault(const Batch& /*batch*/, abi::TraceFault /*fault*/) override {}
+  void on_discard_begin(const Batch& /*batch*/, unsigned /*lane*/, const CoalescedRuns& /*runs*/,
+                        const DiscardCounters& /*counters*/) override {}
+  void on_discard_end(const Batch& /*batch*/, unsigned /*lane*/,
+                      const DiscardCounters& /*counters*/) override {}
   void on_answer(const Batch& batch) override;
-  void on_answer_dropped(const Batch& batch) override;
+  void on_answer_dropped(const Batch& /*batch*/) override {}
 
  private:
   enum class Access : std::uint8_t { none, all };
@@ -86,7 +85,6 @@ class Oracle final : public HintObserver {
 
   const GuestMemory& memory_;
   const Failed failed_;
-  HintObserver* next_ = nullptr;
   abi::Gpa tags_;       // where the guest says they are; fixed by configure()
   abi::Pfn tags_first_; // likewise
 

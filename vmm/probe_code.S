@@ -21,7 +21,18 @@ probe_ports:
         jnz     1b
         jmp     done
 
-/* The same through the gate, with VMCALL (R9 = 0) or VMMCALL (R9 = 1). RBX, RCX, RDX are the
+/* Rings once, then writes a byte R8 times: at R10, and R11 further on each time. */
+        .globl  probe_touch
+probe_touch:
+        movl    $EBB_PORT_DOORBELL, %edx
+        outl    %eax, %dx
+1:      movb    $1, (%r10)
+        addq    %r11, %r10
+        decq    %r8
+        jnz     1b
+        jmp     done
+
+/* As probe_ports, through the gate, with VMCALL (R9 = 0) or VMMCALL (R9 = 1). RBX, RCX, RDX are the
  * call's arguments. */
         .globl  probe_calls
 probe_calls:

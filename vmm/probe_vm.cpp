@@ -19,12 +19,14 @@
 #include "vmm/boot_state.hpp"
 #include "vmm/guest_memory.hpp"
 #include "vmm/host_cpu.hpp"
+#include "vmm/thread_time.hpp"
 
 // vmm/probe_code.S. Only their addresses mean something.
 extern "C" {
 extern const std::byte probe_code[];
 extern const std::byte probe_code_end[];
 extern const std::byte probe_ports[];
+extern const std::byte probe_touch[];
 extern const std::byte probe_calls[];
 extern const std::byte probe_stubs[];
 }
@@ -33,6 +35,7 @@ namespace vmm {
 namespace {
 
 constexpr std::uint64_t ram_bytes = std::uint64_t{16} << 20;
+constexpr std::uint64_t touched_bytes = std::uint64_t{8} << 20;
 constexpr std::uint64_t slow_rounds = 1000; // each leaves the kernel
 constexpr std::uint64_t fast_rounds = 5000; // each stays in it
 constexpr int kick_signal = SIGUSR1;
@@ -57,17 +60,20 @@ abi::ImageHeader probe_image() {
 // A machine with one vCPU at the given entry point.
 struct SmallMachine {
   static Result<SmallMachine> create(const Kvm& kvm, const std::byte* entry, std::uint64_t rounds,
-                                     abi::Doorbell instruction) {
+                                     abi::Doorbell instruction,
+                                     Backing backing = Backing::small_pages) {
     abi::ImageHeader image = probe_image();
     image.entry_gpa = gpa_of(entry);
-    const BootPlan plan = BootPlan::make(image, {ram_bytes}, {}, 1, 0);
-    EBB_TRY_ASSIGN(memory, GuestMemory::create(ram_bytes, Backing::small_pages));
+    // What is touched lies above the rest, where guest page tables have large entries.
+    const std::uint64_t bytes = ram_bytes + (entry == probe_touch ? touched_bytes : 0);
+    const BootPlan plan = BootPlan::make(image, {bytes}, {}, 1, 0);
+    EBB_TRY_ASSIGN(memory, GuestMemory::create(bytes, backing));
     const std::span<std::byte> low_ram = memory.at({0}, plan.free_start.value);
     write_boot_tables(low_ram, plan, image);
     std::memcpy(low_ram.data() + EBB_IMAGE_GPA, probe_code,
                 static_cast<std::size_t>(probe_code_end - probe_code));
     EBB_TRY_ASSIGN(vm, kvm.create_vm());
-    EBB_TRY(vm.map(0, {0}, memory.at({0}, ram_bytes), Vm::Access::read_write));
+    EBB_TRY(vm.map(0, {0}, memory.at({0}, bytes), Vm::Access::read_write));
     EBB_TRY_ASSIGN(vcpu, vm.create_vcpu(0));
     EBB_TRY(kvm.apply_supported_cpuid(vcpu));
     EBB_TRY_ASSIGN(initial, vcpu.system_registers());
@@ -79,6 +85,8 @@ struct SmallMachine {
     registers.rcx = arguments.pages;
     registers.rdx = arguments.attributes;
     registers.r8 = rounds;
+    registers.r10 = ram_bytes;
+    registers.r11 = touched_bytes / rounds;
     registers.r9 = instruction == abi::Doorbell::vmmcall ? 1 : 0;
     EBB_TRY(vcpu.set_registers(registers));
     return SmallMachine{std::move(memory), std::move(vm), std::move(vcpu)};
@@ -158,6 +166,10 @@ bool is_output(const kvm_run& state, std::uint16_t port) {
          state.io.port == port;
 }
 
+bool is_doorbell(const kvm_run& state) {
+  return is_output(state, EBB_PORT_DOORBELL);
+}
+
 bool answer_call(kvm_run& state) {
   if (state.exit_reason != KVM_EXIT_HYPERCALL) {
     return false;
@@ -173,6 +185,13 @@ std::optional<double> mean_ns(Clock::time_point start, Clock::time_point stop,
   }
   return std::chrono::duration<double, std::nano>(stop - start).count() /
          static_cast<double>(rounds);
+}
+
+std::optional<double> mean_cpu_ns(std::uint64_t start_ns, std::uint64_t rounds) {
+  if (rounds == 0) {
+    return std::nullopt;
+  }
+  return static_cast<double>(thread_cpu_ns() - start_ns) / static_cast<double>(rounds);
 }
 
 // Mean time of a call; empty when not a single one arrived.
@@ -205,10 +224,33 @@ Result<std::optional<double>> ProbeVm::port() {
   EBB_TRY_ASSIGN(machine,
                  SmallMachine::create(kvm_, probe_ports, slow_rounds, abi::Doorbell::port));
   const auto start = Clock::now();
-  const std::uint64_t rounds = run(machine.vcpu, slow_rounds, [](const kvm_run& state) {
-    return is_output(state, EBB_PORT_DOORBELL);
-  });
+  const std::uint64_t rounds = run(machine.vcpu, slow_rounds, is_doorbell);
   return mean_ns(start, Clock::now(), rounds);
+}
+
+Result<std::optional<double>> ProbeVm::port_cpu(std::uint64_t rounds) {
+  EBB_TRY_ASSIGN(machine, SmallMachine::create(kvm_, probe_ports, rounds, abi::Doorbell::port));
+  const std::uint64_t start = thread_cpu_ns();
+  const std::uint64_t arrived = run(machine.vcpu, rounds, is_doorbell);
+  return mean_cpu_ns(start, arrived);
+}
+
+Result<std::optional<double>> ProbeVm::touch(Backing backing) {
+  const bool huge = backing == Backing::thp || backing == Backing::hugetlb;
+  const std::uint64_t rounds = touched_bytes / (huge ? abi::huge_page_bytes : abi::page_bytes);
+  EBB_TRY_ASSIGN(machine,
+                 SmallMachine::create(kvm_, probe_touch, rounds, abi::Doorbell::port, backing));
+  // The first exit says that the guest runs; the time of the second one is in the result.
+  const auto exit_by = [&](std::uint16_t port) {
+    return run(machine.vcpu, 1, [port](const kvm_run& state) { return is_output(state, port); }) ==
+           1;
+  };
+  if (!exit_by(EBB_PORT_DOORBELL)) {
+    return std::nullopt;
+  }
+  const std::uint64_t start = thread_cpu_ns();
+  const bool whole = exit_by(EBB_PORT_HYPERCALL);
+  return mean_cpu_ns(start, whole ? touched_bytes / abi::page_bytes : 0);
 }
 
 Result<std::optional<double>> ProbeVm::port_to_eventfd() {

@@ -9,6 +9,7 @@
 
 #include "shared/doorbell.hpp"
 #include "vmm/kvm.hpp"
+#include "vmm/memory_policy.hpp"
 #include "vmm/result.hpp"
 
 namespace vmm {
@@ -25,6 +26,10 @@ class ProbeVm {
   [[nodiscard]] Result<std::optional<double>> run_without_entry();
   // `out` at CPL3, to userspace and back.
   [[nodiscard]] Result<std::optional<double>> port();
+  // The same in CPU time, of so many rounds.
+  [[nodiscard]] Result<std::optional<double>> port_cpu(std::uint64_t rounds);
+  // First touch of 4 KiB at CPL3, of memory with this backing; a huge page counts as 512. CPU time.
+  [[nodiscard]] Result<std::optional<double>> touch(Backing backing);
   // `out` at CPL3 that signals an eventfd in the kernel.
   [[nodiscard]] Result<std::optional<double>> port_to_eventfd();
   // int3 into ring 0, VMCALL or VMMCALL there, to userspace and back.

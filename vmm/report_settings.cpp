@@ -38,7 +38,10 @@ Result<void> take_item(std::string_view option, std::string_view item, ReportSet
   }
   const std::string_view value = item.substr(key.size() + 1);
   const std::string name = fmt::format("{} {}", option, key);
-  if (key == "order") {
+  if (key == "order" && value == "auto") {
+    settings.automatic = true;
+  } else if (key == "order") {
+    settings.automatic = false;
     EBB_TRY_ASSIGN(order, number_within(name, value, 0, abi::max_order));
     settings.policy.order = static_cast<std::uint32_t>(order);
   } else if (key == "batch") {

@@ -14,8 +14,11 @@ namespace vmm {
 struct ReportSettings {
   abi::ReportPolicy policy;
   std::uint64_t timeout_ns = 0; // answers that take longer are given up on; 0: never
+  bool automatic = false;       // order, batch and keep-warm reserve move by themselves
 };
 
+// order=auto leaves order, batch and keep to the host, until an order is given.
+//
 // "off", or any of order=, batch=, keep=, delay=, timeout=, strategy= by commas, each at most once:
 // `base` with these changed. "off" changes nothing but that. User errors begin with `option`.
 Result<ReportSettings> parse_report_settings(std::string_view option, std::string_view text,

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "vmm/run_report.hpp"
 
+#include <algorithm>
+
 #include "vmm/latency.hpp"
 
 namespace vmm {
@@ -52,6 +54,40 @@ void take_allocator(RunStats& stats, const abi::GuestStatus& guest) {
   }
 }
 
+// Discarded memory that came back, where the kernel does not tell which: what became resident in
+// all, less what a run without reporting would have touched for the first time.
+std::uint64_t modelled_reuse(const RunStats& stats, std::uint64_t resident_bytes) {
+  const std::uint64_t appeared = resident_bytes + stats.hints.discarded_bytes;
+  const std::uint64_t needed = stats.memory.live_peak_bytes;
+  return std::min(appeared - std::min(appeared, needed), stats.hints.discarded_bytes);
+}
+
+std::optional<Ledger> make_ledger(const Config& config, const Machine& machine,
+                                  const RunStats& stats, std::uint64_t resident_bytes) {
+  if (!machine.unit_costs() || machine.times().workload_end_ns == 0) {
+    return std::nullopt;
+  }
+  LedgerInput input{.saved_mib_s = stats.memory.unreported_mib_s - stats.memory.rss_mib_s,
+                    .doorbells = stats.host.mode == HostMode::sync ? stats.exits.doorbells : 0,
+                    .discard_ns = machine.discard_ns(),
+                    .uses = machine.order_uses(),
+                    .discarded_bytes = stats.hints.discarded_bytes,
+                    .reused_bytes = modelled_reuse(stats, resident_bytes),
+                    .report_order = stats.report.order,
+                    .units = *machine.unit_costs(),
+                    .memory_price_ns = config.memory_price_ns};
+  if (stats.host.mode != HostMode::sync) {
+    for (const RunStats::Channel& channel : stats.channels) {
+      input.doorbells += channel.doorbells;
+    }
+  }
+  // The guest, or a host out of threads, fell back to another mode, whose doorbells cost otherwise.
+  if (stats.host.mode != config.host) {
+    input.units.doorbell_ns.reset();
+  }
+  return Ledger::make(input);
+}
+
 } // namespace
 
 RunStats make_stats(const Config& config, const Machine& machine, const GuestEnding& ending) {
@@ -71,6 +107,11 @@ RunStats make_stats(const Config& config, const Machine& machine, const GuestEnd
   stats.workload.verified_pages = last.guest.verified_pages;
   stats.report = config.report;
   stats.report_timeout_ns = config.report_timeout_ns;
+  if (config.report_automatic) {
+    stats.report_automatic = true;
+    stats.report = machine.report_settings().policy;
+    stats.report_changes = machine.tuner_changes();
+  }
   stats.vcpus = config.cpus;
   stats.host.mode = machine.host_mode();
   stats.host.workers = stats.host.mode == HostMode::sync ? 0 : config.workers;
@@ -101,6 +142,12 @@ RunStats make_stats(const Config& config, const Machine& machine, const GuestEnd
       stats.memory.settle_ms = static_cast<double>(*settled->after_ns) / ns_per_ms;
     }
   }
+  if (times.workload_end_ns != 0) {
+    stats.memory.minor_faults = times.at_end.minor_faults - times.at_begin.minor_faults;
+    stats.workload.cpu_seconds = times.at_end.cpu_seconds - times.at_begin.cpu_seconds;
+  }
+  stats.series = machine.sampler().series();
+  stats.ledger = make_ledger(config, machine, stats, last.resident_bytes);
   return stats;
 }
 

@@ -137,6 +137,11 @@ MemorySample Sampler::latest() const {
   return latest_;
 }
 
+MemorySeries Sampler::series() const {
+  const std::lock_guard lock(mutex_);
+  return series_;
+}
+
 MemorySample Sampler::sample_marked(Mark mark) {
   MemorySample sample;
   {
@@ -144,6 +149,12 @@ MemorySample Sampler::sample_marked(Mark mark) {
     sample.at_ns = sources_.now_ns();
     sample.resident_bytes = sources_.resident_bytes();
     sample.guest = sources_.guest();
+    if (mark == Mark::begin) {
+      series_.begin();
+    }
+    if (mark == Mark::begin || footprint_.running()) {
+      series_.add({sample.at_ns, sample.resident_bytes, sample.guest.live_bytes});
+    }
     switch (mark) {
     case Mark::none:
       footprint_.add(sample.at_ns, sample.resident_bytes, sample.guest.live_bytes);

@@ -18,6 +18,7 @@
 
 #include "shared/guest_status.hpp"
 #include "vmm/footprint.hpp"
+#include "vmm/memory_series.hpp"
 #include "vmm/thread_start.hpp"
 
 namespace vmm {
@@ -86,6 +87,8 @@ class Sampler {
 
   [[nodiscard]] FootprintIntegral footprint() const;
   [[nodiscard]] MemorySample latest() const;
+  // Of the measured interval.
+  [[nodiscard]] MemorySeries series() const;
 
  private:
   enum class Mark : std::uint8_t { none, begin, end };
@@ -96,8 +99,9 @@ class Sampler {
   const SamplerSources sources_;
   const std::chrono::nanoseconds period_;
 
-  mutable std::mutex mutex_; // guards the next four
+  mutable std::mutex mutex_; // guards the next five
   FootprintIntegral footprint_;
+  MemorySeries series_;
   MemorySample latest_;
   std::vector<ResidencyPoint> history_; // the last points, in order of time
   bool stopping_ = false;

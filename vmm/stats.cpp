@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "vmm/report_settings.hpp"
+#include "vmm/units.hpp"
 #include "vmm/version.hpp"
 
 namespace vmm {
@@ -22,7 +23,14 @@ std::optional<double> ratio(double numerator, double denominator) {
 }
 
 Json latency_json(const std::optional<LatencySummary>& latency) {
-  return {{"samples", latency ? latency->samples : 0},
+  Json histogram = Json::array();
+  if (latency) {
+    for (const LatencyBucket& bucket : latency->buckets) {
+      histogram.push_back(Json::array({bucket.us, bucket.samples}));
+    }
+  }
+  return {{"histogram", std::move(histogram)},
+          {"samples", latency ? latency->samples : 0},
           {"p50", latency ? Json(latency->p50_us) : Json(nullptr)},
           {"p99", latency ? Json(latency->p99_us) : Json(nullptr)},
           {"max", latency ? Json(latency->max_us) : Json(nullptr)}};
@@ -71,6 +79,60 @@ void add_asynchronous(Json& json, const RunStats& stats) {
   json["faults"] = fault_json(stats);
 }
 
+Json spending_json(const std::optional<Spending>& spent) {
+  if (!spent) {
+    return nullptr;
+  }
+  return {{"discard_ns", spent->discard_ns},
+          {"doorbell_ns", spent->doorbell_ns},
+          {"refault_ns", spent->refault_ns},
+          {"sum_ns", spent->sum_ns()}};
+}
+
+Json ledger_json(const Ledger& ledger) {
+  Json orders = Json::array();
+  for (std::size_t order = 0; order < ledger.orders.size(); ++order) {
+    const Ledger::Row& row = ledger.orders[order];
+    if (row.use.ranges != 0) {
+      orders.push_back({{"order", order},
+                        {"ranges", row.use.ranges},
+                        {"discarded_bytes", row.use.discarded_bytes},
+                        {"reused_bytes", row.use.reused_bytes},
+                        {"away_mib_s", row.use.away_mib_s},
+                        {"spent", spending_json(row.spent)},
+                        {"net_mib_s", or_null(row.net_mib_s)}});
+    }
+  }
+  return {{"saved_mib_s", ledger.saved_mib_s},
+          {"reused_bytes", ledger.reused_bytes},
+          {"reuse", ledger.reuse_measured ? "measured" : "modelled"},
+          {"unit_ns",
+           {{"doorbell", or_null(ledger.units.doorbell_ns)},
+            {"page_fault", or_null(ledger.units.page_fault_ns)},
+            {"huge_page_fault", or_null(ledger.units.huge_page_fault_ns)}}},
+          {"memory_price_ns", ledger.memory_price_ns},
+          {"spent", spending_json(ledger.spent)},
+          {"net_mib_s", or_null(ledger.net_mib_s)},
+          {"orders", std::move(orders)}};
+}
+
+// Lists of equal length: a tenth of the text of objects.
+Json series_json(const MemorySeries& series) {
+  constexpr std::uint64_t ns_per_ms = 1'000'000;
+  Json at_ms = Json::array();
+  Json resident = Json::array();
+  Json live = Json::array();
+  const auto points = series.points();
+  for (const SeriesPoint& point : points) {
+    at_ms.push_back((point.at_ns - points.front().at_ns) / ns_per_ms);
+    resident.push_back(point.resident_bytes / kib);
+    live.push_back(point.live_bytes / kib);
+  }
+  return {{"at_ms", std::move(at_ms)},
+          {"resident_kib", std::move(resident)},
+          {"live_kib", std::move(live)}};
+}
+
 } // namespace
 
 std::optional<double> RunStats::Memory::footprint_ratio() const {
@@ -102,6 +164,7 @@ Json to_json(const RunStats& stats) {
   json["guest"] = {{"exit_status", guest.exit_status}, {"boot_us", or_null(guest.boot_us)}};
   json["workload"] = {{"name", workload.name},
                       {"seconds", workload.seconds},
+                      {"cpu_seconds", workload.cpu_seconds},
                       {"events", workload.events},
                       {"verified_pages", workload.verified_pages}};
   json["report"] = {{"enabled", report.enabled != 0},
@@ -110,6 +173,8 @@ Json to_json(const RunStats& stats) {
                     {"keep_bytes", report.keep_bytes},
                     {"delay_ns", report.delay_ns},
                     {"timeout_ns", stats.report_timeout_ns},
+                    {"automatic", stats.report_automatic},
+                    {"changes", stats.report_changes},
                     {"strategy", name_of(report.strategy)}};
   json["vcpus"] = stats.vcpus;
   json["host"] = {{"mode", name_of(stats.host.mode)},
@@ -148,7 +213,10 @@ Json to_json(const RunStats& stats) {
                     {"live_mib_s", memory.live_mib_s},
                     {"footprint_ratio", or_null(memory.footprint_ratio())},
                     {"unreported_mib_s", memory.unreported_mib_s},
-                    {"unreported_footprint_ratio", or_null(memory.unreported_ratio())}};
+                    {"unreported_footprint_ratio", or_null(memory.unreported_ratio())},
+                    {"minor_faults", memory.minor_faults}};
+  json["ledger"] = stats.ledger ? ledger_json(*stats.ledger) : Json(nullptr);
+  json["series"] = series_json(stats.series);
   return json;
 }
 

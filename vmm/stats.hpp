@@ -15,6 +15,8 @@
 #include "vmm/hint_port.hpp"
 #include "vmm/host_mode.hpp"
 #include "vmm/latency.hpp"
+#include "vmm/ledger.hpp"
+#include "vmm/memory_series.hpp"
 #include "vmm/oracle.hpp"
 #include "vmm/result.hpp"
 
@@ -28,7 +30,8 @@ struct RunStats {
 
   struct Workload {
     std::string name;
-    double seconds = 0; // of the measured interval
+    double seconds = 0;     // of the measured interval
+    double cpu_seconds = 0; // of the vmm in it, guest time included
     std::uint64_t events = 0;
     std::uint64_t verified_pages = 0;
   } workload;
@@ -44,6 +47,8 @@ struct RunStats {
 
   abi::ReportPolicy report;
   std::uint64_t report_timeout_ns = 0;
+  bool report_automatic = false; // then `report` is what was in force at the end
+  std::uint64_t report_changes = 0;
 
   struct Host {
     HostMode mode = HostMode::sync; // that was in force, not the one asked for
@@ -121,13 +126,17 @@ struct RunStats {
     std::optional<double> settle_ms; // empty: nothing was freed, or the workload did not end
     double rss_mib_s = 0;
     double live_mib_s = 0;
-    double unreported_mib_s = 0; // model of the same run without reporting
+    double unreported_mib_s = 0;    // model of the same run without reporting
+    std::uint64_t minor_faults = 0; // of the vmm, in the measured interval
 
     // Resident over live memory; empty when nothing was live.
     [[nodiscard]] std::optional<double> footprint_ratio() const;
     // The same for the model without reporting: at least this much.
     [[nodiscard]] std::optional<double> unreported_ratio() const;
   } memory;
+
+  std::optional<Ledger> ledger; // empty: nothing to balance, or nobody asked
+  MemorySeries series;
 
   // Takes over peaks, integrals and the measured time.
   void take(const FootprintIntegral& footprint);

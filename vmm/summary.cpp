@@ -61,6 +61,9 @@ std::string policy_text(const RunStats& stats) {
   if (policy.strategy != abi::ReportStrategy::batch) {
     text = fmt::format("report {}, order {}", name_of(policy.strategy), policy.order);
   }
+  if (stats.report_automatic) {
+    text = fmt::format("report auto, last order {}, batch {}", policy.order, policy.batch);
+  }
   if (policy.keep_bytes != 0) {
     text += fmt::format(", keep {}", human_size(policy.keep_bytes));
   }
@@ -126,6 +129,48 @@ void add_asynchronous(Table& table, const RunStats& stats) {
             grouped(stats.quarantine.ignored_answers));
 }
 
+std::string signed_mib_s(std::optional<double> value) {
+  return value ? fmt::format("{:.1f} MiB s", *value) : "-";
+}
+
+std::string time_text(const std::optional<Spending>& spent, double Spending::*part) {
+  return spent ? human_duration((*spent).*part / 1e9) : "-";
+}
+
+// What reporting saved, what that cost, and which orders it came from.
+void add_ledger(Table& table, const RunStats& stats) {
+  if (!stats.ledger || stats.hints.batches == 0) {
+    return;
+  }
+  const Ledger& ledger = *stats.ledger;
+  table.line("");
+  table.heading("Time spent", "Memory saved");
+  table.row("discards", time_text(ledger.spent, &Spending::discard_ns), "saved (model)",
+            signed_mib_s(ledger.saved_mib_s));
+  table.row("doorbells", time_text(ledger.spent, &Spending::doorbell_ns), "net benefit",
+            signed_mib_s(ledger.net_mib_s));
+  table.row("refaults", time_text(ledger.spent, &Spending::refault_ns), "  at, for 1 MiB s",
+            human_duration(static_cast<double>(ledger.memory_price_ns) / 1e9));
+  table.row("all", ledger.spent ? human_duration(ledger.spent->sum_ns() / 1e9) : "-",
+            ledger.reuse_measured ? "came back" : "came back (model)",
+            human_size(ledger.reused_bytes));
+  if (!ledger.reuse_measured) {
+    return;
+  }
+  table.line("");
+  table.line(fmt::format("  {:<7}{:>15}{:>12}{:>12}{:>16}{:>16}", "Order", "ranges", "discarded",
+                         "came back", "away", "net benefit"));
+  for (std::size_t order = 0; order < ledger.orders.size(); ++order) {
+    const Ledger::Row& row = ledger.orders[order];
+    if (row.use.ranges != 0) {
+      table.line(fmt::format("    {:<5}{:>15}{:>12}{:>12}{:>16}{:>16}", order,
+                             grouped(row.use.ranges), human_size(row.use.discarded_bytes),
+                             human_size(row.use.reused_bytes), signed_mib_s(row.use.away_mib_s),
+                             signed_mib_s(row.net_mib_s)));
+    }
+  }
+}
+
 } // namespace
 
 std::string render_summary(const RunStats& stats) {
@@ -162,6 +207,7 @@ std::string render_summary(const RunStats& stats) {
             fmt::format("{}", stats.guest.exit_status));
   add_allocator(table, stats);
   add_asynchronous(table, stats);
+  add_ledger(table, stats);
   return table.take();
 }
 

@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <termios.h>
 #include <unistd.h>
@@ -109,6 +110,8 @@ void add_vcpu(Rules& rules, FeatureSet features, int process) {
   // Plugging memory, binding the doorbells of a guest that takes late answers, a crash's registers.
   rules.allow_ioctl(
       {KVM_RUN, KVM_SET_USER_MEMORY_REGION, KVM_IOEVENTFD, KVM_GET_REGS, KVM_GET_SREGS});
+  // CPU time and faults of the measured interval, whose ends the guest marks.
+  rules.allow_if(SYS_getrusage, {{.index = 0, .value = RUSAGE_SELF}});
   rules.allow_advice({MADV_NOHUGEPAGE}); // below what the guest's allocator manages
   add_discards(rules);
   add_samples(rules);

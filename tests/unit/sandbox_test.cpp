@@ -165,6 +165,7 @@ std::vector<Attempt> allowed(ThreadKind kind) {
   if (kind == ThreadKind::vcpu) {
     attempts.push_back(try_ioctl("run", KVM_RUN));
     attempts.push_back(try_ioctl("plug", KVM_SET_USER_MEMORY_REGION));
+    add("look at the process's usage", SYS_getrusage, RUSAGE_SELF);
   }
   if (kind == ThreadKind::vcpu || kind == ThreadKind::sampler || kind == ThreadKind::main) {
     attempts.push_back(try_ioctl("measure", page_scan_request));
@@ -232,10 +233,14 @@ TEST_CASE("threads may do what their work needs") {
 
 TEST_CASE("a kind of thread may not do what another one does") {
   const auto run = try_ioctl("run", KVM_RUN).make;
+  const auto usage = [] { call(SYS_getrusage, RUSAGE_SELF); };
   for (const ThreadKind kind : {ThreadKind::main, ThreadKind::worker, ThreadKind::sampler,
                                 ThreadKind::control, ThreadKind::trace, ThreadKind::debugger}) {
     CHECK(confined(kind, no_features, run) == -SIGSYS);
+    CHECK(confined(kind, no_features, usage) == -SIGSYS);
   }
+  CHECK(confined(ThreadKind::vcpu, no_features, [] { call(SYS_getrusage, RUSAGE_CHILDREN); }) ==
+        -SIGSYS);
   for (const ThreadKind kind : {ThreadKind::main, ThreadKind::vcpu, ThreadKind::worker,
                                 ThreadKind::sampler, ThreadKind::trace}) {
     CHECK(confined(kind, no_features, [] { call(SYS_accept4, -1); }) == -SIGSYS);

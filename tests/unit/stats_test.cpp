@@ -54,6 +54,12 @@ TEST_CASE("every field the interface promises is there") {
                               "/guest/boot_us",
                               "/workload/name",
                               "/workload/seconds",
+                              "/workload/cpu_seconds",
+                              "/memory/minor_faults",
+                              "/ledger",
+                              "/series/at_ms",
+                              "/series/resident_kib",
+                              "/series/live_kib",
                               "/workload/events",
                               "/workload/verified_pages",
                               "/allocator/moved_bytes",
@@ -139,8 +145,8 @@ TEST_CASE("what is in flight is told per channel and in sum") {
   stats.host = {.mode = HostMode::poll, .workers = 3};
   stats.channels.resize(2);
   stats.channels[1].doorbells_suppressed = 5;
-  stats.channels[1].latency =
-      LatencySummary{.samples = 2, .p50_us = 1.5, .p99_us = 2.5, .max_us = 3.5};
+  stats.channels[1].latency = LatencySummary{
+      .samples = 2, .p50_us = 1.5, .p99_us = 2.5, .max_us = 3.5, .buckets = {{1.5, 2}}};
   stats.inflight.max_bytes = 4096;
   stats.oom.false_ones = 2;
   stats.quarantine.bytes = 8192;

@@ -73,8 +73,8 @@ TEST_CASE("an asynchronous host and its faults have a block of their own") {
   RunStats stats = typical();
   CHECK_FALSE(contains(render_summary(stats), "in flight"));
   stats.host = {.mode = HostMode::async, .workers = 2};
-  stats.inflight.latency =
-      LatencySummary{.samples = 3, .p50_us = 123.4, .p99_us = 45'600, .max_us = 99'000};
+  stats.inflight.latency = LatencySummary{
+      .samples = 3, .p50_us = 123.4, .p99_us = 45'600, .max_us = 99'000, .buckets = {}};
   stats.oom.waits = 7;
   std::string text = render_summary(stats);
   CHECK(contains(text, "Host async, 2 workers"));
@@ -89,6 +89,28 @@ TEST_CASE("an asynchronous host and its faults have a block of their own") {
   CHECK(contains(text, "Host sync"));
   CHECK(contains(text, "never given"));
   CHECK(widest(text) <= 80);
+}
+
+TEST_CASE("the ledger is shown where something was hinted, within 80 columns") {
+  RunStats stats = typical();
+  LedgerInput input;
+  input.saved_mib_s = 2145.4;
+  input.doorbells = 12;
+  input.discard_ns = 23'400'000;
+  input.uses.emplace();
+  (*input.uses)[10] = {123'456'789'012, 999 * gib, 1023 * gib, 99'999'999};
+  input.units = {.doorbell_ns = 30'000, .page_fault_ns = 5'000, .huge_page_fault_ns = {}};
+  stats.ledger = Ledger::make(input);
+  const std::string text = render_summary(stats);
+  CHECK(contains(text, "2145.4 MiB s"));
+  CHECK(contains(text, "net benefit"));
+  CHECK(contains(text, "123,456,789,012"));
+  CHECK(widest(text) <= 80);
+  stats.ledger->spent.reset();
+  stats.ledger->net_mib_s.reset();
+  CHECK_FALSE(contains(render_summary(stats), "nan"));
+  stats.hints = {};
+  CHECK_FALSE(contains(render_summary(stats), "Time spent"));
 }
 
 TEST_CASE("what is not known is a dash or left out") {
@@ -116,9 +138,10 @@ TEST_CASE("extreme values stay within the table") {
   stats.workload.verified_pages = 4'294'967'295;
   stats.host = {.mode = HostMode::poll, .workers = 8};
   stats.wakeups = 123'456'789'012;
-  stats.inflight = {.max_bytes = most,
-                    .latency = LatencySummary{
-                        .samples = most, .p50_us = 4.4e9, .p99_us = 4.4e9, .max_us = 4.4e9}};
+  stats.inflight = {
+      .max_bytes = most,
+      .latency = LatencySummary{
+          .samples = most, .p50_us = 4.4e9, .p99_us = 4.4e9, .max_us = 4.4e9, .buckets = {}}};
   stats.faults.dropped = 123'456'789'012;
   CHECK(widest(render_summary(stats)) <= 80);
 }

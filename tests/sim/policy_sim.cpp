@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: MIT
+// What each reporting policy would be worth, in recorded time: the guest's whole allocator replays
+// a page trace against a synchronous host, with a ledger at fixed unit costs. No guest, no clock:
+// the same numbers on every machine, however busy.
+//
+// Usage: policy_sim TRACE... ; prints a table per trace and, last, order=auto against the best and
+// worst fixed setting.
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "guest/mm/buddy.hpp"
+#include "guest/mm/page_allocator.hpp"
+#include "tests/support/fake_report_host.hpp"
+#include "tests/support/page_trace.hpp"
+#include "vmm/auto_tuner.hpp"
+#include "vmm/ledger.hpp"
+
+namespace {
+
+using namespace guest::mm;
+using test_support::PageTrace;
+
+constexpr abi::Pfn ram_first{512};
+constexpr abi::Pfn ram_end{512 + (std::uint64_t{2} << 30 >> abi::page_shift)};
+constexpr double call_ns = 1'500; // discarding a range
+constexpr std::uint64_t idle_gap_us = 50;
+
+double mib_s(double frame_us) {
+  return frame_us / 256 / 1e6;
+}
+
+void must(bool condition) {
+  if (!condition) {
+    fmt::print(stderr, "policy_sim: an operation of the replay failed\n");
+    std::exit(1);
+  }
+}
+
+// The guest, its host and the books.
+class Simulation final : public PagePlatform {
+ public:
+  Simulation(const abi::ReportPolicy& policy, const vmm::UnitCosts& units)
+      : units_(units), policy_(policy), channels_(1), host_(channels_[0]),
+        metadata_(Buddy::metadata_bytes(ram_first, ram_end)), frames_(ram_end.value),
+        pages_(std::make_unique<PageAllocator>(
+            static_cast<PagePlatform&>(*this),
+            PageAllocatorConfig{
+                .first = ram_first, .end = ram_end, .plugged_end = ram_end, .policy = policy},
+            metadata_, channels_.pointers(), status_)) {}
+
+  void replay(const PageTrace& trace, vmm::AutoTuner* tuner) {
+    std::vector<abi::Pfn> where(trace.blocks);
+    for (const test_support::PageTraceEvent event : trace.events) {
+      elapse(event.gap_us());
+      if (tuner != nullptr && tuner->due(now_ns_)) {
+        tune(*tuner);
+      }
+      const abi::Order order{static_cast<std::uint8_t>(event.order())};
+      if (event.is_free()) {
+        live_frames_ -= order.frames();
+        must(pages_->free(0, where[event.block()], order) == FreeResult::ok);
+      } else {
+        const Allocation got = pages_->allocate(0, order);
+        must(got.ok());
+        where[event.block()] = got.pfn;
+        live_frames_ += order.frames();
+        touch(got.pfn, order);
+      }
+    }
+  }
+
+  // As a run's ledger: what is away now counts up to now.
+  [[nodiscard]] vmm::Ledger ledger() const {
+    vmm::LedgerInput input;
+    input.uses = uses();
+    for (const vmm::OrderUse& use : *input.uses) {
+      input.saved_mib_s += use.away_mib_s;
+      input.discard_ns += use.ranges * static_cast<std::uint64_t>(call_ns);
+    }
+    input.doorbells = doorbells_;
+    input.units = units_;
+    return vmm::Ledger::make(input);
+  }
+  [[nodiscard]] double ratio() const { return resident_frame_us_ / live_frame_us_; }
+  [[nodiscard]] const abi::ReportPolicy& policy() const { return policy_; }
+
+ private:
+  struct Frame {
+    std::uint64_t away_since_ns = 0;
+    std::uint8_t order = 0;
+    bool away = false;
+    bool resident = false;
+  };
+  struct Books {
+    std::uint64_t ranges = 0;
+    std::uint64_t discarded_frames = 0;
+    std::uint64_t reused_frames = 0;
+    double reused_frame_us = 0;
+    std::uint64_t away_frames = 0;
+    double away_since_us = 0; // sum
+  };
+
+  void elapse(std::uint64_t us) {
+    if (us >= idle_gap_us) {
+      static_cast<void>(pages_->idle(0));
+    }
+    now_ns_ += us * 1000;
+    resident_frame_us_ += static_cast<double>(resident_frames_ * us);
+    live_frame_us_ += static_cast<double>(live_frames_ * us);
+  }
+
+  void touch(abi::Pfn pfn, abi::Order order) {
+    for (std::uint64_t at = pfn.value; at < pfn.value + order.frames(); ++at) {
+      Frame& frame = frames_[at];
+      resident_frames_ += frame.resident ? 0 : 1;
+      frame.resident = true;
+      if (frame.away) {
+        frame.away = false;
+        Books& books = books_[frame.order];
+        ++books.reused_frames;
+        books.reused_frame_us += static_cast<double>(now_ns_ - frame.away_since_ns) / 1e3;
+        --books.away_frames;
+        books.away_since_us -= static_cast<double>(frame.away_since_ns) / 1e3;
+      }
+    }
+  }
+
+  void discard(abi::Pfn pfn, abi::Order order) {
+    Books& books = books_[order.value];
+    ++books.ranges;
+    for (std::uint64_t at = pfn.value; at < pfn.value + order.frames(); ++at) {
+      Frame& frame = frames_[at];
+      resident_frames_ -= frame.resident ? 1 : 0;
+      frame = {.away_since_ns = now_ns_, .order = order.value, .away = true, .resident = false};
+      ++books.discarded_frames;
+      ++books.away_frames;
+      books.away_since_us += static_cast<double>(now_ns_) / 1e3;
+    }
+  }
+
+  [[nodiscard]] vmm::OrderUses uses() const {
+    vmm::OrderUses uses;
+    for (std::size_t order = 0; order < uses.size(); ++order) {
+      const Books& books = books_[order];
+      const double away_us =
+          static_cast<double>(books.away_frames) * static_cast<double>(now_ns_) / 1e3 -
+          books.away_since_us;
+      uses[order] = {books.ranges, books.discarded_frames * abi::page_bytes,
+                     books.reused_frames * abi::page_bytes, mib_s(books.reused_frame_us + away_us)};
+    }
+    return uses;
+  }
+
+  void tune(vmm::AutoTuner& tuner) {
+    vmm::AutoTuner::Observation now;
+    now.now_ns = now_ns_;
+    now.live_bytes = live_frames_ * abi::page_bytes;
+    now.doorbells = doorbells_;
+    now.uses = uses();
+    for (const vmm::OrderUse& use : now.uses) {
+      now.discard_ns += use.ranges * static_cast<std::uint64_t>(call_ns);
+    }
+    if (const auto policy = tuner.step(now, policy_)) {
+      policy_ = *policy;
+      pages_->retune({.policy = policy_, .timeout_ns = 0});
+    }
+  }
+
+  void ring_doorbell(unsigned) override {
+    ++doorbells_;
+    host_.serve([this](abi::RangeDescriptor range) {
+      if (range.kind() == abi::RangeKind::hint) {
+        discard(range.pfn(), range.order());
+      }
+      return abi::Outcome::discarded;
+    });
+  }
+  std::uint64_t now_ns() override { return now_ns_; }
+  bool plug(abi::Gpa) override { return false; }
+  void relax() override {}
+
+  vmm::UnitCosts units_;
+  abi::ReportPolicy policy_;
+  test_support::ChannelSet channels_;
+  test_support::FakeReportHost host_;
+  std::vector<std::byte> metadata_;
+  std::vector<Frame> frames_;
+  std::array<Books, abi::order_count> books_;
+  abi::GuestStatus status_;
+  std::uint64_t now_ns_ = 1;
+  std::uint64_t doorbells_ = 0;
+  std::uint64_t live_frames_ = 0;
+  std::uint64_t resident_frames_ = 0;
+  double live_frame_us_ = 0;
+  double resident_frame_us_ = 0;
+  std::unique_ptr<PageAllocator> pages_;
+};
+
+struct Machine {
+  const char* name;
+  vmm::UnitCosts units;
+};
+
+void sweep(const std::string& path, const Machine& machine) {
+  const PageTrace trace = test_support::read_page_trace(path);
+  fmt::print("\n{}, {}: net benefit in MiB s (footprint ratio), a MiB s at 1 ms\n",
+             std::filesystem::path(path).filename().string(), machine.name);
+  constexpr std::array<std::uint32_t, 5> batches{1, 16, 64, 256, 512};
+  fmt::print("{:>6}", "order");
+  for (const std::uint32_t batch : batches) {
+    fmt::print("{:>18}", fmt::format("batch {}", batch));
+  }
+  fmt::print("\n");
+  double best = 0; // without reporting
+  double worst = 0;
+  std::string best_name = "off";
+  for (std::uint32_t order = 0; order < abi::order_count; ++order) {
+    fmt::print("{:>6}", order);
+    for (const std::uint32_t batch : batches) {
+      Simulation simulation({.order = order, .batch = batch}, machine.units);
+      simulation.replay(trace, nullptr);
+      const double net = simulation.ledger().net_mib_s.value_or(0);
+      fmt::print("{:>18}", fmt::format("{:.0f} ({:.3f})", net, simulation.ratio()));
+      if (net > best) {
+        best = net;
+        best_name = fmt::format("order {}, batch {}", order, batch);
+      }
+      worst = std::min(worst, net);
+    }
+    fmt::print("\n");
+  }
+  vmm::AutoTuner tuner(machine.units, vmm::default_memory_price_ns);
+  Simulation simulation(tuner.first({}), machine.units);
+  simulation.replay(trace, &tuner);
+  const double net = simulation.ledger().net_mib_s.value_or(0);
+  fmt::print(
+      "  best fixed {:.0f} ({}), worst {:.0f}, auto {:.0f} (ratio {:.3f}, ends with order {}, "
+      "batch {}, keep {} MiB){}\n",
+      best, best_name, worst, net, simulation.ratio(), simulation.policy().order,
+      simulation.policy().batch, simulation.policy().keep_bytes >> 20,
+      best > 0 ? fmt::format(": {:.1f} % of the best", 100 * net / best) : "");
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+  const std::array<Machine, 2> machines{
+      {{"kvm_pvm (fault 5 us, doorbell 30 us)",
+        {.doorbell_ns = 30'000, .page_fault_ns = 5'000, .huge_page_fault_ns = {}}},
+       {"hardware (fault 0.8 us, doorbell 1.5 us)",
+        {.doorbell_ns = 1'500, .page_fault_ns = 800, .huge_page_fault_ns = {}}}}};
+  for (const char* path : std::span(argv, static_cast<std::size_t>(argc)).subspan(1)) {
+    for (const Machine& machine : machines) {
+      sweep(path, machine);
+    }
+  }
+  return 0;
+}

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: MIT
+// Draws the plots of a report from the data embedded in the page. Figures are named by
+// data-figure="KIND-NUMBER"; with #export the page draws them at a fixed width and leaves their SVG
+// as JSON in the element "exported", which tools/report --figures takes from there.
+"use strict";
+(() => {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const exporting = location.hash === "#export";
+  if (exporting) document.documentElement.classList.add("export");
+  const state = { metric: "net", price: data.price_ns };
+  const fontSize = 12;
+
+  const number = (value, digits = 3) =>
+    Math.abs(value) >= 1000 ? Math.round(value).toLocaleString("en") : Number(value.toPrecision(digits)).toString();
+  const net = (scenario, setting) => setting.saved_mib * scenario.seconds - setting.spent_ns / state.price;
+  const metrics = {
+    net: { label: "net benefit, MiB·s", of: net, best: 1 },
+    ratio: { label: "footprint ratio", of: (_, setting) => setting.ratio, best: -1 },
+    spent: { label: "time spent, ms", of: (_, setting) => setting.spent_ns / 1e6, best: -1 },
+  };
+  const fixed = (scenario) => scenario.settings.filter((one) => typeof one.order === "number" && one.plain);
+  const hotSpot = (scenario) => d3.greatest(fixed(scenario), (one) => net(scenario, one));
+  const base = (width, more) => ({
+    width, style: { fontSize: `${fontSize}px`, background: "transparent", color: "currentColor" }, ...more });
+
+  function heat(scenario, width) {
+    const metric = metrics[state.metric];
+    const cells = fixed(scenario).map((one) => ({ ...one, value: metric.of(scenario, one) }));
+    if (!cells.length) return null;
+    const values = cells.map((one) => one.value);
+    const ranked = d3.sort(values, (value) => metric.best * value);
+    // By rank: one bad corner would leave the rest in one colour.
+    const color = Plot.scale({ color: { type: "linear", domain: [0, 1], scheme: "viridis" } });
+    const shade = (one) => color.apply(cells.length > 1 ? d3.bisectLeft(ranked.map((v) => metric.best * v), metric.best * one.value) / (cells.length - 1) : 1);
+    const hot = hotSpot(scenario);
+    const order = d3.groupSort(cells, (group) => -group[0].order, (one) => one.order);
+    const batch = d3.groupSort(cells, (group) => group[0].batch, (one) => one.batch);
+    const place = { x: "batch", y: "order" };
+    return Plot.plot(base(width, {
+      height: 70 + 30 * order.length, marginLeft: 45, marginBottom: 45,
+      x: { type: "band", domain: batch, label: "batch (ranges a hint)", labelAnchor: "center", tickFormat: String, padding: 0.04 },
+      y: { type: "band", domain: order, label: "smallest order", tickFormat: String, padding: 0.04 },
+      ariaLabel: `${metric.label} by order and batch, ${scenario.title}`,
+      marks: [
+        Plot.cell(cells, { ...place, fill: shade, title: (one) => `${one.name}\n${metric.label} ${number(one.value)}\nfootprint ratio ${one.ratio.toFixed(3)}\nspent ${number(one.spent_ns / 1e6)} ms` }),
+        Plot.text(cells.filter((one) => one.name !== hot?.name), { ...place, text: (one) => number(one.value), fill: (one) => d3.lab(shade(one)).l < 60 ? "white" : "black" }),
+        hot ? Plot.cell([hot], { ...place, fill: "none", stroke: "#e8112d", strokeWidth: 3.5, inset: 1 }) : null,
+        Plot.text(cells.filter((one) => one.name === hot?.name), { ...place, text: (one) => `${number(one.value)}\nhot spot`, lineHeight: 0.95, fontSize: 11, fontWeight: "bold", fill: (one) => d3.lab(shade(one)).l < 60 ? "white" : "black" }),
+      ] }));
+  }
+
+  function front(scenario, width) {
+    const points = scenario.settings.filter((one) => one.order !== null && one.spent_ns > 0);
+    const off = scenario.settings.find((one) => one.order === null);
+    if (!points.length) return null;
+    const best = d3.sort(points.filter((one) => scenario.front.includes(one.name)), (one) => one.spent_ns);
+    const hot = hotSpot(scenario);
+    const right = d3.max(points, (one) => one.spent_ns) / 1e6;
+    return Plot.plot(base(width, {
+      height: 340, marginLeft: 50, marginRight: 45, marginBottom: 40, marginTop: 28, grid: true,
+      x: { type: "log", label: "CPU time spent on reporting, ms →", tickFormat: "~s" },
+      y: { label: "↑ footprint ratio (1: as much as is used)", nice: true },
+      color: { type: "linear", domain: [0, 10], scheme: "viridis" },
+      ariaLabel: `Footprint against cost, ${scenario.title}`,
+      marks: [
+        off ? Plot.ruleY([off.ratio], { stroke: "currentColor", strokeDasharray: "5,4" }) : null,
+        off ? Plot.text([off], { x: right, y: "ratio", text: () => "without reporting", dy: -7, textAnchor: "end", fill: "currentColor" }) : null,
+        Plot.line(best, { x: (one) => one.spent_ns / 1e6, y: "ratio", stroke: "currentColor", strokeWidth: 1.5, curve: "step-after", strokeOpacity: 0.6 }),
+        Plot.dot(points, { x: (one) => one.spent_ns / 1e6, y: "ratio", r: 4.5, fill: (one) => one.order === "auto" ? 5 : one.order, stroke: "currentColor", strokeWidth: 0.5, symbol: (one) => one.order === "auto" ? "star" : "circle", title: (one) => `${one.name}\n${number(one.spent_ns / 1e6)} ms\nratio ${one.ratio.toFixed(3)}` }),
+        hot ? Plot.dot([hot], { x: (one) => one.spent_ns / 1e6, y: "ratio", r: 9, stroke: "#e8112d", strokeWidth: 2.5 }) : null,
+        Plot.text(thinLabels(best), { x: (one) => one.spent_ns / 1e6, y: "ratio", text: (one) => one.order === "auto" ? "auto" : `${one.order}/${one.batch}`, dy: 13, dx: 3, textAnchor: "start", fill: "currentColor", stroke: "var(--paper)", strokeWidth: 3 }),
+      ] }));
+  }
+  // Neighbours whose labels would lie on each other keep one.
+  function thinLabels(points) {
+    const kept = [];
+    for (const one of points) {
+      const last = kept.at(-1);
+      if (!last || one.spent_ns / last.spent_ns > 1.25 || Math.abs(one.ratio - last.ratio) > 0.04) kept.push(one);
+    }
+    return kept;
+  }
+
+  function footprint(scenario, width) {
+    const shown = scenario.settings.filter((one) => one.series && one.series.at_ms.length);
+    if (!shown.length) return null;
+    const hot = hotSpot(scenario);
+    // Runs of one scenario take more or less long; each lies on its own share of the time.
+    const rows = shown.flatMap((one) => one.series.at_ms.map((at, index) => ({
+      name: one.name, at: 100 * at / (one.series.at_ms.at(-1) || 1), mib: one.series.resident_kib[index] / 1024, live: one.series.live_kib[index] / 1024 })));
+    const first = rows.filter((row) => row.name === (hot && hot.series ? hot.name : shown[0].name));
+    const names = shown.map((one) => one.name);
+    const palette = ["#e8112d", "#0072b2", "#e69f00", "#009e73", "#cc79a7"];
+    const tone = (name) => palette[names.indexOf(name) % palette.length];
+    return Plot.plot(base(width, {
+      height: 320, marginLeft: 55, marginBottom: 40, marginTop: 20 + 16 * (names.length + 1), grid: true,
+      x: { label: "share of the run, % →" }, y: { label: null },
+      ariaLabel: `Memory over time, ${scenario.title}`,
+      marks: [
+        Plot.areaY(first, { x: "at", y: "live", fill: "currentColor", fillOpacity: 0.15 }),
+        Plot.line(rows, { x: "at", y: "mib", z: "name", stroke: (row) => tone(row.name), strokeWidth: 2 }),
+        Plot.text(["MiB ↑   shaded: live, lines: resident"], { frameAnchor: "top-left", dy: -16 * (names.length + 1), fill: "currentColor", text: (row) => row }),
+        ...names.map((name, index) => Plot.text([name], { frameAnchor: "top-left", dx: 4, dy: -16 * (names.length - index), fill: tone(name), fontWeight: "bold", text: (row) => `▬ ${row}${hot && row === hot.name ? " (hot spot)" : ""}` })),
+      ] }));
+  }
+
+  function latency(scenario, width) {
+    const pools = d3.rollup(scenario.settings.filter((one) => one.latency.length && typeof one.order === "number"),
+      (group) => d3.sort(d3.rollups(group.flatMap((one) => one.latency), (rows) => d3.sum(rows, (row) => row[1]), (row) => row[0]), (row) => row[0]),
+      (one) => one.batch);
+    if (!pools.size) return null;
+    const rows = [], ends = [];
+    for (const [batch, counts] of d3.sort(pools, (entry) => entry[0])) {
+      const total = d3.sum(counts, (row) => row[1]);
+      let below = 0;
+      for (const [us, count] of counts) {
+        const before = below;
+        below += count;
+        rows.push({ batch, us: Math.max(us, 0.01), share: 100 * below / total });
+        if (before < total / 2 && below >= total / 2) ends.push({ batch, us, share: 100 * below / total });
+      }
+    }
+    const batches = [...new Set(rows.map((row) => row.batch))];
+    return Plot.plot(base(width, {
+      height: 300, marginLeft: 50, marginBottom: 40, grid: true, marginTop: 28,
+      x: { type: "log", label: "µs from submission to answer →", tickFormat: "~s" },
+      y: { label: "↑ batches answered, %", domain: [0, 100] },
+      color: { type: "ordinal", domain: batches, range: ["#e69f00", "#0096e0", "#00a878", "#e05ca0", "#d55e00", "#9a8cff"] },
+      ariaLabel: `Latency of answers by batch, ${scenario.title}`,
+      marks: [
+        Plot.line(rows, { x: "us", y: "share", z: "batch", stroke: "batch", strokeWidth: 2, curve: "step-after" }),
+        Plot.text(ends, { x: "us", y: "share", text: (one) => String(one.batch), dy: -8, dx: -4, textAnchor: "end", fill: "currentColor", stroke: "var(--paper)", strokeWidth: 3 }),
+      ] }));
+  }
+
+  function map(_, width) {
+    const tones = { 1: "#d55e00", 2: "#e6c300", 3: "#0072b2" };
+    const rows = data.map.rectangles;
+    const words = [1, 2, 3].map((index) => ({ word: `■ ${data.map.states[index]}`, tone: tones[index], index }));
+    return Plot.plot(base(width, {
+      height: 420, marginLeft: 55, marginBottom: 40, marginTop: 42,
+      x: { label: "s →", domain: [0, data.map.seconds] }, y: { label: "↑ guest-physical address, MiB", domain: data.map.mib },
+      ariaLabel: "State of guest memory over time",
+      marks: [
+        Plot.rect(rows, { x1: "0", x2: "1", y1: "2", y2: "3", fill: (row) => tones[row[4]], title: (row) => data.map.states[row[4]], shapeRendering: "crispEdges" }),
+        ...words.map((one) => Plot.text([one], { frameAnchor: "top-left", dy: -24, dx: 150 + 85 * (one.index - 1), text: "word", fill: one.tone, fontWeight: "bold" })),
+        Plot.frame({ stroke: "currentColor", strokeOpacity: 0.3 }),
+      ] }));
+  }
+
+  const kinds = { heat, pareto: front, footprint, latency, map };
+  function draw() {
+    for (const figure of document.querySelectorAll("figure[data-figure]")) {
+      const [kind, index] = figure.dataset.figure.split("-");
+      const box = figure.querySelector(".plot");
+      const width = exporting ? 720 : Math.max(280, Math.min(900, box.clientWidth));
+      const plot = kinds[kind](data.scenarios[Number(index)], width);
+      if (plot) {
+        plot.setAttribute("role", "img");
+        box.replaceChildren(plot);
+      } else {
+        box.textContent = "No run here has what this plot needs.";
+        figure.querySelector(".tools")?.remove();
+      }
+    }
+  }
+
+  // A picture that stands alone: black on white, whatever the page looks like.
+  function standalone(svg) {
+    const copy = svg.cloneNode(true);
+    const [width, height] = [Number(svg.getAttribute("width")), Number(svg.getAttribute("height"))];
+    copy.setAttribute("xmlns", "http://www.w3.org/2000/svg");
+    copy.setAttribute("style", "color:#1b1f24;font-family:sans-serif;font-size:12px;--paper:#fff");
+    copy.setAttribute("viewBox", `-8 -4 ${width + 16} ${height + 8}`);
+    const paper = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+    for (const [name, value] of Object.entries({ x: -8, y: -4, width: width + 16, height: height + 8, fill: "#fff" })) paper.setAttribute(name, value);
+    copy.prepend(paper);
+    return new XMLSerializer().serializeToString(copy).replaceAll("var(--paper)", "#fff");
+  }
+  function save(name, href) {
+    const link = Object.assign(document.createElement("a"), { href, download: name });
+    link.click();
+  }
+  document.addEventListener("click", (event) => {
+    const format = event.target.dataset?.save;
+    if (!format) return;
+    const figure = event.target.closest("figure");
+    const svg = figure.querySelector(".plot svg");
+    const href = "data:image/svg+xml;charset=utf-8," + encodeURIComponent(standalone(svg));
+    const name = `${figure.dataset.name}.${format}`;
+    if (format === "svg") return save(name, href);
+    const image = new Image();
+    image.onload = () => {
+      const canvas = Object.assign(document.createElement("canvas"), { width: image.width * 2, height: image.height * 2 });
+      canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
+      save(name, canvas.toDataURL("image/png"));
+    };
+    image.src = href;
+  });
+
+  const price = document.getElementById("price");
+  const shownPrice = document.getElementById("shown-price");
+  price?.addEventListener("input", () => {
+    state.price = 10 ** Number(price.value);
+    shownPrice.textContent = `${number(state.price / 1e6)} ms`;
+    draw();
+  });
+  document.getElementById("metric")?.addEventListener("change", (event) => {
+    state.metric = event.target.value;
+    draw();
+  });
+  draw();
+  let last = innerWidth;
+  addEventListener("resize", () => { if (innerWidth !== last) { last = innerWidth; draw(); } });
+  if (exporting) {
+    const figures = {};
+    for (const figure of document.querySelectorAll("figure[data-figure]")) {
+      const svg = figure.querySelector(".plot svg");
+      if (svg) figures[figure.dataset.name] = standalone(svg);
+    }
+    const exported = Object.assign(document.createElement("pre"), { id: "exported", hidden: true });
+    exported.textContent = JSON.stringify(figures);
+    document.body.append(exported);
+  }
+})();
