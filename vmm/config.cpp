@@ -49,9 +49,7 @@ constexpr std::array<std::pair<std::string_view, std::uint16_t>, 2> abi_minors{
 constexpr std::array<std::pair<std::string_view, Speed>, 2> speeds{
     {{"max", Speed::max}, {"real", Speed::real}}};
 constexpr std::array<std::pair<std::string_view, Transport>, 3> transports{
-    {{"pio", Transport::pio},
-     {"ioeventfd", Transport::ioeventfd},
-     {"vmcall", Transport::vmcall}}};
+    {{"pio", Transport::pio}, {"ioeventfd", Transport::ioeventfd}, {"vmcall", Transport::vmcall}}};
 constexpr std::array<std::pair<std::string_view, LiveMode>, 3> live_modes{
     {{"auto", LiveMode::automatic}, {"on", LiveMode::on}, {"off", LiveMode::off}}};
 
@@ -282,8 +280,9 @@ Result<void> take_host_options(const CommandLine& line, Config& config) {
   if (line.transport.given()) {
     EBB_TRY_ASSIGN(transport, choose<Transport>("--transport", line.transport.value, transports));
     if (transport == Transport::ioeventfd && config.host == HostMode::sync) {
-      return user_error("--transport ioeventfd: a synchronous host answers within the guest's exit; "
-                        "use --host async or poll");
+      return user_error(
+          "--transport ioeventfd: a synchronous host answers within the guest's exit; "
+          "use --host async or poll");
     }
     config.transport = transport;
   }
