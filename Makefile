@@ -337,6 +337,7 @@ fuzz-run-%: $(B)/fuzz/%
 fuzz: fuzz-run-$(T) ## one reader under libFuzzer: T=name (a file in tests/fuzz), SECONDS=n
 SLICE ?= 30
 fuzz-slice: SECONDS := $(SLICE)
+fuzz-run-trace: SECONDS := $(shell expr 2 \* $(SLICE))
 fuzz-slice: $(FUZZ_TARGETS:%=fuzz-run-%) fuzz-vm ## each of them and the whole machine: SLICE=seconds each
 fuzz-vm: $(B)/vmm $(B)/tests/boot/abi_fuzz.bin ## guests that do anything to the ABI: SECONDS=n, SEED=n
 	tests/run-vm-fuzz --seconds $(SECONDS) --seed $(SEED)

@@ -48,8 +48,8 @@ constexpr std::array<std::pair<std::string_view, std::uint16_t>, 2> abi_minors{
     {{"1.0", std::uint16_t{0}}, {"1.1", std::uint16_t{1}}}};
 constexpr std::array<std::pair<std::string_view, Speed>, 2> speeds{
     {{"max", Speed::max}, {"real", Speed::real}}};
-constexpr std::array<std::pair<std::string_view, Transport>, 2> transports{
-    {{"pio", Transport::pio}, {"vmcall", Transport::vmcall}}};
+constexpr std::array<std::pair<std::string_view, Transport>, 3> transports{
+    {{"pio", Transport::pio}, {"ioeventfd", Transport::ioeventfd}, {"vmcall", Transport::vmcall}}};
 constexpr std::array<std::pair<std::string_view, LiveMode>, 3> live_modes{
     {{"auto", LiveMode::automatic}, {"on", LiveMode::on}, {"off", LiveMode::off}}};
 
@@ -170,7 +170,8 @@ class CommandLine {
     add(control, "--control", "PATH", "Unix socket that takes commands while the guest runs");
     add(backing, "--backing", "KIND", "What backs RAM: thp, 4k, memfd, hugetlb [thp]");
     add(discard, "--discard", "HOW", "dontneed, free or none [dontneed]");
-    add(transport, "--transport", "pio|vmcall", "How the guest rings the host [pio]");
+    add(transport, "--transport", "pio|ioeventfd|vmcall",
+        "How the guest rings the host [sync: pio; async, poll: ioeventfd]");
     add(decline_below, "--decline-below", "ORDER", "Decline hints of smaller blocks [0]");
     check_hints = add_flag("--check-hints", "Debug: stop a guest that hints memory in use");
     oracle = add_flag("--oracle", "Debug: stop a guest that uses memory it has hinted");
@@ -277,6 +278,16 @@ Result<void> take_host_options(const CommandLine& line, Config& config) {
   if (line.control.given()) {
     config.control = line.control.value;
   }
+  config.transport = config.host == HostMode::sync ? Transport::pio : Transport::ioeventfd;
+  if (line.transport.given()) {
+    EBB_TRY_ASSIGN(transport, choose<Transport>("--transport", line.transport.value, transports));
+    if (transport == Transport::ioeventfd && config.host == HostMode::sync) {
+      return user_error(
+          "--transport ioeventfd: a synchronous host answers within the guest's exit; "
+          "use --host async or poll");
+    }
+    config.transport = transport;
+  }
   return {};
 }
 
@@ -353,10 +364,6 @@ Result<Config> build(CommandLine& line) {
     EBB_TRY_ASSIGN(order,
                    number_within("--decline-below", line.decline_below.value, 0, abi::max_order));
     config.decline_below = abi::Order{static_cast<std::uint8_t>(order)};
-  }
-  if (line.transport.given()) {
-    EBB_TRY_ASSIGN(transport, choose<Transport>("--transport", line.transport.value, transports));
-    config.transport = transport;
   }
   if (line.report.given()) {
     EBB_TRY_ASSIGN(report, parse_report_settings("--report", line.report.value));

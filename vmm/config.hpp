@@ -43,8 +43,9 @@ enum class Speed : std::uint8_t {
 
 // How the guest rings the host's doorbell.
 enum class Transport : std::uint8_t {
-  pio,    // port output, on every KVM
-  vmcall, // hypercall, where KVM hands it out
+  pio,       // port output that leaves the kernel, on every KVM
+  ioeventfd, // port output that KVM turns into an eventfd's event: only for workers
+  vmcall,    // hypercall, where KVM hands it out
 };
 
 enum class LiveMode : std::uint8_t {

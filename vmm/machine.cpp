@@ -637,7 +637,7 @@ void Machine::on_hello(const abi::GuestHello& hello) {
   report_control_->set_reader((hello.features_accepted & abi::feature_retune) != 0
                                   ? ControlReader::present
                                   : ControlReader::absent);
-  if (hints_->mode() == HostMode::sync) {
+  if (hints_->mode() == HostMode::sync || config_.transport != Transport::ioeventfd) {
     return;
   }
   for (unsigned index = 0; index < plan_.vcpus; ++index) {

@@ -12,6 +12,7 @@
 //   kvm_run=ERRNO:RATE            KVM_RUN
 //   ioctl=ERRNO:NUMBER:N          the N-th and later ioctl of that (hexadecimal) number
 //   clock=jumps                   the wall clock jumps by days, forward and back
+//   intruder=socket               somebody has taken over the thread that discards, and wants out
 //
 // ERRNO is a number or one of the names below; RATE is from 0 to 1, by a generator of fixed seed.
 // At exit a line "shim: N NAME failures" for each kind goes to standard error.
@@ -19,6 +20,7 @@
 #include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -51,12 +53,13 @@ enum Kind : unsigned {
   kvm_run_fails,
   ioctl_fails,
   clock_jumps,
+  intruder,
   kinds,
 };
 
-constexpr std::array<const char*, kinds> names{
-    "madvise", "process_madvise", "partial", "fallocate", "eventfd", "pthread_create",
-    "mmap",    "kvm_run",         "ioctl",   "clock"};
+constexpr std::array<const char*, kinds> names{"madvise", "process_madvise", "partial", "fallocate",
+                                               "eventfd", "pthread_create",  "mmap",    "kvm_run",
+                                               "ioctl",   "clock",           "intruder"};
 
 constexpr std::array<std::pair<std::string_view, int>, 9> errors{{{"EAGAIN", EAGAIN},
                                                                   {"EINTR", EINTR},
@@ -127,8 +130,8 @@ struct Shim {
     for (const auto& [text, value] : errors) {
       rule.error = word == text ? value : rule.error;
     }
-    const bool plain =
-        kind == process_madvise_partial || kind == eventfd_full || kind == clock_jumps;
+    const bool plain = kind == process_madvise_partial || kind == eventfd_full ||
+                       kind == clock_jumps || kind == intruder;
     rule.active = rule.error != 0 || plain;
     if (kind == pthread_create_fails || kind == mmap_fails) {
       char* end = nullptr;
@@ -200,6 +203,10 @@ extern "C" {
 
 int madvise(void* address, std::size_t bytes, int advice) noexcept {
   static auto* const real = next<int(void*, std::size_t, int)>("madvise");
+  if (advice == MADV_DONTNEED && shim().rules[intruder].active) {
+    static_cast<void>(::socket(AF_INET, SOCK_STREAM, 0));
+    shim().count(intruder); // not reached in a sandbox
+  }
   if ((advice == MADV_DONTNEED || advice == MADV_FREE) && shim().fails(madvise_fails)) {
     return fail(madvise_fails);
   }

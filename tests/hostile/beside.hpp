@@ -17,7 +17,13 @@ using Calm = std::atomic<bool>;
 template <typename Attack, typename Disturb>
 [[noreturn]] void attack_beside(guest::Env& env, Attack attack, Disturb disturb) {
   Calm calm{false};
+  // A vCPU that is still on its way out of the idle loop would take in the attack's first answers.
+  std::atomic<unsigned> present{0};
   env.run_on_all([&](unsigned vcpu) {
+    present.fetch_add(1, std::memory_order_acq_rel);
+    while (present.load(std::memory_order_acquire) != env.vcpus()) {
+      guest::arch::pause();
+    }
     if (vcpu == 0) {
       attack(calm);
     }

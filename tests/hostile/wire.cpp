@@ -64,7 +64,9 @@ abi::Outcome Wire::hint(abi::RangeDescriptor range) {
 
 void Wire::wait_a_little(std::uint64_t deadline, const char* what) {
   if (env_.now_ns() > deadline) {
-    guest::print("{}\n", what);
+    guest::print("{}: submitted {}, taken {}, answered {}, consumed {}\n", what,
+                 rings().submit_tail, rings().submit_head, rings().complete_tail,
+                 rings().complete_head);
     env_.exit(1);
   }
   env_.relax();

@@ -111,7 +111,10 @@ Verdict run_cell(const Cell& cell, std::uint64_t duration_ns, std::uint64_t seed
   auto host = vmm::HintService::create(
       *memory, cell.vcpus,
       {.mode = cell.mode, .workers = cell.workers, .faults = cell.faults, .fault_seed = seed},
-      calls, {.interrupt = [&gates](unsigned channel) { gates[channel].wake(); }, .violation = {}});
+      calls,
+      {.interrupt = [&gates](unsigned channel) { gates[channel].wake(); },
+       .violation = {},
+       .taken = {}});
   if (!host) {
     verdict.failures.push_back(host.error().message);
     return verdict;

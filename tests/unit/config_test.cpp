@@ -397,7 +397,11 @@ TEST_CASE("guest arguments are encoded as NUL-ended strings that fit the boot in
 TEST_CASE("a transport is chosen by name") {
   CHECK(accept({}).transport == Transport::pio);
   CHECK(accept({"--transport", "vmcall"}).transport == Transport::vmcall);
-  CHECK(contains(refuse({"--transport", "smoke"}), "not one of pio, vmcall"));
+  CHECK(contains(refuse({"--transport", "smoke"}), "not one of pio, ioeventfd, vmcall"));
+  CHECK(accept({"--host", "async"}).transport == Transport::ioeventfd);
+  CHECK(accept({"--host", "poll", "--transport", "pio"}).transport == Transport::pio);
+  CHECK(accept({"--transport", "ioeventfd", "--host", "async"}).transport == Transport::ioeventfd);
+  CHECK(contains(refuse({"--transport", "ioeventfd"}), "use --host async or poll"));
 }
 
 TEST_CASE("a debugger comes by port or by path") {

@@ -266,35 +266,6 @@ TEST_CASE("an option adds what it needs, to the thread that needs it") {
   CHECK(confined(ThreadKind::main, {SandboxFeature::terminal_input}, terminal) == survived);
 }
 
-// The sanitizers of this build make calls of their own in the handler: by hand, in a build without.
-TEST_CASE("a trapped call is named" * doctest::skip()) {
-  std::array<int, 2> pipe{};
-  REQUIRE(::pipe(pipe.data()) == 0);
-  const int status = child([&] {
-    ::dup2(pipe[1], STDERR_FILENO);
-    auto rules = syscall_rules(ThreadKind::worker, no_features, ::getpid());
-    // UBSan tries addresses by writing them into a pipe.
-    for (const int number : {SYS_pipe2, SYS_close}) {
-      rules.push_back({number, {}});
-    }
-    const auto filter = SeccompFilter::compile(rules, Violation::trap);
-    report_traps();
-    if (!filter || !forbid_new_privileges() || !filter->install()) {
-      return 1;
-    }
-    call(SYS_socket, AF_INET, SOCK_STREAM);
-    return survived;
-  });
-  CHECK(status == 128 + SIGSYS);
-  std::array<char, 200> text{};
-  const ssize_t length = ::read(pipe[0], text.data(), text.size());
-  REQUIRE(length > 0);
-  CHECK(std::string(text.data(), static_cast<std::size_t>(length)).find("socket (41)") !=
-        std::string::npos);
-  ::close(pipe[0]);
-  ::close(pipe[1]);
-}
-
 TEST_CASE("capabilities are gone and do not come back") {
   CHECK(child([] {
           if (!forbid_new_privileges() || !drop_capabilities()) {
