@@ -2,21 +2,15 @@
 #include "vmm/machine.hpp"
 
 #include <poll.h>
-#include <pthread.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 
 #include <algorithm>
-#include <cassert>
 #include <csignal>
-#include <cstring>
-#include <thread>
 
-#include "shared/abi_version.hpp"
 #include "shared/guest_status.hpp"
 #include "vmm/crash_report.hpp"
+#include "vmm/guest_loader.hpp"
 #include "vmm/host_cpu.hpp"
 #include "vmm/probe_vm.hpp"
 #include "vmm/start_thread.hpp"
@@ -29,20 +23,8 @@ namespace {
 constexpr std::uint64_t features_always =
     abi::feature_report | abi::feature_zeroed | abi::feature_plug;
 
-// Sent to a vCPU's thread to get it out of KVM_RUN.
-constexpr int kick_signal = SIGUSR1;
-
 TssType tss_type() {
   return is_emulated_by_qemu() ? TssType::available : TssType::busy;
-}
-
-// A handler that does nothing: what matters is that KVM_RUN returns EINTR, which it does whatever
-// the flags. A write of the guest's output, on the other hand, goes on.
-void install_kick_handler() {
-  struct sigaction action {};
-  action.sa_handler = [](int) {};
-  action.sa_flags = SA_RESTART;
-  ::sigaction(kick_signal, &action, nullptr);
 }
 
 RunTimes::Usage process_usage() {
@@ -122,17 +104,7 @@ Result<void> Machine::set_up_memory() {
   if (input_) {
     EBB_TRY(slots_.map_input(plan_.input_gpa, input_->pages()));
   }
-  const std::span<std::byte> low_ram = memory_.at({0}, plan_.free_start.value);
-  write_boot_tables(low_ram, plan_, image_.header);
-  std::memcpy(low_ram.data() + image_.header.load_gpa, image_.bytes.data(), image_.bytes.size());
-  for (unsigned index = 0; index < plan_.vcpus; ++index) {
-    const abi::Gpa gpa{EBB_VCPU_PAGE_GPA + std::uint64_t{index} * abi::page_bytes};
-    auto* const page = memory_.object_at<abi::VcpuPage>(gpa);
-    page->self_gpa = gpa.value;
-    page->vcpu = index;
-    page->stack_low_gpa = plan_.stacks[index].stack_low.value;
-    page->stack_high_gpa = plan_.stacks[index].stack_high.value;
-  }
+  load_guest(memory_, plan_, image_);
   status_ = memory_.object_at<abi::GuestStatus>({EBB_STATUS_GPA});
   return {};
 }
@@ -146,7 +118,7 @@ Result<void> Machine::set_up_services(MachineOutput output) {
                                         .workers = config_.workers,
                                         .faults = config_.host_faults,
                                         .fault_seed = config_.seed};
-  HintEvents events{.interrupt = [this](unsigned channel) { wake_vcpu(channel); },
+  HintEvents events{.interrupt = [this](unsigned channel) { wake_lines_.wake(channel); },
                     .violation =
                         [this](const HintViolation& violation) {
                           end_->end({EndKind::crashed, 0,
@@ -189,7 +161,8 @@ Result<void> Machine::set_up_services(MachineOutput output) {
                            }
                            if (reuse_) {
                              reuse_->look(sample.at_ns);
-                             tune(sample);
+                             tuning_->look(sample.at_ns, *report_control_,
+                                           [&] { return observe(sample); });
                            }
                            if (observer) {
                              observer(sample);
@@ -216,7 +189,7 @@ Result<void> Machine::set_up_services(MachineOutput output) {
                        .on_call = std::move(on_call),
                        .free_start = plan_.free_start,
                        .on_hello = [this](const abi::GuestHello& hello) { on_hello(hello); },
-                       .on_start_vcpus = [this] { start_other_vcpus(); },
+                       .on_start_vcpus = [this] { vcpu_threads_.run_others(); },
                        .on_workload_begin = [this] { on_workload_begin(); },
                        .on_workload_end = [this](std::uint64_t ns) { on_workload_end(ns); }});
   return {};
@@ -239,28 +212,13 @@ std::uint64_t Machine::features_offered() const {
   return features;
 }
 
-Result<void> Machine::set_up_interrupts() {
-  for (unsigned index = 0; index < plan_.vcpus; ++index) {
-    UniqueFd event(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-    if (!event.valid()) {
-      return system_error("eventfd");
-    }
-    EBB_TRY(vm_.bind_interrupt(event.get(), index));
-    wake_events_.push_back(std::move(event));
-  }
-  return vm_.route_lines_to_vcpus(plan_.vcpus, EBB_WAKE_VECTOR);
-}
-
 // Whoever tells the guest of a new policy also wakes it: an idle guest should act on it.
 Result<void> Machine::set_up_control() {
   auto* const info = memory_.object_at<abi::BootInfo>({EBB_BOOT_INFO_GPA});
   report_control_ = std::make_unique<ReportControlWriter>(
       info->control,
-      ReportSettings{config_.report, config_.report_timeout_ns, config_.report_automatic}, [this] {
-        for (unsigned index = 0; index < wake_events_.size(); ++index) {
-          wake_vcpu(index);
-        }
-      });
+      ReportSettings{config_.report, config_.report_timeout_ns, config_.report_automatic},
+      [this] { wake_lines_.wake_all(); });
   if (trace_) {
     report_control_->set_observer(
         [this](const ReportSettings& settings) { trace_->policy(settings); });
@@ -295,21 +253,28 @@ Result<void> Machine::set_up_vcpus() {
   EBB_TRY_ASSIGN(tsc_khz, vcpus_[0].tsc_khz());
   EBB_TRY(set_up_trace(tsc_khz));
   set_up_observers();
-  set_up_tuner();
+  set_up_tuning();
   if (config_.step) {
     set_up_stepper();
   }
-  write_boot_info(tsc_khz);
+  write_boot_info(memory_, config_, plan_,
+                  {.features = features_offered(),
+                   .doorbell = doorbell_,
+                   .input_bytes = input_ ? input_->bytes() : 0,
+                   .plugged_end = slots_.plugged_end(),
+                   .tsc_khz = tsc_khz,
+                   .trace_level = trace_ ? config_.trace_level : abi::TraceLevel::off});
   for (unsigned index = 0; index < plan_.vcpus; ++index) {
-    runners_.push_back(
-        std::make_unique<VcpuRunner>(vcpus_[index], index, *hypercalls_, *hints_, *end_, symbols_));
-    runners_.back()->set_observer(trace_.get());
-    vcpu_gates_.push_back(std::make_unique<StartGate>());
-    runners_.back()->set_gate(gate_.get());
-    runners_.back()->set_oracle(oracle_.get());
+    auto runner =
+        std::make_unique<VcpuRunner>(vcpus_[index], index, *hypercalls_, *hints_, *end_, symbols_);
+    runner->set_observer(trace_.get());
+    runner->set_gate(gate_.get());
+    runner->set_oracle(oracle_.get());
+    vcpu_threads_.add(std::move(runner));
   }
   if (interrupts_) {
-    EBB_TRY(set_up_interrupts());
+    EBB_TRY_ASSIGN(lines, WakeLines::create(vm_, plan_.vcpus));
+    wake_lines_ = std::move(lines);
   }
   EBB_TRY(set_up_debugger());
   return set_up_control();
@@ -334,11 +299,11 @@ Result<void> Machine::set_up_debugger() {
            .tss = tss_type(),
            .plugged_end = [this] { return slots_.plugged_end(); },
            .input = input_ ? ReadOnlyArea{plan_.input_gpa, input_->pages()} : ReadOnlyArea{},
-           .kick = [this](unsigned index) { kick_vcpu(index); },
+           .kick = [this](unsigned index) { vcpu_threads_.kick(index); },
            .monitor = [monitor](std::string_view line) { return monitor->execute(line); }},
           vcpus_));
   debugger_ = std::move(debugger);
-  for (const auto& runner : runners_) {
+  for (const auto& runner : vcpu_threads_.runners()) {
     runner->set_debugger(debugger_.get());
   }
   EBB_TRY_ASSIGN(server, GdbServer::create(*config_.gdb, *debugger_, *end_));
@@ -392,38 +357,25 @@ void Machine::set_up_observers() {
 }
 
 // Without measured units (order=auto comes by the control socket) it takes its own for usual ones.
-void Machine::set_up_tuner() {
-  tuner_.emplace(unit_costs_.value_or(UnitCosts{}), config_.memory_price_ns);
+void Machine::set_up_tuning() {
+  const AutoTuner tuner(unit_costs_.value_or(UnitCosts{}), config_.memory_price_ns);
   if (config_.report_automatic) {
-    config_.report = tuner_->first(config_.report);
+    config_.report = tuner.first(config_.report);
   }
+  tuning_.emplace(tuner);
 }
 
-void Machine::tune(const MemorySample& sample) {
-  // The sampler's thread and the marks of the workload call; whoever comes second need not wait.
-  const std::unique_lock lock(tuner_mutex_, std::try_to_lock);
-  if (!lock.owns_lock() || !tuner_->due(sample.at_ns) || !report_control_->settings().automatic) {
-    return;
-  }
-  const AutoTuner::Observation now{
-      .now_ns = sample.at_ns,
-      .live_bytes = sample.guest.live_bytes,
-      .doorbells = hints_->mode() == HostMode::sync ? doorbells() : hints_->totals().doorbells,
-      .discard_ns = discard_ns(),
-      .uses = reuse_->uses_at(sample.at_ns)};
-  if (const auto policy = tuner_->step(now, report_control_->settings().policy)) {
-    const auto written = report_control_->change([&](ReportSettings& settings) {
-      settings.policy.order = policy->order;
-      settings.policy.batch = policy->batch;
-      settings.policy.keep_bytes = policy->keep_bytes;
-      return settings.automatic; // unless a user has taken over since
-    });
-    tuner_changes_ += written ? 1 : 0;
-  }
+AutoTuner::Observation Machine::observe(const MemorySample& sample) const {
+  return {.now_ns = sample.at_ns,
+          .live_bytes = sample.guest.live_bytes,
+          .doorbells =
+              hints_->mode() == HostMode::sync ? exits().doorbells : hints_->totals().doorbells,
+          .discard_ns = discard_ns(),
+          .uses = reuse_->uses_at(sample.at_ns)};
 }
 
 void Machine::set_up_stepper() {
-  gate_ = std::make_unique<VcpuGate>(plan_.vcpus, kick_signal);
+  gate_ = std::make_unique<VcpuGate>(plan_.vcpus, VcpuThreads::kick_signal);
   using AfterDetach = LiveStepperParts::AfterDetach;
   stepper_ = std::make_unique<LiveStepper>(LiveStepperParts{
       .recorder = *trace_,
@@ -439,42 +391,7 @@ void Machine::set_up_stepper() {
       .after_detach = config_.trace ? AfterDetach::record : AfterDetach::mute});
 }
 
-void Machine::write_boot_info(std::uint32_t tsc_khz) {
-  auto* const info = memory_.object_at<abi::BootInfo>({EBB_BOOT_INFO_GPA});
-  *info = abi::BootInfo{};
-  info->version_major = abi::version_major;
-  info->version_minor = config_.abi_minor;
-  info->struct_bytes =
-      config_.abi_minor == 0 ? abi::boot_info_bytes_1_0 : std::uint32_t{sizeof(abi::BootInfo)};
-  info->features_offered = features_offered();
-  info->doorbell = doorbell_;
-  info->wake_vector = EBB_WAKE_VECTOR;
-  info->ram_bytes = memory_.end().value;
-  info->hole_start_gpa = memory_.hole().start.value;
-  info->hole_end_gpa = memory_.hole().end.value;
-  info->free_start_gpa = plan_.free_start.value;
-  info->plugged_end_gpa = slots_.plugged_end().value;
-  info->plug_bytes = MemorySlots::plug_bytes;
-  if (input_) {
-    info->input_gpa = plan_.input_gpa.value;
-    info->input_bytes = input_->bytes();
-  }
-  info->seed = config_.seed;
-  info->tsc_khz = tsc_khz;
-  info->vcpus = plan_.vcpus;
-  info->trace_level =
-      static_cast<std::uint32_t>(trace_ ? config_.trace_level : abi::TraceLevel::off);
-  info->report = config_.report;
-  info->control.policy = config_.report;
-  info->control.timeout_ns = config_.report_timeout_ns;
-  const std::string args = encode_guest_args(config_);
-  assert(args.size() <= sizeof info->args);
-  info->args_bytes = static_cast<std::uint32_t>(args.size());
-  std::copy(args.begin(), args.end(), info->args);
-}
-
 GuestEnding Machine::run(const BlockedSignals& signals, Sandbox& sandbox) {
-  install_kick_handler();
   if (trace_) {
     trace_->boot();
   }
@@ -482,7 +399,7 @@ GuestEnding Machine::run(const BlockedSignals& signals, Sandbox& sandbox) {
     end_->end({EndKind::host_failed, 0, started.error().message});
   }
   times_.first_run_ns = monotonic_ns();
-  vcpu_gates_[0]->open();
+  vcpu_threads_.run_first();
   while (!end_->ended()) {
     std::array<pollfd, 2> events{pollfd{end_->stop_fd(), POLLIN, 0},
                                  pollfd{signals.fd(), POLLIN, 0}};
@@ -504,7 +421,10 @@ GuestEnding Machine::run(const BlockedSignals& signals, Sandbox& sandbox) {
   if (debugger_) {
     debugger_->end();
   }
-  stop_vcpus();
+  if (gate_) {
+    gate_->open_for_good();
+  }
+  vcpu_threads_.stop();
   gdb_server_.reset(); // tells a debugger of the end
   hints_->stop();
   sampler_->end(); // if the workload did not: an interrupted run has a footprint, too
@@ -534,9 +454,9 @@ Result<void> Machine::start_threads(Sandbox& sandbox) {
   if (gdb_server_) {
     EBB_TRY(start_thread("the debugger", [&] {
       // Asks for nothing before there are vCPUs to kick.
-      gdb_server_->start([&sandbox, gate = vcpu_gates_[0].get()] {
+      gdb_server_->start([this, &sandbox] {
         sandbox.enter(ThreadKind::debugger);
-        static_cast<void>(gate->wait());
+        vcpu_threads_.wait_for_first();
       });
     }));
     ++threads;
@@ -547,66 +467,21 @@ Result<void> Machine::start_threads(Sandbox& sandbox) {
       ++threads;
     }
     // Shows nothing of a guest that does not run yet.
-    sampler_->start([&sandbox, gate = vcpu_gates_[0].get()] {
+    sampler_->start([this, &sandbox] {
       sandbox.enter(ThreadKind::sampler);
-      static_cast<void>(gate->wait());
+      vcpu_threads_.wait_for_first();
     });
   }));
-  EBB_TRY(start_thread("a vCPU", [&] {
-    for (unsigned index = 0; index < plan_.vcpus; ++index) {
-      threads_.emplace_back(
-          [&sandbox, runner = runners_[index].get(), gate = vcpu_gates_[index].get()] {
-            // The default slack of 50 us would be added to every wait of the guest.
-            ::prctl(PR_SET_TIMERSLACK, 1UL);
-            sandbox.enter(ThreadKind::vcpu);
-            if (gate->wait()) {
-              runner->run();
-            }
-          });
-    }
-  }));
+  EBB_TRY(vcpu_threads_.start(sandbox));
   EBB_TRY_ASSIGN(serving, hints_->prepare_threads(sandbox.start_of(ThreadKind::worker)));
   threads += serving;
   return sandbox.complete(threads);
-}
-
-void Machine::start_other_vcpus() {
-  for (unsigned index = 1; index < plan_.vcpus; ++index) {
-    vcpu_gates_[index]->open();
-  }
-}
-
-void Machine::stop_vcpus() {
-  if (gate_) {
-    gate_->open_for_good();
-  }
-  for (std::size_t index = 0; index < threads_.size(); ++index) {
-    vcpu_gates_[index]->cancel();
-    runners_[index]->request_stop();
-    ::pthread_kill(threads_[index].native_handle(), kick_signal);
-  }
-  {
-    const std::scoped_lock lock(threads_mutex_);
-    joining_ = true;
-  }
-  for (std::thread& thread : threads_) {
-    thread.join();
-  }
-  threads_.clear();
 }
 
 void Machine::on_call(unsigned vcpu, abi::Hypercall call, std::uint64_t argument) {
   trace_->hypercall(vcpu, call, argument);
   if (stepper_) {
     stepper_->at_hypercall(vcpu, call, argument);
-  }
-}
-
-void Machine::kick_vcpu(unsigned index) {
-  runners_[index]->request_stop();
-  const std::scoped_lock lock(threads_mutex_);
-  if (!joining_ && index < threads_.size()) {
-    ::pthread_kill(threads_[index].native_handle(), kick_signal);
   }
 }
 
@@ -647,14 +522,6 @@ void Machine::on_hello(const abi::GuestHello& hello) {
   }
 }
 
-void Machine::wake_vcpu(unsigned index) const {
-  if (index < wake_events_.size()) {
-    // A counter that is full has an interrupt pending that nobody took: nothing is lost.
-    const std::uint64_t one = 1;
-    [[maybe_unused]] const ssize_t written = ::write(wake_events_[index].get(), &one, sizeof one);
-  }
-}
-
 void Machine::on_workload_begin() {
   if (trace_) {
     trace_->workload_begin();
@@ -687,30 +554,6 @@ std::optional<OrderUses> Machine::order_uses() const {
 
 std::uint64_t Machine::discard_ns() const {
   return reuse_ ? reuse_->discard_cpu_ns() : hints_->totals().host_ns;
-}
-
-std::uint64_t Machine::exits() const {
-  std::uint64_t sum = 0;
-  for (const auto& runner : runners_) {
-    sum += runner->exits().total.value();
-  }
-  return sum;
-}
-
-std::uint64_t Machine::vmcalls() const {
-  std::uint64_t sum = 0;
-  for (const auto& runner : runners_) {
-    sum += runner->exits().vmcalls.value();
-  }
-  return sum;
-}
-
-std::uint64_t Machine::doorbells() const {
-  std::uint64_t sum = 0;
-  for (const auto& runner : runners_) {
-    sum += runner->exits().doorbells.value();
-  }
-  return sum;
 }
 
 } // namespace vmm

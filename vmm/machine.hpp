@@ -3,19 +3,14 @@
 // runs them to the end. Holds no process-wide state but signal handling during run().
 #pragma once
 
-#include <array>
-#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string_view>
-#include <thread>
 #include <vector>
 
-#include "vmm/auto_tuner.hpp"
 #include "vmm/blocked_signals.hpp"
 #include "vmm/boot_state.hpp"
 #include "vmm/config.hpp"
@@ -37,17 +32,19 @@
 #include "vmm/memory_slots.hpp"
 #include "vmm/oracle.hpp"
 #include "vmm/report_control_writer.hpp"
+#include "vmm/report_tuning.hpp"
 #include "vmm/resident_meter.hpp"
 #include "vmm/reuse_watch.hpp"
 #include "vmm/sampler.hpp"
 #include "vmm/sandbox.hpp"
-#include "vmm/start_gate.hpp"
 #include "vmm/symbols.hpp"
 #include "vmm/trace/step_console.hpp"
 #include "vmm/trace_input.hpp"
 #include "vmm/trace_recorder.hpp"
 #include "vmm/vcpu_gate.hpp"
 #include "vmm/vcpu_runner.hpp"
+#include "vmm/vcpu_threads.hpp"
+#include "vmm/wake_lines.hpp"
 
 namespace vmm {
 
@@ -98,16 +95,14 @@ class Machine {
   [[nodiscard]] const std::optional<Settled>& settled() const { return settled_; }
   [[nodiscard]] const GuestMemory& memory() const { return memory_; }
   [[nodiscard]] const abi::GuestStatus& guest_status() const { return *status_; }
-  [[nodiscard]] std::uint64_t exits() const;
-  [[nodiscard]] std::uint64_t doorbells() const;
-  [[nodiscard]] std::uint64_t vmcalls() const; // among the doorbells
+  [[nodiscard]] ExitTotals exits() const { return vcpu_threads_.totals(); }
   // What became of discarded memory; empty where the kernel does not tell or nobody wants to know.
   [[nodiscard]] std::optional<OrderUses> order_uses() const;
   // Measured before the guest was made; empty unless config.keeps_ledger().
   [[nodiscard]] const std::optional<UnitCosts>& unit_costs() const { return unit_costs_; }
   // The policy in force at the end, and how often order=auto changed it.
   [[nodiscard]] ReportSettings report_settings() const { return report_control_->settings(); }
-  [[nodiscard]] std::uint64_t tuner_changes() const { return tuner_changes_; }
+  [[nodiscard]] std::uint64_t tuner_changes() const { return tuning_->changes(); }
   // CPU time spent on discarding; passed time where CPU time was not measured.
   [[nodiscard]] std::uint64_t discard_ns() const;
 
@@ -118,25 +113,19 @@ class Machine {
   [[nodiscard]] Result<void> set_up(MachineOutput output);
   [[nodiscard]] Result<void> set_up_memory();
   [[nodiscard]] Result<void> set_up_vcpus();
-  [[nodiscard]] Result<void> set_up_interrupts();
   [[nodiscard]] Result<void> set_up_control();
   [[nodiscard]] Result<void> set_up_services(MachineOutput output);
   [[nodiscard]] Result<void> set_up_debugger();
   [[nodiscard]] Result<void> set_up_trace(std::uint32_t tsc_khz);
   void set_up_observers();
-  void set_up_tuner();
-  void tune(const MemorySample& sample);
+  void set_up_tuning();
+  [[nodiscard]] AutoTuner::Observation observe(const MemorySample& sample) const;
   void set_up_stepper();
   [[nodiscard]] bool records() const { return config_.trace || config_.step; }
   [[nodiscard]] std::uint64_t features_offered() const;
-  void write_boot_info(std::uint32_t tsc_khz);
   [[nodiscard]] Result<void> start_threads(Sandbox& sandbox);
-  void start_other_vcpus();
-  void stop_vcpus();
   void on_call(unsigned vcpu, abi::Hypercall call, std::uint64_t argument);
-  void kick_vcpu(unsigned index);
   void on_hello(const abi::GuestHello& hello);
-  void wake_vcpu(unsigned index) const;
   void on_workload_begin();
   void on_workload_end(std::uint64_t since_last_free_ns);
 
@@ -155,9 +144,7 @@ class Machine {
   SystemDiscardCalls discard_calls_;
   std::unique_ptr<TraceRecorder> trace_; // null when nothing is recorded
   std::optional<UnitCosts> unit_costs_;  // empty when nobody asked for them
-  std::mutex tuner_mutex_;               // guards the next two
-  std::optional<AutoTuner> tuner_;       // what --report order=auto does
-  std::uint64_t tuner_changes_ = 0;
+  std::optional<ReportTuning> tuning_;   // what --report order=auto does
   std::unique_ptr<Oracle> oracle_;    // null when nobody asked for it
   std::unique_ptr<ReuseWatch> reuse_; // null where the kernel does not tell, and without need
   HintObservers observers_;
@@ -167,7 +154,7 @@ class Machine {
   std::unique_ptr<Sampler> sampler_;
   std::unique_ptr<Hypercalls> hypercalls_;
   std::vector<Vcpu> vcpus_;
-  std::vector<UniqueFd> wake_events_; // a write to one wakes its vCPU
+  WakeLines wake_lines_;
   std::unique_ptr<ReportControlWriter> report_control_;
   std::function<void()> on_interrupted_;
   std::unique_ptr<ControlSocket> control_socket_;
@@ -175,13 +162,9 @@ class Machine {
   hvtrace::StepConsole step_console_;
   std::unique_ptr<LiveStepper> stepper_;    // null unless asked for
   std::unique_ptr<GuestDebugger> debugger_; // null when nobody debugs
-  std::vector<std::unique_ptr<VcpuRunner>> runners_;
   abi::Doorbell doorbell_ = abi::Doorbell::port;
-  bool interrupts_ = false;                            // there is an interrupt controller
-  std::vector<std::unique_ptr<StartGate>> vcpu_gates_; // one per vCPU
-  std::vector<std::thread> threads_;                   // thread n runs vCPU n; made before any runs
-  std::mutex threads_mutex_;
-  bool joining_ = false;                  // guarded by threads_mutex_: kick no more
+  bool interrupts_ = false; // there is an interrupt controller
+  VcpuThreads vcpu_threads_;
   std::unique_ptr<GdbServer> gdb_server_; // with debugger_; its thread may use all the others
   RunTimes times_;                        // written by vCPU threads, read after they ended
   std::optional<Settled> settled_;        // likewise

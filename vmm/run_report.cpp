@@ -128,9 +128,10 @@ RunStats make_stats(const Config& config, const Machine& machine, const GuestEnd
   take_asynchronous(stats, hints, machine.guest_status());
   stats.oracle = machine.oracle();
   take_allocator(stats, machine.guest_status());
-  stats.exits.total = machine.exits();
-  stats.exits.doorbells = machine.doorbells();
-  stats.exits.vmcalls = machine.vmcalls();
+  const ExitTotals exits = machine.exits();
+  stats.exits.total = exits.exits;
+  stats.exits.doorbells = exits.doorbells;
+  stats.exits.vmcalls = exits.vmcalls;
 
   stats.memory.guest_bytes = machine.memory().size_bytes();
   stats.memory.backing = name_of(config.backing);

@@ -135,6 +135,7 @@ Verdict run_cell(const Cell& cell, std::uint64_t duration_ns, std::uint64_t seed
   verdict.failures = guest.take_failures();
   verdict.blocks = guest.blocks();
   verdict.batches = totals.batches;
+  verdict.moves = guest.moves();
   verdict.faults = totals.faults.sum();
   verdict.failed_allocations = guest.failed_allocations();
   if (totals.protocol_errors != 0) {

@@ -28,8 +28,9 @@ struct Verdict {
   std::vector<std::string> failures; // empty: passed
   std::uint64_t blocks = 0;          // allocated and verified
   std::uint64_t batches = 0;
+  std::uint64_t moves = 0; // of blocks, by the compactor
   std::uint64_t faults = 0;
-  std::uint64_t failed_allocations = 0; // allowed only where answers may be missing
+  std::uint64_t failed_allocations = 0; // allowed where answers may be missing, or memory in pieces
 };
 
 // Runs for about `duration_ns`. The same seed gives the same faults and the same requests of each

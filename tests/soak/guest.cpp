@@ -23,6 +23,7 @@ using guest::mm::FreeResult;
 
 constexpr unsigned largest_order = 6;
 constexpr std::size_t most_failures = 10;
+constexpr std::uint32_t most_movable = 2048;
 // Words of a page that are written and verified.
 constexpr std::array<unsigned, 4> marked_words{0, 129, 300, 511};
 // All vCPUs together hold at most this part of memory; what is in flight competes for the rest.
@@ -98,7 +99,10 @@ Guest::Guest(const Cell& cell, const vmm::GuestMemory& memory, vmm::HintService&
               .plugged_end = end_pfn,
               .policy = policy_for(seed),
               .oom_timeout_ns = cell.answers_all() ? settle_ns : 20'000'000},
-             metadata_, channels_, status_) {}
+             metadata_, channels_, status_),
+      movable_(memory, most_movable) {
+  pages_.set_mover(&movable_);
+}
 
 void Guest::run(std::uint64_t duration_ns) {
   const std::uint64_t end_ns = vmm::monotonic_ns() + duration_ns;
@@ -147,30 +151,59 @@ void Guest::allocate(unsigned vcpu, Random& random, std::vector<Block>& held) {
   if (mine > live_frames / cell_.vcpus) {
     return;
   }
-  const Allocation got = pages_.allocate(vcpu, order);
+  Allocation got;
+  {
+    const std::shared_lock in_use(quiet_);
+    got = pages_.allocate(vcpu, order);
+  }
   if (!got.ok()) {
     ++failed_allocations_;
-    // A fifth of the memory is free, so a frame is always to be had. Larger blocks may lie in
-    // pieces.
-    if (cell_.answers_all() && order.value == 0) {
-      fail("allocation of a frame failed though every batch is answered");
+    if (cell_.answers_all()) {
+      check_that_none_fits(vcpu, order);
     }
     return;
   }
-  const Block block{got.pfn, order, next_stamp_.fetch_add(1, std::memory_order_relaxed)};
+  Block block{got.pfn, order, next_stamp_.fetch_add(1, std::memory_order_relaxed)};
   if (got.content == Content::zeroed && !zero(block)) {
     fail(fmt::format("frame {:#x} was promised to be zero", block.pfn.value));
   }
   write(block);
+  if (random() % 2 == 0) {
+    block.cookie = movable_.add(block.pfn, order);
+    if (block.cookie != MovableBlocks::none) {
+      pages_.make_movable(block.pfn, order, block.cookie);
+    }
+  }
   held.push_back(block);
   ++blocks_;
 }
 
-void Guest::release(unsigned vcpu, const Block& block) {
+// Memory is never full here and every batch is answered, so a block may be missing only because what
+// is free lies in smaller pieces. Looks while nobody else is in the allocator.
+void Guest::check_that_none_fits(unsigned vcpu, abi::Order order) {
+  const std::unique_lock alone(quiet_);
+  if (const Allocation again = pages_.allocate(vcpu, order); again.ok()) {
+    static_cast<void>(pages_.free(vcpu, again.pfn, order));
+    return; // somebody has freed one since
+  }
+  for (std::uint8_t larger = order.value; larger < abi::order_count; ++larger) {
+    if (pages_.buddy().free_blocks({larger}) != 0) {
+      fail(fmt::format("allocation of order {} failed with a free block of order {}", order.value,
+                       larger));
+      return;
+    }
+  }
+}
+
+void Guest::release(unsigned vcpu, Block block) {
+  if (block.cookie != MovableBlocks::none) {
+    block.pfn = movable_.remove(block.cookie);
+  }
   if (!intact(block)) {
     fail(fmt::format("contents of frame {:#x}, order {}, were lost", block.pfn.value,
                      block.order.value));
   }
+  const std::shared_lock in_use(quiet_);
   if (pages_.free(vcpu, block.pfn, block.order) != FreeResult::ok) {
     fail(fmt::format("frame {:#x} could not be freed", block.pfn.value));
   }
@@ -189,12 +222,17 @@ void Guest::pass_on(Random& random, std::vector<Block>& held) {
   }
 }
 
+void Guest::idle_once(unsigned vcpu) {
+  const std::shared_lock in_use(quiet_);
+  static_cast<void>(pages_.idle(vcpu));
+}
+
 // As a guest kernel halts: ask for an interrupt, look once more, sleep.
 void Guest::idle(unsigned vcpu) {
-  static_cast<void>(pages_.idle(vcpu));
+  idle_once(vcpu);
   gates_[vcpu].clear();
   if (!pages_.arm_interrupt(vcpu)) {
-    static_cast<void>(pages_.idle(vcpu));
+    idle_once(vcpu);
     return;
   }
   bool woken = gates_[vcpu].wait(nap_ns);
@@ -208,7 +246,7 @@ void Guest::idle(unsigned vcpu) {
     fail("an answer came without the interrupt that was asked for");
   }
   pages_.disarm_interrupt(vcpu);
-  static_cast<void>(pages_.idle(vcpu));
+  idle_once(vcpu);
 }
 
 void Guest::settle() {

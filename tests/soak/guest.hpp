@@ -8,11 +8,13 @@
 #include <cstdint>
 #include <mutex>
 #include <random>
+#include <shared_mutex>
 #include <string>
 #include <vector>
 
 #include "guest/mm/page_allocator.hpp"
 #include "tests/soak/cell.hpp"
+#include "tests/soak/movable_blocks.hpp"
 #include "vmm/guest_memory.hpp"
 #include "vmm/hint_service.hpp"
 
@@ -58,20 +60,24 @@ class Guest {
   [[nodiscard]] std::vector<std::string> take_failures();
   [[nodiscard]] std::uint64_t blocks() const { return blocks_; }
   [[nodiscard]] std::uint64_t failed_allocations() const { return failed_allocations_; }
+  [[nodiscard]] std::uint64_t moves() const { return movable_.moves(); }
 
  private:
   struct Block {
     abi::Pfn pfn;
     abi::Order order;
     std::uint64_t stamp = 0;
+    std::uint32_t cookie = MovableBlocks::none; // if movable, pfn is where it was at first
   };
   using Random = std::mt19937_64;
 
   void run_vcpu(unsigned vcpu, std::uint64_t end_ns);
   void allocate(unsigned vcpu, Random& random, std::vector<Block>& held);
-  void release(unsigned vcpu, const Block& block);
+  void release(unsigned vcpu, Block block);
+  void check_that_none_fits(unsigned vcpu, abi::Order order);
   void pass_on(Random& random, std::vector<Block>& held);
   void idle(unsigned vcpu);
+  void idle_once(unsigned vcpu);
   void settle();
   void write(const Block& block);
   [[nodiscard]] bool intact(const Block& block) const;
@@ -88,6 +94,8 @@ class Guest {
   std::vector<std::byte> metadata_;
   std::vector<abi::Channel*> channels_;
   guest::mm::PageAllocator pages_;
+  MovableBlocks movable_;
+  std::shared_mutex quiet_; // shared by who is in the allocator
   std::atomic<std::uint64_t> next_stamp_{1};
   std::atomic<std::uint64_t> blocks_{0};
   std::atomic<std::uint64_t> failed_allocations_{0};

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT
+#include "vmm/report_tuning.hpp"
+
+namespace vmm {
+
+void ReportTuning::look(std::uint64_t now_ns, ReportControlWriter& control,
+                        const std::function<AutoTuner::Observation()>& observe) {
+  const std::unique_lock lock(mutex_, std::try_to_lock);
+  if (!lock.owns_lock() || !tuner_.due(now_ns) || !control.settings().automatic) {
+    return;
+  }
+  const auto policy = tuner_.step(observe(), control.settings().policy);
+  if (!policy) {
+    return;
+  }
+  const auto written = control.change([&](ReportSettings& settings) {
+    settings.policy.order = policy->order;
+    settings.policy.batch = policy->batch;
+    settings.policy.keep_bytes = policy->keep_bytes;
+    return settings.automatic; // unless a user has taken over since
+  });
+  changes_ += written ? 1 : 0;
+}
+
+} // namespace vmm
