@@ -10,13 +10,38 @@
 
 namespace hostile {
 
-// Set by the attack when the disturbance is to stop.
-using Calm = std::atomic<bool>;
+// By which the attack stops the disturbance.
+class Calm {
+ public:
+  explicit Calm(unsigned disturbers) : disturbers_(disturbers) {}
+
+  // Returns when all disturbers have finished what they were at: one that is not running just now
+  // may be in the middle of it.
+  void impose() {
+    imposed_.store(true, std::memory_order_release);
+    while (quiet_.load(std::memory_order_acquire) != disturbers_) {
+      guest::arch::pause();
+    }
+  }
+
+  // A disturber, over and over, until it returns; then it may not disturb any more.
+  template <typename Disturb> void until_imposed(Disturb disturb) {
+    while (!imposed_.load(std::memory_order_acquire)) {
+      disturb();
+    }
+    quiet_.fetch_add(1, std::memory_order_acq_rel);
+  }
+
+ private:
+  const unsigned disturbers_;
+  std::atomic<bool> imposed_{false};
+  std::atomic<unsigned> quiet_{0};
+};
 
 // vCPU 0 does attack(calm), which ends the guest; the others repeat disturb(vcpu) until it is calm.
 template <typename Attack, typename Disturb>
 [[noreturn]] void attack_beside(guest::Env& env, Attack attack, Disturb disturb) {
-  Calm calm{false};
+  Calm calm(env.vcpus() - 1);
   // A vCPU that is still on its way out of the idle loop would take in the attack's first answers.
   std::atomic<unsigned> present{0};
   env.run_on_all([&](unsigned vcpu) {
@@ -27,12 +52,9 @@ template <typename Attack, typename Disturb>
     if (vcpu == 0) {
       attack(calm);
     }
+    calm.until_imposed([&] { disturb(vcpu); });
     for (;;) {
-      if (calm.load(std::memory_order_acquire)) {
-        guest::arch::pause();
-      } else {
-        disturb(vcpu);
-      }
+      guest::arch::pause();
     }
   });
   env.exit(1);

@@ -50,7 +50,7 @@ int flood_doorbells(guest::Env& env) {
         for (std::uint64_t turn = 0; turn < count; ++turn) {
           ring(turn);
         }
-        calm.store(true, std::memory_order_release);
+        calm.impose();
         Wire wire(env, 0);
         witness.testify(wire);
       },
@@ -90,7 +90,7 @@ int flood_exits(guest::Env& env) {
       env,
       [&](hostile::Calm& calm) {
         exits(2000);
-        calm.store(true, std::memory_order_release);
+        calm.impose();
         Wire wire(env, 0);
         witness.testify(wire);
       },
@@ -170,7 +170,7 @@ int flood_marks(guest::Env& env) {
         for (std::uint64_t turn = 0; turn < 200; ++turn) {
           mark(turn);
         }
-        calm.store(true, std::memory_order_release);
+        calm.impose();
         witness.expect(accepted.load() <= 1, "the workload ended more than once");
         Wire wire(env, 0);
         witness.testify(wire);

@@ -49,7 +49,7 @@ int changing_descriptors(guest::Env& env) {
           }
         }
         guest::print("{} discarded, {} failed\n", discarded, failed);
-        calm.store(true, std::memory_order_release);
+        calm.impose();
         witness.testify(wire);
       },
       [&](unsigned) {
@@ -73,7 +73,7 @@ int changing_entries(guest::Env& env) {
           wire.submit({.batch_id = batch, .page = 0, .range_count = 1});
           static_cast<void>(wire.await_answer());
         }
-        calm.store(true, std::memory_order_release);
+        calm.impose();
         Wire other(env, 1);
         witness.testify(other);
       },
@@ -118,7 +118,7 @@ int changing_indices(guest::Env& env) {
         for (unsigned turn = 0; turn < 4000; ++turn) {
           move(0, random);
         }
-        calm.store(true, std::memory_order_release);
+        calm.impose();
         Wire other(env, 1);
         witness.testify(other);
       },

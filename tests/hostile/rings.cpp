@@ -141,7 +141,7 @@ int scribble(guest::Env& env) {
           wire.submit({.batch_id = batch, .page = 0, .range_count = 1});
           wire.ring();
         }
-        calm.store(true, std::memory_order_release);
+        calm.impose();
         Wire other(env, 1);
         witness.testify(other);
       },

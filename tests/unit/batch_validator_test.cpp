@@ -114,15 +114,15 @@ TEST_CASE("a block that crosses the end of RAM is beyond it") {
 }
 
 TEST_CASE("a block in the hole of RAM is not RAM, its neighbours are") {
-  const vmm::ManagedRange managed{
+  const vmm::ManagedRange around_a_hole{
       {0}, {8192 * abi::page_bytes}, {{2048 * abi::page_bytes}, {4096 * abi::page_bytes}}};
   const Validation v({hint(2048, 0), hint(4095, 0), hint(2048, 10), hint(3072, 10), hint(1024, 10),
                       hint(2047, 0), hint(4096, 10)},
-                     managed);
-  for (const std::size_t i : {0, 1, 2, 3}) {
+                     around_a_hole);
+  for (const std::size_t i : {0U, 1U, 2U, 3U}) {
     CHECK(v.at(i).fault == RangeFault::beyond_ram);
   }
-  for (const std::size_t i : {4, 5, 6}) {
+  for (const std::size_t i : {4U, 5U, 6U}) {
     CHECK(v.at(i).fault == RangeFault::none);
   }
 }

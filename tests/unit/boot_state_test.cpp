@@ -223,7 +223,8 @@ TEST_CASE("boot state: a debugger's stubs stand before the guest's, out of the g
   const std::vector<std::byte> stubs(32 * EBB_TRAP_STUB_BYTES, std::byte{0x5a});
   const Walker walker(64 << 20, EBB_MAX_VCPUS, 0, {}, stubs);
   CHECK(walker.word(EBB_DEBUG_CODE_GPA) == 0x5a5a5a5a5a5a5a5a);
-  for (const std::uint64_t address : {EBB_DEBUG_CODE_GPA, EBB_DEBUG_STACK_GPA}) {
+  for (const std::uint64_t address :
+       {std::uint64_t{EBB_DEBUG_CODE_GPA}, std::uint64_t{EBB_DEBUG_STACK_GPA}}) {
     const auto mapping = walker.walk(address);
     REQUIRE(mapping);
     CHECK_FALSE(mapping->user);

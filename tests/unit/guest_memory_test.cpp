@@ -149,7 +149,6 @@ TEST_CASE("guest memory can be moved") {
 }
 
 TEST_CASE("guest memory: a hole is neither RAM nor in the way of what lies above") {
-  constexpr std::uint64_t gib = std::uint64_t{1} << 30;
   for (const Backing backing : {Backing::thp, Backing::memfd}) {
     const auto memory = GuestMemory::create(5 * gib, backing, vmm::interrupt_hole);
     REQUIRE(memory.has_value());

@@ -22,7 +22,6 @@ using test_support::GuestContent;
 using test_support::HostFaults;
 
 constexpr std::uint64_t block_frames = 1U << abi::max_order;
-constexpr std::uint64_t second_ns = 1'000'000'000;
 constexpr std::uint64_t timeout_ns = 2'000'000;
 
 // A clock that never stands still, waiting that lets others run.

@@ -68,7 +68,7 @@ TEST_CASE("trace check: names what is wrong") {
     test_support::TraceBuilder trace;
     trace.block(TraceEvent::allocate, 8 << 20, 9);
     trace.block(TraceEvent::free, 8 << 20, 9);
-    for (const std::uint64_t id : {1, 2}) {
+    for (const std::uint64_t id : {1U, 2U}) {
       trace.add({.value = id, .count = 1, .event = TraceEvent::submit});
       trace.add({.value = id, .count = 1, .event = TraceEvent::batch, .detail = 1});
       trace.add({.address = 8 << 20, .value = id, .event = TraceEvent::range, .order = 9});
