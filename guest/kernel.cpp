@@ -20,7 +20,7 @@ namespace {
 constexpr std::uint64_t features_known =
     abi::feature_report | abi::feature_zeroed | abi::feature_plug | abi::feature_async |
     abi::feature_interrupt | abi::feature_smp | abi::feature_vmcall | abi::feature_retune |
-    abi::feature_trace;
+    abi::feature_trace | abi::feature_prefault;
 // A turn of a waiting loop takes some 50 ns. Whoever is waited for longer than these many has
 // probably lost its CPU to a thread of the host, perhaps to this very vCPU: a fair lock would then
 // hand the CPU round in whole time slices. So give it away for a moment.
@@ -86,6 +86,9 @@ mm::PageAllocatorConfig allocator_config(const abi::BootInfo& boot) {
   if (knows_1_1(boot)) {
     config.hole = {abi::to_pfn({boot.hole_start_gpa}), abi::to_pfn({boot.hole_end_gpa})};
     config.timeout_ns = boot.control.timeout_ns;
+    if ((boot.features_offered & abi::feature_prefault) != 0) {
+      config.prefault = abi::Order{static_cast<std::uint8_t>(boot.prefault_order)};
+    }
     if ((boot.features_offered & abi::feature_retune) != 0) {
       config.control = &boot.control;
     }
@@ -278,6 +281,10 @@ std::optional<std::string_view> Kernel::arg(std::string_view key) const {
 void Kernel::ring_doorbell(unsigned channel) {
   hypercall::ring_doorbell(channel,
                            has(abi::feature_vmcall) ? boot_.doorbell : abi::Doorbell::port);
+}
+
+void Kernel::prefault(abi::Gpa start, std::uint64_t bytes) {
+  hypercall::prefault(start, bytes);
 }
 
 bool Kernel::plug(abi::Gpa next) {

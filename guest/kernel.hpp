@@ -69,6 +69,7 @@ class Kernel final : private mm::PagePlatform, private mm::PageSource, private C
   void trace_caller();
   void ring_doorbell(unsigned channel) override;
   [[nodiscard]] bool plug(abi::Gpa next) override;
+  void prefault(abi::Gpa start, std::uint64_t bytes) override;
   [[nodiscard]] std::optional<abi::Order> block_order(const void* address) const override;
 
   const abi::BootInfo& boot_;

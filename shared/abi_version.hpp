@@ -35,6 +35,9 @@ enum Feature : std::uint64_t {
   // Since 1.1. The guest writes what happens to its memory into the ring at EBB_TRACE_RING_GPA, as
   // much of it as BootInfo::trace_level asks for.
   feature_trace = 1U << 9,
+  // Since 1.1. The prefault hypercall has memory behind a block before the guest touches it; the
+  // host wants it for blocks of BootInfo::prefault_order and above.
+  feature_prefault = 1U << 10,
 };
 
 } // namespace abi

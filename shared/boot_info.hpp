@@ -80,6 +80,8 @@ struct BootInfo {
   std::uint64_t hole_end_gpa = 0;   // counts it: the end of RAM is ram_bytes. Both 0: no hole
   std::uint32_t wake_vector = 0;    // with feature_interrupt
   std::uint32_t trace_level = 0;    // with feature_trace: TraceLevel
+  std::uint32_t prefault_order = 0; // with feature_prefault: smallest order worth a call
+  std::uint32_t reserved2 = 0;
 };
 inline constexpr std::uint32_t boot_info_bytes_1_0 = 136 + boot_args_bytes;
 static_assert(offsetof(BootInfo, version_major) == 8);
@@ -103,7 +105,8 @@ static_assert(offsetof(BootInfo, hole_start_gpa) == boot_info_bytes_1_0 + 48);
 static_assert(offsetof(BootInfo, hole_end_gpa) == boot_info_bytes_1_0 + 56);
 static_assert(offsetof(BootInfo, wake_vector) == boot_info_bytes_1_0 + 64);
 static_assert(offsetof(BootInfo, trace_level) == boot_info_bytes_1_0 + 68);
-static_assert(sizeof(BootInfo) == boot_info_bytes_1_0 + 72);
+static_assert(offsetof(BootInfo, prefault_order) == boot_info_bytes_1_0 + 72);
+static_assert(sizeof(BootInfo) == boot_info_bytes_1_0 + 80);
 static_assert(sizeof(BootInfo) <= page_bytes);
 
 // Argument of the negotiate hypercall, in the payload of the vCPU page.

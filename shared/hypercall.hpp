@@ -34,6 +34,10 @@ enum class Hypercall : std::uint64_t {
   // Since 1.1, with feature_smp: starts vCPUs 1... at the image's entry point, once. Result
   // bad_argument when they run already.
   start_vcpus = 9,
+  // Since 1.1, with feature_prefault; args: gpa, bytes (whole pages, at most prefault_bytes). Makes
+  // plugged RAM resident in one go that would be faulted in page by page. Advice: with result
+  // no_memory nothing is lost.
+  prefault = 10,
 };
 
 enum class Status : std::uint64_t {
@@ -44,6 +48,7 @@ enum class Status : std::uint64_t {
 };
 
 inline constexpr std::uint64_t console_write_bytes = std::uint64_t{64} << 10;
+inline constexpr std::uint64_t prefault_bytes = std::uint64_t{4} << 20;
 inline constexpr std::size_t panic_message_bytes = 256;
 inline constexpr std::size_t panic_frames = 16;
 

@@ -18,6 +18,8 @@ namespace {
 
 constexpr std::uint64_t mem_step_bytes = abi::huge_page_bytes;
 constexpr std::uint64_t longest_sample_ms = 10'000;
+// The guest's caches hold smaller blocks, touched or not.
+constexpr std::uint64_t smallest_prefault_order = 4;
 
 // Keys of BootInfo::args that options of their own set.
 constexpr std::array<std::pair<std::string_view, std::string_view>, 2> reserved_arg_keys{
@@ -161,6 +163,9 @@ class CommandLine {
         "strategy=batch|each|scan [order=9,batch=256,keep=0,delay=0,timeout=0,strategy=batch]");
     add(memory_price, "--memory-price", "TIME",
         "CPU time that 1 MiB for 1 s is worth, for net benefit [1ms]");
+    add(prefault, "--prefault", "ORDER",
+        "Have memory behind discarded blocks of at least this order (4..10) in one go when they "
+        "are allocated [never]");
     add(host, "--host", "sync|async|poll",
         "Answer hints in the doorbell's exit, on threads, or on threads that watch [sync]");
     add(workers, "--workers", "N", "Threads of --host async and poll, 1 to 8 [1]");
@@ -232,7 +237,7 @@ class CommandLine {
   std::string image;
   RawOption mem, cpus, workload, input, speed, seed, report, backing, discard, decline_below;
   RawOption host, workers, host_fault, control, transport, stats, live, sample_ms, kvm_device;
-  RawOption memory_price, abi_version, trace, trace_level, trace_size, sandbox, gdb;
+  RawOption memory_price, prefault, abi_version, trace, trace_level, trace_size, sandbox, gdb;
   std::vector<std::string> args;
   CLI::Option* list_workloads = nullptr;
   CLI::Option* probe = nullptr;
@@ -382,6 +387,11 @@ Result<Config> build(CommandLine& line) {
                         line.memory_price.value);
     }
     config.memory_price_ns = *price;
+  }
+  if (line.prefault.given()) {
+    EBB_TRY_ASSIGN(order, number_within("--prefault", line.prefault.value, smallest_prefault_order,
+                                        abi::max_order));
+    config.prefault = abi::Order{static_cast<std::uint8_t>(order)};
   }
   EBB_TRY(take_host_options(line, config));
   if (line.workload.given()) {

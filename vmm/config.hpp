@@ -80,6 +80,7 @@ struct Config {
   abi::ReportPolicy report;
   std::uint64_t report_timeout_ns = 0; // answers that take longer are given up on; 0: never
   bool report_automatic = false;       // order=auto
+  std::optional<abi::Order> prefault;  // smallest order that the guest asks to be made resident
   std::uint64_t memory_price_ns = default_memory_price_ns; // of 1 MiB for 1 s
   HostMode host = HostMode::sync;
   std::uint32_t workers = 1; // threads of an asynchronous or polling host

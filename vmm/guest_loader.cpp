@@ -49,6 +49,7 @@ void write_boot_info(const GuestMemory& memory, const Config& config, const Boot
   info->tsc_khz = facts.tsc_khz;
   info->vcpus = plan.vcpus;
   info->trace_level = static_cast<std::uint32_t>(facts.trace_level);
+  info->prefault_order = config.prefault.value_or(abi::Order{}).value;
   info->report = config.report;
   info->control.policy = config.report;
   info->control.timeout_ns = config.report_timeout_ns;

@@ -2,6 +2,7 @@
 #include "vmm/hypercalls.hpp"
 
 #include <poll.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <atomic>
@@ -93,6 +94,8 @@ abi::Status Hypercalls::perform(const Call& call, const abi::VcpuPage& page) {
     }
     targets_.on_start_vcpus();
     return abi::Status::ok;
+  case abi::Hypercall::prefault:
+    return prefault({call.args[0]}, call.args[1]);
   }
   return abi::Status::unknown;
 }
@@ -148,6 +151,24 @@ abi::Status Hypercalls::plug(abi::Gpa next) {
     return abi::Status::no_memory;
   }
   return *plugged ? abi::Status::ok : abi::Status::bad_argument;
+}
+
+abi::Status Hypercalls::prefault(abi::Gpa start, std::uint64_t bytes) {
+  if ((targets_.features_offered & abi::feature_prefault) == 0) {
+    return abi::Status::unknown;
+  }
+  const std::uint64_t plugged = targets_.slots.plugged_end().value;
+  const std::span<std::byte> memory = targets_.memory.at(start, bytes);
+  if (memory.empty() || bytes > abi::prefault_bytes || bytes % abi::page_bytes != 0 ||
+      start.value % abi::page_bytes != 0 || start.value + bytes > plugged) {
+    return abi::Status::bad_argument;
+  }
+  if (::madvise(memory.data(), memory.size(), MADV_POPULATE_WRITE) != 0) {
+    return abi::Status::no_memory; // then the guest's touch will have to do
+  }
+  ++prefaults_;
+  prefaulted_bytes_ += bytes;
+  return abi::Status::ok;
 }
 
 void Hypercalls::wait(std::uint64_t ns) const {

@@ -42,6 +42,10 @@ class Hypercalls {
  public:
   explicit Hypercalls(HypercallTargets targets) : targets_(std::move(targets)) {}
 
+  // Calls that made memory resident, and how much they were for; any thread.
+  [[nodiscard]] std::uint64_t prefaults() const { return prefaults_; }
+  [[nodiscard]] std::uint64_t prefaulted_bytes() const { return prefaulted_bytes_; }
+
   // Carries out the call in vCPU `index`'s page, on that vCPU's thread. `wait` blocks, but no
   // longer than until the guest ends.
   void dispatch(unsigned index);
@@ -57,6 +61,7 @@ class Hypercalls {
   [[nodiscard]] abi::Status workload_begin();
   [[nodiscard]] abi::Status workload_end(std::uint64_t since_last_free_ns);
   [[nodiscard]] abi::Status plug(abi::Gpa next);
+  [[nodiscard]] abi::Status prefault(abi::Gpa start, std::uint64_t bytes);
   void wait(std::uint64_t ns) const;
   void panic(const abi::VcpuPage& page);
 
@@ -66,6 +71,8 @@ class Hypercalls {
   std::atomic<bool> negotiated_{false};
   std::atomic<bool> vcpus_started_{false};
   std::atomic<Workload> workload_{Workload::none};
+  std::atomic<std::uint64_t> prefaults_{0};
+  std::atomic<std::uint64_t> prefaulted_bytes_{0};
 };
 
 } // namespace vmm

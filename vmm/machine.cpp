@@ -206,6 +206,9 @@ std::uint64_t Machine::features_offered() const {
       features |= abi::feature_async;
     }
   }
+  if (config_.prefault && config_.abi_minor >= 1) {
+    features |= abi::feature_prefault;
+  }
   if (records() && config_.abi_minor >= 1) {
     features |= abi::feature_trace;
   }

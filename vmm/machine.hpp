@@ -96,6 +96,7 @@ class Machine {
   [[nodiscard]] const GuestMemory& memory() const { return memory_; }
   [[nodiscard]] const abi::GuestStatus& guest_status() const { return *status_; }
   [[nodiscard]] ExitTotals exits() const { return vcpu_threads_.totals(); }
+  [[nodiscard]] const Hypercalls& hypercalls() const { return *hypercalls_; }
   // What became of discarded memory; empty where the kernel does not tell or nobody wants to know.
   [[nodiscard]] std::optional<OrderUses> order_uses() const;
   // Measured before the guest was made; empty unless config.keeps_ledger().
@@ -145,8 +146,8 @@ class Machine {
   std::unique_ptr<TraceRecorder> trace_; // null when nothing is recorded
   std::optional<UnitCosts> unit_costs_;  // empty when nobody asked for them
   std::optional<ReportTuning> tuning_;   // what --report order=auto does
-  std::unique_ptr<Oracle> oracle_;    // null when nobody asked for it
-  std::unique_ptr<ReuseWatch> reuse_; // null where the kernel does not tell, and without need
+  std::unique_ptr<Oracle> oracle_;       // null when nobody asked for it
+  std::unique_ptr<ReuseWatch> reuse_;    // null where the kernel does not tell, and without need
   HintObservers observers_;
   std::unique_ptr<HintService> hints_;
   std::optional<Console> console_;

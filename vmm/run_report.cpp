@@ -132,6 +132,8 @@ RunStats make_stats(const Config& config, const Machine& machine, const GuestEnd
   stats.exits.total = exits.exits;
   stats.exits.doorbells = exits.doorbells;
   stats.exits.vmcalls = exits.vmcalls;
+  stats.prefaults.calls = machine.hypercalls().prefaults();
+  stats.prefaults.bytes = machine.hypercalls().prefaulted_bytes();
 
   stats.memory.guest_bytes = machine.memory().size_bytes();
   stats.memory.backing = name_of(config.backing);

@@ -117,6 +117,11 @@ struct RunStats {
     std::uint64_t vmcalls = 0; // doorbells that came as hypercalls
   } exits;
 
+  struct Prefaults {
+    std::uint64_t calls = 0;
+    std::uint64_t bytes = 0;
+  } prefaults;
+
   struct Memory {
     std::uint64_t guest_bytes = 0;
     std::string backing;

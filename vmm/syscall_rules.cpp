@@ -112,7 +112,8 @@ void add_vcpu(Rules& rules, FeatureSet features, int process) {
       {KVM_RUN, KVM_SET_USER_MEMORY_REGION, KVM_IOEVENTFD, KVM_GET_REGS, KVM_GET_SREGS});
   // CPU time and faults of the measured interval, whose ends the guest marks.
   rules.allow_if(SYS_getrusage, {{.index = 0, .value = RUSAGE_SELF}});
-  rules.allow_advice({MADV_NOHUGEPAGE}); // below what the guest's allocator manages
+  // Below what the guest's allocator manages; blocks that the guest is about to use.
+  rules.allow_advice({MADV_NOHUGEPAGE, MADV_POPULATE_WRITE});
   add_discards(rules);
   add_samples(rules);
   if (features.has(SandboxFeature::debugger)) {

@@ -40,7 +40,7 @@ PageAllocator::PageAllocator(PagePlatform& platform, const PageAllocatorConfig& 
                              std::span<std::byte> metadata, std::span<abi::Channel* const> channels,
                              abi::GuestStatus& status)
     : platform_(platform), status_(status), plug_frames_(config.plug_frames),
-      oom_timeout_ns_(config.oom_timeout_ns), trace_(config.trace),
+      oom_timeout_ns_(config.oom_timeout_ns), prefault_(config.prefault), trace_(config.trace),
       buddy_({.first = config.first,
               .end = config.end,
               .plugged_end = config.plugged_end,
@@ -157,6 +157,9 @@ Allocation PageAllocator::allocate_slow(unsigned vcpu, abi::Order order) {
   }
   if (!got.ok()) {
     return {.status = AllocateStatus::out_of_memory, .pfn = {}};
+  }
+  if (prefault_ && order.value >= prefault_->value && got.reused_frames != 0) {
+    platform_.prefault(abi::to_gpa(got.pfn), order.bytes());
   }
   count_allocated(vcpu, order);
   return {.status = AllocateStatus::ok, .content = got.content, .pfn = got.pfn};

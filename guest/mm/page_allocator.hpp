@@ -55,6 +55,9 @@ struct PageAllocatorConfig {
   DiscardedContent discarded = DiscardedContent::zero;
   // Longest wait of an allocation for the host's answers; timeout_ns, if that is longer.
   std::uint64_t oom_timeout_ns = 10'000'000'000;
+  // Blocks of at least this order, if they were discarded, come with memory behind them. Smaller
+  // ones come by the caches, where nobody knows yet whether they will be touched; none: never.
+  std::optional<abi::Order> prefault{};
   EventTrace trace{}; // off unless given
 };
 
@@ -174,6 +177,7 @@ class PageAllocator {
   abi::GuestStatus& status_;
   std::uint64_t plug_frames_;
   std::uint64_t oom_timeout_ns_;
+  std::optional<abi::Order> prefault_;
   // With the strategy `each` there is no cache in front of frees.
   std::atomic<bool> frees_are_cached_{true};
   FairLock plug_lock_;

@@ -21,6 +21,9 @@ class PagePlatform {
   [[nodiscard]] virtual std::uint64_t now_ns() = 0;
   // Maps one more unit of RAM, which starts at `next`. Returns whether the host did.
   [[nodiscard]] virtual bool plug(abi::Gpa next) = 0;
+  // Asks the host to have memory behind [start, start + bytes) at once. Advice; called without any
+  // lock held.
+  virtual void prefault(abi::Gpa start, std::uint64_t bytes) = 0;
   // Called repeatedly while a vCPU has to wait for another one or for the host. May be called
   // with locks held.
   virtual void relax() = 0;

@@ -52,6 +52,10 @@ abi::Status plug(abi::Gpa next) {
   return call(abi::Hypercall::plug, next.value);
 }
 
+void prefault(abi::Gpa start, std::uint64_t bytes) {
+  call(abi::Hypercall::prefault, start.value, bytes);
+}
+
 abi::Status start_vcpus() {
   return call(abi::Hypercall::start_vcpus);
 }

@@ -19,6 +19,8 @@ void console_write(std::string_view text);
 void wait(std::uint64_t ns);
 // Maps the plug unit that starts at `next`.
 [[nodiscard]] abi::Status plug(abi::Gpa next);
+// Has memory behind [start, start + bytes), whole pages; advice.
+void prefault(abi::Gpa start, std::uint64_t bytes);
 [[nodiscard]] abi::Status start_vcpus();
 [[noreturn]] void exit(std::uint8_t status);
 [[noreturn]] void panic(const abi::PanicRecord& record);

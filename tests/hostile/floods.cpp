@@ -145,6 +145,17 @@ int bad_hypercalls(guest::Env& env) {
     witness.expect(call(abi::Hypercall::plug, start) == abi::Status::bad_argument,
                    "memory that there is not was plugged");
   }
+  // With --prefault the host looks at the arguments; else there is no such call.
+  const auto refused =
+      env.arg_number("prefault", 0) != 0 ? abi::Status::bad_argument : abi::Status::unknown;
+  for (const Text& range :
+       {Text{own, 0}, Text{own, 1}, Text{own + 8, abi::page_bytes}, Text{end, abi::page_bytes},
+        Text{end - abi::page_bytes, 2 * abi::page_bytes}, Text{own, UINT64_MAX},
+        Text{own, abi::prefault_bytes + abi::page_bytes}, Text{UINT64_MAX - 0xfff, 0x1000},
+        Text{0 - abi::page_bytes, 2 * abi::page_bytes}}) {
+    witness.expect(call(abi::Hypercall::prefault, range.gpa, range.bytes) == refused,
+                   "memory that there is not was prefaulted");
+  }
   witness.expect(call(abi::Hypercall::negotiate) == abi::Status::bad_argument, "a second hello");
   static_cast<void>(call(abi::Hypercall::start_vcpus)); // there is none to start
   witness.expect(call(abi::Hypercall::start_vcpus) == abi::Status::bad_argument,

@@ -186,6 +186,7 @@ class Simulation final : public PagePlatform {
   }
   std::uint64_t now_ns() override { return now_ns_; }
   bool plug(abi::Gpa) override { return false; }
+  void prefault(abi::Gpa, std::uint64_t) override {}
   void relax() override {}
 
   vmm::UnitCosts units_;

@@ -43,6 +43,7 @@ class Platform final : public guest::mm::PagePlatform {
   void ring_doorbell(unsigned channel) override;
   std::uint64_t now_ns() override;
   bool plug(abi::Gpa) override { return false; }
+  void prefault(abi::Gpa, std::uint64_t) override {}
   void relax() override;
 
  private:

@@ -190,6 +190,11 @@ TEST_CASE("numbers stay within their limits") {
     CAPTURE(text);
     CHECK(contains(refuse({"--host", "async", "--workers", text}), "--workers"));
   }
+  CHECK_FALSE(accept({}).prefault.has_value());
+  CHECK(accept({"--prefault", "4"}).prefault == abi::Order{4});
+  for (const char* text : {"3", "11", "-1", "yes", ""}) {
+    CHECK(contains(refuse({"--prefault", text}), "--prefault"));
+  }
   CHECK(accept({"--decline-below", "10"}).decline_below.value == 10);
   for (const char* text : {"11", "-1", "256", "0x1", "4294967296"}) {
     CAPTURE(text);

@@ -167,6 +167,7 @@ class WholeAllocator final : public PagePlatform {
   }
   std::uint64_t now_ns() override { return now_ns_; }
   bool plug(abi::Gpa) override { return false; }
+  void prefault(abi::Gpa, std::uint64_t) override {}
   void relax() override {}
 
   test_support::ChannelSet channels_;

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -31,6 +33,7 @@ class FakePlatform final : public PagePlatform {
   std::function<bool(abi::Gpa)> on_plug = [](abi::Gpa) { return false; };
   std::uint64_t time_ns = 1;
   unsigned doorbells = 0;
+  std::vector<std::pair<abi::Gpa, std::uint64_t>> prefaults;
 
   void ring_doorbell(unsigned channel) override {
     ++doorbells;
@@ -38,6 +41,9 @@ class FakePlatform final : public PagePlatform {
   }
   std::uint64_t now_ns() override { return time_ns; }
   bool plug(abi::Gpa next) override { return on_plug(next); }
+  void prefault(abi::Gpa start, std::uint64_t bytes) override {
+    prefaults.emplace_back(start, bytes);
+  }
   void relax() override {
     time_ns += second_ns / 100;
     on_relax();
@@ -52,6 +58,7 @@ struct Setup {
   std::uint64_t plug_frames = 0;
   FrameHole hole{};
   std::uint64_t timeout_ns = 0;
+  std::optional<abi::Order> prefault{};
 };
 
 class Fixture {
@@ -68,7 +75,8 @@ class Fixture {
                                 .hole = setup.hole,
                                 .policy = setup.policy,
                                 .timeout_ns = setup.timeout_ns,
-                                .control = &control},
+                                .control = &control,
+                                .prefault = setup.prefault},
             metadata_, channels.pointers(), status)) {
     for (abi::Channel* channel : channels.pointers()) {
       hosts.emplace_back(*channel);
@@ -203,6 +211,40 @@ TEST_CASE("an allocation that finds nothing gets what other vCPUs have cached") 
   fixture.free(pair, 0, 2);
   fixture.free(pair + 1, 0, 1);
   CHECK(fixture.allocate(1) == pair); // merged from two caches
+}
+
+TEST_CASE("large blocks that the host took come with memory behind them") {
+  Fixture fixture({.blocks = 1, .policy = {.order = 0, .batch = 1}, .prefault = abi::Order{4}});
+  fixture.answer_at_doorbell();
+  const auto& prefaults = fixture.platform.prefaults;
+  const abi::Pfn block = fixture.allocate(10);
+  CHECK(prefaults.empty()); // the host never had it
+  fixture.free(block, 10);
+
+  const abi::Pfn large = fixture.allocate(5);
+  REQUIRE(prefaults.size() == 1);
+  CHECK(prefaults[0] == std::pair(abi::to_gpa(large), abi::Order{5}.bytes()));
+  static_cast<void>(fixture.allocate(3)); // from a cache
+  CHECK(prefaults.size() == 1);
+  const abi::Pfn smallest = fixture.allocate(4);
+  REQUIRE(prefaults.size() == 2);
+  CHECK(prefaults[1] == std::pair(abi::to_gpa(smallest), abi::Order{4}.bytes()));
+}
+
+TEST_CASE("a block that stayed with the guest is not asked for") {
+  Fixture fixture({.blocks = 1, .policy = {.enabled = 0}, .prefault = abi::Order{4}});
+  const abi::Pfn block = fixture.allocate(6);
+  fixture.free(block, 6);
+  CHECK(fixture.allocate(6) == block);
+  CHECK(fixture.platform.prefaults.empty());
+}
+
+TEST_CASE("nothing is prefaulted unless asked for") {
+  Fixture fixture({.blocks = 1, .policy = {.order = 0, .batch = 1}});
+  fixture.answer_at_doorbell();
+  fixture.free(fixture.allocate(10), 10);
+  static_cast<void>(fixture.allocate(10));
+  CHECK(fixture.platform.prefaults.empty());
 }
 
 TEST_CASE("an allocation waits for ranges in flight") {

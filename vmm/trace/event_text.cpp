@@ -182,6 +182,8 @@ std::string_view hypercall_name(std::uint64_t number) {
     return "workload_end";
   case abi::Hypercall::start_vcpus:
     return "start_vcpus";
+  case abi::Hypercall::prefault:
+    return "prefault";
   }
   return "unknown";
 }
