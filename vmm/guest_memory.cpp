@@ -12,6 +12,8 @@
 #include <string>
 #include <utility>
 
+#include "vmm/sanitizers.hpp"
+
 namespace vmm {
 namespace {
 
@@ -20,12 +22,8 @@ namespace {
 // one process.
 constexpr std::uintptr_t preferred_address = 0x1000'0000'0000;
 constexpr std::uintptr_t preferred_step = std::uintptr_t{1} << 40;
-#ifdef __SANITIZE_THREAD__
 // ThreadSanitizer ends a process that maps where its shadow may be.
-constexpr unsigned preferred_tries = 0;
-#else
-constexpr unsigned preferred_tries = 8;
-#endif
+constexpr unsigned preferred_tries = has_thread_sanitizer ? 0 : 8;
 
 constexpr std::uint64_t address_alignment = std::uint64_t{1} << 30;
 

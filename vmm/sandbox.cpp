@@ -9,16 +9,11 @@
 #include "vmm/control_socket.hpp"
 #include "vmm/landlock.hpp"
 #include "vmm/privileges.hpp"
+#include "vmm/sanitizers.hpp"
 #include "vmm/trace_writer.hpp"
 
 namespace vmm {
 namespace {
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool has_sanitizer = true;
-#else
-constexpr bool has_sanitizer = false;
-#endif
 
 // Nothing grows further than the longest trace, standard output in a file included.
 constexpr std::uint64_t longest_file_bytes = TraceWriter::max_file_bytes;
@@ -28,7 +23,7 @@ constexpr unsigned debugger_descriptors = 2;
 } // namespace
 
 Result<std::unique_ptr<Sandbox>> Sandbox::create(SandboxOptions options) {
-  if (has_sanitizer) {
+  if (has_address_sanitizer || has_thread_sanitizer) {
     options.mode = SandboxMode::off;
   }
   std::unique_ptr<Sandbox> sandbox(new Sandbox(std::move(options)));
@@ -120,7 +115,9 @@ Result<void> Sandbox::complete(unsigned threads) {
 
 std::string Sandbox::describe() const {
   if (options_.mode == SandboxMode::off) {
-    return has_sanitizer ? "sandbox: off (a build with sanitizers)" : "sandbox: off";
+    return (has_address_sanitizer || has_thread_sanitizer)
+               ? "sandbox: off (a build with sanitizers)"
+               : "sandbox: off";
   }
   const unsigned version = landlock_version();
   return fmt::format("sandbox: {}", version > 0
