@@ -203,7 +203,7 @@ Json to_json(const RunStats& stats) {
   }
   json["exits"] = {
       {"total", exits.total}, {"doorbells", exits.doorbells}, {"vmcalls", exits.vmcalls}};
-  json["prefaults"] = {{"calls", prefaults.calls}, {"bytes", prefaults.bytes}};
+  json["prefaults"] = {{"calls", stats.prefaults.calls}, {"bytes", stats.prefaults.bytes}};
   json["memory"] = {{"guest_bytes", memory.guest_bytes},
                     {"backing", memory.backing},
                     {"rss_peak_bytes", memory.rss_peak_bytes},

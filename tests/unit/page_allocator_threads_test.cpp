@@ -30,10 +30,10 @@ class ThreadedPlatform final : public PagePlatform {
   void ring_doorbell(unsigned) override { doorbells.fetch_add(1, std::memory_order_relaxed); }
   std::uint64_t now_ns() override { return time_ns.fetch_add(100, std::memory_order_relaxed); }
   bool plug(abi::Gpa) override {
-    void prefault(abi::Gpa, std::uint64_t) override {}
     plugs.fetch_add(1, std::memory_order_relaxed);
     return true;
   }
+  void prefault(abi::Gpa, std::uint64_t) override {}
   void relax() override {
     time_ns.fetch_add(400, std::memory_order_relaxed);
     std::this_thread::yield();
