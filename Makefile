@@ -189,12 +189,13 @@ bench: all $(BENCHMARKS:%=$(B)/bench/%) $(B)/tests/boot/spin.bin ## all benchmar
 	tools/bench all --json $(B)/bench/results.json
 
 ##@ Testing
-.PHONY: test test-more test-unit test-tsan test-boot test-gdb test-hostile test-failing-host \
+.PHONY: test test-more test-longer test-unit test-tsan test-boot test-gdb test-hostile test-failing-host \
         test-pressure test-mutants-apply test-hostile-asan test-matrix test-matrix-short test-model test-nested \
         test-tools mutants soak soak-slice fuzz fuzz-slice fuzz-vm check analyse lint format
 test: test-tools test-unit test-boot test-gdb test-hostile test-failing-host test-pressure \
       test-mutants-apply ## tools, unit, boot and gdb tests, hostile guests; T=pattern picks cases
-test-more: test-model test-matrix-short test-tsan test-hostile-asan soak-slice fuzz-slice analyse ## what takes longer: model, matrix, threads, faults
+test-longer: test-model test-matrix-short test-tsan test-hostile-asan soak-slice analyse
+test-more: test-longer fuzz-slice ## what takes longer: model, matrix, threads, faults, fuzzing
 
 $(B)/tests/unit_tests: $(UNIT_OBJECTS) $(B)/obj/perfetto.pb.o
 	$(call say,LINK,$@)
