@@ -1,47 +1,25 @@
 // SPDX-License-Identifier: MIT
 #include "vmm/refault_watch.hpp"
 
-#include <fcntl.h>
-#include <sys/ioctl.h>
-
 #include <algorithm>
 #include <atomic>
 #include <utility>
 
-#include "vmm/page_scan.hpp"
-
 namespace vmm {
 namespace {
 
-constexpr std::size_t region_capacity = 4096;
 constexpr std::uint64_t frames_per_word = 64;
 
 } // namespace
 
 std::optional<RefaultWatch> RefaultWatch::create(const GuestMemory& memory) {
-  UniqueFd pagemap(::open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
-  if (!pagemap.valid()) {
-    return std::nullopt;
-  }
-  RefaultWatch watch(memory, std::move(pagemap));
-  PageScan probe;
-  probe.start = watch.base_;
-  probe.end = watch.base_ + abi::page_bytes;
-  probe.regions = reinterpret_cast<std::uintptr_t>(watch.regions_.data());
-  probe.region_count = 1;
-  probe.required = page_is_present;
-  probe.returned = page_is_present;
-  if (::ioctl(watch.pagemap_.get(), page_scan_request, &probe) < 0) {
-    return std::nullopt;
-  }
-  return watch;
+  auto scan = ResidentScan::create(memory);
+  return scan ? std::optional(RefaultWatch(memory, std::move(*scan))) : std::nullopt;
 }
 
-RefaultWatch::RefaultWatch(const GuestMemory& memory, UniqueFd pagemap)
-    : base_(reinterpret_cast<std::uintptr_t>(memory.base())), bytes_(memory.end().value),
-      pagemap_(std::move(pagemap)),
-      watched_((bytes_ / abi::page_bytes + frames_per_word - 1) / frames_per_word),
-      regions_(region_capacity) {}
+RefaultWatch::RefaultWatch(const GuestMemory& memory, ResidentScan scan)
+    : scan_(std::move(scan)),
+      watched_((memory.end().value / abi::page_bytes + frames_per_word - 1) / frames_per_word) {}
 
 void RefaultWatch::set(abi::Gpa start, std::uint64_t bytes, bool watched) {
   std::uint64_t frame = abi::to_pfn(start).value;
@@ -69,34 +47,18 @@ bool RefaultWatch::take(std::uint64_t frame) {
 }
 
 void RefaultWatch::scan(const std::function<void(abi::Gpa, std::uint64_t)>& found) {
-  PageScan request;
-  request.start = base_;
-  request.end = base_ + bytes_;
-  request.regions = reinterpret_cast<std::uintptr_t>(regions_.data());
-  request.region_count = regions_.size();
-  // Present, and not the zero page that a read of discarded memory maps.
-  request.required = page_is_present | page_is_zero_page;
-  request.inverted = page_is_zero_page;
-  request.returned = page_is_present;
-  while (request.start < request.end) {
-    const int regions = ::ioctl(pagemap_.get(), page_scan_request, &request);
-    if (regions < 0) {
-      return;
-    }
-    for (const Region& region : std::span(regions_).first(static_cast<std::size_t>(regions))) {
-      std::uint64_t run = 0;
-      const std::uint64_t end = (region.end - base_) / abi::page_bytes;
-      for (std::uint64_t frame = (region.start - base_) / abi::page_bytes; frame <= end; ++frame) {
-        if (frame < end && take(frame)) {
-          ++run;
-        } else if (run != 0) {
-          found(abi::to_gpa({frame - run}), run * abi::page_bytes);
-          run = 0;
-        }
+  static_cast<void>(scan_.each([&](abi::Gpa start, std::uint64_t bytes) {
+    std::uint64_t run = 0;
+    const std::uint64_t end = (start.value + bytes) / abi::page_bytes;
+    for (std::uint64_t frame = start.value / abi::page_bytes; frame <= end; ++frame) {
+      if (frame < end && take(frame)) {
+        ++run;
+      } else if (run != 0) {
+        found(abi::to_gpa({frame - run}), run * abi::page_bytes);
+        run = 0;
       }
     }
-    request.start = request.walk_end;
-  }
+  }));
 }
 
 } // namespace vmm

@@ -6,14 +6,12 @@
 
 #include <cstdint>
 #include <functional>
-#include <memory>
 #include <optional>
-#include <span>
 #include <vector>
 
 #include "shared/address.hpp"
 #include "vmm/guest_memory.hpp"
-#include "vmm/unique_fd.hpp"
+#include "vmm/resident_scan.hpp"
 
 namespace vmm {
 
@@ -31,22 +29,13 @@ class RefaultWatch {
   void scan(const std::function<void(abi::Gpa, std::uint64_t)>& found);
 
  private:
-  struct Region {
-    std::uint64_t start = 0;
-    std::uint64_t end = 0;
-    std::uint64_t categories = 0;
-  };
-
-  RefaultWatch(const GuestMemory& memory, UniqueFd pagemap);
+  RefaultWatch(const GuestMemory& memory, ResidentScan scan);
 
   void set(abi::Gpa start, std::uint64_t bytes, bool watched);
   [[nodiscard]] bool take(std::uint64_t frame);
 
-  std::uint64_t base_; // host address of guest RAM
-  std::uint64_t bytes_;
-  UniqueFd pagemap_;
+  ResidentScan scan_;
   std::vector<std::uint64_t> watched_; // bit per frame
-  std::vector<Region> regions_;        // scratch of scan()
 };
 
 } // namespace vmm

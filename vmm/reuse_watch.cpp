@@ -1,17 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "vmm/reuse_watch.hpp"
 
-#include <fcntl.h>
-#include <sys/ioctl.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <new>
-#include <span>
 #include <utility>
 
 #include "vmm/batch_processor.hpp"
-#include "vmm/page_scan.hpp"
 #include "vmm/sampler.hpp"
 #include "vmm/thread_time.hpp"
 #include "vmm/units.hpp"
@@ -19,7 +14,6 @@
 namespace vmm {
 namespace {
 
-constexpr std::size_t region_capacity = 4096;
 constexpr std::uint64_t ns_per_ms = 1'000'000;
 constexpr std::uint64_t shortest_pause_ns = 20 * ns_per_ms;
 constexpr std::uint64_t pause_per_scan = 50; // a scan's time is a fiftieth of the time
@@ -46,21 +40,14 @@ void ReuseWatch::Freed::operator()(Stamp* stamps) const {
 }
 
 std::unique_ptr<ReuseWatch> ReuseWatch::create(const GuestMemory& memory) {
-  UniqueFd pagemap(::open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
-  if (!pagemap.valid()) {
-    return nullptr;
-  }
-  std::unique_ptr<ReuseWatch> watch(new ReuseWatch(memory, std::move(pagemap)));
-  const std::scoped_lock lock(watch->scan_mutex_);
-  return watch->scan_locked(watch->origin_ns_) ? std::move(watch) : nullptr;
+  auto scan = ResidentScan::create(memory);
+  return scan ? std::unique_ptr<ReuseWatch>(new ReuseWatch(memory, std::move(*scan))) : nullptr;
 }
 
-ReuseWatch::ReuseWatch(const GuestMemory& memory, UniqueFd pagemap)
-    : base_(reinterpret_cast<std::uintptr_t>(memory.base())),
-      frames_(memory.end().value / abi::page_bytes), pagemap_(std::move(pagemap)),
-      origin_ns_(monotonic_ns()),
+ReuseWatch::ReuseWatch(const GuestMemory& memory, ResidentScan scan)
+    : frames_(memory.end().value / abi::page_bytes), origin_ns_(monotonic_ns()),
       // Zeroed by the kernel, page by page when first touched.
-      stamps_(static_cast<Stamp*>(std::calloc(frames_, sizeof(Stamp)))), regions_(region_capacity) {
+      stamps_(static_cast<Stamp*>(std::calloc(frames_, sizeof(Stamp)))), scan_(std::move(scan)) {
   if (stamps_ == nullptr) {
     throw std::bad_alloc();
   }
@@ -87,7 +74,7 @@ void ReuseWatch::begin(std::uint64_t now_ns) {
 void ReuseWatch::end(std::uint64_t now_ns) {
   {
     const std::scoped_lock lock(scan_mutex_);
-    static_cast<void>(scan_locked(now_ns));
+    scan_locked(now_ns);
   }
   end_ms_.store(ms(now_ns), std::memory_order_relaxed);
 }
@@ -95,7 +82,7 @@ void ReuseWatch::end(std::uint64_t now_ns) {
 void ReuseWatch::look(std::uint64_t now_ns) {
   const std::unique_lock lock(scan_mutex_, std::try_to_lock);
   if (lock.owns_lock() && now_ns >= next_look_ns_) {
-    static_cast<void>(scan_locked(now_ns));
+    scan_locked(now_ns);
     const std::uint64_t took_ns = monotonic_ns() - now_ns;
     next_look_ns_ = now_ns + std::max(shortest_pause_ns, took_ns * pause_per_scan);
   }
@@ -144,29 +131,11 @@ void ReuseWatch::count_return(Stamp stamp, std::uint32_t at_ms) {
   counts.away_since_ms.fetch_sub(ms_of(stamp), std::memory_order_relaxed);
 }
 
-// `now_ns` is from before the scan. False when the kernel has no such scan.
-bool ReuseWatch::scan_locked(std::uint64_t now_ns) {
-  PageScan request;
-  request.start = base_;
-  request.end = base_ + frames_ * abi::page_bytes;
-  request.regions = reinterpret_cast<std::uintptr_t>(regions_.data());
-  request.region_count = regions_.size();
-  // Present, and not the zero page that a read of discarded memory maps.
-  request.required = page_is_present | page_is_zero_page;
-  request.inverted = page_is_zero_page;
-  request.returned = page_is_present;
-  while (request.start < request.end) {
-    const int regions = ::ioctl(pagemap_.get(), page_scan_request, &request);
-    if (regions < 0) {
-      return false;
-    }
-    for (const Region& region : std::span(regions_).first(static_cast<std::size_t>(regions))) {
-      returned({region.start - base_}, region.end - region.start, now_ns);
-    }
-    request.start = request.walk_end;
+// `now_ns` is from before the scan.
+void ReuseWatch::scan_locked(std::uint64_t now_ns) {
+  if (scan_.each([&](abi::Gpa start, std::uint64_t bytes) { returned(start, bytes, now_ns); })) {
+    looked_ms_.store(ms(now_ns), std::memory_order_relaxed);
   }
-  looked_ms_.store(ms(now_ns), std::memory_order_relaxed);
-  return true;
 }
 
 OrderUses ReuseWatch::counted(FrameMs& frame_ms) const {

@@ -14,12 +14,11 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <vector>
 
 #include "shared/address.hpp"
 #include "vmm/guest_memory.hpp"
 #include "vmm/hint_observer.hpp"
-#include "vmm/unique_fd.hpp"
+#include "vmm/resident_scan.hpp"
 
 namespace vmm {
 
@@ -75,11 +74,6 @@ class ReuseWatch final : public HintObserver {
   struct Freed {
     void operator()(Stamp* stamps) const;
   };
-  struct Region {
-    std::uint64_t start = 0;
-    std::uint64_t end = 0;
-    std::uint64_t categories = 0;
-  };
   struct Counts {
     std::atomic<std::uint64_t> ranges{0};
     std::atomic<std::uint64_t> discarded_frames{0};
@@ -90,18 +84,16 @@ class ReuseWatch final : public HintObserver {
     std::atomic<std::uint64_t> away_since_ms{0};
   };
 
-  ReuseWatch(const GuestMemory& memory, UniqueFd pagemap);
+  ReuseWatch(const GuestMemory& memory, ResidentScan scan);
 
   [[nodiscard]] std::uint32_t ms(std::uint64_t now_ns) const;
   [[nodiscard]] std::uint64_t counted_ms(std::uint32_t from_ms, std::uint32_t to_ms) const;
-  bool scan_locked(std::uint64_t now_ns);
+  void scan_locked(std::uint64_t now_ns);
   void count_return(Stamp stamp, std::uint32_t at_ms);
   using FrameMs = std::array<std::uint64_t, abi::order_count>;
   [[nodiscard]] OrderUses counted(FrameMs& reused_frame_ms) const;
 
-  const std::uint64_t base_; // host address of guest RAM
   const std::uint64_t frames_;
-  const UniqueFd pagemap_;
   const std::uint64_t origin_ns_;
   std::unique_ptr<Stamp[], Freed> stamps_;
   std::array<Counts, abi::order_count> counts_;
@@ -113,7 +105,7 @@ class ReuseWatch final : public HintObserver {
   std::atomic<std::uint32_t> looked_ms_{1}; // last scan
   std::mutex scan_mutex_;                   // guards the next two
   std::uint64_t next_look_ns_ = 0;
-  std::vector<Region> regions_;
+  ResidentScan scan_;
 };
 
 } // namespace vmm

@@ -197,8 +197,8 @@ BuddyAllocation PageAllocator::allocate_and_refill(unsigned vcpu, abi::Order ord
     const Guard guard(mine.lock, spin());
     // Last in, first out: the block that the Buddy liked best goes on top. There is room, because
     // the cache was empty and only its own vCPU adds to it.
-    while (--count > 0) {
-      const BuddyAllocation& block = blocks[count];
+    for (std::uint32_t index = count - 1; index > 0; --index) {
+      const BuddyAllocation& block = blocks[index];
       mine.cache.push(buddy_.tags(), {.pfn = block.pfn,
                                       .order = order,
                                       .untouched_zero = block.content == Content::zeroed,
