@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <ranges>
+#include <span>
 
 namespace guest::mm {
 
@@ -197,8 +199,8 @@ BuddyAllocation PageAllocator::allocate_and_refill(unsigned vcpu, abi::Order ord
     const Guard guard(mine.lock, spin());
     // Last in, first out: the block that the Buddy liked best goes on top. There is room, because
     // the cache was empty and only its own vCPU adds to it.
-    for (std::uint32_t index = count - 1; index > 0; --index) {
-      const BuddyAllocation& block = blocks[index];
+    for (const BuddyAllocation& block :
+         std::views::reverse(std::span(blocks).first(count).subspan(1))) {
       mine.cache.push(buddy_.tags(), {.pfn = block.pfn,
                                       .order = order,
                                       .untouched_zero = block.content == Content::zeroed,
