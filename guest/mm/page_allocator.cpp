@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <ranges>
 #include <span>
 
 namespace guest::mm {
@@ -199,8 +198,9 @@ BuddyAllocation PageAllocator::allocate_and_refill(unsigned vcpu, abi::Order ord
     const Guard guard(mine.lock, spin());
     // Last in, first out: the block that the Buddy liked best goes on top. There is room, because
     // the cache was empty and only its own vCPU adds to it.
-    for (const BuddyAllocation& block :
-         std::views::reverse(std::span(blocks).first(count).subspan(1))) {
+    const std::span<const BuddyAllocation> rest = std::span(blocks).first(count).subspan(1);
+    for (std::size_t left = rest.size(); left > 0; --left) {
+      const BuddyAllocation& block = rest[left - 1];
       mine.cache.push(buddy_.tags(), {.pfn = block.pfn,
                                       .order = order,
                                       .untouched_zero = block.content == Content::zeroed,
