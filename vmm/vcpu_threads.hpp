@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The threads that run the vCPUs. All of them are made before the guest's first instruction and wait
-// until their vCPU may start; once the guest has ended they are called out of it and joined.
+// The threads that run the vCPUs. All of them are made before the guest's first instruction and
+// wait until their vCPU may start; once the guest has ended they are called out of it and joined.
 #pragma once
 
 #include <csignal>
@@ -41,7 +41,8 @@ class VcpuThreads {
   // What is set before start() may be set here.
   [[nodiscard]] std::span<const std::unique_ptr<VcpuRunner>> runners() const { return runners_; }
 
-  // Makes the threads, which enter the sandbox and wait. Environment error when the host has no more.
+  // Makes the threads, which enter the sandbox and wait. Environment error when the host has no
+  // more.
   [[nodiscard]] Result<void> start(Sandbox& sandbox);
 
   // Lets vCPU 0 run, or all the others. Any thread, any number of times.

@@ -178,8 +178,8 @@ void Guest::allocate(unsigned vcpu, Random& random, std::vector<Block>& held) {
   ++blocks_;
 }
 
-// Memory is never full here and every batch is answered, so a block may be missing only because what
-// is free lies in smaller pieces. Looks while nobody else is in the allocator.
+// Memory is never full here and every batch is answered, so a block may be missing only because
+// what is free lies in smaller pieces. Looks while nobody else is in the allocator.
 void Guest::check_that_none_fits(unsigned vcpu, abi::Order order) {
   const std::unique_lock alone(quiet_);
   if (const Allocation again = pages_.allocate(vcpu, order); again.ok()) {

@@ -47,9 +47,10 @@ int run(const Options& options) {
       const std::uint64_t seed = random();
       const soak::Verdict verdict = soak::run_cell(cell, cell_ns, seed);
       ++(verdict.failures.empty() ? passed : failed);
-      fmt::print("{} {}: {} blocks, {} batches, {} moves, {} faults, {} allocations failed, seed {}\n",
-                 verdict.failures.empty() ? "ok  " : "FAIL", cell.name, verdict.blocks,
-                 verdict.batches, verdict.moves, verdict.faults, verdict.failed_allocations, seed);
+      fmt::print(
+          "{} {}: {} blocks, {} batches, {} moves, {} faults, {} allocations failed, seed {}\n",
+          verdict.failures.empty() ? "ok  " : "FAIL", cell.name, verdict.blocks, verdict.batches,
+          verdict.moves, verdict.faults, verdict.failed_allocations, seed);
       for (const std::string& failure : verdict.failures) {
         fmt::print("     {}\n", failure);
       }
