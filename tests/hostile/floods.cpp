@@ -156,6 +156,11 @@ int bad_hypercalls(guest::Env& env) {
     witness.expect(call(abi::Hypercall::prefault, range.gpa, range.bytes) == refused,
                    "memory that there is not was prefaulted");
   }
+  if (env.arg_number("unplugged", 0) != 0) { // RAM has a part that nobody has asked for yet
+    witness.expect(call(abi::Hypercall::prefault, end - abi::page_bytes, abi::page_bytes) ==
+                       abi::Status::bad_argument,
+                   "memory was prefaulted before it was plugged");
+  }
   witness.expect(call(abi::Hypercall::negotiate) == abi::Status::bad_argument, "a second hello");
   static_cast<void>(call(abi::Hypercall::start_vcpus)); // there is none to start
   witness.expect(call(abi::Hypercall::start_vcpus) == abi::Status::bad_argument,
