@@ -5,11 +5,13 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include <array>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -69,16 +71,23 @@ class Client {
   void end() { ::shutdown(fd_.get(), SHUT_WR); }
   // Up to and without the next newline; what there is when the other side has closed.
   std::string line() {
-    std::string text;
-    char character = 0;
-    while (::recv(fd_.get(), &character, 1, 0) == 1 && character != '\n') {
-      text += character;
+    std::size_t end = 0;
+    while ((end = received_.find('\n')) == std::string::npos) {
+      std::array<char, 4096> part{};
+      const ssize_t size = ::recv(fd_.get(), part.data(), part.size(), 0);
+      if (size <= 0) {
+        return std::exchange(received_, {});
+      }
+      received_.append(part.data(), static_cast<std::size_t>(size));
     }
+    std::string text = received_.substr(0, end);
+    received_.erase(0, end + 1);
     return text;
   }
 
  private:
   UniqueFd fd_;
+  std::string received_; // and not asked for yet
   bool connected_ = false;
 };
 
@@ -186,18 +195,18 @@ TEST_CASE("a client that does not read its answers is not read from") {
   });
   Client greedy(dir.file("s"));
   std::string lines;
-  for (unsigned line = 0; line < 500; ++line) {
+  for (unsigned line = 0; line < 150; ++line) {
     lines += "a\n";
   }
   REQUIRE(greedy.send(lines));
   Client other(dir.file("s"));
   REQUIRE(other.send("b\n"));
   CHECK(other.line().size() == 60'000);
-  CHECK(handled < 100); // of 501: the rest waits for the reader
-  for (unsigned line = 0; line < 500; ++line) {
+  CHECK(handled < 100); // of 151: the rest waits for the reader
+  for (unsigned line = 0; line < 150; ++line) {
     REQUIRE(greedy.line().size() == 60'000);
   }
-  CHECK(handled == 501);
+  CHECK(handled == 151);
 }
 
 TEST_CASE("the socket is the user's alone and goes with its owner") {
