@@ -200,6 +200,17 @@ $(BENCHMARKS:%=$(B)/bench/%): $(B)/bench/%: $(B)/obj/vmm/tools/benchmarks/%.o $(
 bench: all $(BENCHMARKS:%=$(B)/bench/%) $(B)/tests/boot/spin.bin ## all benchmarks: tables, and build/bench/results.json
 	tools/bench all --json $(B)/bench/results.json
 
+# What each policy would be worth, in recorded time and at fixed unit costs.
+SIM_OBJECTS := $(call objects,vmm,tests/sim/policy_sim.cpp \
+                 $(call sources,guest/mm)) $(filter-out %/vmm/main.o,$(VMM_OBJECTS))
+$(B)/policy_sim: $(SIM_OBJECTS)
+	$(call say,LINK,$@)
+	$(Q)$(CXX) $(VMM_LINK) -o $@ $^ $(VMM_LIBS)
+POLICY_TRACES ?= $(wildcard tests/traces/*.pgt.xz)
+.PHONY: policy-sim
+policy-sim: $(B)/policy_sim ## what every policy would be worth on the shipped traces, in simulation
+	$(B)/policy_sim $(POLICY_TRACES)
+
 ##@ Testing
 .PHONY: test test-more test-longer test-unit test-tsan test-boot test-gdb test-hostile test-failing-host \
         test-pressure test-mutants-apply test-hostile-asan test-matrix test-matrix-short test-model test-nested \
@@ -418,5 +429,6 @@ help: ## this list
 
 -include $(patsubst %.pch,%.d,$(UNIT_PCH) $(TSAN_PCH) $(FUZZ_PCH)) $(VMM_OBJECTS:.o=.d) $(HVTRACE_OBJECTS:.o=.d) $(GUEST_CORE_OBJECTS:.o=.d) \
          $(WORKLOAD_OBJECTS:.o=.d) $(HOSTILE_OBJECTS:.o=.d) $(UNIT_OBJECTS:.o=.d) $(BOOT_OBJECTS:.o=.d) \
+         $(SIM_OBJECTS:.o=.d) $(BENCH_OBJECTS:.o=.d) $(BENCHMARKS:%=$(B)/obj/vmm/tools/benchmarks/%.d) \
          $(TSAN_OBJECTS:.o=.d) $(SOAK_TSAN_OBJECTS:.o=.d) $(SOAK_ASAN_OBJECTS:.o=.d) \
          $(foreach target,$(FUZZ_TARGETS),$(patsubst %.o,%.d,$(call fuzz_objects,$(target))))

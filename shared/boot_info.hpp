@@ -20,6 +20,7 @@ enum class ReportStrategy : std::uint32_t {
   batch = 0, // from the free path: when a batch is full, or partly full and the vCPU idles
   each = 1,  // a doorbell for every free block, as s390x does; no page caches in front
   scan = 2,  // a periodic pass over the free lists, as Linux's page reporting does
+  decay = 3, // as batch, but what is free is let go by halves: delay_ns is the half-life
 };
 
 // Reporting policy, settable by the user of the vmm.
@@ -29,7 +30,8 @@ struct ReportPolicy {
   std::uint32_t batch = 256; // ranges that make a full batch, 1...max_batch_ranges
   ReportStrategy strategy = ReportStrategy::batch; // since 1.1
   std::uint64_t keep_bytes = 0;                    // keep-warm reserve: free bytes never reported
-  std::uint64_t delay_ns = 0; // how long an idle vCPU lets a partial batch wait
+  // How long an idle vCPU lets a partial batch wait; decay: the half-life.
+  std::uint64_t delay_ns = 0;
 };
 static_assert(sizeof(ReportPolicy) == 32);
 static_assert(offsetof(ReportPolicy, order) == 4);

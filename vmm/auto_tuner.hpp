@@ -1,21 +1,23 @@
 // SPDX-License-Identifier: MIT
-// --report order=auto: moves order, batch and keep-warm reserve by the ledger of the run so far.
+// --report order=auto: a policy from what single events cost on this machine, watched by the ledger
+// of the run.
 //
-//   order  Each order must pay for itself. What hints of an order took is worth the time it stayed
-//          away, and cost calls, doorbells and the faults of what came back. The report order is
-//          the one from which on upwards these balances have the greatest sum; balances fade with
-//          fade_seconds, so an order that was given up is tried again.
-//   batch  Small batches cost doorbells, large ones let memory wait: the balance is
-//          sqrt(2 rate cost / (size price)), as for the lot size of a warehouse.
-//   keep   While not even the largest blocks pay, memory that was live within the time after which
-//          discarding pays is kept; else nothing is.
+// Strategy: decay. The guest lets free memory go by halves, so what is wanted again soon is there.
+//
+// Half-life: grows with the square of the break-even time of a page. What a program has not wanted
+// for some milliseconds it seldom wants within the tenths of a second in which a cheap return pays,
+// but it may well do so within the seconds that a dear one needs. While the ledger of the last
+// seconds shows a loss it doubles; later the shorter one is tried again.
+//
+// Order: where a return is cheap, single pages; one order more for each doubling of what it costs.
+// Where huge pages are behind the guest, those.
+//
+// Batch: 64. More exits saved would not be worth the wait.
 //
 // Pure: told what was measured, says what to change. One thread.
 #pragma once
 
-#include <array>
 #include <cstdint>
-#include <deque>
 #include <optional>
 
 #include "shared/boot_info.hpp"
@@ -27,14 +29,21 @@ class AutoTuner {
  public:
   struct Observation {
     std::uint64_t now_ns = 0;
-    std::uint64_t live_bytes = 0;
     std::uint64_t doorbells = 0; // so far, as are the next two
     std::uint64_t discard_ns = 0;
     OrderUses uses; // what is still away counts up to now
   };
 
   static constexpr std::uint64_t period_ns = 100'000'000; // between two steps
-  static constexpr double fade_seconds = 10;
+  static constexpr double fade_seconds = 10;              // of the balance
+  static constexpr std::uint64_t retry_ns = 30'000'000'000;
+  static constexpr double loss_ns = 150'000'000; // that makes the half-life double
+  // Of a page that has to stay away for a second to pay.
+  static constexpr double half_life_at_1_s = 1.0 / 32;
+  static constexpr double shortest_seconds = 0.007;
+  static constexpr double longest_seconds = 20;
+  // How far it doubles.
+  static constexpr std::uint64_t longest_times = 64;
 
   AutoTuner(const UnitCosts& units, std::uint64_t memory_price_ns);
 
@@ -49,23 +58,17 @@ class AutoTuner {
   [[nodiscard]] double break_even_seconds(abi::Order order) const;
 
  private:
-  struct LivePoint {
-    std::uint64_t at_ns = 0;
-    std::uint64_t bytes = 0;
-  };
-
-  void balance(const Observation& now);
-  [[nodiscard]] abi::Order best_order(abi::Order current) const;
-  [[nodiscard]] std::uint32_t best_batch(abi::Order order) const;
-  std::uint64_t best_keep(const Observation& now, bool pays);
+  [[nodiscard]] abi::Order order() const;
+  [[nodiscard]] std::uint64_t half_life_ns() const;
+  // What the time between the two was worth, minus what it cost.
+  [[nodiscard]] double balance_ns(const Observation& before, const Observation& now) const;
 
   const UnitCosts units_;
   const double price_ns_;
   std::uint64_t next_ns_ = 0;
+  std::uint64_t changed_ns_ = 0;
   std::optional<Observation> last_;
-  std::array<double, abi::order_count> balance_ns_{}; // worth minus cost, faded
-  std::array<double, abi::order_count> rate_{};       // ranges a second, smoothed
-  std::deque<LivePoint> peaks_;                       // of live memory: falling, within the window
+  double balance_ns_ = 0; // faded
 };
 
 } // namespace vmm

@@ -160,7 +160,8 @@ class CommandLine {
     app_.option_defaults()->group("Free memory");
     add(report, "--report", "POLICY",
         "off, or any of order=0..10|auto,batch=1..512,keep=SIZE,delay=MS,timeout=MS,"
-        "strategy=batch|each|scan [order=9,batch=256,keep=0,delay=0,timeout=0,strategy=batch]");
+        "strategy=batch|each|scan|decay "
+        "[order=9,batch=256,keep=0,delay=0,timeout=0,strategy=batch]");
     add(memory_price, "--memory-price", "TIME",
         "CPU time that 1 MiB for 1 s is worth, for net benefit [1ms]");
     add(prefault, "--prefault", "ORDER",
@@ -446,7 +447,7 @@ Result<Config> build(CommandLine& line) {
     config.abi_minor = minor;
   }
   if (config.report_automatic && config.report.strategy != abi::ReportStrategy::batch) {
-    return user_error("--report order=auto: works with strategy=batch only");
+    return user_error("--report order=auto: chooses the strategy itself; leave out strategy=");
   }
   if (config.abi_minor == 0 && (config.cpus > 1 || config.host != HostMode::sync)) {
     return user_error("--abi 1.0: such a host had one vCPU and was synchronous; leave out --cpus "

@@ -67,7 +67,7 @@ Result<std::unique_ptr<GdbServer>> GdbServer::create(const GdbAddress& address, 
   } else {
     EBB_TRY_ASSIGN(listener, listen_on(address.port));
     tcp = std::move(listener);
-    text = fmt::format(":{}", tcp.port);
+    text = fmt::format("127.0.0.1:{}", tcp.port); // a name need not resolve
   }
   return std::unique_ptr<GdbServer>(new GdbServer(std::move(unix_socket), std::move(tcp.fd),
                                                   std::move(text), std::move(stop), target, end));

@@ -370,7 +370,6 @@ void Machine::set_up_tuning() {
 
 AutoTuner::Observation Machine::observe(const MemorySample& sample) const {
   return {.now_ns = sample.at_ns,
-          .live_bytes = sample.guest.live_bytes,
           .doorbells =
               hints_->mode() == HostMode::sync ? exits().doorbells : hints_->totals().doorbells,
           .discard_ns = discard_ns(),

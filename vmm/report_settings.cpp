@@ -14,10 +14,11 @@ namespace {
 
 using abi::ReportStrategy;
 
-constexpr std::array<std::pair<std::string_view, ReportStrategy>, 3> strategies{
+constexpr std::array<std::pair<std::string_view, ReportStrategy>, 4> strategies{
     {{"batch", ReportStrategy::batch},
      {"each", ReportStrategy::each},
-     {"scan", ReportStrategy::scan}}};
+     {"scan", ReportStrategy::scan},
+     {"decay", ReportStrategy::decay}}};
 
 Result<std::uint64_t> duration_ns(std::string_view option, std::string_view text) {
   const auto duration = parse_duration_ns(text);

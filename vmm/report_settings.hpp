@@ -14,10 +14,10 @@ namespace vmm {
 struct ReportSettings {
   abi::ReportPolicy policy;
   std::uint64_t timeout_ns = 0; // answers that take longer are given up on; 0: never
-  bool automatic = false;       // order, batch and keep-warm reserve move by themselves
+  bool automatic = false;       // the host chooses all but keep and timeout
 };
 
-// order=auto leaves order, batch and keep to the host, until an order is given.
+// order=auto leaves order, batch, strategy and delay to the host, until an order is given.
 //
 // "off", or any of order=, batch=, keep=, delay=, timeout=, strategy= by commas, each at most once:
 // `base` with these changed. "off" changes nothing but that. User errors begin with `option`.

@@ -9,14 +9,19 @@ void ReportTuning::look(std::uint64_t now_ns, ReportControlWriter& control,
   if (!lock.owns_lock() || !tuner_.due(now_ns) || !control.settings().automatic) {
     return;
   }
-  const auto policy = tuner_.step(observe(), control.settings().policy);
+  const abi::ReportPolicy current = control.settings().policy;
+  std::optional<abi::ReportPolicy> policy = tuner_.step(observe(), current);
+  if (current.strategy != abi::ReportStrategy::decay) {
+    policy = tuner_.first(current); // it was asked for while the guest ran
+  }
   if (!policy) {
     return;
   }
   const auto written = control.change([&](ReportSettings& settings) {
+    settings.policy.strategy = policy->strategy;
     settings.policy.order = policy->order;
     settings.policy.batch = policy->batch;
-    settings.policy.keep_bytes = policy->keep_bytes;
+    settings.policy.delay_ns = policy->delay_ns;
     return settings.automatic; // unless a user has taken over since
   });
   changes_ += written ? 1 : 0;

@@ -419,10 +419,10 @@ std::uint32_t Buddy::cookie(abi::Pfn block) const {
 // ---- isolate and acknowledge -------------------------------------------------------------------
 
 IsolatedBatch Buddy::isolate(std::uint32_t goal, std::uint64_t keep_frames,
-                             std::span<abi::RangeDescriptor> out) {
+                             std::span<abi::RangeDescriptor> out, SmallBlocks small) {
   IsolatedBatch batch;
   for (unsigned next = abi::order_count; next-- > report_order_.value;) {
-    if (!isolate_from({static_cast<std::uint8_t>(next)}, goal, keep_frames, out, batch)) {
+    if (!isolate_from({static_cast<std::uint8_t>(next)}, goal, keep_frames, out, small, batch)) {
       break;
     }
   }
@@ -432,13 +432,14 @@ IsolatedBatch Buddy::isolate(std::uint32_t goal, std::uint64_t keep_frames,
 IsolatedBatch Buddy::isolate_list(abi::Order list, std::uint32_t goal, std::uint64_t keep_frames,
                                   std::span<abi::RangeDescriptor> out) {
   IsolatedBatch batch;
-  static_cast<void>(isolate_from(list, goal, keep_frames, out, batch));
+  static_cast<void>(isolate_from(list, goal, keep_frames, out, SmallBlocks::instead, batch));
   return batch;
 }
 
 // Adds blocks of one order to the batch. Returns false when the next block must open another one.
 bool Buddy::isolate_from(abi::Order list, std::uint32_t goal, std::uint64_t keep_frames,
-                         std::span<abi::RangeDescriptor> out, IsolatedBatch& batch) {
+                         std::span<abi::RangeDescriptor> out, SmallBlocks small,
+                         IsolatedBatch& batch) {
   const auto emit = [&batch, out](abi::Pfn pfn, abi::Order order, abi::RangeKind kind) {
     out[batch.descriptors++] = abi::RangeDescriptor::make(pfn, order, kind);
   };
@@ -451,7 +452,10 @@ bool Buddy::isolate_from(abi::Order list, std::uint32_t goal, std::uint64_t keep
     abi::Pfn block = tags_.base() + (bit << order.value);
     FreshContent content = fresh_content(block, order);
     if (reportable_ < keep_frames + content.frames) {
-      break; // a smaller block may still fit
+      if (small == SmallBlocks::later) {
+        return false;
+      }
+      break;
     }
     const auto needed = [&] { return is_uniform(block, order) ? 1 : content.parts + 1; };
     if (batch.descriptors != 0 &&

@@ -62,6 +62,10 @@ struct BuddyAllocation {
   [[nodiscard]] bool ok() const { return status == AllocateStatus::ok; }
 };
 
+// Whether isolate() takes smaller blocks where a larger one does not fit, or leaves them: small
+// blocks are what allocations take first.
+enum class SmallBlocks : std::uint8_t { instead, later };
+
 // What isolate() put into a batch.
 struct IsolatedBatch {
   std::uint32_t descriptors = 0; // hints and spans
@@ -121,9 +125,11 @@ class Buddy {
   // for each fresh part. Largest blocks first, highest address first (allocation takes the
   // lowest). Stops before `goal` descriptors are exceeded, except by one block that needs more,
   // and before fewer than `keep_frames` reportable fresh frames would stay. out.size() is at
-  // least 2; a block that needs more descriptors than that is taken in halves.
+  // least 2; a block that needs more descriptors than that is taken in halves. `small`: what to do
+  // when a block is more than what would stay allows.
   [[nodiscard]] IsolatedBatch isolate(std::uint32_t goal, std::uint64_t keep_frames,
-                                      std::span<abi::RangeDescriptor> out);
+                                      std::span<abi::RangeDescriptor> out,
+                                      SmallBlocks small = SmallBlocks::instead);
   // The same from the blocks of one order alone, which is at least the report order.
   [[nodiscard]] IsolatedBatch isolate_list(abi::Order list, std::uint32_t goal,
                                            std::uint64_t keep_frames,
@@ -202,7 +208,8 @@ class Buddy {
   void skip_hole();
   [[nodiscard]] bool carve();
   [[nodiscard]] bool isolate_from(abi::Order list, std::uint32_t goal, std::uint64_t keep_frames,
-                                  std::span<abi::RangeDescriptor> out, IsolatedBatch& batch);
+                                  std::span<abi::RangeDescriptor> out, SmallBlocks small,
+                                  IsolatedBatch& batch);
 
   // A free block to allocate from.
   struct Candidate {

@@ -182,8 +182,9 @@ BuddyAllocation PageAllocator::allocate_and_refill(unsigned vcpu, abi::Order ord
   std::uint32_t count = 0;
   {
     Guard guard(lock_, spin());
-    static_cast<void>(safe_point(guard));
+    const std::uint64_t now_ns = safe_point(guard);
     count = buddy_.allocate_many(order, std::span(blocks).first(wanted));
+    reporter_.note_time_locked(now_ns);
     for (const BuddyAllocation& block : std::span(blocks).first(count)) {
       trace_.allocated(vcpu, block.pfn, order, block.reused_frames);
     }

@@ -31,6 +31,7 @@ void Reporter::apply(const ReportSettings& settings) {
   keep_frames_ = policy.keep_bytes >> abi::page_shift;
   delay_ns_ = policy.delay_ns;
   timeout_ns_ = settings.timeout_ns;
+  cooling_.reset(0);
   const abi::Order order{static_cast<std::uint8_t>(std::min(policy.order, abi::max_order))};
   if (order != buddy_.report_order()) {
     buddy_.set_report_order(order);
@@ -46,6 +47,11 @@ void Reporter::apply(const ReportSettings& settings) {
   case abi::ReportStrategy::scan:
     strategy_ = policy.strategy;
     batch_ranges_ = ScanSchedule::batch_ranges;
+    break;
+  case abi::ReportStrategy::decay:
+    strategy_ = policy.strategy;
+    cooling_.reset(policy.delay_ns);
+    delay_ns_ = 0; // what is cool has waited already
     break;
   case abi::ReportStrategy::batch:
   default: // of a newer host
@@ -67,18 +73,26 @@ void Reporter::retune_locked(const ReportSettings& settings, std::uint64_t now_n
   }
 }
 
-std::uint64_t Reporter::surplus_frames() const {
+std::uint64_t Reporter::kept_frames(Urgency urgency) const {
+  return urgency == Urgency::now ? keep_frames_ : std::max(keep_frames_, cooling_.warm_frames());
+}
+
+std::uint64_t Reporter::surplus_frames(Urgency urgency) const {
   const std::uint64_t reportable = buddy_.fresh_frames_at_or_above_report_order();
-  if (!enabled_ || reportable <= std::max(keep_frames_, stuck_frames_)) {
+  const std::uint64_t kept = kept_frames(urgency);
+  if (!enabled_ || reportable <= kept || reportable - kept <= stuck_frames_) {
     return 0;
   }
-  return reportable - keep_frames_;
+  return reportable - kept;
 }
 
 void Reporter::note_time_locked(std::uint64_t now_ns) {
+  const std::uint64_t reportable = buddy_.fresh_frames_at_or_above_report_order();
+  cooling_.note(now_ns, reportable);
   // Memory that went and came back since may lie in blocks that can be taken.
-  stuck_frames_ = std::min(stuck_frames_, buddy_.fresh_frames_at_or_above_report_order());
-  if (surplus_frames() == 0) {
+  stuck_frames_ =
+      std::min(stuck_frames_, reportable - std::min(reportable, kept_frames(Urgency::busy)));
+  if (surplus_frames(Urgency::busy) == 0) {
     reportable_since_ns_ = never;
     scan_.reset();
   } else {
@@ -90,7 +104,7 @@ void Reporter::note_time_locked(std::uint64_t now_ns) {
 }
 
 bool Reporter::due_locked(std::uint64_t now_ns, Urgency urgency) const {
-  const std::uint64_t surplus = surplus_frames();
+  const std::uint64_t surplus = surplus_frames(urgency);
   if (surplus == 0) {
     return false;
   }
@@ -111,10 +125,12 @@ std::uint64_t Reporter::next_deadline_ns(unsigned channel, std::uint64_t now_ns)
   std::uint64_t report_ns = never;
   if (due_locked(now_ns, Urgency::idle)) {
     report_ns = now_ns;
-  } else if (surplus_frames() != 0) {
+  } else if (surplus_frames(Urgency::idle) != 0) {
     report_ns = strategy_ == abi::ReportStrategy::scan
                     ? scan_.deadline_ns()
                     : saturated_sum(reportable_since_ns_, delay_ns_);
+  } else if (enabled_) {
+    report_ns = std::max(cooling_.next_look_ns(), now_ns);
   }
   if (report_ns != never && !ports_[channel].has_room()) {
     // Nothing but an answer makes room, and a quarantined batch's may never come.
@@ -130,15 +146,17 @@ std::uint64_t Reporter::next_deadline_ns(unsigned channel, std::uint64_t now_ns)
 IsolatedBatch Reporter::isolate_for_scan(std::span<abi::RangeDescriptor> out,
                                          std::uint64_t now_ns) {
   while (const auto list = scan_.current_list(buddy_)) {
-    const IsolatedBatch batch = buddy_.isolate_list(*list, batch_ranges_, keep_frames_, out);
+    const IsolatedBatch batch =
+        buddy_.isolate_list(*list, batch_ranges_, kept_frames(Urgency::idle), out);
     if (batch.descriptors != 0) {
       scan_.took_batch();
+      cooling_.took(batch.hinted_frames);
       return batch;
     }
     scan_.list_exhausted();
   }
   if (scan_.finish(now_ns) == ScanSchedule::PassResult::took_nothing) {
-    stuck_frames_ = buddy_.fresh_frames_at_or_above_report_order();
+    stuck_frames_ = surplus_frames(Urgency::idle);
   }
   return {};
 }
@@ -148,15 +166,17 @@ IsolatedBatch Reporter::isolate(std::span<abi::RangeDescriptor> out, std::uint64
   if (strategy_ == abi::ReportStrategy::scan && urgency != Urgency::now) {
     return isolate_for_scan(out, now_ns);
   }
-  const IsolatedBatch batch = buddy_.isolate(batch_ranges_, keep_frames_, out);
-  stuck_frames_ =
-      batch.descriptors == 0 ? buddy_.fresh_frames_at_or_above_report_order() : std::uint64_t{0};
+  const IsolatedBatch batch =
+      buddy_.isolate(batch_ranges_, kept_frames(urgency), out,
+                     cooling_.on() ? SmallBlocks::later : SmallBlocks::instead);
+  stuck_frames_ = batch.descriptors == 0 ? surplus_frames(urgency) : std::uint64_t{0};
+  cooling_.took(batch.hinted_frames);
   return batch;
 }
 
 SubmitResult Reporter::submit_locked(unsigned channel, std::uint64_t now_ns, Urgency urgency) {
   ChannelPort& port = ports_[channel];
-  if (surplus_frames() == 0) {
+  if (surplus_frames(urgency) == 0) {
     return SubmitResult::nothing;
   }
   if (!port.has_room()) {

@@ -17,6 +17,7 @@
 //          first, and what is hinted is the merged block's fresh content
 //   scan   periodic passes over the free lists (scan_schedule.hpp); batches of 32, whatever
 //          `batch` says; `delay` means nothing
+//   decay  as batch, but what is free is let go by halves, one each `delay` (cooling.hpp)
 //
 // Not thread-safe: the `_locked` functions run under the lock that guards the Buddy too. Under it
 // any vCPU may submit on, and take answers from, any channel. The doorbell is rung by the caller,
@@ -30,6 +31,7 @@
 
 #include "guest/mm/buddy.hpp"
 #include "guest/mm/channel_port.hpp"
+#include "guest/mm/cooling.hpp"
 #include "guest/mm/event_trace.hpp"
 #include "guest/mm/report_settings.hpp"
 #include "guest/mm/scan_schedule.hpp"
@@ -95,8 +97,8 @@ class Reporter {
   // order.
   void retune_locked(const ReportSettings& settings, std::uint64_t now_ns);
 
-  // To be called after frees and submissions, with the current time: keeps the age of the oldest
-  // reportable memory.
+  // To be called after allocations, frees and submissions, with the current time: keeps the age of
+  // the oldest reportable memory, and how much of it was not needed of late.
   void note_time_locked(std::uint64_t now_ns);
 
   // Whether submit_locked should be called.
@@ -136,8 +138,10 @@ class Reporter {
 
  private:
   void apply(const ReportSettings& settings);
-  // Reportable frames beyond the keep-warm reserve.
-  [[nodiscard]] std::uint64_t surplus_frames() const;
+  // Reportable frames beyond those that are kept.
+  [[nodiscard]] std::uint64_t surplus_frames(Urgency urgency) const;
+  // The keep-warm reserve, or what is warm if that is more, unless all is to go now.
+  [[nodiscard]] std::uint64_t kept_frames(Urgency urgency) const;
   [[nodiscard]] IsolatedBatch isolate(std::span<abi::RangeDescriptor> out, std::uint64_t now_ns,
                                       Urgency urgency);
   [[nodiscard]] IsolatedBatch isolate_for_scan(std::span<abi::RangeDescriptor> out,
@@ -158,8 +162,9 @@ class Reporter {
   ScanSchedule scan_;
   // Time since when there is something reportable; never when there is nothing.
   std::uint64_t reportable_since_ns_ = never;
-  // Reportable frames that isolate() could not take without going below the reserve, because
-  // blocks come whole; nothing is due until there are more.
+  Cooling cooling_;
+  // Surplus that isolate() could not take because blocks come whole; nothing is due until there is
+  // more.
   std::uint64_t stuck_frames_ = 0;
   std::uint64_t last_submit_ns_ = 0;
   // No awaited batch is overdue before this time.

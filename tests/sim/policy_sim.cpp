@@ -109,13 +109,22 @@ class Simulation final : public PagePlatform {
     double away_since_us = 0; // sum
   };
 
+  // An idle guest sleeps until the next thing is due.
   void elapse(std::uint64_t us) {
+    const std::uint64_t end_ns = now_ns_ + us * 1000;
     if (us >= idle_gap_us) {
-      static_cast<void>(pages_->idle(0));
+      for (std::uint64_t due_ns = pages_->idle(0); due_ns < end_ns && now_ns_ < end_ns;
+           due_ns = pages_->idle(0)) {
+        pass(std::min(std::max(due_ns, now_ns_ + 1000), end_ns));
+      }
     }
-    now_ns_ += us * 1000;
-    resident_frame_us_ += static_cast<double>(resident_frames_ * us);
-    live_frame_us_ += static_cast<double>(live_frames_ * us);
+    pass(end_ns);
+  }
+  void pass(std::uint64_t end_ns) {
+    const double us = static_cast<double>(end_ns - now_ns_) / 1e3;
+    now_ns_ = end_ns;
+    resident_frame_us_ += static_cast<double>(resident_frames_) * us;
+    live_frame_us_ += static_cast<double>(live_frames_) * us;
   }
 
   void touch(abi::Pfn pfn, abi::Order order) {
@@ -163,7 +172,6 @@ class Simulation final : public PagePlatform {
   void tune(vmm::AutoTuner& tuner) {
     vmm::AutoTuner::Observation now;
     now.now_ns = now_ns_;
-    now.live_bytes = live_frames_ * abi::page_bytes;
     now.doorbells = doorbells_;
     now.uses = uses();
     for (const vmm::OrderUse& use : now.uses) {
@@ -239,15 +247,29 @@ void sweep(const std::string& path, const Machine& machine) {
     }
     fmt::print("\n");
   }
+  for (const std::uint64_t half_life_ms : {8U, 16U, 32U, 64U, 128U}) {
+    fmt::print("  decay, half-life {:>3} ms:", half_life_ms);
+    for (const std::uint32_t order : {0U, 1U, 2U, 4U}) {
+      Simulation simulation({.order = order,
+                             .batch = 64,
+                             .strategy = abi::ReportStrategy::decay,
+                             .delay_ns = half_life_ms * 1'000'000},
+                            machine.units);
+      simulation.replay(trace, nullptr);
+      fmt::print("   order {}: {:.0f} ({:.3f})", order, simulation.ledger().net_mib_s.value_or(0),
+                 simulation.ratio());
+    }
+    fmt::print("\n");
+  }
   vmm::AutoTuner tuner(machine.units, vmm::default_memory_price_ns);
   Simulation simulation(tuner.first({}), machine.units);
   simulation.replay(trace, &tuner);
   const double net = simulation.ledger().net_mib_s.value_or(0);
   fmt::print(
       "  best fixed {:.0f} ({}), worst {:.0f}, auto {:.0f} (ratio {:.3f}, ends with order {}, "
-      "batch {}, keep {} MiB){}\n",
+      "half-life {} ms){}\n",
       best, best_name, worst, net, simulation.ratio(), simulation.policy().order,
-      simulation.policy().batch, simulation.policy().keep_bytes >> 20,
+      simulation.policy().delay_ns / 1'000'000,
       best > 0 ? fmt::format(": {:.1f} % of the best", 100 * net / best) : "");
 }
 

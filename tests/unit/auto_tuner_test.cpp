@@ -16,37 +16,28 @@ UnitCosts pvm_like() {
   return {.doorbell_ns = 30'000, .page_fault_ns = 5'000, .huge_page_fault_ns = {}};
 }
 
-// A guest whose hints of each order do the same every second.
+// A guest whose hints do the same every second.
 class Guest {
  public:
-  Guest() : tuner_(pvm_like(), price_ns) {
-    policy = tuner_.first({});
+  Guest() : tuner_(pvm_like(), price_ns), policy(tuner_.first({})) {
     now_.now_ns = second_ns;
-    now_.live_bytes = 100 * mib;
+    run(0.1);
   }
 
-  // Of what is hinted a second at this order: how much comes back, and time away times size.
-  struct Habit {
-    std::uint64_t ranges = 0;
-    std::uint64_t reused_bytes = 0;
-    double away_mib_s = 0;
-  };
-  std::array<Habit, abi::order_count> habits;
+  // A second: what comes back, and time away times size.
+  std::uint64_t reused_bytes = 0;
+  double away_mib_s = 0;
 
-  void set_live(std::uint64_t bytes) { now_.live_bytes = bytes; }
-
-  void run(unsigned seconds) {
-    for (unsigned step = 0; step < seconds; ++step) {
-      now_.now_ns += second_ns;
-      for (std::size_t order = policy.order; order < habits.size(); ++order) {
-        OrderUse& use = now_.uses[order];
-        use.ranges += habits[order].ranges;
-        use.discarded_bytes += habits[order].reused_bytes;
-        use.reused_bytes += habits[order].reused_bytes;
-        use.away_mib_s += habits[order].away_mib_s;
-        now_.discard_ns += habits[order].ranges * 1'000;
-        now_.doorbells += habits[order].ranges / policy.batch;
-      }
+  void run(double seconds) {
+    for (double left = seconds; left > 0.05; left -= 0.1) {
+      now_.now_ns += second_ns / 10;
+      OrderUse& use = now_.uses[4];
+      use.ranges += 10;
+      use.discarded_bytes += reused_bytes / 10;
+      use.reused_bytes += reused_bytes / 10;
+      use.away_mib_s += away_mib_s / 10;
+      now_.discard_ns += 10'000;
+      now_.doorbells += 1;
       if (const auto changed = tuner_.step(now_, policy)) {
         policy = *changed;
         ++changes;
@@ -54,12 +45,13 @@ class Guest {
     }
   }
 
-  abi::ReportPolicy policy;
-  unsigned changes = 0;
-
  private:
   AutoTuner tuner_;
   AutoTuner::Observation now_;
+
+ public:
+  abi::ReportPolicy policy;
+  unsigned changes = 0;
 };
 
 } // namespace
@@ -83,73 +75,72 @@ TEST_CASE("where faults are dear it begins with larger blocks") {
   CHECK(first(pvm_like()) > first(cheap));
 }
 
-TEST_CASE("an order that costs more than it saves is given up, those above stay") {
-  Guest guest;
-  for (auto& habit : guest.habits) {
-    habit = {100, mib, 50};
-  }
-  guest.habits[4] = {10'000, 600 * mib, 10};
-  guest.habits[5] = {10'000, 600 * mib, 10};
-  guest.run(5);
-  CHECK(guest.policy.order == 6);
-  CHECK(guest.policy.keep_bytes == 0);
+TEST_CASE("with huge pages it leaves them whole") {
+  UnitCosts units = pvm_like();
+  units.huge_page_fault_ns = 100;
+  CHECK(AutoTuner(units, price_ns).first({}).order == 9);
 }
 
-TEST_CASE("orders that pay are added, and it settles") {
+TEST_CASE("it begins with a decay that the break-even time says, and keeps what is the user's") {
+  const AutoTuner tuner(pvm_like(), price_ns);
+  const abi::ReportPolicy policy = tuner.first({.keep_bytes = 5 * mib});
+  CHECK(policy.strategy == abi::ReportStrategy::decay);
+  CHECK(policy.enabled == 1);
+  CHECK(policy.keep_bytes == 5 * mib);
+  CHECK(static_cast<double>(policy.delay_ns) == doctest::Approx(0.0513e9).epsilon(0.01));
+  // Dearer memory is let go sooner; whatever the price, there are bounds.
+  CHECK(AutoTuner(pvm_like(), 2 * price_ns).first({}).delay_ns < policy.delay_ns);
+  CHECK(AutoTuner(pvm_like(), 1).first({}).delay_ns == 20 * second_ns);
+  CHECK(AutoTuner(pvm_like(), 1'000'000'000'000).first({}).delay_ns == 7'000'000);
+}
+
+TEST_CASE("nothing changes while it pays") {
   Guest guest;
-  for (auto& habit : guest.habits) {
-    habit = {100, mib, 50};
-  }
-  guest.run(30);
-  CHECK(guest.policy.order == 0);
-  const unsigned changes = guest.changes;
+  guest.reused_bytes = 20 * mib;
+  guest.away_mib_s = 100;
   guest.run(100);
-  CHECK(guest.changes == changes);
+  CHECK(guest.changes == 0);
 }
 
-TEST_CASE("what was given up is tried again once the memory of it has faded") {
+TEST_CASE("while it costs more than it saves, memory is held longer and longer, within a bound") {
   Guest guest;
-  for (auto& habit : guest.habits) {
-    habit = {100, mib, 50};
-  }
-  guest.habits[4] = {10'000, 600 * mib, 10};
-  guest.run(5);
-  REQUIRE(guest.policy.order == 5);
-  guest.habits[4] = {100, mib, 50};
-  guest.run(120);
-  CHECK(guest.policy.order == 0);
-}
-
-TEST_CASE("while nothing pays, what was in use a moment ago is kept; then it is let go") {
-  Guest guest;
-  guest.policy.order = abi::max_order;
-  guest.habits[abi::max_order] = {100, 400 * mib, 1};
-  guest.run(2);
-  guest.set_live(20 * mib);
+  const std::uint64_t first_ns = guest.policy.delay_ns;
+  guest.reused_bytes = 400 * mib; // 0.5 s of faults a second
+  guest.away_mib_s = 1;
   guest.run(1);
-  CHECK(guest.policy.keep_bytes == 80 * mib);
-  guest.habits[abi::max_order] = {};
-  guest.run(10); // longer than the break-even time
-  CHECK(guest.policy.keep_bytes == 0);
+  CHECK(guest.policy.delay_ns > first_ns);
+  guest.run(20);
+  CHECK(guest.policy.delay_ns == AutoTuner::longest_times * first_ns);
 }
 
-TEST_CASE("the batch grows with the rate of hints and shrinks with their size") {
-  const auto batch_of = [](std::uint32_t order, std::uint64_t ranges) {
-    Guest guest;
-    guest.policy.order = order;
-    guest.habits[order] = {ranges, 0, 1e6};
-    guest.run(3);
-    return guest.policy.batch;
-  };
-  CHECK(batch_of(0, 100'000) > batch_of(0, 100));
-  CHECK(batch_of(0, 100'000) <= 512);
-  CHECK(batch_of(10, 10) == 1);
+TEST_CASE("a loss of a moment is no reason") {
+  Guest guest;
+  guest.reused_bytes = 400 * mib;
+  guest.run(0.2);
+  guest.reused_bytes = 0;
+  guest.away_mib_s = 10;
+  guest.run(10);
+  CHECK(guest.changes == 0);
+}
+
+TEST_CASE("once it pays again, shorter half-lives are tried, down to the first") {
+  Guest guest;
+  const std::uint64_t first_ns = guest.policy.delay_ns;
+  guest.reused_bytes = 400 * mib;
+  guest.run(2);
+  REQUIRE(guest.policy.delay_ns >= 4 * first_ns);
+  guest.reused_bytes = 0;
+  guest.away_mib_s = 100;
+  guest.run(20);
+  CHECK(guest.policy.delay_ns > first_ns);
+  guest.run(300);
+  CHECK(guest.policy.delay_ns == first_ns);
 }
 
 TEST_CASE("a clock that stands still changes nothing") {
   AutoTuner tuner(pvm_like(), price_ns);
   const AutoTuner::Observation now{
-      .now_ns = second_ns, .live_bytes = mib, .doorbells = 1, .discard_ns = 1, .uses = {}};
+      .now_ns = second_ns, .doorbells = 1, .discard_ns = 1, .uses = {}};
   CHECK_FALSE(tuner.step(now, {}));
   CHECK_FALSE(tuner.step(now, {}));
   CHECK_FALSE(tuner.due(second_ns));

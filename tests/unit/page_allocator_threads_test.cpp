@@ -220,7 +220,7 @@ class Machine {
         {.enabled = random() % 8 == 0 ? 0U : 1U,
          .order = static_cast<std::uint32_t>(random() % abi::order_count),
          .batch = static_cast<std::uint32_t>(1 + random() % 16),
-         .strategy = static_cast<abi::ReportStrategy>(random() % 3),
+         .strategy = static_cast<abi::ReportStrategy>(random() % 4),
          .keep_bytes = random() % 2 == 0 ? 0 : (random() % 2048) * abi::page_bytes,
          .delay_ns = random() % 10'000},
         timeout_ns / 2 + random() % timeout_ns);
@@ -299,8 +299,8 @@ TEST_CASE("threads: all of the host's faults at once, whatever the strategy") {
                            .delay_rounds = 20,
                            .reorder = true,
                            .stall_after = 2000};
-  for (const auto strategy :
-       {abi::ReportStrategy::batch, abi::ReportStrategy::each, abi::ReportStrategy::scan}) {
+  for (const auto strategy : {abi::ReportStrategy::batch, abi::ReportStrategy::each,
+                              abi::ReportStrategy::scan, abi::ReportStrategy::decay}) {
     CAPTURE(static_cast<unsigned>(strategy));
     run_fault(all, 3000, {.order = 1, .batch = 8, .strategy = strategy});
   }

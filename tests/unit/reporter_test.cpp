@@ -541,6 +541,81 @@ TEST_CASE("scan: quiescing does not wait for passes") {
   CHECK(fixture.submit(0, Urgency::now) == SubmitResult::ring_doorbell);
 }
 
+TEST_CASE("decay: what is free is let go by halves, largest blocks first, to the last one") {
+  constexpr std::uint64_t half_life_ns = 16'000;
+  Fixture fixture({.batch = 64, .strategy = abi::ReportStrategy::decay, .delay_ns = half_life_ns});
+  Reporter& reporter = *fixture.reporter;
+  for (unsigned count = 0; count < 32; ++count) {
+    fixture.free_one(1'000);
+  }
+  CHECK_FALSE(reporter.due_locked(1'000, Urgency::idle));
+  CHECK(fixture.submit(1'000, Urgency::idle) == SubmitResult::nothing);
+
+  // As an idle vCPU does: sleeps until it should look again.
+  std::uint64_t now_ns = 1'000;
+  std::uint64_t after_one_ns = 0;
+  for (unsigned looks = 0; reporter.next_deadline_ns(0, now_ns) != Reporter::never; ++looks) {
+    REQUIRE(looks < 20 * Cooling::looks);
+    now_ns = reporter.next_deadline_ns(0, now_ns);
+    reporter.note_time_locked(now_ns);
+    if (reporter.due_locked(now_ns, Urgency::idle)) {
+      static_cast<void>(fixture.submit(now_ns, Urgency::idle));
+      fixture.host->serve([](abi::RangeDescriptor) { return abi::Outcome::discarded; });
+      fixture.drain(now_ns);
+    }
+    if (now_ns == 1'000 + half_life_ns) {
+      after_one_ns = reporter.counters().bytes;
+    }
+  }
+  CHECK(after_one_ns >= 15 * huge_frames * abi::page_bytes);
+  CHECK(after_one_ns <= 16 * huge_frames * abi::page_bytes);
+  CHECK(reporter.counters().bytes == 32 * huge_frames * abi::page_bytes);
+}
+
+TEST_CASE("decay: a small block does not go in the place of a larger one that is too warm") {
+  Fixture fixture({.order = 0, .strategy = abi::ReportStrategy::decay, .delay_ns = 16'000});
+  // 511 pages below a block of 512: whatever cools first, it is less than that.
+  fixture.free_one(1'000);
+  const BuddyAllocation page = fixture.buddy.allocate({0});
+  REQUIRE(page.ok());
+  fixture.free_one(1'000);
+  fixture.reporter->note_time_locked(5'000);
+  REQUIRE(fixture.buddy.fresh_frames() == 2 * huge_frames - 1);
+  CHECK_FALSE(fixture.reporter->due_locked(5'000, Urgency::busy));
+  CHECK(fixture.submit(5'000, Urgency::idle) == SubmitResult::nothing);
+  CHECK_FALSE(fixture.reporter->due_locked(5'000, Urgency::idle));
+  // It is not forgotten.
+  const std::uint64_t next_ns = fixture.reporter->next_deadline_ns(0, 5'000);
+  CHECK(next_ns != Reporter::never);
+  fixture.reporter->note_time_locked(1'000 + 17'000);
+  CHECK(fixture.submit(1'000 + 17'000, Urgency::idle) == SubmitResult::ring_doorbell);
+  CHECK(fixture.reporter->counters().ranges == 1);
+  CHECK(fixture.reporter->counters().bytes == huge_frames * abi::page_bytes);
+}
+
+TEST_CASE("decay: the reserve is kept beside what is warm, not on top of it") {
+  Fixture fixture({.batch = 1,
+                   .strategy = abi::ReportStrategy::decay,
+                   .keep_bytes = 2 * huge_frames * abi::page_bytes,
+                   .delay_ns = 1'600});
+  for (unsigned count = 0; count < 3; ++count) {
+    fixture.free_one(1'000);
+  }
+  fixture.reporter->note_time_locked(1'000'000);
+  fixture.free_one(1'000'000); // warm, and of the reserve
+  CHECK(fixture.submit(1'000'000) == SubmitResult::ring_doorbell);
+  CHECK(fixture.submit(1'000'000) == SubmitResult::ring_doorbell);
+  CHECK(fixture.submit(1'000'000) == SubmitResult::nothing);
+  CHECK(fixture.buddy.fresh_frames() == 2 * huge_frames);
+}
+
+TEST_CASE("decay: quiescing does not wait for memory to cool") {
+  Fixture fixture({.strategy = abi::ReportStrategy::decay, .delay_ns = 1'000'000});
+  fixture.free_many(1);
+  CHECK(fixture.reporter->due_locked(0, Urgency::now));
+  CHECK(fixture.submit(0, Urgency::now) == SubmitResult::ring_doorbell);
+}
+
 TEST_CASE("counters of a channel tell which submissions needed a doorbell") {
   Fixture fixture({.batch = 2});
   fixture.free_many(4);
