@@ -34,7 +34,7 @@ class GdbServer {
 
   void start(ThreadStart on_start = {});
 
-  // For gdb's command `target remote`: ":1234" or a path.
+  // For gdb's command `target remote`: "127.0.0.1:1234" or a path.
   [[nodiscard]] const std::string& address() const { return address_; }
 
  private:
