@@ -284,14 +284,14 @@ test-tsan: $(B)/tests/threads_tsan ## the unit tests with threads under ThreadSa
 	$(B)/tests/threads_tsan $(if $(T),--test-case='*$(T)*')
 
 # The allocator against the host's hint service in every mode, with faults: SECONDS= and SEED=.
-# Real guests for six tenths of the time, the hosted matrix under two sanitizers for the rest.
+# Real guests for eight tenths of the time, the hosted matrix under two sanitizers for the rest.
 soak: all $(B)/tests/soak_tsan $(B)/tests/soak_asan ## long runs and adversarial matrix, 20 minutes
-	tests/run-soak --seconds $$(( $(SECONDS) * 6 / 10 )) --seed $(SEED)
-	$(B)/tests/soak_asan --seconds $$(( $(SECONDS) / 10 )) --seed $(SEED)
-	$(B)/tests/soak_tsan --seconds $$(( $(SECONDS) * 3 / 10 )) --seed $(SEED)
+	tests/run-soak --seconds $$(( $(SECONDS) * 8 / 10 )) --seed $(SEED)
+	$(B)/tests/soak_asan --seconds $$(( $(SECONDS) / 20 )) --seed $(SEED)
+	$(B)/tests/soak_tsan --seconds $$(( $(SECONDS) * 3 / 20 )) --seed $(SEED)
 
 soak-slice: all $(B)/tests/soak_tsan ## half a minute of it
-	tests/run-soak --seconds 20 --seed $(SEED)
+	tests/run-soak --seconds 18 --seed $(SEED)
 	$(B)/tests/soak_tsan --seconds 15 --seed $(SEED)
 
 mutants: all $(B)/tests/hostile.bin $(B)/tests/failing_host.so $(B)/tests/threads_tsan ## plants bugs one by one: each must be found; T=name
