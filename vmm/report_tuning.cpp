@@ -17,14 +17,16 @@ void ReportTuning::look(std::uint64_t now_ns, ReportControlWriter& control,
   if (!policy) {
     return;
   }
+  bool taken = false;
   const auto written = control.change([&](ReportSettings& settings) {
     settings.policy.strategy = policy->strategy;
     settings.policy.order = policy->order;
     settings.policy.batch = policy->batch;
     settings.policy.delay_ns = policy->delay_ns;
-    return settings.automatic; // unless a user has taken over since
+    taken = settings.automatic; // unless a user has taken over since
+    return taken;
   });
-  changes_ += written ? 1 : 0;
+  changes_ += written && taken ? 1 : 0;
 }
 
 } // namespace vmm

@@ -18,8 +18,9 @@ constexpr unsigned max_moves_per_call = 32;
 // Looks for blocks that go from one vCPU's cache to another's between our looks into them.
 constexpr unsigned max_quiet_attempts = 4;
 
-// Longest wait for the host to take events out of the trace's ring.
-constexpr std::uint64_t trace_patience_ns = 10'000'000;
+// Longest wait for the host to take events out of the trace's ring: a thread of a busy host may not
+// run for tens of milliseconds.
+constexpr std::uint64_t trace_patience_ns = 100'000'000;
 
 void publish(std::uint64_t& field, std::uint64_t value) {
   std::atomic_ref(field).store(value, std::memory_order_relaxed);
