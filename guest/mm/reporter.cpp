@@ -146,11 +146,9 @@ std::uint64_t Reporter::next_deadline_ns(unsigned channel, std::uint64_t now_ns)
 IsolatedBatch Reporter::isolate_for_scan(std::span<abi::RangeDescriptor> out,
                                          std::uint64_t now_ns) {
   while (const auto list = scan_.current_list(buddy_)) {
-    const IsolatedBatch batch =
-        buddy_.isolate_list(*list, batch_ranges_, kept_frames(Urgency::idle), out);
+    const IsolatedBatch batch = buddy_.isolate_list(*list, batch_ranges_, keep_frames_, out);
     if (batch.descriptors != 0) {
       scan_.took_batch();
-      cooling_.took(batch.hinted_frames);
       return batch;
     }
     scan_.list_exhausted();
@@ -166,9 +164,9 @@ IsolatedBatch Reporter::isolate(std::span<abi::RangeDescriptor> out, std::uint64
   if (strategy_ == abi::ReportStrategy::scan && urgency != Urgency::now) {
     return isolate_for_scan(out, now_ns);
   }
-  const IsolatedBatch batch =
-      buddy_.isolate(batch_ranges_, kept_frames(urgency), out,
-                     cooling_.on() ? SmallBlocks::later : SmallBlocks::instead);
+  const bool cools = cooling_.on() && urgency != Urgency::now;
+  const IsolatedBatch batch = buddy_.isolate(batch_ranges_, kept_frames(urgency), out,
+                                             cools ? SmallBlocks::later : SmallBlocks::instead);
   stuck_frames_ = batch.descriptors == 0 ? surplus_frames(urgency) : std::uint64_t{0};
   cooling_.took(batch.hinted_frames);
   return batch;

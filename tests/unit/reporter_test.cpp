@@ -616,6 +616,20 @@ TEST_CASE("decay: quiescing does not wait for memory to cool") {
   CHECK(fixture.submit(0, Urgency::now) == SubmitResult::ring_doorbell);
 }
 
+TEST_CASE("decay: quiescing takes small blocks down to the reserve") {
+  Fixture fixture({.order = 0,
+                   .strategy = abi::ReportStrategy::decay,
+                   .keep_bytes = 600 * abi::page_bytes,
+                   .delay_ns = 1'000'000});
+  fixture.free_one();
+  REQUIRE(fixture.buddy.allocate({0}).ok());
+  fixture.free_one();
+  REQUIRE(fixture.buddy.fresh_frames() == 2 * huge_frames - 1);
+  CHECK(fixture.submit(0, Urgency::now) == SubmitResult::ring_doorbell);
+  CHECK(fixture.buddy.fresh_frames() >= 600);
+  CHECK(fixture.buddy.fresh_frames() < 700);
+}
+
 TEST_CASE("counters of a channel tell which submissions needed a doorbell") {
   Fixture fixture({.batch = 2});
   fixture.free_many(4);
