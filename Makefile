@@ -339,6 +339,7 @@ TRANSPORTS ?= all
 test-nested: all $(B)/vmm-static $(BOOT_IMAGES) ## the boot tests in an emulated machine with KVM
 	tests/run-boot-tests --via nested --transports $(TRANSPORTS) $(if $(T),--filter '$(T)')
 	tests/run-gdb-tests --via nested $(if $(T),--filter '$(T)')
+	$(if $(T),,tests/run-pressure-tests --via nested)
 
 test-model: ## exhaustive check of the report channel's model with spin: about a minute
 	tests/run-model-check $(if $(T),--filter '$(T)')
