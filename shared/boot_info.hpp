@@ -21,6 +21,9 @@ enum class ReportStrategy : std::uint32_t {
   each = 1,  // a doorbell for every free block, as s390x does; no page caches in front
   scan = 2,  // a periodic pass over the free lists, as Linux's page reporting does
   decay = 3, // as batch, but what is free is let go by halves: delay_ns is the half-life
+  // As decay, with a half-life that the guest learns. delay_ns is the break-even time: what is
+  // hinted and wanted back has paid if it was away for that long.
+  adaptive = 4,
 };
 
 // Reporting policy, settable by the user of the vmm.
@@ -30,7 +33,8 @@ struct ReportPolicy {
   std::uint32_t batch = 256; // ranges that make a full batch, 1...max_batch_ranges
   ReportStrategy strategy = ReportStrategy::batch; // since 1.1
   std::uint64_t keep_bytes = 0;                    // keep-warm reserve: free bytes never reported
-  // How long an idle vCPU lets a partial batch wait; decay: the half-life.
+  // How long an idle vCPU lets a partial batch wait; decay: the half-life; adaptive:
+  // the break-even time.
   std::uint64_t delay_ns = 0;
 };
 static_assert(sizeof(ReportPolicy) == 32);

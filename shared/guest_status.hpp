@@ -29,6 +29,8 @@ struct alignas(64) VcpuCounters {
 static_assert(offsetof(VcpuCounters, moved_frames) == 32);
 static_assert(sizeof(VcpuCounters) == 64);
 
+inline constexpr std::uint64_t half_life_never = ~std::uint64_t{0};
+
 struct GuestStatus {
   // Written under the page allocator's lock.
   std::uint64_t fresh_bytes = 0;    // free, never answered since their last allocation
@@ -55,6 +57,9 @@ struct GuestStatus {
   // Since 1.1. Written under the page allocator's lock.
   LatencyHistogram answer_latency; // from submission to the guest's taking in of the answer
   LatencyHistogram oom_wait;       // of allocations that waited for answers
+  // Of free memory, with the strategies decay and adaptive, else 0; or half_life_never.
+  std::uint64_t half_life_ns = 0;
+  std::uint64_t reserved3[7] = {};
 };
 inline constexpr std::uint32_t guest_status_bytes_1_0 = 192 + 64 * EBB_MAX_VCPUS;
 static_assert(offsetof(GuestStatus, frontier_gpa) == 32);
@@ -66,7 +71,9 @@ static_assert(offsetof(GuestStatus, vcpu) == 192);
 static_assert(offsetof(GuestStatus, quarantined_bytes) == 88);
 static_assert(offsetof(GuestStatus, max_in_flight_bytes) == 120);
 static_assert(offsetof(GuestStatus, answer_latency) == guest_status_bytes_1_0);
-static_assert(sizeof(GuestStatus) == guest_status_bytes_1_0 + 2 * sizeof(LatencyHistogram));
+static_assert(offsetof(GuestStatus, half_life_ns) ==
+              guest_status_bytes_1_0 + 2 * sizeof(LatencyHistogram));
+static_assert(sizeof(GuestStatus) == offsetof(GuestStatus, half_life_ns) + 64);
 static_assert(sizeof(GuestStatus) <= page_bytes);
 
 } // namespace abi

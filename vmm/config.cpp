@@ -160,7 +160,7 @@ class CommandLine {
     app_.option_defaults()->group("Free memory");
     add(report, "--report", "POLICY",
         "off, or any of order=0..10|auto,batch=1..512,keep=SIZE,delay=MS,timeout=MS,"
-        "strategy=batch|each|scan|decay "
+        "strategy=batch|each|scan|decay|adaptive "
         "[order=9,batch=256,keep=0,delay=0,timeout=0,strategy=batch]");
     add(memory_price, "--memory-price", "TIME",
         "CPU time that 1 MiB for 1 s is worth, for net benefit [1ms]");

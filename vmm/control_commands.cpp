@@ -68,8 +68,15 @@ Result<std::string> ControlCommands::report(std::string_view argument) const {
     } else if (changed->policy.keep_bytes > targets_.guest_bytes) {
       parsed = user_error("report keep {}: more than the guest's memory; must be at most {}",
                           exact_size(changed->policy.keep_bytes), exact_size(targets_.guest_bytes));
+    } else if (changed->automatic && settings.automatic &&
+               changed->policy.strategy != settings.policy.strategy) {
+      parsed = user_error("report strategy: order=auto chooses it itself; give an order as well");
     } else {
+      const bool began = changed->automatic && !settings.automatic;
       settings = *changed;
+      if (began) {
+        settings.policy = targets_.automatic(settings.policy);
+      }
     }
     return parsed.has_value();
   });

@@ -22,6 +22,8 @@ namespace vmm {
 
 struct ControlTargets {
   ReportControlWriter& report;
+  // What order=auto means on this machine, on top of a policy.
+  std::function<abi::ReportPolicy(const abi::ReportPolicy&)> automatic;
   std::function<HintTotals()> hints;
   std::function<MemorySample()> memory;
   std::uint64_t guest_bytes = 0; // a keep-warm reserve must fit

@@ -9,6 +9,7 @@
 #include <csignal>
 
 #include "shared/guest_status.hpp"
+#include "vmm/auto_policy.hpp"
 #include "vmm/crash_report.hpp"
 #include "vmm/guest_loader.hpp"
 #include "vmm/host_cpu.hpp"
@@ -161,16 +162,13 @@ Result<void> Machine::set_up_services(MachineOutput output) {
                            }
                            if (reuse_) {
                              reuse_->look(sample.at_ns);
-                             tuning_->look(sample.at_ns, *report_control_,
-                                           [&] { return observe(sample); });
                            }
                            if (observer) {
                              observer(sample);
                            }
                          }},
       config_.sample_period);
-  // Who may switch order=auto on while the guest runs may need it, too.
-  if (config_.keeps_ledger() || config_.control) {
+  if (config_.keeps_ledger()) {
     reuse_ = ReuseWatch::create(memory_);
   }
   std::function<void(unsigned, abi::Hypercall, std::uint64_t)> on_call;
@@ -231,6 +229,7 @@ Result<void> Machine::set_up_control() {
   }
   const auto commands = std::make_shared<ControlCommands>(
       ControlTargets{.report = *report_control_,
+                     .automatic = [this](const abi::ReportPolicy& base) { return automatic(base); },
                      .hints = [this] { return hints_->totals(); },
                      .memory = [this] { return sampler_->latest(); },
                      .guest_bytes = memory_.size_bytes()});
@@ -256,7 +255,9 @@ Result<void> Machine::set_up_vcpus() {
   EBB_TRY_ASSIGN(tsc_khz, vcpus_[0].tsc_khz());
   EBB_TRY(set_up_trace(tsc_khz));
   set_up_observers();
-  set_up_tuning();
+  if (config_.report_automatic) {
+    config_.report = automatic(config_.report);
+  }
   if (config_.step) {
     set_up_stepper();
   }
@@ -359,21 +360,9 @@ void Machine::set_up_observers() {
   }
 }
 
-// Without measured units (order=auto comes by the control socket) it takes its own for usual ones.
-void Machine::set_up_tuning() {
-  const AutoTuner tuner(unit_costs_.value_or(UnitCosts{}), config_.memory_price_ns);
-  if (config_.report_automatic) {
-    config_.report = tuner.first(config_.report);
-  }
-  tuning_.emplace(tuner);
-}
-
-AutoTuner::Observation Machine::observe(const MemorySample& sample) const {
-  return {.now_ns = sample.at_ns,
-          .doorbells =
-              hints_->mode() == HostMode::sync ? exits().doorbells : hints_->totals().doorbells,
-          .discard_ns = discard_ns(),
-          .uses = reuse_->uses_at(sample.at_ns)};
+// Without measured units (order=auto comes by the control socket) it takes usual ones.
+abi::ReportPolicy Machine::automatic(const abi::ReportPolicy& policy) const {
+  return auto_policy(unit_costs_.value_or(UnitCosts{}), config_.memory_price_ns, policy);
 }
 
 void Machine::set_up_stepper() {

@@ -32,7 +32,6 @@
 #include "vmm/memory_slots.hpp"
 #include "vmm/oracle.hpp"
 #include "vmm/report_control_writer.hpp"
-#include "vmm/report_tuning.hpp"
 #include "vmm/resident_meter.hpp"
 #include "vmm/reuse_watch.hpp"
 #include "vmm/sampler.hpp"
@@ -101,9 +100,8 @@ class Machine {
   [[nodiscard]] std::optional<OrderUses> order_uses() const;
   // Measured before the guest was made; empty unless config.keeps_ledger().
   [[nodiscard]] const std::optional<UnitCosts>& unit_costs() const { return unit_costs_; }
-  // The policy in force at the end, and how often order=auto changed it.
+  // What the guest was told last.
   [[nodiscard]] ReportSettings report_settings() const { return report_control_->settings(); }
-  [[nodiscard]] std::uint64_t tuner_changes() const { return tuning_->changes(); }
   // CPU time spent on discarding; passed time where CPU time was not measured.
   [[nodiscard]] std::uint64_t discard_ns() const;
 
@@ -119,8 +117,7 @@ class Machine {
   [[nodiscard]] Result<void> set_up_debugger();
   [[nodiscard]] Result<void> set_up_trace(std::uint32_t tsc_khz);
   void set_up_observers();
-  void set_up_tuning();
-  [[nodiscard]] AutoTuner::Observation observe(const MemorySample& sample) const;
+  [[nodiscard]] abi::ReportPolicy automatic(const abi::ReportPolicy& policy) const;
   void set_up_stepper();
   [[nodiscard]] bool records() const { return config_.trace || config_.step; }
   [[nodiscard]] std::uint64_t features_offered() const;
@@ -145,7 +142,6 @@ class Machine {
   SystemDiscardCalls discard_calls_;
   std::unique_ptr<TraceRecorder> trace_; // null when nothing is recorded
   std::optional<UnitCosts> unit_costs_;  // empty when nobody asked for them
-  std::optional<ReportTuning> tuning_;   // what --report order=auto does
   std::unique_ptr<Oracle> oracle_;       // null when nobody asked for it
   std::unique_ptr<ReuseWatch> reuse_;    // null where the kernel does not tell, and without need
   HintObservers observers_;

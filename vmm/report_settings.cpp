@@ -14,11 +14,12 @@ namespace {
 
 using abi::ReportStrategy;
 
-constexpr std::array<std::pair<std::string_view, ReportStrategy>, 4> strategies{
+constexpr std::array<std::pair<std::string_view, ReportStrategy>, 5> strategies{
     {{"batch", ReportStrategy::batch},
      {"each", ReportStrategy::each},
      {"scan", ReportStrategy::scan},
-     {"decay", ReportStrategy::decay}}};
+     {"decay", ReportStrategy::decay},
+     {"adaptive", ReportStrategy::adaptive}}};
 
 Result<std::uint64_t> duration_ns(std::string_view option, std::string_view text) {
   const auto duration = parse_duration_ns(text);
@@ -82,6 +83,14 @@ Result<ReportSettings> parse_report_settings(std::string_view option, std::strin
   }
   EBB_TRY(for_each_item(option, text,
                         [&](std::string_view item) { return take_item(option, item, settings); }));
+  if (base.automatic && !settings.automatic) {
+    // An order of the user's own: how order=auto would have let go of it is no part of that.
+    ReportSettings manual = base;
+    manual.automatic = false;
+    manual.policy.strategy = abi::ReportStrategy::batch;
+    manual.policy.delay_ns = 0;
+    return parse_report_settings(option, text, manual);
+  }
   return settings;
 }
 

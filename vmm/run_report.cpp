@@ -107,10 +107,12 @@ RunStats make_stats(const Config& config, const Machine& machine, const GuestEnd
   stats.workload.verified_pages = last.guest.verified_pages;
   stats.report = config.report;
   stats.report_timeout_ns = config.report_timeout_ns;
+  const std::uint64_t half_life_ns = machine.guest_status().half_life_ns;
+  stats.report_half_life_ns =
+      half_life_ns == abi::half_life_never ? std::nullopt : std::optional(half_life_ns);
   if (config.report_automatic) {
     stats.report_automatic = true;
     stats.report = machine.report_settings().policy;
-    stats.report_changes = machine.tuner_changes();
   }
   stats.vcpus = config.cpus;
   stats.host.mode = machine.host_mode();

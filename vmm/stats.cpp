@@ -174,7 +174,8 @@ Json to_json(const RunStats& stats) {
                     {"delay_ns", report.delay_ns},
                     {"timeout_ns", stats.report_timeout_ns},
                     {"automatic", stats.report_automatic},
-                    {"changes", stats.report_changes},
+                    {"half_life_ns",
+                     stats.report_half_life_ns ? Json(*stats.report_half_life_ns) : Json(nullptr)},
                     {"strategy", name_of(report.strategy)}};
   json["vcpus"] = stats.vcpus;
   json["host"] = {{"mode", name_of(stats.host.mode)},

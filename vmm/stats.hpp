@@ -48,7 +48,8 @@ struct RunStats {
   abi::ReportPolicy report;
   std::uint64_t report_timeout_ns = 0;
   bool report_automatic = false; // then `report` is what was in force at the end
-  std::uint64_t report_changes = 0;
+  // Of free memory; 0: the strategy has none, empty: nothing is let go.
+  std::optional<std::uint64_t> report_half_life_ns = 0;
 
   struct Host {
     HostMode mode = HostMode::sync; // that was in force, not the one asked for

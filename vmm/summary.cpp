@@ -62,12 +62,18 @@ std::string policy_text(const RunStats& stats) {
     text = fmt::format("report {}, order {}", name_of(policy.strategy), policy.order);
   }
   if (stats.report_automatic) {
-    text = fmt::format("report auto, last order {}, batch {}", policy.order, policy.batch);
+    text = fmt::format("report auto, order {}, batch {}", policy.order, policy.batch);
+  }
+  if (policy.strategy == abi::ReportStrategy::adaptive) {
+    text += stats.report_half_life_ns
+                ? fmt::format(", half-life {}",
+                              human_duration(static_cast<double>(*stats.report_half_life_ns) / 1e9))
+                : ", nothing let go";
   }
   if (policy.keep_bytes != 0) {
     text += fmt::format(", keep {}", human_size(policy.keep_bytes));
   }
-  if (policy.delay_ns != 0) {
+  if (policy.delay_ns != 0 && !stats.report_automatic) {
     text += fmt::format(", delay {}", human_duration(static_cast<double>(policy.delay_ns) / 1e9));
   }
   return text;

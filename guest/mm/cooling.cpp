@@ -16,6 +16,15 @@ double halved(double x) {
 
 } // namespace
 
+double Cooling::part_left(std::uint64_t passed_ns, std::uint64_t half_life_ns) {
+  const std::uint64_t halvings = passed_ns / half_life_ns;
+  if (halvings >= 64) {
+    return 0;
+  }
+  return halved(static_cast<double>(passed_ns % half_life_ns) / static_cast<double>(half_life_ns)) /
+         static_cast<double>(std::uint64_t{1} << halvings);
+}
+
 void Cooling::reset(std::uint64_t half_life_ns) {
   *this = {};
   half_life_ns_ = half_life_ns;
@@ -33,11 +42,7 @@ void Cooling::note(std::uint64_t now_ns, std::uint64_t frames) {
       least_ = frames_;
       hold_ = hold;
     }
-    const std::uint64_t passed_ns = now_ns - noted_ns_;
-    const std::uint64_t halvings = passed_ns / half_life_ns_;
-    warm_ = halvings < 64 ? warm_ / static_cast<double>(std::uint64_t{1} << halvings) : 0;
-    warm_ *=
-        halved(static_cast<double>(passed_ns % half_life_ns_) / static_cast<double>(half_life_ns_));
+    warm_ *= part_left(now_ns - noted_ns_, half_life_ns_);
     noted_ns_ = now_ns;
   }
   warm_ += static_cast<double>(frames) - static_cast<double>(frames_);
@@ -55,7 +60,7 @@ void Cooling::took(std::uint64_t frames) {
 }
 
 std::uint64_t Cooling::next_look_ns() const {
-  if (warm_ == 0) {
+  if (warm_ == 0 || half_life_ns_ == never) {
     return never;
   }
   const std::uint64_t step_ns = std::max(half_life_ns_ / looks, std::uint64_t{1});

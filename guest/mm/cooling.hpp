@@ -5,8 +5,9 @@
 // likely that is. A decay has no edge for the period of a workload to fall behind, as a fixed
 // waiting time has.
 //
-// What comes and goes within a sixteenth of the half-life does not cool at all: be it ever so
-// little each time, a thousand times a second it would cost a thousand faults.
+// What comes and goes within a quarter of the half-life, a hold, does not cool at all: be it ever
+// so little each time, a thousand times a second it would cost a thousand faults. So what is freed
+// begins to cool after one hold, or two where somebody looks that often.
 //
 // Pure, constant work. Not thread-safe.
 #pragma once
@@ -22,13 +23,19 @@ class Cooling {
   // Looks that a sleeper takes a half-life.
   static constexpr std::uint64_t looks = 4;
   // The half-life in times for which what was in use for a moment stays warm, at least.
-  static constexpr std::uint64_t holds = 16;
+  static constexpr std::uint64_t holds = 4;
   // Fewer than these are not worth another look.
   static constexpr double crumbs_frames = 32;
 
-  // Forgets everything. 0: nothing is ever warm.
+  // What is left of something after a time; never: all of it.
+  [[nodiscard]] static double part_left(std::uint64_t passed_ns, std::uint64_t half_life_ns);
+
+  // Forgets everything. 0: nothing is ever warm; never: what is freed stays warm.
   void reset(std::uint64_t half_life_ns);
   [[nodiscard]] bool on() const { return half_life_ns_ != 0; }
+  [[nodiscard]] std::uint64_t half_life_ns() const { return half_life_ns_; }
+  // What is warm stays so, and goes on cooling at another rate. Not from 0 or to 0.
+  void change(std::uint64_t half_life_ns) { half_life_ns_ = half_life_ns; }
 
   // To be called when the number of free frames may have changed: what is more was freed, what is
   // less was taken, from the warm ones. A clock that goes back stands still.

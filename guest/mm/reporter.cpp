@@ -32,6 +32,7 @@ void Reporter::apply(const ReportSettings& settings) {
   delay_ns_ = policy.delay_ns;
   timeout_ns_ = settings.timeout_ns;
   cooling_.reset(0);
+  search_.reset(0);
   const abi::Order order{static_cast<std::uint8_t>(std::min(policy.order, abi::max_order))};
   if (order != buddy_.report_order()) {
     buddy_.set_report_order(order);
@@ -52,6 +53,12 @@ void Reporter::apply(const ReportSettings& settings) {
     strategy_ = policy.strategy;
     cooling_.reset(policy.delay_ns);
     delay_ns_ = 0; // what is cool has waited already
+    break;
+  case abi::ReportStrategy::adaptive:
+    strategy_ = policy.strategy;
+    search_.reset(policy.delay_ns);
+    cooling_.reset(search_.on() ? search_.half_life_ns() : 0);
+    delay_ns_ = 0;
     break;
   case abi::ReportStrategy::batch:
   default: // of a newer host
@@ -88,6 +95,9 @@ std::uint64_t Reporter::surplus_frames(Urgency urgency) const {
 
 void Reporter::note_time_locked(std::uint64_t now_ns) {
   const std::uint64_t reportable = buddy_.fresh_frames_at_or_above_report_order();
+  if (search_.note(now_ns, reportable + buddy_.isolated_frames() + buddy_.answered_frames())) {
+    cooling_.change(search_.half_life_ns());
+  }
   cooling_.note(now_ns, reportable);
   // Memory that went and came back since may lie in blocks that can be taken.
   stuck_frames_ =

@@ -18,6 +18,8 @@
 //   scan   periodic passes over the free lists (scan_schedule.hpp); batches of 32, whatever
 //          `batch` says; `delay` means nothing
 //   decay  as batch, but what is free is let go by halves, one each `delay` (cooling.hpp)
+//   adaptive  as decay, with the half-life that would have paid best so far (half_life_search.hpp);
+//          `delay` is the break-even time
 //
 // Not thread-safe: the `_locked` functions run under the lock that guards the Buddy too. Under it
 // any vCPU may submit on, and take answers from, any channel. The doorbell is rung by the caller,
@@ -33,6 +35,7 @@
 #include "guest/mm/channel_port.hpp"
 #include "guest/mm/cooling.hpp"
 #include "guest/mm/event_trace.hpp"
+#include "guest/mm/half_life_search.hpp"
 #include "guest/mm/report_settings.hpp"
 #include "guest/mm/scan_schedule.hpp"
 #include "shared/boot_info.hpp"
@@ -130,6 +133,8 @@ class Reporter {
   [[nodiscard]] std::uint64_t last_submit_ns() const { return last_submit_ns_; }
   [[nodiscard]] std::uint64_t timeout_ns() const { return timeout_ns_; }
   [[nodiscard]] abi::ReportStrategy strategy() const { return strategy_; }
+  // Of what is free, with the strategies decay and adaptive, else 0; never: nothing is let go.
+  [[nodiscard]] std::uint64_t half_life_ns() const { return cooling_.half_life_ns(); }
   [[nodiscard]] const ReporterCounters& counters() const { return counters_; }
   [[nodiscard]] const ChannelCounters& counters(unsigned channel) const {
     return channel_counters_[channel];
@@ -163,6 +168,7 @@ class Reporter {
   // Time since when there is something reportable; never when there is nothing.
   std::uint64_t reportable_since_ns_ = never;
   Cooling cooling_;
+  HalfLifeSearch search_;
   // Surplus that isolate() could not take because blocks come whole; nothing is due until there is
   // more.
   std::uint64_t stuck_frames_ = 0;

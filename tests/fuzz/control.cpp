@@ -11,10 +11,12 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   constexpr std::uint64_t guest_bytes = std::uint64_t{1} << 30;
   abi::ReportControl control;
   vmm::ReportControlWriter writer(control, {control.policy, control.timeout_ns}, {});
-  vmm::ControlCommands commands({.report = writer,
-                                 .hints = [] { return vmm::HintTotals{}; },
-                                 .memory = [] { return vmm::MemorySample{}; },
-                                 .guest_bytes = guest_bytes});
+  vmm::ControlCommands commands(
+      {.report = writer,
+       .automatic = [](const abi::ReportPolicy& policy) { return policy; },
+       .hints = [] { return vmm::HintTotals{}; },
+       .memory = [] { return vmm::MemorySample{}; },
+       .guest_bytes = guest_bytes});
   // Justified: bytes as text.
   std::string_view left(reinterpret_cast<const char*>(data), size);
   bool told = false;

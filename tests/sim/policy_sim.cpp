@@ -21,7 +21,7 @@
 #include "guest/mm/page_allocator.hpp"
 #include "tests/support/fake_report_host.hpp"
 #include "tests/support/page_trace.hpp"
-#include "vmm/auto_tuner.hpp"
+#include "vmm/auto_policy.hpp"
 #include "vmm/ledger.hpp"
 
 namespace {
@@ -57,13 +57,10 @@ class Simulation final : public PagePlatform {
                 .first = ram_first, .end = ram_end, .plugged_end = ram_end, .policy = policy},
             metadata_, channels_.pointers(), status_)) {}
 
-  void replay(const PageTrace& trace, vmm::AutoTuner* tuner) {
+  void replay(const PageTrace& trace) {
     std::vector<abi::Pfn> where(trace.blocks);
     for (const test_support::PageTraceEvent event : trace.events) {
       elapse(event.gap_us());
-      if (tuner != nullptr && tuner->due(now_ns_)) {
-        tune(*tuner);
-      }
       const abi::Order order{static_cast<std::uint8_t>(event.order())};
       if (event.is_free()) {
         live_frames_ -= order.frames();
@@ -92,6 +89,7 @@ class Simulation final : public PagePlatform {
   }
   [[nodiscard]] double ratio() const { return resident_frame_us_ / live_frame_us_; }
   [[nodiscard]] const abi::ReportPolicy& policy() const { return policy_; }
+  [[nodiscard]] const abi::GuestStatus& status() const { return status_; }
 
  private:
   struct Frame {
@@ -169,20 +167,6 @@ class Simulation final : public PagePlatform {
     return uses;
   }
 
-  void tune(vmm::AutoTuner& tuner) {
-    vmm::AutoTuner::Observation now;
-    now.now_ns = now_ns_;
-    now.doorbells = doorbells_;
-    now.uses = uses();
-    for (const vmm::OrderUse& use : now.uses) {
-      now.discard_ns += use.ranges * static_cast<std::uint64_t>(call_ns);
-    }
-    if (const auto policy = tuner.step(now, policy_)) {
-      policy_ = *policy;
-      pages_->retune({.policy = policy_, .timeout_ns = 0});
-    }
-  }
-
   void ring_doorbell(unsigned) override {
     ++doorbells_;
     host_.serve([this](abi::RangeDescriptor range) {
@@ -236,7 +220,7 @@ void sweep(const std::string& path, const Machine& machine) {
     fmt::print("{:>6}", order);
     for (const std::uint32_t batch : batches) {
       Simulation simulation({.order = order, .batch = batch}, machine.units);
-      simulation.replay(trace, nullptr);
+      simulation.replay(trace);
       const double net = simulation.ledger().net_mib_s.value_or(0);
       fmt::print("{:>18}", fmt::format("{:.0f} ({:.3f})", net, simulation.ratio()));
       if (net > best) {
@@ -255,29 +239,33 @@ void sweep(const std::string& path, const Machine& machine) {
                              .strategy = abi::ReportStrategy::decay,
                              .delay_ns = half_life_ms * 1'000'000},
                             machine.units);
-      simulation.replay(trace, nullptr);
+      simulation.replay(trace);
       fmt::print("   order {}: {:.0f} ({:.3f})", order, simulation.ledger().net_mib_s.value_or(0),
                  simulation.ratio());
     }
     fmt::print("\n");
   }
-  vmm::AutoTuner tuner(machine.units, vmm::default_memory_price_ns);
-  Simulation simulation(tuner.first({}), machine.units);
-  simulation.replay(trace, &tuner);
+  Simulation simulation(vmm::auto_policy(machine.units, vmm::default_memory_price_ns, {}),
+                        machine.units);
+  simulation.replay(trace);
   const double net = simulation.ledger().net_mib_s.value_or(0);
+  const std::uint64_t half_life = simulation.status().half_life_ns;
   fmt::print(
-      "  best fixed {:.0f} ({}), worst {:.0f}, auto {:.0f} (ratio {:.3f}, ends with order {}, "
-      "half-life {} ms){}\n",
+      "  best fixed {:.0f} ({}), worst {:.0f}, auto {:.0f} (ratio {:.3f}, order {}, ends with "
+      "{}){}\n",
       best, best_name, worst, net, simulation.ratio(), simulation.policy().order,
-      simulation.policy().delay_ns / 1'000'000,
+      half_life == abi::half_life_never ? "nothing let go"
+                                        : fmt::format("half-life {} ms", half_life / 1'000'000),
       best > 0 ? fmt::format(": {:.1f} % of the best", 100 * net / best) : "");
 }
 
 } // namespace
 
 int main(int argc, char** argv) {
-  const std::array<Machine, 2> machines{
-      {{"kvm_pvm (fault 5 us, doorbell 30 us)",
+  const std::array<Machine, 3> machines{
+      {{"busy kvm_pvm (fault 25 us, doorbell 64 us)",
+        {.doorbell_ns = 64'000, .page_fault_ns = 25'000, .huge_page_fault_ns = {}}},
+       {"kvm_pvm (fault 5 us, doorbell 30 us)",
         {.doorbell_ns = 30'000, .page_fault_ns = 5'000, .huge_page_fault_ns = {}}},
        {"hardware (fault 0.8 us, doorbell 1.5 us)",
         {.doorbell_ns = 1'500, .page_fault_ns = 800, .huge_page_fault_ns = {}}}}};

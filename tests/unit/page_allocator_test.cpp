@@ -515,8 +515,9 @@ TEST_CASE("scan: idle tells when the pass is, and runs it") {
 }
 
 TEST_CASE("reporting goes on when nothing can be allocated, by anybody") {
-  for (const auto strategy : {abi::ReportStrategy::batch, abi::ReportStrategy::each,
-                              abi::ReportStrategy::scan, abi::ReportStrategy::decay}) {
+  for (const auto strategy :
+       {abi::ReportStrategy::batch, abi::ReportStrategy::each, abi::ReportStrategy::scan,
+        abi::ReportStrategy::decay, abi::ReportStrategy::adaptive}) {
     CAPTURE(static_cast<unsigned>(strategy));
     Fixture fixture({.blocks = 2,
                      .policy = {.order = 0, .batch = 4, .strategy = strategy},

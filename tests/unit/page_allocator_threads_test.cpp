@@ -299,8 +299,9 @@ TEST_CASE("threads: all of the host's faults at once, whatever the strategy") {
                            .delay_rounds = 20,
                            .reorder = true,
                            .stall_after = 2000};
-  for (const auto strategy : {abi::ReportStrategy::batch, abi::ReportStrategy::each,
-                              abi::ReportStrategy::scan, abi::ReportStrategy::decay}) {
+  for (const auto strategy :
+       {abi::ReportStrategy::batch, abi::ReportStrategy::each, abi::ReportStrategy::scan,
+        abi::ReportStrategy::decay, abi::ReportStrategy::adaptive}) {
     CAPTURE(static_cast<unsigned>(strategy));
     run_fault(all, 3000, {.order = 1, .batch = 8, .strategy = strategy});
   }

@@ -39,6 +39,13 @@ struct Commands {
   unsigned kicks = 0;
   ReportControlWriter writer{shared, {}, [this] { ++kicks; }};
   ControlCommands commands{{.report = writer,
+                            .automatic =
+                                [](abi::ReportPolicy policy) {
+                                  policy.strategy = abi::ReportStrategy::adaptive;
+                                  policy.order = 1;
+                                  policy.delay_ns = 77;
+                                  return policy;
+                                },
                             .hints =
                                 [] {
                                   HintTotals totals;
@@ -209,4 +216,28 @@ TEST_CASE(
   CHECK(enabled == std::vector<std::uint32_t>{0, 1, 0, 1});
   CHECK_FALSE(writer.toggle().has_value());
   CHECK(enabled.size() == 4);
+}
+
+TEST_CASE(
+    "control socket: order=auto is what this machine suggests, until the user gives an order") {
+  Commands fixture;
+  static_cast<void>(fixture.commands.execute("report strategy=scan,keep=1M"));
+  CHECK(fixture.commands.execute("report order=auto").starts_with("ok on order=auto:1,"));
+  CHECK(fixture.shared.policy.strategy == abi::ReportStrategy::adaptive);
+  CHECK(fixture.shared.policy.delay_ns == 77);
+  CHECK(fixture.shared.policy.keep_bytes == 1 << 20);
+  CHECK(fixture.shared.generation == 4);
+
+  const std::string refused = fixture.commands.execute("report strategy=each");
+  CHECK(refused.starts_with("error report strategy"));
+  CHECK(fixture.shared.generation == 4);
+  static_cast<void>(fixture.commands.execute("report keep=2M"));
+  CHECK(fixture.shared.policy.strategy == abi::ReportStrategy::adaptive);
+  CHECK(fixture.shared.policy.order == 1);
+
+  // What was chosen for the user is no part of the user's own policy.
+  CHECK(fixture.commands.execute("report order=4").starts_with("ok on order=4,"));
+  CHECK(fixture.shared.policy.strategy == abi::ReportStrategy::batch);
+  CHECK(fixture.shared.policy.delay_ns == 0);
+  CHECK(fixture.shared.policy.keep_bytes == 2 << 20);
 }

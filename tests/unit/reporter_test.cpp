@@ -563,7 +563,7 @@ TEST_CASE("decay: what is free is let go by halves, largest blocks first, to the
       fixture.host->serve([](abi::RangeDescriptor) { return abi::Outcome::discarded; });
       fixture.drain(now_ns);
     }
-    if (now_ns == 1'000 + half_life_ns) {
+    if (now_ns == 1'000 + half_life_ns + half_life_ns / Cooling::holds) { // held, then halved
       after_one_ns = reporter.counters().bytes;
     }
   }
@@ -587,8 +587,8 @@ TEST_CASE("decay: a small block does not go in the place of a larger one that is
   // It is not forgotten.
   const std::uint64_t next_ns = fixture.reporter->next_deadline_ns(0, 5'000);
   CHECK(next_ns != Reporter::never);
-  fixture.reporter->note_time_locked(1'000 + 17'000);
-  CHECK(fixture.submit(1'000 + 17'000, Urgency::idle) == SubmitResult::ring_doorbell);
+  fixture.reporter->note_time_locked(1'000 + 26'000);
+  CHECK(fixture.submit(1'000 + 26'000, Urgency::idle) == SubmitResult::ring_doorbell);
   CHECK(fixture.reporter->counters().ranges == 1);
   CHECK(fixture.reporter->counters().bytes == huge_frames * abi::page_bytes);
 }
@@ -628,6 +628,49 @@ TEST_CASE("decay: quiescing takes small blocks down to the reserve") {
   CHECK(fixture.submit(0, Urgency::now) == SubmitResult::ring_doorbell);
   CHECK(fixture.buddy.fresh_frames() >= 600);
   CHECK(fixture.buddy.fresh_frames() < 700);
+}
+
+TEST_CASE("adaptive: begins as decay does, lets nothing go once that has never paid") {
+  constexpr std::uint64_t ms = 1'000'000;
+  Fixture fixture({.batch = 64, .strategy = abi::ReportStrategy::adaptive, .delay_ns = 1'280 * ms});
+  Reporter& reporter = *fixture.reporter;
+  const std::uint64_t first_ns = reporter.half_life_ns();
+  CHECK(first_ns == 28 * ms);
+  for (unsigned count = 0; count < 32; ++count) {
+    fixture.free_one(1'000);
+  }
+  std::uint64_t now_ns = 1'000;
+  // All of the memory is wanted again after half a second, again and again.
+  for (unsigned round = 0; round < 40; ++round) {
+    for (unsigned look = 0; look < 50; ++look, now_ns += 10 * ms) {
+      reporter.note_time_locked(now_ns);
+      while (reporter.due_locked(now_ns, Urgency::idle) &&
+             fixture.submit(now_ns, Urgency::idle) == SubmitResult::ring_doorbell) {
+        fixture.host->serve([](abi::RangeDescriptor) { return abi::Outcome::discarded; });
+        fixture.drain(now_ns);
+      }
+    }
+    std::vector<abi::Pfn> blocks;
+    for (BuddyAllocation got = fixture.buddy.allocate({9}); got.ok();
+         got = fixture.buddy.allocate({9})) {
+      blocks.push_back(got.pfn);
+    }
+    CHECK(blocks.size() == 32);
+    now_ns += 10 * ms;
+    reporter.note_time_locked(now_ns);
+    for (const abi::Pfn pfn : blocks) {
+      REQUIRE(fixture.buddy.free(pfn, {9}) == FreeResult::ok);
+    }
+  }
+  CHECK(reporter.counters().bytes > 0);
+  CHECK(reporter.half_life_ns() > first_ns);
+}
+
+TEST_CASE("adaptive: memory that pays at once goes at once") {
+  Fixture fixture({.strategy = abi::ReportStrategy::adaptive, .delay_ns = 0});
+  fixture.free_many(1);
+  CHECK(fixture.reporter->half_life_ns() == 0);
+  CHECK(fixture.reporter->due_locked(0, Urgency::idle));
 }
 
 TEST_CASE("counters of a channel tell which submissions needed a doorbell") {

@@ -73,7 +73,7 @@ PARAMETERS = {
     "delay": Text(numbers=True),
     "keep": Text(numbers=True),
     "timeout": Text(numbers=True),
-    "strategy": OneOf(("batch", "each", "scan", "decay")),
+    "strategy": OneOf(("batch", "each", "scan", "decay", "adaptive")),
     # The host.
     "host": OneOf(("sync", "async", "poll")),
     "workers": Within(1, 8),

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: MIT
+#include "guest/mm/half_life_search.hpp"
+
+#include <algorithm>
+
+namespace guest::mm {
+
+namespace {
+
+constexpr std::uint64_t second_ns = 1'000'000'000;
+constexpr std::uint64_t longest_break_even_ns = 86'400 * second_ns;
+
+// The numbers below were found by replaying recorded programs (make policy-sim).
+
+// The likely half-life is the square of the break-even time in seconds, divided by this. What a
+// program has not wanted for some milliseconds it seldom wants within the tenths of a second in
+// which a cheap return pays, but it may well do so within the seconds that a dear one needs.
+constexpr double likely_divisor = 32;
+
+// Its lead is worth at most that long a stay of all that was ever free, and less where the
+// break-even time is long: there the likely one is a poor guess, and expensive to hold on to.
+constexpr double longest_lead_s = 0.9;
+constexpr double lead_s2 = 1.15; // divided by the break-even time
+
+// Programs want memory back within some seconds. So what goes will have to be paid for, if the
+// break-even time is not far below that; if it is, the stay will have paid by then.
+constexpr double usual_stay_s = 6;
+
+// At stake is what it costs to get back the most that was ever free, or this if that is more. So
+// large a part of it must another half-life be better than the one in force.
+constexpr std::uint64_t least_stake_frames = 2048;
+constexpr double margin = 1.0 / 32;
+
+// For how long what has cooled in the passed time has been away by now, on average.
+double mean_stay_ns(double passed_ns, double half_life_ns, double part_left) {
+  constexpr double mean_life = 1.442695040888963; // in half-lives: 1 / ln 2
+  // In short times all parts of it see about as many go; the difference of the two would vanish.
+  return passed_ns < half_life_ns / 8 ? passed_ns / 2
+                                      : passed_ns / (1 - part_left) - mean_life * half_life_ns;
+}
+
+} // namespace
+
+void HalfLifeSearch::reset(std::uint64_t break_even_ns) {
+  *this = {};
+  break_even_ns_ = std::min(break_even_ns, longest_break_even_ns);
+  if (!on()) {
+    return;
+  }
+  const double break_even_s = static_cast<double>(break_even_ns_) / second_ns;
+  advance_ns_ = static_cast<double>(break_even_ns_) * break_even_s / (break_even_s + usual_stay_s);
+  lead_ns_ = std::min(longest_lead_s, lead_s2 / break_even_s) * second_ns;
+  const double likely_ns = break_even_s * break_even_s / likely_divisor * second_ns;
+  likely_ = 0;
+  for (std::size_t rung = 0; rung < ghosts; ++rung) {
+    ghosts_[rung].cooling.reset(half_life_ns(rung));
+    likely_ = static_cast<double>(half_life_ns(rung)) <= likely_ns ? rung : likely_;
+  }
+  chosen_ = likely_;
+}
+
+// What is warm goes by and by while time passes and nothing else happens.
+void HalfLifeSearch::pass(Ghost& ghost, std::uint64_t now_ns) const {
+  const std::uint64_t passed_ns = now_ns - noted_ns_;
+  ghost.balance += static_cast<double>(ghost.away_frames) * static_cast<double>(passed_ns);
+  ghost.cooling.note(now_ns, ghost.fresh_frames);
+  const std::uint64_t cool = ghost.fresh_frames - ghost.cooling.warm_frames();
+  if (cool == 0) {
+    return;
+  }
+  ghost.cooling.took(cool);
+  const std::uint64_t half_life_ns = ghost.cooling.half_life_ns();
+  const double stay_ns =
+      mean_stay_ns(static_cast<double>(passed_ns), static_cast<double>(half_life_ns),
+                   Cooling::part_left(passed_ns, half_life_ns));
+  ghost.balance += static_cast<double>(cool) * (stay_ns - advance_ns_);
+  ghost.fresh_frames -= cool;
+  ghost.away_frames += cool;
+}
+
+void HalfLifeSearch::change(Ghost& ghost, std::uint64_t now_ns, std::uint64_t before,
+                            std::uint64_t after) const {
+  if (after >= before) {
+    ghost.fresh_frames += after - before;
+  } else {
+    const std::uint64_t taken = before - after;
+    const std::uint64_t fresh = std::min(taken, ghost.fresh_frames);
+    ghost.fresh_frames -= fresh;
+    ghost.away_frames -= taken - fresh;
+    ghost.balance -=
+        static_cast<double>(taken - fresh) * (static_cast<double>(break_even_ns_) - advance_ns_);
+  }
+  ghost.cooling.note(now_ns, ghost.fresh_frames);
+}
+
+std::uint64_t HalfLifeSearch::most_frames() const {
+  return std::max(most_frames_, least_stake_frames);
+}
+
+double HalfLifeSearch::balance(std::size_t rung) const {
+  const double lead = rung == likely_ ? lead_ns_ * static_cast<double>(most_frames()) : 0;
+  return rung == none ? 0 : ghosts_[rung].balance + lead;
+}
+
+std::size_t HalfLifeSearch::best() const {
+  std::size_t best = none;
+  for (std::size_t rung = ghosts; rung-- > 0;) { // of equals, the longest
+    best = balance(rung) > balance(best) ? rung : best;
+  }
+  return best;
+}
+
+bool HalfLifeSearch::note(std::uint64_t now_ns, std::uint64_t free_frames) {
+  lowest_frames_ = std::min(lowest_frames_, free_frames);
+  if (!on() || now_ns < noted_ns_ + beat_ns) {
+    return false;
+  }
+  const std::uint64_t passed_ns = now_ns - noted_ns_;
+  const std::uint64_t forget_ns = memory_ns + memory_break_evens * break_even_ns_;
+  const double remembered = Cooling::part_left(passed_ns, forget_ns);
+  for (Ghost& ghost : ghosts_) {
+    ghost.balance *= remembered;
+    pass(ghost, now_ns);
+    change(ghost, now_ns, free_frames_, lowest_frames_);
+    change(ghost, now_ns, lowest_frames_, free_frames);
+  }
+  noted_ns_ = now_ns;
+  free_frames_ = free_frames;
+  lowest_frames_ = free_frames;
+  most_frames_ = std::max(most_frames_, free_frames);
+
+  const std::size_t wanted = best();
+  const double stake = static_cast<double>(most_frames()) * static_cast<double>(break_even_ns_);
+  if (wanted == chosen_ || balance(wanted) - balance(chosen_) < margin * stake) {
+    return false;
+  }
+  chosen_ = wanted;
+  return true;
+}
+
+} // namespace guest::mm

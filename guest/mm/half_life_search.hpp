@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT
+// Which half-life of free memory pays best (cooling.hpp), learnt without paying for it: beside the
+// one in force, a ladder of them is played through on paper, as ghosts. Each hears how much memory
+// is free, knows what it would have let go, how long that would have stayed away and how much of it
+// would have been wanted back, and keeps the balance. The best balance of late is the one to
+// follow; when every one of them has lost, none: then nothing goes.
+//
+// Balances are frames times nanoseconds: a frame that went and came back must have been away for
+// the break-even time, which is what its discard and its fault cost, divided by the price of
+// memory. A part of that is charged when it goes, or the greediest would lead until memory is
+// wanted.
+//
+// A start is not a clean slate. The half-life that is likely by the break-even time alone has a
+// lead over the others: the learnt ones must first show more.
+//
+// Pure. Constant work, and that at most once a beat. Not thread-safe.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "guest/mm/cooling.hpp"
+
+namespace guest::mm {
+
+class HalfLifeSearch {
+ public:
+  static constexpr std::size_t ghosts = 12;
+  static constexpr std::uint64_t shortest_ns = 7'000'000; // each of the others is twice as long
+  static constexpr std::uint64_t beat_ns = shortest_ns / 16;
+  // Half of what was learnt is forgotten in ten seconds and this many break-even times.
+  static constexpr std::uint64_t memory_ns = 10'000'000'000;
+  static constexpr std::uint64_t memory_break_evens = 16;
+
+  // Forgets everything and begins with the half-life that seems likely. 0: off;
+  // more than a day: a day.
+  void reset(std::uint64_t break_even_ns);
+  [[nodiscard]] bool on() const { return break_even_ns_ != 0; }
+
+  // To be called when the number of free frames, with the host or not, may have changed. A clock
+  // that goes back stands still. True: half_life_ns() has changed.
+  bool note(std::uint64_t now_ns, std::uint64_t free_frames);
+
+  // The half-life to follow; Cooling::never: let nothing go.
+  [[nodiscard]] std::uint64_t half_life_ns() const { return half_life_ns(chosen_); }
+
+ private:
+  // A place on the ladder.
+  struct Ghost {
+    Cooling cooling;
+    std::uint64_t fresh_frames = 0; // free and not let go
+    std::uint64_t away_frames = 0;
+    double balance = 0; // frames * ns
+  };
+
+  static constexpr std::size_t none = ghosts;
+
+  [[nodiscard]] static std::uint64_t half_life_ns(std::size_t rung) {
+    return rung == none ? Cooling::never : shortest_ns << rung;
+  }
+  void pass(Ghost& ghost, std::uint64_t now_ns) const;
+  void change(Ghost& ghost, std::uint64_t now_ns, std::uint64_t before, std::uint64_t after) const;
+  // Of a rung, with the lead if it has one; none has neither won nor lost.
+  [[nodiscard]] double balance(std::size_t rung) const;
+  [[nodiscard]] std::size_t best() const;
+  [[nodiscard]] std::uint64_t most_frames() const;
+
+  std::uint64_t break_even_ns_ = 0;
+  double advance_ns_ = 0; // of the break-even time, charged when a frame goes
+  double lead_ns_ = 0;    // of the likely rung, for each frame that was ever free
+  std::uint64_t noted_ns_ = 0;
+  std::uint64_t free_frames_ = 0;   // at the latest beat
+  std::uint64_t lowest_frames_ = 0; // since then
+  std::uint64_t most_frames_ = 0;   // ever
+  std::size_t likely_ = none;
+  std::size_t chosen_ = none;
+  std::array<Ghost, ghosts> ghosts_;
+};
+
+} // namespace guest::mm
