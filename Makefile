@@ -197,6 +197,9 @@ BENCH_OBJECTS := $(call objects,vmm,$(call sources,guest/mm)) $(filter-out %/vmm
 $(BENCHMARKS:%=$(B)/bench/%): $(B)/bench/%: $(B)/obj/vmm/tools/benchmarks/%.o $(BENCH_OBJECTS)
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D) && $(CXX) $(VMM_LINK) -o $@ $^ -lbenchmark $(VMM_LIBS)
+# In CI: nobody runs these often enough to see that they do not build any more.
+.PHONY: build-benchmarks
+build-benchmarks: $(BENCHMARKS:%=$(B)/bench/%) $(B)/policy_sim
 bench: all $(BENCHMARKS:%=$(B)/bench/%) $(B)/tests/boot/spin.bin ## all benchmarks: tables, and build/bench/results.json
 	tools/bench all --json $(B)/bench/results.json
 
@@ -217,7 +220,7 @@ policy-sim: $(B)/policy_sim ## what every policy would be worth on the shipped t
         test-tools mutants soak soak-slice fuzz fuzz-slice fuzz-vm check analyse lint format
 test: test-tools test-unit test-boot test-gdb test-hostile test-failing-host test-pressure \
       test-mutants-apply ## tools, unit, boot and gdb tests, hostile guests; T=pattern picks cases
-test-longer: test-model test-matrix-short test-tsan test-hostile-asan soak-slice analyse
+test-longer: test-model test-matrix-short test-tsan test-hostile-asan soak-slice analyse build-benchmarks
 test-more: test-longer fuzz-slice ## what takes longer: model, matrix, threads, faults, fuzzing
 
 $(B)/tests/unit_tests: $(UNIT_OBJECTS) $(B)/obj/perfetto.pb.o

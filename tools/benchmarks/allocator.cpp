@@ -32,6 +32,7 @@ class Host final : public mm::PagePlatform {
   // As in the guest: the time stamp counter, in some unit.
   std::uint64_t now_ns() override { return __rdtsc(); }
   bool plug(abi::Gpa) override { return false; }
+  void prefault(abi::Gpa, std::uint64_t) override {}
   void relax() override { _mm_pause(); }
 };
 
