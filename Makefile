@@ -209,9 +209,9 @@ SIM_OBJECTS := $(call objects,vmm,tests/sim/policy_sim.cpp \
 $(B)/policy_sim: $(SIM_OBJECTS)
 	$(call say,LINK,$@)
 	$(Q)$(CXX) $(VMM_LINK) -o $@ $^ $(VMM_LIBS)
-POLICY_TRACES ?= $(wildcard tests/traces/*.pgt.xz)
+POLICY_TRACES ?= $(wildcard tests/traces/*.pgt.xz tests/traces/recorded/*.pgt.xz)
 .PHONY: policy-sim
-policy-sim: $(B)/policy_sim ## what every policy would be worth on the shipped traces, in simulation
+policy-sim: $(B)/policy_sim ## what every policy would be worth on the shipped traces, in simulation: 10 minutes
 	$(B)/policy_sim $(POLICY_TRACES)
 
 ##@ Testing
