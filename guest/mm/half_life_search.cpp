@@ -110,6 +110,14 @@ std::size_t HalfLifeSearch::best() const {
   return best;
 }
 
+std::uint64_t HalfLifeSearch::next_look_ns() const {
+  if (!on()) {
+    return Cooling::never;
+  }
+  const std::uint64_t step_ns = std::max(break_even_ns_ / looks, second_ns / 10);
+  return noted_ns_ < Cooling::never - step_ns ? noted_ns_ + step_ns : Cooling::never;
+}
+
 bool HalfLifeSearch::note(std::uint64_t now_ns, std::uint64_t free_frames) {
   lowest_frames_ = std::min(lowest_frames_, free_frames);
   if (!on() || now_ns < noted_ns_ + beat_ns) {

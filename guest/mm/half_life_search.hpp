@@ -32,6 +32,8 @@ class HalfLifeSearch {
   // Half of what was learnt is forgotten in ten seconds and this many break-even times.
   static constexpr std::uint64_t memory_ns = 10'000'000'000;
   static constexpr std::uint64_t memory_break_evens = 16;
+  // Looks that a sleeper takes a break-even time.
+  static constexpr std::uint64_t looks = 4;
 
   // Forgets everything and begins with the half-life that seems likely. 0: off;
   // more than a day: a day.
@@ -41,6 +43,10 @@ class HalfLifeSearch {
   // To be called when the number of free frames, with the host or not, may have changed. A clock
   // that goes back stands still. True: half_life_ns() has changed.
   bool note(std::uint64_t now_ns, std::uint64_t free_frames);
+
+  // When note() should be called although nothing happens: time alone makes letting go worth it.
+  // Cooling::never if it is off.
+  [[nodiscard]] std::uint64_t next_look_ns() const;
 
   // The half-life to follow; Cooling::never: let nothing go.
   [[nodiscard]] std::uint64_t half_life_ns() const { return half_life_ns(chosen_); }

@@ -141,6 +141,9 @@ std::uint64_t Reporter::next_deadline_ns(unsigned channel, std::uint64_t now_ns)
                     : saturated_sum(reportable_since_ns_, delay_ns_);
   } else if (enabled_) {
     report_ns = std::max(cooling_.next_look_ns(), now_ns);
+    if (buddy_.fresh_frames_at_or_above_report_order() > keep_frames_) {
+      report_ns = std::max(std::min(report_ns, search_.next_look_ns()), now_ns);
+    }
   }
   if (report_ns != never && !ports_[channel].has_room()) {
     // Nothing but an answer makes room, and a quarantined batch's may never come.

@@ -666,6 +666,47 @@ TEST_CASE("adaptive: begins as decay does, lets nothing go once that has never p
   CHECK(reporter.half_life_ns() > first_ns);
 }
 
+TEST_CASE("adaptive: who lets nothing go looks again while it idles, and lets go in the end") {
+  constexpr std::uint64_t ms = 1'000'000;
+  Fixture fixture({.batch = 64, .strategy = abi::ReportStrategy::adaptive, .delay_ns = 1'280 * ms});
+  Reporter& reporter = *fixture.reporter;
+  std::uint64_t now_ns = 1'000;
+  for (unsigned count = 0; count < 32; ++count) {
+    fixture.free_one(now_ns);
+  }
+  // Wanted again after 400 ms, all the time: it must not be let go.
+  for (unsigned round = 0; round < 60; ++round, now_ns += 400 * ms) {
+    reporter.note_time_locked(now_ns);
+    std::vector<abi::Pfn> blocks;
+    for (BuddyAllocation got = fixture.buddy.allocate({9}); got.ok();
+         got = fixture.buddy.allocate({9})) {
+      blocks.push_back(got.pfn);
+    }
+    reporter.note_time_locked(now_ns + ms);
+    for (const abi::Pfn pfn : blocks) {
+      REQUIRE(fixture.buddy.free(pfn, {9}) == FreeResult::ok);
+    }
+    reporter.note_time_locked(now_ns + 2 * ms);
+  }
+  REQUIRE(reporter.half_life_ns() == Cooling::never);
+  REQUIRE(reporter.counters().bytes == 0);
+
+  // Nothing but the time that it asked to be called at.
+  const std::uint64_t idle_since_ns = now_ns;
+  for (unsigned looks = 0; reporter.counters().bytes == 0; ++looks) {
+    REQUIRE(looks < 1'000);
+    const std::uint64_t next_ns = reporter.next_deadline_ns(0, now_ns);
+    REQUIRE(next_ns != Reporter::never);
+    REQUIRE(next_ns >= now_ns);
+    now_ns = next_ns;
+    reporter.note_time_locked(now_ns);
+    if (reporter.due_locked(now_ns, Urgency::idle)) {
+      static_cast<void>(fixture.submit(now_ns, Urgency::idle));
+    }
+  }
+  CHECK(now_ns - idle_since_ns < 120'000 * ms);
+}
+
 TEST_CASE("adaptive: memory that pays at once goes at once") {
   Fixture fixture({.strategy = abi::ReportStrategy::adaptive, .delay_ns = 0});
   fixture.free_many(1);
