@@ -59,7 +59,8 @@ struct GuestStatus {
   LatencyHistogram oom_wait;       // of allocations that waited for answers
   // Of free memory, with the strategies decay and adaptive, else 0; or half_life_never.
   std::uint64_t half_life_ns = 0;
-  std::uint64_t reserved3[7] = {};
+  std::uint64_t report_order = 0; // smallest that is hinted, which adaptive may raise
+  std::uint64_t reserved3[6] = {};
 };
 inline constexpr std::uint32_t guest_status_bytes_1_0 = 192 + 64 * EBB_MAX_VCPUS;
 static_assert(offsetof(GuestStatus, frontier_gpa) == 32);

@@ -107,6 +107,7 @@ RunStats make_stats(const Config& config, const Machine& machine, const GuestEnd
   stats.workload.verified_pages = last.guest.verified_pages;
   stats.report = config.report;
   stats.report_timeout_ns = config.report_timeout_ns;
+  stats.report_order_in_force = machine.guest_status().report_order;
   const std::uint64_t half_life_ns = machine.guest_status().half_life_ns;
   stats.report_half_life_ns =
       half_life_ns == abi::half_life_never ? std::nullopt : std::optional(half_life_ns);

@@ -174,6 +174,7 @@ Json to_json(const RunStats& stats) {
                     {"delay_ns", report.delay_ns},
                     {"timeout_ns", stats.report_timeout_ns},
                     {"automatic", stats.report_automatic},
+                    {"order_in_force", stats.report_order_in_force},
                     {"half_life_ns",
                      stats.report_half_life_ns ? Json(*stats.report_half_life_ns) : Json(nullptr)},
                     {"strategy", name_of(report.strategy)}};

@@ -50,6 +50,7 @@ struct RunStats {
   bool report_automatic = false; // then `report` is what was in force at the end
   // Of free memory; 0: the strategy has none, empty: nothing is let go.
   std::optional<std::uint64_t> report_half_life_ns = 0;
+  std::uint64_t report_order_in_force = 0; // at the end, by the guest's word
 
   struct Host {
     HostMode mode = HostMode::sync; // that was in force, not the one asked for

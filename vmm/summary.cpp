@@ -62,7 +62,8 @@ std::string policy_text(const RunStats& stats) {
     text = fmt::format("report {}, order {}", name_of(policy.strategy), policy.order);
   }
   if (stats.report_automatic) {
-    text = fmt::format("report auto, order {}, batch {}", policy.order, policy.batch);
+    text =
+        fmt::format("report auto, order {}, batch {}", stats.report_order_in_force, policy.batch);
   }
   if (policy.strategy == abi::ReportStrategy::adaptive) {
     text += stats.report_half_life_ns

@@ -163,6 +163,14 @@ class Buddy {
   [[nodiscard]] std::uint64_t free_blocks(abi::Order order) const {
     return block_count_[0][order.value] + block_count_[1][order.value];
   }
+  // Free frames in blocks of at least this order, fresh or not.
+  [[nodiscard]] std::uint64_t free_frames_at_or_above(abi::Order order) const {
+    std::uint64_t frames = 0;
+    for (; order.value <= abi::max_order; ++order.value) {
+      frames += free_blocks(order) << order.value;
+    }
+    return frames;
+  }
   // Since construction: frames hinted though not allocated since they were last answered
   // (always 0), and reported frames that were handed out again.
   [[nodiscard]] std::uint64_t redundant_frames() const { return redundant_frames_; }

@@ -41,7 +41,7 @@ double mean_stay_ns(double passed_ns, double half_life_ns, double part_left) {
 
 } // namespace
 
-void HalfLifeSearch::reset(std::uint64_t break_even_ns) {
+void HalfLifeSearch::reset(std::uint64_t break_even_ns, Blocks blocks) {
   *this = {};
   break_even_ns_ = std::min(break_even_ns, longest_break_even_ns);
   if (!on()) {
@@ -51,12 +51,14 @@ void HalfLifeSearch::reset(std::uint64_t break_even_ns) {
   advance_ns_ = static_cast<double>(break_even_ns_) * break_even_s / (break_even_s + usual_stay_s);
   lead_ns_ = std::min(longest_lead_s, lead_s2 / break_even_s) * second_ns;
   const double likely_ns = break_even_s * break_even_s / likely_divisor * second_ns;
-  likely_ = 0;
+  ladders_in_use_ = blocks == Blocks::all ? 1 : ladders_.size();
   for (std::size_t rung = 0; rung < ghosts; ++rung) {
-    ghosts_[rung].cooling.reset(half_life_ns(rung));
-    likely_ = static_cast<double>(half_life_ns(rung)) <= likely_ns ? rung : likely_;
+    for (Ladder& ladder : ladders_) {
+      ladder.rungs[rung].cooling.reset(half_life_ns(rung));
+    }
+    likely_rung_ = static_cast<double>(half_life_ns(rung)) <= likely_ns ? rung : likely_rung_;
   }
-  chosen_ = likely_;
+  chosen_ = likely_rung_;
 }
 
 // What is warm goes by and by while time passes and nothing else happens.
@@ -97,15 +99,19 @@ std::uint64_t HalfLifeSearch::most_frames() const {
   return std::max(most_frames_, least_stake_frames);
 }
 
-double HalfLifeSearch::balance(std::size_t rung) const {
-  const double lead = rung == likely_ ? lead_ns_ * static_cast<double>(most_frames()) : 0;
-  return rung == none ? 0 : ghosts_[rung].balance + lead;
+double HalfLifeSearch::balance(std::size_t choice) const {
+  if (choice == none) {
+    return 0;
+  }
+  const std::size_t rung = choice % ghosts;
+  const double lead = rung == likely_rung_ ? lead_ns_ * static_cast<double>(most_frames()) : 0;
+  return ladders_[choice / ghosts].rungs[rung].balance + lead;
 }
 
 std::size_t HalfLifeSearch::best() const {
   std::size_t best = none;
-  for (std::size_t rung = ghosts; rung-- > 0;) { // of equals, the longest
-    best = balance(rung) > balance(best) ? rung : best;
+  for (std::size_t choice = ladders_in_use_ * ghosts; choice-- > 0;) { // of equals, the longest
+    best = balance(choice) > balance(best) ? choice : best;
   }
   return best;
 }
@@ -118,24 +124,30 @@ std::uint64_t HalfLifeSearch::next_look_ns() const {
   return noted_ns_ < Cooling::never - step_ns ? noted_ns_ + step_ns : Cooling::never;
 }
 
-bool HalfLifeSearch::note(std::uint64_t now_ns, std::uint64_t free_frames) {
-  lowest_frames_ = std::min(lowest_frames_, free_frames);
+bool HalfLifeSearch::note(std::uint64_t now_ns, const FreeFrames& free) {
+  const std::array<std::uint64_t, 2> frames{free.all, free.large};
+  for (std::size_t which = 0; which < ladders_in_use_; ++which) {
+    ladders_[which].lowest_frames = std::min(ladders_[which].lowest_frames, frames[which]);
+  }
   if (!on() || now_ns < noted_ns_ + beat_ns) {
     return false;
   }
   const std::uint64_t passed_ns = now_ns - noted_ns_;
   const std::uint64_t forget_ns = memory_ns + memory_break_evens * break_even_ns_;
   const double remembered = Cooling::part_left(passed_ns, forget_ns);
-  for (Ghost& ghost : ghosts_) {
-    ghost.balance *= remembered;
-    pass(ghost, now_ns);
-    change(ghost, now_ns, free_frames_, lowest_frames_);
-    change(ghost, now_ns, lowest_frames_, free_frames);
+  for (std::size_t which = 0; which < ladders_in_use_; ++which) {
+    Ladder& ladder = ladders_[which];
+    for (Ghost& ghost : ladder.rungs) {
+      ghost.balance *= remembered;
+      pass(ghost, now_ns);
+      change(ghost, now_ns, ladder.free_frames, ladder.lowest_frames);
+      change(ghost, now_ns, ladder.lowest_frames, frames[which]);
+    }
+    ladder.free_frames = frames[which];
+    ladder.lowest_frames = frames[which];
   }
   noted_ns_ = now_ns;
-  free_frames_ = free_frames;
-  lowest_frames_ = free_frames;
-  most_frames_ = std::max(most_frames_, free_frames);
+  most_frames_ = std::max(most_frames_, free.all);
 
   const std::size_t wanted = best();
   const double stake = static_cast<double>(most_frames()) * static_cast<double>(break_even_ns_);

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
-// Which half-life of free memory pays best (cooling.hpp), learnt without paying for it: beside the
-// one in force, a ladder of them is played through on paper, as ghosts. Each hears how much memory
-// is free, knows what it would have let go, how long that would have stayed away and how much of it
-// would have been wanted back, and keeps the balance. The best balance of late is the one to
-// follow; when every one of them has lost, none: then nothing goes.
+// Which half-life of free memory pays best (cooling.hpp), and whether for all blocks or for large
+// ones only, learnt without paying for it: beside what is in force, a ladder of half-lives is
+// played through on paper, as ghosts, for all free memory and once more for what is free in large
+// blocks: the holes between live pages are the first to be filled again. Each ghost hears how much
+// memory is free, knows what it would have let go, how long that would have stayed away and how
+// much of it would have been wanted back, and keeps the balance. The best balance of late is the
+// one to follow; when every one of them has lost, none: then nothing goes.
 //
 // Balances are frames times nanoseconds: a frame that went and came back must have been away for
 // the break-even time, which is what its discard and its fault cost, divided by the price of
@@ -21,8 +23,15 @@
 #include <cstdint>
 
 #include "guest/mm/cooling.hpp"
+#include "shared/address.hpp"
 
 namespace guest::mm {
+
+// With the host or not.
+struct FreeFrames {
+  std::uint64_t all = 0;
+  std::uint64_t large = 0; // of them, in blocks of at least HalfLifeSearch::large_order
+};
 
 class HalfLifeSearch {
  public:
@@ -35,24 +44,32 @@ class HalfLifeSearch {
   // Looks that a sleeper takes a break-even time.
   static constexpr std::uint64_t looks = 4;
 
-  // Forgets everything and begins with the half-life that seems likely. 0: off;
+  static constexpr abi::Order large_order{4};
+
+  // What there is to choose from, beside half-lives.
+  enum class Blocks : std::uint8_t { all, all_or_large };
+
+  // Forgets everything and begins with all blocks and the half-life that seems likely. 0: off;
   // more than a day: a day.
-  void reset(std::uint64_t break_even_ns);
+  void reset(std::uint64_t break_even_ns, Blocks blocks);
   [[nodiscard]] bool on() const { return break_even_ns_ != 0; }
 
-  // To be called when the number of free frames, with the host or not, may have changed. A clock
-  // that goes back stands still. True: half_life_ns() has changed.
-  bool note(std::uint64_t now_ns, std::uint64_t free_frames);
+  // To be called when the number of free frames may have changed. A clock that goes back stands
+  // still. True: what to follow has changed.
+  bool note(std::uint64_t now_ns, const FreeFrames& free);
 
   // When note() should be called although nothing happens: time alone makes letting go worth it.
   // Cooling::never if it is off.
   [[nodiscard]] std::uint64_t next_look_ns() const;
 
   // The half-life to follow; Cooling::never: let nothing go.
-  [[nodiscard]] std::uint64_t half_life_ns() const { return half_life_ns(chosen_); }
+  [[nodiscard]] std::uint64_t half_life_ns() const {
+    return chosen_ == none ? Cooling::never : half_life_ns(chosen_ % ghosts);
+  }
+  // Whether smaller blocks than those of large_order should be left alone.
+  [[nodiscard]] bool large_only() const { return chosen_ != none && chosen_ >= ghosts; }
 
  private:
-  // A place on the ladder.
   struct Ghost {
     Cooling cooling;
     std::uint64_t fresh_frames = 0; // free and not let go
@@ -60,15 +77,20 @@ class HalfLifeSearch {
     double balance = 0; // frames * ns
   };
 
-  static constexpr std::size_t none = ghosts;
+  struct Ladder {
+    std::uint64_t free_frames = 0;   // at the latest beat
+    std::uint64_t lowest_frames = 0; // since then
+    std::array<Ghost, ghosts> rungs;
+  };
 
-  [[nodiscard]] static std::uint64_t half_life_ns(std::size_t rung) {
-    return rung == none ? Cooling::never : shortest_ns << rung;
-  }
+  // A choice is a ladder's number times `ghosts`, plus a rung's.
+  static constexpr std::size_t none = ~std::size_t{0};
+
+  [[nodiscard]] static std::uint64_t half_life_ns(std::size_t rung) { return shortest_ns << rung; }
   void pass(Ghost& ghost, std::uint64_t now_ns) const;
   void change(Ghost& ghost, std::uint64_t now_ns, std::uint64_t before, std::uint64_t after) const;
-  // Of a rung, with the lead if it has one; none has neither won nor lost.
-  [[nodiscard]] double balance(std::size_t rung) const;
+  // Of a choice, with the lead if it has one; none has neither won nor lost.
+  [[nodiscard]] double balance(std::size_t choice) const;
   [[nodiscard]] std::size_t best() const;
   [[nodiscard]] std::uint64_t most_frames() const;
 
@@ -76,12 +98,11 @@ class HalfLifeSearch {
   double advance_ns_ = 0; // of the break-even time, charged when a frame goes
   double lead_ns_ = 0;    // of the likely rung, for each frame that was ever free
   std::uint64_t noted_ns_ = 0;
-  std::uint64_t free_frames_ = 0;   // at the latest beat
-  std::uint64_t lowest_frames_ = 0; // since then
-  std::uint64_t most_frames_ = 0;   // ever
-  std::size_t likely_ = none;
+  std::uint64_t most_frames_ = 0; // ever free
+  std::size_t likely_rung_ = 0;
   std::size_t chosen_ = none;
-  std::array<Ghost, ghosts> ghosts_;
+  std::size_t ladders_in_use_ = 0;
+  std::array<Ladder, 2> ladders_; // for all blocks, for large ones
 };
 
 } // namespace guest::mm

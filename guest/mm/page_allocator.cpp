@@ -545,6 +545,7 @@ void PageAllocator::publish_locked() {
   publish(status_.oom_failures, oom_failures_);
   publish(status_.max_in_flight_bytes, counters.max_in_flight_bytes);
   publish(status_.half_life_ns, reporter_.half_life_ns());
+  publish(status_.report_order, buddy_.report_order().value);
 }
 
 } // namespace guest::mm

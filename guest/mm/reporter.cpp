@@ -32,13 +32,11 @@ void Reporter::apply(const ReportSettings& settings) {
   delay_ns_ = policy.delay_ns;
   timeout_ns_ = settings.timeout_ns;
   cooling_.reset(0);
-  search_.reset(0);
+  search_.reset(0, HalfLifeSearch::Blocks::all);
   const abi::Order order{static_cast<std::uint8_t>(std::min(policy.order, abi::max_order))};
-  if (order != buddy_.report_order()) {
-    buddy_.set_report_order(order);
-  }
   batch_ranges_ = std::clamp(policy.batch, std::uint32_t{1}, abi::max_batch_ranges);
-  full_batch_frames_ = batch_ranges_ * order.frames();
+  smallest_order_ = order;
+  set_order(order);
   switch (policy.strategy) {
   case abi::ReportStrategy::each:
     strategy_ = policy.strategy;
@@ -56,7 +54,9 @@ void Reporter::apply(const ReportSettings& settings) {
     break;
   case abi::ReportStrategy::adaptive:
     strategy_ = policy.strategy;
-    search_.reset(policy.delay_ns);
+    search_.reset(policy.delay_ns, order < HalfLifeSearch::large_order
+                                       ? HalfLifeSearch::Blocks::all_or_large
+                                       : HalfLifeSearch::Blocks::all);
     cooling_.reset(search_.on() ? search_.half_life_ns() : 0);
     delay_ns_ = 0;
     break;
@@ -64,6 +64,26 @@ void Reporter::apply(const ReportSettings& settings) {
   default: // of a newer host
     strategy_ = abi::ReportStrategy::batch;
     break;
+  }
+}
+
+void Reporter::set_order(abi::Order order) {
+  if (order != buddy_.report_order()) {
+    buddy_.set_report_order(order);
+  }
+  full_batch_frames_ = batch_ranges_ * order.frames();
+}
+
+// What has been learnt of late.
+void Reporter::follow_search(std::uint64_t now_ns) {
+  const std::uint64_t with_host = buddy_.isolated_frames();
+  const FreeFrames free{.all = buddy_.fresh_frames() + buddy_.answered_frames() + with_host,
+                        .large = buddy_.free_frames_at_or_above(HalfLifeSearch::large_order) +
+                                 with_host};
+  if (search_.note(now_ns, free)) {
+    cooling_.change(search_.half_life_ns());
+    set_order(search_.large_only() ? std::max(smallest_order_, HalfLifeSearch::large_order)
+                                   : smallest_order_);
   }
 }
 
@@ -94,10 +114,10 @@ std::uint64_t Reporter::surplus_frames(Urgency urgency) const {
 }
 
 void Reporter::note_time_locked(std::uint64_t now_ns) {
-  const std::uint64_t reportable = buddy_.fresh_frames_at_or_above_report_order();
-  if (search_.note(now_ns, reportable + buddy_.isolated_frames() + buddy_.answered_frames())) {
-    cooling_.change(search_.half_life_ns());
+  if (search_.on()) {
+    follow_search(now_ns);
   }
+  const std::uint64_t reportable = buddy_.fresh_frames_at_or_above_report_order();
   cooling_.note(now_ns, reportable);
   // Memory that went and came back since may lie in blocks that can be taken.
   stuck_frames_ =

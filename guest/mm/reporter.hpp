@@ -18,8 +18,8 @@
 //   scan   periodic passes over the free lists (scan_schedule.hpp); batches of 32, whatever
 //          `batch` says; `delay` means nothing
 //   decay  as batch, but what is free is let go by halves, one each `delay` (cooling.hpp)
-//   adaptive  as decay, with the half-life that would have paid best so far (half_life_search.hpp);
-//          `delay` is the break-even time
+//   adaptive  as decay, with the half-life that would have paid best so far, for all blocks or for
+//          those of order 4 and up (half_life_search.hpp); `delay` is the break-even time
 //
 // Not thread-safe: the `_locked` functions run under the lock that guards the Buddy too. Under it
 // any vCPU may submit on, and take answers from, any channel. The doorbell is rung by the caller,
@@ -143,6 +143,8 @@ class Reporter {
 
  private:
   void apply(const ReportSettings& settings);
+  void set_order(abi::Order order);
+  void follow_search(std::uint64_t now_ns);
   // Reportable frames beyond those that are kept.
   [[nodiscard]] std::uint64_t surplus_frames(Urgency urgency) const;
   // The keep-warm reserve, or what is warm if that is more, unless all is to go now.
@@ -160,6 +162,7 @@ class Reporter {
   bool enabled_ = false;
   abi::ReportStrategy strategy_ = abi::ReportStrategy::batch;
   std::uint32_t batch_ranges_ = 1;
+  abi::Order smallest_order_; // the policy's; in force is the Buddy's report order
   std::uint64_t full_batch_frames_ = 1;
   std::uint64_t keep_frames_ = 0;
   std::uint64_t delay_ns_ = 0;

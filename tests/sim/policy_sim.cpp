@@ -88,7 +88,6 @@ class Simulation final : public PagePlatform {
     return vmm::Ledger::make(input);
   }
   [[nodiscard]] double ratio() const { return resident_frame_us_ / live_frame_us_; }
-  [[nodiscard]] const abi::ReportPolicy& policy() const { return policy_; }
   [[nodiscard]] const abi::GuestStatus& status() const { return status_; }
 
  private:
@@ -251,9 +250,9 @@ void sweep(const std::string& path, const Machine& machine) {
   const double net = simulation.ledger().net_mib_s.value_or(0);
   const std::uint64_t half_life = simulation.status().half_life_ns;
   fmt::print(
-      "  best fixed {:.0f} ({}), worst {:.0f}, auto {:.0f} (ratio {:.3f}, order {}, ends with "
+      "  best fixed {:.0f} ({}), worst {:.0f}, auto {:.0f} (ratio {:.3f}, ends with order {}, "
       "{}){}\n",
-      best, best_name, worst, net, simulation.ratio(), simulation.policy().order,
+      best, best_name, worst, net, simulation.ratio(), simulation.status().report_order,
       half_life == abi::half_life_never ? "nothing let go"
                                         : fmt::format("half-life {} ms", half_life / 1'000'000),
       best > 0 ? fmt::format(": {:.1f} % of the best", 100 * net / best) : "");

@@ -19,12 +19,12 @@ constexpr std::uint64_t likely_break_even = 1'280 * ms; // 5 us a fault, 1 ms a 
 class Guest {
  public:
   explicit Guest(std::uint64_t break_even_ns, std::uint64_t look_ns = 5 * ms) : look_ns_(look_ns) {
-    search.reset(break_even_ns);
+    search.reset(break_even_ns, HalfLifeSearch::Blocks::all);
   }
 
   void rest(std::uint64_t free_frames, std::uint64_t for_ns) {
     for (const std::uint64_t end_ns = now_ns + for_ns; now_ns < end_ns; now_ns += look_ns_) {
-      changes += search.note(now_ns, free_frames) ? 1 : 0;
+      changes += search.note(now_ns, {.all = free_frames, .large = free_frames}) ? 1 : 0;
     }
   }
   // `times` periods, with memory free in the first part of each.
@@ -47,10 +47,10 @@ class Guest {
 
 TEST_CASE("half-life: without a break-even time there is nothing to search") {
   HalfLifeSearch search;
-  search.reset(0);
+  search.reset(0, HalfLifeSearch::Blocks::all);
   CHECK_FALSE(search.on());
-  CHECK_FALSE(search.note(second, 1'000));
-  search.reset(second);
+  CHECK_FALSE(search.note(second, {.all = 1'000}));
+  search.reset(second, HalfLifeSearch::Blocks::all);
   CHECK(search.on());
 }
 
@@ -59,13 +59,13 @@ TEST_CASE("half-life: the longer memory must stay away to pay, the longer the fi
   std::uint64_t before = 0;
   for (const std::uint64_t break_even :
        {std::uint64_t{1}, 100 * ms, 500 * ms, second, 2 * second, 5 * second, 30 * second}) {
-    search.reset(break_even);
+    search.reset(break_even, HalfLifeSearch::Blocks::all);
     CHECK(search.half_life_ns() >= before);
     CHECK(search.half_life_ns() >= HalfLifeSearch::shortest_ns);
     before = search.half_life_ns();
   }
   CHECK(before == HalfLifeSearch::shortest_ns << (HalfLifeSearch::ghosts - 1));
-  search.reset(likely_break_even);
+  search.reset(likely_break_even, HalfLifeSearch::Blocks::all);
   CHECK(search.half_life_ns() == 28 * ms);
 }
 
@@ -123,7 +123,7 @@ TEST_CASE("half-life: a dip between two beats counts, as memory that was wanted"
   // All of it wanted every 400 ms, for 0.1 ms: no beat sees it low.
   for (unsigned round = 0; round < 150; ++round) {
     guest.rest(20'000, 400 * ms);
-    static_cast<void>(guest.search.note(guest.now_ns - 5 * ms + 100'000, 0));
+    static_cast<void>(guest.search.note(guest.now_ns - 5 * ms + 100'000, {}));
   }
   CHECK(guest.search.half_life_ns() > 28 * ms);
 }
@@ -139,11 +139,12 @@ TEST_CASE("half-life: little memory decides nothing") {
 
 TEST_CASE("half-life: a clock that stands still or goes back is waited for") {
   HalfLifeSearch search;
-  search.reset(second);
-  CHECK_FALSE(search.note(100 * second, 20'000));
+  search.reset(second, HalfLifeSearch::Blocks::all);
+  CHECK_FALSE(search.note(100 * second, {.all = 20'000}));
   const std::uint64_t before = search.half_life_ns();
   for (unsigned look = 0; look < 100; ++look) {
-    CHECK_FALSE(search.note(100 * second - look * second / 2, look % 2 == 0 ? 0 : 1U << 30));
+    CHECK_FALSE(
+        search.note(100 * second - look * second / 2, {.all = look % 2 == 0 ? 0U : 1U << 30}));
   }
   CHECK(search.half_life_ns() == before);
 }
@@ -152,13 +153,47 @@ TEST_CASE("half-life: no break-even time and no size is too large to reckon with
   for (const std::uint64_t break_even :
        {std::uint64_t{1}, std::numeric_limits<std::uint64_t>::max()}) {
     HalfLifeSearch search;
-    search.reset(break_even);
+    search.reset(break_even, HalfLifeSearch::Blocks::all);
     std::uint64_t now_ns = second;
     for (unsigned look = 0; look < 1'000; ++look) {
-      const bool changed = search.note(now_ns, look % 2 == 0 ? std::uint64_t{1} << 40 : 0);
+      const bool changed = search.note(now_ns, {.all = look % 2 == 0 ? std::uint64_t{1} << 40 : 0});
       CHECK((changed || search.half_life_ns() >= HalfLifeSearch::shortest_ns));
       now_ns += look % 10 == 0 ? 1'000 * second : 10 * ms;
     }
-    CHECK_FALSE(search.note(std::numeric_limits<std::uint64_t>::max() - 1, 5));
+    CHECK_FALSE(search.note(std::numeric_limits<std::uint64_t>::max() - 1, {.all = 5}));
+  }
+}
+
+TEST_CASE(
+    "half-life: where small blocks come and go and large ones stay, small ones are left alone") {
+  HalfLifeSearch search;
+  search.reset(likely_break_even, HalfLifeSearch::Blocks::all_or_large);
+  CHECK_FALSE(search.large_only());
+  std::uint64_t now_ns = second;
+  // 40 MiB stay free in large blocks; 20 MiB in small ones are wanted every 300 ms.
+  for (unsigned round = 0; round < 60; ++round) {
+    for (unsigned look = 0; look < 60; ++look, now_ns += 5 * ms) {
+      static_cast<void>(search.note(now_ns, {.all = 15'000, .large = 10'000}));
+    }
+    static_cast<void>(search.note(now_ns, {.all = 10'000, .large = 10'000}));
+    now_ns += 5 * ms;
+  }
+  CHECK(search.large_only());
+  CHECK(search.half_life_ns() <= 500 * ms);
+  // When the small ones stay, too, they are let go.
+  for (unsigned look = 0; look < 20'000; ++look, now_ns += 5 * ms) {
+    static_cast<void>(search.note(now_ns, {.all = 15'000, .large = 10'000}));
+  }
+  CHECK_FALSE(search.large_only());
+}
+
+TEST_CASE("half-life: there is no choice of blocks that was not given") {
+  HalfLifeSearch search;
+  search.reset(likely_break_even, HalfLifeSearch::Blocks::all);
+  std::uint64_t now_ns = second;
+  for (unsigned round = 0; round < 200; ++round, now_ns += 300 * ms) {
+    static_cast<void>(
+        search.note(now_ns, {.all = round % 2 == 0 ? 15'000U : 10'000U, .large = 10'000}));
+    CHECK_FALSE(search.large_only());
   }
 }

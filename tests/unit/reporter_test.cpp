@@ -707,6 +707,55 @@ TEST_CASE("adaptive: who lets nothing go looks again while it idles, and lets go
   CHECK(now_ns - idle_since_ns < 120'000 * ms);
 }
 
+TEST_CASE(
+    "adaptive: small blocks that come and go are left alone, and a policy of large ones stays") {
+  constexpr std::uint64_t ms = 1'000'000;
+  for (const std::uint32_t order : {0U, 6U}) {
+    CAPTURE(order);
+    Fixture fixture({.order = order,
+                     .batch = 64,
+                     .strategy = abi::ReportStrategy::adaptive,
+                     .delay_ns = 1'280 * ms});
+    Reporter& reporter = *fixture.reporter;
+    std::uint64_t now_ns = 1'000;
+    const auto look = [&](std::uint64_t for_ns) {
+      for (const std::uint64_t end_ns = now_ns + for_ns; now_ns < end_ns; now_ns += 5 * ms) {
+        reporter.note_time_locked(now_ns);
+        while (reporter.due_locked(now_ns, Urgency::idle) &&
+               fixture.submit(now_ns, Urgency::idle) == SubmitResult::ring_doorbell) {
+          fixture.host->serve([](abi::RangeDescriptor) { return abi::Outcome::discarded; });
+          fixture.drain(now_ns);
+        }
+      }
+    };
+    // Sixteen blocks are free for good; of sixteen others every second page, again and again.
+    for (unsigned count = 0; count < 32; ++count) {
+      fixture.free_one(now_ns);
+    }
+    std::vector<abi::Pfn> pages;
+    for (unsigned count = 0; count < 16 * huge_frames; ++count) {
+      const BuddyAllocation page = fixture.buddy.allocate({0});
+      REQUIRE(page.ok());
+      pages.push_back(page.pfn);
+    }
+    std::ranges::sort(pages);
+    for (unsigned round = 0; round < 60; ++round) {
+      for (std::size_t index = 0; index < pages.size(); index += 2) {
+        REQUIRE(fixture.buddy.free(pages[index], {0}) == FreeResult::ok);
+      }
+      look(300 * ms);
+      for (std::size_t index = 0; index < pages.size(); index += 2) {
+        const BuddyAllocation page = fixture.buddy.allocate({0});
+        REQUIRE(page.ok());
+        pages[index] = page.pfn;
+      }
+      look(10 * ms);
+    }
+    CHECK(fixture.buddy.report_order().value == std::max(order, 4U));
+    CHECK(reporter.counters().bytes >= 16 * huge_frames * abi::page_bytes);
+  }
+}
+
 TEST_CASE("adaptive: memory that pays at once goes at once") {
   Fixture fixture({.strategy = abi::ReportStrategy::adaptive, .delay_ns = 0});
   fixture.free_many(1);
