@@ -93,8 +93,6 @@ void ReuseWatch::discarded(abi::Gpa start, abi::Order order, std::uint64_t now_n
   counts.ranges.fetch_add(1, std::memory_order_relaxed);
   counts.discarded_frames.fetch_add(order.frames(), std::memory_order_relaxed);
   const std::uint32_t now_ms = ms(now_ns);
-  counts.away_frames.fetch_add(order.frames(), std::memory_order_relaxed);
-  counts.away_since_ms.fetch_add(order.frames() * now_ms, std::memory_order_relaxed);
   const std::uint32_t stamp = (std::uint32_t{order.value} << order_shift) | now_ms;
   const std::uint64_t first = abi::to_pfn(start).value;
   const std::uint32_t looked = looked_ms_.load(std::memory_order_relaxed);
@@ -127,8 +125,6 @@ void ReuseWatch::count_return(Stamp stamp, std::uint32_t at_ms) {
   Counts& counts = counts_[order_of(stamp)];
   counts.reused_frames.fetch_add(1, std::memory_order_relaxed);
   counts.reused_frame_ms.fetch_add(counted_ms(ms_of(stamp), at_ms), std::memory_order_relaxed);
-  counts.away_frames.fetch_sub(1, std::memory_order_relaxed);
-  counts.away_since_ms.fetch_sub(ms_of(stamp), std::memory_order_relaxed);
 }
 
 // `now_ns` is from before the scan.
@@ -138,7 +134,8 @@ void ReuseWatch::scan_locked(std::uint64_t now_ns) {
   }
 }
 
-OrderUses ReuseWatch::counted(FrameMs& frame_ms) const {
+OrderUses ReuseWatch::uses() const {
+  std::array<std::uint64_t, abi::order_count> frame_ms{};
   OrderUses uses;
   for (std::size_t order = 0; order < uses.size(); ++order) {
     const Counts& counts = counts_[order];
@@ -149,12 +146,6 @@ OrderUses ReuseWatch::counted(FrameMs& frame_ms) const {
         counts.reused_frames.load(std::memory_order_relaxed) * abi::page_bytes;
     frame_ms[order] = counts.reused_frame_ms.load(std::memory_order_relaxed);
   }
-  return uses;
-}
-
-OrderUses ReuseWatch::uses() const {
-  FrameMs frame_ms{};
-  OrderUses uses = counted(frame_ms);
   const std::uint32_t end = end_ms_.load(std::memory_order_relaxed);
   const std::uint32_t until = end != 0 ? end : looked_ms_.load(std::memory_order_relaxed);
   for (std::uint64_t frame = 0; frame < frames_; ++frame) {
@@ -165,19 +156,6 @@ OrderUses ReuseWatch::uses() const {
   }
   for (std::size_t order = 0; order < uses.size(); ++order) {
     uses[order].away_mib_s = mib_s(frame_ms[order]);
-  }
-  return uses;
-}
-
-OrderUses ReuseWatch::uses_at(std::uint64_t now_ns) const {
-  FrameMs frame_ms{};
-  OrderUses uses = counted(frame_ms);
-  for (std::size_t order = 0; order < uses.size(); ++order) {
-    // Read one after the other while others count: off by what happens in between.
-    const std::uint64_t since = counts_[order].away_since_ms.load(std::memory_order_relaxed);
-    const std::uint64_t until =
-        counts_[order].away_frames.load(std::memory_order_relaxed) * ms(now_ns);
-    uses[order].away_mib_s = mib_s(frame_ms[order] + (until > since ? until - since : 0));
   }
   return uses;
 }

@@ -45,8 +45,6 @@ class ReuseWatch final : public HintObserver {
   // Any thread. What is still away counts up to the last end(), or else the last look. Looks at
   // every frame.
   [[nodiscard]] OrderUses uses() const;
-  // The same up to now, quickly; time outside of the measured interval counts, too.
-  [[nodiscard]] OrderUses uses_at(std::uint64_t now_ns) const;
 
   // CPU time of the discarding threads, which says more than passed time on a busy machine.
   [[nodiscard]] std::uint64_t discard_cpu_ns() const {
@@ -79,9 +77,6 @@ class ReuseWatch final : public HintObserver {
     std::atomic<std::uint64_t> discarded_frames{0};
     std::atomic<std::uint64_t> reused_frames{0};
     std::atomic<std::uint64_t> reused_frame_ms{0}; // of what came back
-    // Of what is away: frames, and the sum of when they went.
-    std::atomic<std::uint64_t> away_frames{0};
-    std::atomic<std::uint64_t> away_since_ms{0};
   };
 
   ReuseWatch(const GuestMemory& memory, ResidentScan scan);
@@ -90,8 +85,6 @@ class ReuseWatch final : public HintObserver {
   [[nodiscard]] std::uint64_t counted_ms(std::uint32_t from_ms, std::uint32_t to_ms) const;
   void scan_locked(std::uint64_t now_ns);
   void count_return(Stamp stamp, std::uint32_t at_ms);
-  using FrameMs = std::array<std::uint64_t, abi::order_count>;
-  [[nodiscard]] OrderUses counted(FrameMs& reused_frame_ms) const;
 
   const std::uint64_t frames_;
   const std::uint64_t origin_ns_;
