@@ -208,6 +208,7 @@ bool Buddy::carve() {
   frontier_ = frontier_ + block_order.frames();
   skip_hole();
   answered_frames_ += block_order.frames();
+  never_used_frames_ += block_order.frames();
   tags_.put(block, abi::FrameKind::none, block_order);
   insert(block, block_order, Freshness::answered);
   return true;
@@ -372,6 +373,7 @@ BuddyAllocation Buddy::hand_out(abi::Pfn block, abi::Order order) {
   });
   fresh_frames_ -= fresh;
   answered_frames_ -= order.frames() - fresh;
+  never_used_frames_ -= never_used;
   reused_frames_ += reported;
   tags_.put(block, abi::FrameKind::allocated, order);
   tags_.set_audit(block, order);
@@ -402,6 +404,7 @@ void Buddy::free_untouched(abi::Pfn pfn, abi::Order order, std::uint16_t reused_
   areas_.came_back_untouched(pfn, order);
   reused_frames_ -= reused_frames;
   answered_frames_ += order.frames();
+  never_used_frames_ += was_reported ? 0 : order.frames();
   insert(pfn, order, Freshness::answered);
 }
 

@@ -157,6 +157,9 @@ class Buddy {
   [[nodiscard]] std::uint64_t fresh_frames() const { return fresh_frames_; }
   [[nodiscard]] std::uint64_t answered_frames() const { return answered_frames_; }
   [[nodiscard]] std::uint64_t isolated_frames() const { return isolated_frames_; }
+  // Of the answered and isolated ones: carved from the frontier and not handed out since. There is
+  // no memory behind them that could be given back.
+  [[nodiscard]] std::uint64_t never_used_frames() const { return never_used_frames_; }
   // Fresh frames in free blocks of at least the report order: what isolate() can take.
   [[nodiscard]] std::uint64_t fresh_frames_at_or_above_report_order() const { return reportable_; }
   // Free blocks of this order, fresh or not.
@@ -253,6 +256,7 @@ class Buddy {
   std::uint64_t fresh_frames_ = 0;
   std::uint64_t answered_frames_ = 0;
   std::uint64_t isolated_frames_ = 0;
+  std::uint64_t never_used_frames_ = 0;
   std::uint64_t reportable_ = 0;
   std::uint64_t redundant_frames_ = 0;
   std::uint64_t reused_frames_ = 0;

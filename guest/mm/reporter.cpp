@@ -77,9 +77,13 @@ void Reporter::set_order(abi::Order order) {
 // What has been learnt of late.
 void Reporter::follow_search(std::uint64_t now_ns) {
   const std::uint64_t with_host = buddy_.isolated_frames();
-  const FreeFrames free{.all = buddy_.fresh_frames() + buddy_.answered_frames() + with_host,
-                        .large = buddy_.free_frames_at_or_above(HalfLifeSearch::large_order) +
-                                 with_host};
+  const std::uint64_t all = buddy_.fresh_frames() + buddy_.answered_frames() + with_host;
+  const std::uint64_t large =
+      buddy_.free_frames_at_or_above(HalfLifeSearch::large_order) + with_host;
+  // What was never used is not resident: it neither saves nor comes back. It lies in large blocks
+  // for the most part.
+  const std::uint64_t never_used = buddy_.never_used_frames();
+  const FreeFrames free{.all = all - never_used, .large = large - std::min(large, never_used)};
   if (search_.note(now_ns, free)) {
     cooling_.change(search_.half_life_ns());
     set_order(search_.large_only() ? std::max(smallest_order_, HalfLifeSearch::large_order)

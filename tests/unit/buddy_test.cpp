@@ -561,3 +561,36 @@ TEST_CASE("isolation from one list leaves the others alone") {
   CHECK(fixture.buddy.isolate_list({9}, 8, 0, ranges).descriptors == 0);
   CHECK(fixture.buddy.isolate_list({10}, 8, 0, ranges).descriptors == 1);
 }
+
+TEST_CASE(
+    "what was carved and never handed out is counted until it is, whatever is isolated with it") {
+  Fixture fixture(blocks(4, 0));
+  Buddy& buddy = fixture.buddy;
+  CHECK(buddy.never_used_frames() == 0);
+  const Pfn page = fixture.allocate(0);
+  CHECK(buddy.never_used_frames() == block_frames - 1);
+  fixture.free(page, 0); // one fresh page in a block of which the rest was never used
+  CHECK(buddy.never_used_frames() == block_frames - 1);
+  const auto ranges = fixture.isolate();
+  REQUIRE_FALSE(ranges.empty());
+  CHECK(buddy.isolated_frames() == block_frames);
+  CHECK(buddy.never_used_frames() == block_frames - 1);
+  fixture.acknowledge(ranges, abi::Outcome::discarded);
+  CHECK(buddy.never_used_frames() == block_frames - 1);
+
+  // Handed out and given back untouched: as if nothing had been.
+  BuddyAllocation got = buddy.allocate({9});
+  REQUIRE(got.ok());
+  REQUIRE(got.content == Content::zeroed);
+  const std::uint64_t held = got.reused_frames != 0 ? 511 : 512;
+  CHECK(buddy.never_used_frames() == block_frames - 1 - held);
+  buddy.free_untouched(got.pfn, {9}, got.reused_frames);
+  CHECK(buddy.never_used_frames() ==
+        (got.reused_frames != 0 ? block_frames - 512 : block_frames - 1));
+
+  const Pfn whole = fixture.allocate(abi::max_order);
+  CHECK(buddy.never_used_frames() == 0);
+  fixture.free(whole, abi::max_order);
+  CHECK(buddy.never_used_frames() == 0);
+  CHECK(buddy.fresh_frames() == block_frames);
+}
