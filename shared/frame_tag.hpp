@@ -33,11 +33,14 @@ struct FrameTag {
   std::uint8_t bits = 0;
 
   static constexpr std::uint8_t audit_bit = 0x80;
+  static constexpr std::uint8_t order_bits = 0x0f;
 
   static constexpr FrameTag make(FrameKind kind, Order order) {
     return {static_cast<std::uint8_t>(order.value | (static_cast<unsigned>(kind) << 4))};
   }
-  [[nodiscard]] constexpr Order order() const { return {static_cast<std::uint8_t>(bits & 0xfU)}; }
+  [[nodiscard]] constexpr Order order() const {
+    return {static_cast<std::uint8_t>(bits & order_bits)};
+  }
   [[nodiscard]] constexpr FrameKind kind() const {
     return static_cast<FrameKind>((bits >> 4) & 0x7U);
   }

@@ -79,23 +79,25 @@ class AreaUse {
   void change(abi::Pfn block, abi::Order order, Frames difference, Frames whole) {
     const std::uint64_t area = index_of(block);
     if (order < area_order) [[likely]] {
-      set(area, {.owned = counts_[area].owned + difference.owned,
-                 .fresh = counts_[area].fresh + difference.fresh});
-      return;
-    }
-    for (std::uint64_t next = 0; next < order.frames() / area_frames; ++next) {
-      set(area + next, whole);
+      const Counts before = counts_[area];
+      set(area, {.owned = static_cast<std::uint16_t>(before.owned + difference.owned),
+                 .fresh = static_cast<std::uint16_t>(before.fresh + difference.fresh)});
+    } else {
+      change_whole(area, order,
+                   {.owned = static_cast<std::uint16_t>(whole.owned),
+                    .fresh = static_cast<std::uint16_t>(whole.fresh)});
     }
   }
-  void set(std::uint64_t area, Frames frames) {
-    Counts& counts = counts_[area];
-    counts = {.owned = static_cast<std::uint16_t>(frames.owned),
-              .fresh = static_cast<std::uint16_t>(frames.fresh)};
+  void set(std::uint64_t area, Counts counts) {
+    counts_[area] = counts;
     const bool sparse = counts.owned != 0 && counts.fresh >= counts.owned * sparse_ratio;
     if (sparse != sparse_.test(area)) [[unlikely]] {
-      sparse ? sparse_.set(area) : sparse_.clear(area);
+      mark(area, sparse);
     }
   }
+  // Out of line, so that what inlines the rest stays small.
+  void change_whole(std::uint64_t first_area, abi::Order order, Counts counts);
+  void mark(std::uint64_t area, bool sparse);
   [[nodiscard]] std::uint64_t index_of(abi::Pfn frame) const {
     return (frame - base_) / area_frames;
   }

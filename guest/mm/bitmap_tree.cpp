@@ -45,16 +45,17 @@ void BitmapTree::set_above(std::uint64_t word_index) {
   }
 }
 
-void BitmapTree::clear_above(std::uint64_t word_index) {
+bool BitmapTree::clear_above(std::uint64_t word_index) {
   for (unsigned level = 1; level < level_count_; ++level) {
     std::uint64_t& word = level_[level][word_index / word_bits];
     const std::uint64_t before = word;
     word = before & ~(std::uint64_t{1} << (word_index % word_bits));
     if (word != 0) {
-      return;
+      return false;
     }
     word_index /= word_bits;
   }
+  return true;
 }
 
 std::uint64_t BitmapTree::descend_lowest(unsigned level, std::uint64_t word) const {

@@ -28,25 +28,34 @@ class BitmapTree {
   BitmapTree(std::span<std::uint64_t> words, std::uint64_t bits);
 
   [[nodiscard]] bool empty() const { return *level_[level_count_ - 1] == 0; }
-  [[nodiscard]] bool test(std::uint64_t bit) const {
-    return ((level_[0][bit / word_bits] >> (bit % word_bits)) & 1U) != 0;
-  }
+  [[nodiscard]] bool test(std::uint64_t bit) const { return test(place_of(bit)); }
   // Inline as far as most go: to the word of the member itself.
   void set(std::uint64_t bit) {
-    std::uint64_t& word = level_[0][bit / word_bits];
+    const Place place = place_of(bit);
+    std::uint64_t& word = level_[0][place.word];
     const std::uint64_t before = word;
-    word = before | (std::uint64_t{1} << (bit % word_bits));
+    word = before | place.mask;
     if (before == 0) { // else the summary above already says so
-      set_above(bit / word_bits);
+      set_above(place.word);
     }
   }
-  void clear(std::uint64_t bit) {
-    std::uint64_t& word = level_[0][bit / word_bits];
+  // Returns whether that has made the set empty.
+  bool clear(std::uint64_t bit) { return clear(place_of(bit)); }
+
+  // Where the bit of a member is; for who asks several sets about one.
+  struct Place {
+    std::uint64_t word;
+    std::uint64_t mask;
+  };
+  [[nodiscard]] static Place place_of(std::uint64_t bit) {
+    return {.word = bit / word_bits, .mask = std::uint64_t{1} << (bit % word_bits)};
+  }
+  [[nodiscard]] bool test(Place place) const { return (level_[0][place.word] & place.mask) != 0; }
+  bool clear(Place place) {
+    std::uint64_t& word = level_[0][place.word];
     const std::uint64_t before = word;
-    word = before & ~(std::uint64_t{1} << (bit % word_bits));
-    if (word == 0 && before != 0) {
-      clear_above(bit / word_bits);
-    }
+    word = before & ~place.mask;
+    return word == 0 && before != 0 && clear_above(place.word);
   }
 
   // The lowest or highest member, or none.
@@ -59,9 +68,9 @@ class BitmapTree {
   static constexpr unsigned word_bits = 64;
   static constexpr unsigned max_levels = 5; // 64^5 > max_bits
 
-  // The word of level 0 has become non-zero, or zero.
+  // The word of level 0 has become non-zero; or zero: returns whether the root has, too.
   void set_above(std::uint64_t word_index);
-  void clear_above(std::uint64_t word_index);
+  bool clear_above(std::uint64_t word_index);
   [[nodiscard]] std::uint64_t descend_lowest(unsigned level, std::uint64_t word) const;
 
   std::array<std::uint64_t*, max_levels> level_{}; // level_[0] holds the members

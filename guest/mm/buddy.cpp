@@ -16,9 +16,6 @@ constexpr abi::Order smaller(abi::Order order) {
 constexpr abi::Order larger(abi::Order order) {
   return {static_cast<std::uint8_t>(order.value + 1)};
 }
-constexpr abi::Pfn buddy_of(abi::Pfn block, abi::Order order) {
-  return {block.value ^ order.frames()};
-}
 
 // Metadata covers whole largest blocks, so a buddy's bit and tag always exist.
 constexpr abi::Pfn covered_base(abi::Pfn first) {
@@ -33,9 +30,7 @@ constexpr std::uint64_t covered_frames(abi::Pfn first, abi::Pfn end) {
 std::size_t Buddy::metadata_bytes(abi::Pfn first, abi::Pfn end) {
   const std::uint64_t frames = covered_frames(first, end);
   std::size_t bytes = frames * sizeof(abi::FrameTag);
-  for (unsigned order = 0; order < abi::order_count; ++order) {
-    bytes += 2 * sizeof(std::uint64_t) * BitmapTree::words_needed(frames >> order);
-  }
+  bytes += sizeof(std::uint64_t) * FreeBlocks::words_needed(frames);
   bytes += sizeof(std::uint64_t) * AreaUse::words_needed(frames);
   bytes += frames * sizeof(std::uint32_t); // cookies
   return bytes;
@@ -57,14 +52,9 @@ Buddy::Buddy(const BuddyConfig& config, std::span<std::byte> metadata)
                     at_end ? std::min(hole.start, config.end) : config.end,
                     at_end ? FrameHole{} : hole);
   skip_hole();
-  for (auto& trees : trees_) {
-    for (unsigned order = 0; order < abi::order_count; ++order) {
-      const std::uint64_t bits = frames >> order;
-      const std::size_t needed = BitmapTree::words_needed(bits);
-      trees[order] = BitmapTree({words, needed}, bits);
-      words += needed;
-    }
-  }
+  const std::size_t free_words = FreeBlocks::words_needed(frames);
+  free_ = FreeBlocks({words, free_words}, tags_.base(), frames);
+  words += free_words;
   const std::size_t area_words = AreaUse::words_needed(frames);
   areas_ = AreaUse({words, area_words}, tags_.base(), frames);
   cookies_ = reinterpret_cast<std::uint32_t*>(words + area_words);
@@ -97,7 +87,7 @@ Buddy::FreshContent Buddy::fresh_content(abi::Pfn block, abi::Order order) const
   return content;
 }
 
-Buddy::Freshness Buddy::freshness(abi::Pfn block, abi::Order order) const {
+Freshness Buddy::freshness(abi::Pfn block, abi::Order order) const {
   auto result = Freshness::answered;
   for_each_part(block, order, [&result](abi::Pfn, abi::FrameTag tag) {
     if (tag.kind() == abi::FrameKind::fresh) {
@@ -109,18 +99,8 @@ Buddy::Freshness Buddy::freshness(abi::Pfn block, abi::Order order) const {
   return result;
 }
 
-// Two buddies become one block: uniform when both were, in the same kind.
-[[gnu::always_inline]] inline void Buddy::join(abi::Pfn left, abi::Order half_order) {
-  const abi::FrameTag first = tags_.get(left);
-  const abi::FrameTag second = tags_.get(left + half_order.frames());
-  if (first.order() == half_order && second.order() == half_order &&
-      first.kind() == second.kind()) {
-    tags_.put(left, first.kind(), larger(half_order));
-  }
-}
-
-// The reverse of join. The parts of a mixed block are no larger than its halves, so each half is
-// tiled by its own already.
+// The reverse of FrameTags::join. The parts of a mixed block are no larger than its halves, so each
+// half is tiled by its own already.
 void Buddy::split(abi::Pfn block, abi::Order order) {
   const abi::FrameTag tag = tags_.get(block);
   if (tag.order() == order) {
@@ -139,53 +119,30 @@ void Buddy::collapse(abi::Pfn block, abi::Order order) {
   const abi::Order half = smaller(order);
   collapse(block, half);
   collapse(block + half.frames(), half);
-  join(block, half);
+  tags_.join(block, half);
 }
 
 // ---- free blocks -------------------------------------------------------------------------------
 
-[[gnu::always_inline]] inline void Buddy::set_bit(abi::Pfn block, abi::Order order,
-                                                  Freshness which) {
-  tree(order, which).set(bit_of(block, order));
-  ++block_count_[static_cast<unsigned>(which)][order.value];
-  orders_[static_cast<unsigned>(which)] |= 1U << order.value;
-}
-
-[[gnu::always_inline]] inline void Buddy::clear_bit(abi::Pfn block, abi::Order order,
-                                                    Freshness which) {
-  BitmapTree& blocks = tree(order, which);
-  blocks.clear(bit_of(block, order));
-  --block_count_[static_cast<unsigned>(which)][order.value];
-  if (blocks.empty()) {
-    orders_[static_cast<unsigned>(which)] &= ~(1U << order.value);
-  }
-}
-
+// Inline, because most callers know `which`, and half the time of a free is spent here.
 // Makes a block free: merges it as far as it goes. The count of reportable frames follows along:
 // content is counted when it is inserted at, or crosses to, the report order.
-void Buddy::insert(abi::Pfn block, abi::Order order, Freshness which) {
+[[gnu::always_inline]] inline void Buddy::insert(abi::Pfn block, abi::Order order,
+                                                 Freshness which) {
   if (which == Freshness::fresh && order >= report_order_) {
     reportable_ += fresh_content(block, order).frames;
   }
-  while (order.value < abi::max_order) {
-    const abi::Pfn buddy = buddy_of(block, order);
-    const std::uint64_t bit = bit_of(buddy, order);
-    // One branch for both: whether there is a free buddy is as hard to predict as it gets.
-    const bool answered = tree(order, Freshness::answered).test(bit);
-    const bool fresh = tree(order, Freshness::fresh).test(bit);
-    if (!(answered | fresh)) {
-      break;
-    }
-    clear_bit(buddy, order, fresh ? Freshness::fresh : Freshness::answered);
-    which = fresh ? Freshness::fresh : which;
-    block = std::min(block, buddy);
-    join(block, order);
+  std::uint64_t index = free_.index_of(block, order);
+  while (order.value < abi::max_order && free_.remove_if_free(index ^ 1, order, which)) {
+    block = {block.value & ~order.frames()};
+    tags_.join(block, order);
+    index /= 2;
     order = larger(order);
     if (which == Freshness::fresh && order == report_order_) {
       reportable_ += fresh_content(block, order).frames;
     }
   }
-  set_bit(block, order, which);
+  free_.add_at(index, order, which);
 }
 
 void Buddy::skip_hole() {
@@ -220,14 +177,15 @@ bool Buddy::carve() {
 // such block in it: one look at the lowest block of each order.
 std::optional<Buddy::Candidate> Buddy::lowest_part(abi::Order order, Freshness which) const {
   std::optional<Candidate> best;
-  std::uint64_t best_area = BitmapTree::none;
-  std::uint32_t orders = orders_with(which, order) & ((1U << area_order.value) - 1);
+  std::uint64_t best_area = ~std::uint64_t{0};
+  std::uint32_t orders = free_.orders_with(which, order) & ((1U << area_order.value) - 1);
   for (; orders != 0; orders &= orders - 1) {
     const abi::Order at{static_cast<std::uint8_t>(std::countr_zero(orders))};
-    const std::uint64_t offset = tree(at, which).find_first() << at.value;
-    if (offset >> area_order.value < best_area) {
-      best_area = offset >> area_order.value;
-      best = {.block = tags_.base() + offset, .order = at, .which = which};
+    const abi::Pfn block = free_.lowest(at, which);
+    const std::uint64_t area = block.value >> area_order.value;
+    if (area < best_area) {
+      best_area = area;
+      best = {.block = block, .order = at, .which = which};
     }
   }
   return best;
@@ -235,14 +193,12 @@ std::optional<Buddy::Candidate> Buddy::lowest_part(abi::Order order, Freshness w
 
 // The smallest block that is large enough and at least a whole area, the lowest among equals.
 std::optional<Buddy::Candidate> Buddy::smallest_whole(abi::Order order, Freshness which) const {
-  const std::uint32_t orders = orders_with(which, std::max(order, area_order));
+  const std::uint32_t orders = free_.orders_with(which, std::max(order, area_order));
   if (orders == 0) {
     return std::nullopt;
   }
   const abi::Order at{static_cast<std::uint8_t>(std::countr_zero(orders))};
-  return Candidate{.block = tags_.base() + (tree(at, which).find_first() << at.value),
-                   .order = at,
-                   .which = which};
+  return Candidate{.block = free_.lowest(at, which), .order = at, .which = which};
 }
 
 std::optional<Buddy::Candidate> Buddy::choose(abi::Order order) const {
@@ -334,7 +290,7 @@ void Buddy::take_several(const Candidate& chosen, abi::Order order,
 // Takes a block of the wanted order out of a free one that is in a bitmap.
 abi::Pfn Buddy::take(const Candidate& chosen, abi::Order order) {
   auto [block, at, which] = chosen;
-  clear_bit(block, at, which);
+  free_.remove(block, at, which);
 
   // Descend to the wanted order, into the half with fresh content, else into the lower one.
   while (at > order) {
@@ -345,11 +301,11 @@ abi::Pfn Buddy::take(const Candidate& chosen, abi::Order order) {
     at = smaller(at);
     const abi::Pfn right = block + at.frames();
     if (which == Freshness::answered) {
-      set_bit(right, at, Freshness::answered);
+      free_.add(right, at, Freshness::answered);
     } else if (freshness(block, at) == Freshness::fresh) {
-      set_bit(right, at, freshness(right, at));
+      free_.add(right, at, freshness(right, at));
     } else {
-      set_bit(block, at, Freshness::answered);
+      free_.add(block, at, Freshness::answered);
       block = right;
     }
   }
@@ -386,15 +342,11 @@ BuddyAllocation Buddy::hand_out(abi::Pfn block, abi::Order order) {
           .pfn = block};
 }
 
-FreeResult Buddy::free_owned(abi::Pfn pfn, abi::Order order, abi::FrameKind owned) {
-  const FreeResult result = tags_.check_owned(pfn, order, owned);
-  if (result == FreeResult::ok) {
-    tags_.put(pfn, abi::FrameKind::fresh, order);
-    areas_.came_back_fresh(pfn, order);
-    fresh_frames_ += order.frames();
-    insert(pfn, order, Freshness::fresh);
-  }
-  return result;
+void Buddy::free_cached(abi::Pfn pfn, abi::Order order) {
+  tags_.put(pfn, abi::FrameKind::fresh, order);
+  areas_.came_back_fresh(pfn, order);
+  fresh_frames_ += order.frames();
+  insert(pfn, order, Freshness::fresh);
 }
 
 void Buddy::free_untouched(abi::Pfn pfn, abi::Order order, std::uint16_t reused_frames) {
@@ -448,11 +400,11 @@ bool Buddy::isolate_from(abi::Order list, std::uint32_t goal, std::uint64_t keep
   };
   while (batch.descriptors < goal) {
     abi::Order order = list;
-    const std::uint64_t bit = tree(order, Freshness::fresh).find_last();
-    if (bit == BitmapTree::none) {
+    const std::optional<abi::Pfn> highest = free_.highest(order, Freshness::fresh);
+    if (!highest) {
       break;
     }
-    abi::Pfn block = tags_.base() + (bit << order.value);
+    abi::Pfn block = *highest;
     FreshContent content = fresh_content(block, order);
     if (reportable_ < keep_frames + content.frames) {
       if (small == SmallBlocks::later) {
@@ -465,7 +417,7 @@ bool Buddy::isolate_from(abi::Order list, std::uint32_t goal, std::uint64_t keep
         batch.descriptors + needed() > std::min<std::size_t>(goal, out.size())) {
       return false;
     }
-    clear_bit(block, order, Freshness::fresh);
+    free_.remove(block, order, Freshness::fresh);
     reportable_ -= content.frames;
 
     // More parts than a batch can hold: take the upper half with fresh content alone. The
@@ -478,7 +430,7 @@ bool Buddy::isolate_from(abi::Order list, std::uint32_t goal, std::uint64_t keep
       const bool take_upper = freshness(upper, order) == Freshness::fresh;
       const abi::Pfn left_over = take_upper ? lower : upper;
       const Freshness left_over_freshness = freshness(left_over, order);
-      set_bit(left_over, order, left_over_freshness);
+      free_.add(left_over, order, left_over_freshness);
       if (order >= report_order_) {
         reportable_ += fresh_content(left_over, order).frames;
       }
@@ -543,11 +495,8 @@ void Buddy::set_report_order(abi::Order order) {
   report_order_ = std::min(order, abi::Order{abi::max_order});
   reportable_ = 0;
   for (abi::Order list = report_order_; list.value <= abi::max_order; ++list.value) {
-    const BitmapTree& blocks = tree(list, Freshness::fresh);
-    for (std::uint64_t bit = blocks.find_first(); bit != BitmapTree::none;
-         bit = blocks.find_next(bit + 1)) {
-      reportable_ += fresh_content(tags_.base() + (bit << list.value), list).frames;
-    }
+    free_.for_each(list, Freshness::fresh,
+                   [&](abi::Pfn block) { reportable_ += fresh_content(block, list).frames; });
   }
 }
 

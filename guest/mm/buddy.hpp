@@ -13,11 +13,11 @@
 // holds its kind and order. Two buddy parts of one kind are always collapsed into one. A block
 // with one part is uniform; every other one is mixed.
 //
-// For each order two bitmaps name the free blocks: one those with any fresh part, one those that
-// are wholly answered. Invariants:
-//   - a block is free exactly if its bit is set in one of the two bitmaps of its order,
+// FreeBlocks names the free blocks: those with any fresh part, and those that are wholly answered.
+// Invariants:
+//   - a block is free exactly if it is in one of the two sets of its order,
 //   - no two free buddies stay unmerged,
-//   - nothing at or above the frontier is in a bitmap,
+//   - nothing at or above the frontier is in a set,
 //   - fresh + answered + isolated + owned frames = frames in [first, frontier) without the hole.
 // The frontier jumps over the hole, which is aligned to largest blocks: no block touches it.
 // Not thread-safe: the lock is one level up.
@@ -32,9 +32,9 @@
 
 #include "guest/mm/allocation.hpp"
 #include "guest/mm/area_use.hpp"
-#include "guest/mm/bitmap_tree.hpp"
 #include "guest/mm/frame_hole.hpp"
 #include "guest/mm/frame_tags.hpp"
+#include "guest/mm/free_blocks.hpp"
 #include "shared/address.hpp"
 #include "shared/frame_tag.hpp"
 #include "shared/report_channel.hpp"
@@ -96,12 +96,14 @@ class Buddy {
 
   // Takes back a block in state `allocated`; its content becomes fresh.
   [[nodiscard]] FreeResult free(abi::Pfn pfn, abi::Order order) {
-    return free_owned(pfn, order, abi::FrameKind::allocated);
+    const FreeResult result = tags_.check_owned(pfn, order);
+    if (result == FreeResult::ok) {
+      free_cached(pfn, order);
+    }
+    return result;
   }
-  // The same for a block in state `cached`.
-  [[nodiscard]] FreeResult free_cached(abi::Pfn pfn, abi::Order order) {
-    return free_owned(pfn, order, abi::FrameKind::cached);
-  }
+  // The same without a look at its state, for who has put it into state `cached`.
+  void free_cached(abi::Pfn pfn, abi::Order order);
   // Takes back a cached block that allocate() had called zeroed and nobody has touched since: it
   // stays answered. `reused_frames` is what allocate() had said.
   void free_untouched(abi::Pfn pfn, abi::Order order, std::uint16_t reused_frames);
@@ -163,9 +165,7 @@ class Buddy {
   // Fresh frames in free blocks of at least the report order: what isolate() can take.
   [[nodiscard]] std::uint64_t fresh_frames_at_or_above_report_order() const { return reportable_; }
   // Free blocks of this order, fresh or not.
-  [[nodiscard]] std::uint64_t free_blocks(abi::Order order) const {
-    return block_count_[0][order.value] + block_count_[1][order.value];
-  }
+  [[nodiscard]] std::uint64_t free_blocks(abi::Order order) const { return free_.count(order); }
   // Free frames in blocks of at least this order, fresh or not.
   [[nodiscard]] std::uint64_t free_frames_at_or_above(abi::Order order) const {
     std::uint64_t frames = 0;
@@ -183,8 +183,6 @@ class Buddy {
   template <typename Visit> void for_each_free_block(Visit visit) const;
 
  private:
-  enum class Freshness : std::uint8_t { answered, fresh };
-
   struct FreshContent {
     std::uint64_t frames = 0;
     std::uint32_t parts = 0;
@@ -197,23 +195,7 @@ class Buddy {
   [[nodiscard]] FreshContent fresh_content(abi::Pfn block, abi::Order order) const;
   [[nodiscard]] Freshness freshness(abi::Pfn block, abi::Order order) const;
 
-  [[nodiscard]] std::uint64_t bit_of(abi::Pfn block, abi::Order order) const {
-    return (block - tags_.base()) >> order.value;
-  }
-  [[nodiscard]] BitmapTree& tree(abi::Order order, Freshness which) {
-    return trees_[static_cast<unsigned>(which)][order.value];
-  }
-  [[nodiscard]] const BitmapTree& tree(abi::Order order, Freshness which) const {
-    return trees_[static_cast<unsigned>(which)][order.value];
-  }
-  // Bit k: there are free blocks of order k, which is at least `smallest`.
-  [[nodiscard]] std::uint32_t orders_with(Freshness which, abi::Order smallest) const {
-    return orders_[static_cast<unsigned>(which)] & (~std::uint32_t{0} << smallest.value);
-  }
-  void set_bit(abi::Pfn block, abi::Order order, Freshness which);
-  void clear_bit(abi::Pfn block, abi::Order order, Freshness which);
   void insert(abi::Pfn block, abi::Order order, Freshness which);
-  void join(abi::Pfn left, abi::Order half_order);
   void split(abi::Pfn block, abi::Order order);
   void collapse(abi::Pfn block, abi::Order order);
   void skip_hole();
@@ -237,18 +219,13 @@ class Buddy {
   [[nodiscard]] BuddyAllocation take_one(const Candidate& chosen, abi::Order order);
   void take_several(const Candidate& chosen, abi::Order order, std::span<BuddyAllocation> out);
 
-  [[nodiscard]] FreeResult free_owned(abi::Pfn pfn, abi::Order order, abi::FrameKind owned);
   [[nodiscard]] BuddyAllocation hand_out(abi::Pfn block, abi::Order order);
   void answer(abi::RangeDescriptor hint, abi::Outcome outcome);
 
   FrameTags tags_;
   AreaUse areas_;
   std::uint32_t* cookies_ = nullptr;
-  // [Freshness][order]
-  std::array<std::array<BitmapTree, abi::order_count>, 2> trees_;
-  std::array<std::array<std::uint64_t, abi::order_count>, 2> block_count_{};
-  // Bit k: the tree of order k is not empty. [Freshness]
-  std::array<std::uint32_t, 2> orders_{};
+  FreeBlocks free_;
   abi::Pfn frontier_;
   abi::Pfn plugged_end_;
   abi::Order report_order_;
@@ -263,14 +240,10 @@ class Buddy {
 };
 
 template <typename Visit> void Buddy::for_each_free_block(Visit visit) const {
-  for (unsigned which = 0; which < trees_.size(); ++which) {
-    for (unsigned order = 0; order < abi::order_count; ++order) {
-      const BitmapTree& tree = trees_[which][order];
-      for (std::uint64_t bit = tree.find_first(); bit != BitmapTree::none;
-           bit = tree.find_next(bit + 1)) {
-        visit(tags_.base() + (bit << order), abi::Order{static_cast<std::uint8_t>(order)},
-              which == static_cast<unsigned>(Freshness::fresh));
-      }
+  for (const Freshness which : {Freshness::answered, Freshness::fresh}) {
+    for (abi::Order order{0}; order.value <= abi::max_order; ++order.value) {
+      free_.for_each(order, which,
+                     [&](abi::Pfn block) { visit(block, order, which == Freshness::fresh); });
     }
   }
 }

@@ -85,15 +85,27 @@ class FairLock {
   std::atomic<std::uint32_t> starving_{0}; // vCPUs that have lost their patience
 };
 
-// Holds the lock for its lifetime, except between unlock() and lock().
+// Holds the lock for its lifetime.
 template <typename Relax = CpuPause> class FairGuard {
  public:
-  explicit FairGuard(FairLock& lock, Relax relax = {}) : lock_(lock), relax_(relax) {
-    lock_.lock(relax_);
-  }
+  explicit FairGuard(FairLock& lock, Relax relax = {}) : lock_(lock) { lock_.lock(relax); }
   FairGuard(const FairGuard&) = delete;
   FairGuard& operator=(const FairGuard&) = delete;
-  ~FairGuard() {
+  ~FairGuard() { lock_.unlock(); }
+
+ private:
+  FairLock& lock_;
+};
+
+// The same, except between unlock() and lock().
+template <typename Relax = CpuPause> class FairLease {
+ public:
+  explicit FairLease(FairLock& lock, Relax relax = {}) : lock_(lock), relax_(relax) {
+    lock_.lock(relax_);
+  }
+  FairLease(const FairLease&) = delete;
+  FairLease& operator=(const FairLease&) = delete;
+  ~FairLease() {
     if (held_) {
       lock_.unlock();
     }

@@ -43,9 +43,22 @@ class FrameTags {
                std::memory_order_relaxed);
   }
 
-  // Whether a block may be freed by an owner who should hold it in state `owned`. A movable block
-  // is an allocated one.
-  [[nodiscard]] FreeResult check_owned(abi::Pfn pfn, abi::Order order, abi::FrameKind owned) const {
+  // Two buddies become one block: one part if both were, in the same kind.
+  void join(abi::Pfn left, abi::Order half_order) {
+    std::uint8_t* const bits = &tags_[left - base_].bits;
+    const std::atomic_ref first(bits[0]);
+    const unsigned before = first.load(std::memory_order_relaxed);
+    const unsigned second =
+        std::atomic_ref(bits[half_order.frames()]).load(std::memory_order_relaxed);
+    // Equal kinds and orders, and this order; one more in the lowest bits is the next order.
+    const unsigned differing = (before ^ second) & ~unsigned{abi::FrameTag::audit_bit};
+    if (differing == 0 && (before & abi::FrameTag::order_bits) == half_order.value) {
+      first.store(static_cast<std::uint8_t>(before + 1), std::memory_order_relaxed);
+    }
+  }
+
+  // Whether a block may be freed: somebody owns it, and it is as large as they say.
+  [[nodiscard]] FreeResult check_owned(abi::Pfn pfn, abi::Order order) const {
     if (order.value > abi::max_order) {
       return FreeResult::wrong_order;
     }
@@ -53,8 +66,7 @@ class FrameTags {
       return FreeResult::out_of_range;
     }
     const abi::FrameTag tag = get(pfn);
-    if (tag.kind() != owned &&
-        (tag.kind() != abi::FrameKind::movable || owned != abi::FrameKind::allocated)) {
+    if (tag.kind() != abi::FrameKind::allocated && tag.kind() != abi::FrameKind::movable) {
       if (hole_.contains(pfn)) {
         return FreeResult::out_of_range; // looked at here only, so that good frees need not
       }

@@ -87,7 +87,7 @@ FreeResult PageAllocator::free(unsigned vcpu, abi::Pfn pfn, abi::Order order) {
   VcpuCache& mine = caches_[vcpu];
   {
     const Guard guard(mine.lock, spin());
-    const FreeResult result = buddy_.tags().check_owned(pfn, order, abi::FrameKind::allocated);
+    const FreeResult result = buddy_.tags().check_owned(pfn, order);
     if (result != FreeResult::ok) [[unlikely]] {
       return result;
     }
@@ -97,12 +97,13 @@ FreeResult PageAllocator::free(unsigned vcpu, abi::Pfn pfn, abi::Order order) {
       return FreeResult::ok;
     }
   }
-  drain(vcpu, order);
-  return free(vcpu, pfn, order);
+  return drain_and_free(vcpu, pfn, order);
 }
 
-// Gives the older half of a cache's blocks back to the Buddy.
-void PageAllocator::drain(unsigned vcpu, abi::Order order) {
+// Gives the older half of a cache's blocks back to the Buddy, before this one is freed. Out of
+// line, so that the above stays small.
+[[gnu::noinline]] FreeResult PageAllocator::drain_and_free(unsigned vcpu, abi::Pfn pfn,
+                                                           abi::Order order) {
   VcpuCache& mine = caches_[vcpu];
   std::array<PageCache::Block, PageCache::max_bulk> drained;
   std::uint32_t count = 0;
@@ -112,15 +113,16 @@ void PageAllocator::drain(unsigned vcpu, abi::Order order) {
     count = mine.cache.take_oldest(order, std::span(drained).first(PageCache::bulk(order)));
   }
   give_back(vcpu, std::span(drained).first(count), AfterFree::report);
+  return free(vcpu, pfn, order);
 }
 
 FreeResult PageAllocator::free_uncached(unsigned vcpu, abi::Pfn pfn, abi::Order order) {
-  Guard guard(lock_, spin());
+  Lease lease(lock_, spin());
   const FreeResult result = buddy_.free(pfn, order);
   if (result == FreeResult::ok) {
     count_freed(vcpu, order);
     trace_.freed(vcpu, pfn, order);
-    after_free_locked(vcpu, guard);
+    after_free_locked(vcpu, lease);
   }
   return result;
 }
@@ -182,8 +184,8 @@ BuddyAllocation PageAllocator::allocate_and_refill(unsigned vcpu, abi::Order ord
   std::array<BuddyAllocation, 1 + PageCache::max_bulk> blocks;
   std::uint32_t count = 0;
   {
-    Guard guard(lock_, spin());
-    const std::uint64_t now_ns = safe_point(guard);
+    Lease lease(lock_, spin());
+    const std::uint64_t now_ns = safe_point(lease);
     count = buddy_.allocate_many(order, std::span(blocks).first(wanted));
     reporter_.note_time_locked(now_ns);
     for (const BuddyAllocation& block : std::span(blocks).first(count)) {
@@ -244,8 +246,8 @@ BuddyAllocation PageAllocator::allocate_under_pressure(unsigned vcpu, abi::Order
   for (;;) {
     flush_all_caches(vcpu, AfterFree::keep);
     {
-      Guard guard(lock_, spin());
-      const std::uint64_t now_ns = safe_point(guard);
+      Lease lease(lock_, spin());
+      const std::uint64_t now_ns = safe_point(lease);
       const BuddyAllocation got = take_locked(vcpu, order);
       bool done = got.ok();
       if (!done && reporter_.awaited_batches() != 0) {
@@ -281,8 +283,7 @@ inline void PageAllocator::give_back_locked(unsigned vcpu, const PageCache::Bloc
     trace_.unused(vcpu, block.pfn, block.order, block.reused_frames);
     buddy_.free_untouched(block.pfn, block.order, block.reused_frames);
   } else {
-    // Cannot fail: the block was in a cache, which checked it.
-    static_cast<void>(buddy_.free_cached(block.pfn, block.order));
+    buddy_.free_cached(block.pfn, block.order);
     trace_.freed(vcpu, block.pfn, block.order);
   }
 }
@@ -291,13 +292,13 @@ inline void PageAllocator::give_back_locked(unsigned vcpu, const PageCache::Bloc
 void PageAllocator::give_back(unsigned vcpu, std::span<const PageCache::Block> blocks,
                               AfterFree after) {
   {
-    Guard guard(lock_, spin());
+    Lease lease(lock_, spin());
     for (const PageCache::Block& block : blocks) {
       give_back_locked(vcpu, block);
     }
     carrying_.fetch_sub(1, std::memory_order_release);
     if (after == AfterFree::report) {
-      after_free_locked(vcpu, guard);
+      after_free_locked(vcpu, lease);
     }
   }
   make_room_in_trace(vcpu);
@@ -316,18 +317,18 @@ void PageAllocator::make_room_in_trace(unsigned vcpu) {
   }
 }
 
-void PageAllocator::after_free_locked(unsigned vcpu, Guard& guard) {
-  const std::uint64_t now_ns = safe_point(guard);
+void PageAllocator::after_free_locked(unsigned vcpu, Lease& lease) {
+  const std::uint64_t now_ns = safe_point(lease);
   publish(last_buddy_free_ns_, now_ns);
   reporter_.note_time_locked(now_ns);
   // Busy or not, freeing goes on; what was not sent stays fresh.
-  static_cast<void>(report_locked(vcpu, guard, Urgency::busy));
+  static_cast<void>(report_locked(vcpu, lease, Urgency::busy));
   publish_locked();
 }
 
 // What every slow path does first. Lets others have the lock between two answers, so that it is
 // held no longer than one batch takes. Returns the time.
-std::uint64_t PageAllocator::safe_point(Guard& guard) {
+std::uint64_t PageAllocator::safe_point(Lease& lease) {
   const std::uint64_t now_ns = platform_.now_ns();
   for (unsigned channel = 0; channel < reporter_.channel_count(); ++channel) {
     // Bounded, should the host never stop.
@@ -335,7 +336,7 @@ std::uint64_t PageAllocator::safe_point(Guard& guard) {
       if (reporter_.take_answer_locked(channel, now_ns) == AnswerKind::none) [[likely]] {
         break;
       }
-      guard.yield();
+      lease.yield();
     }
   }
   reporter_.expire_locked(now_ns);
@@ -348,7 +349,7 @@ std::uint64_t PageAllocator::safe_point(Guard& guard) {
 }
 
 // Submits batches while they are due and the channel takes them. Releases the lock to ring.
-SubmitResult PageAllocator::report_locked(unsigned vcpu, Guard& guard, Urgency urgency) {
+SubmitResult PageAllocator::report_locked(unsigned vcpu, Lease& lease, Urgency urgency) {
   for (unsigned batch = 0; batch < max_batches_per_call; ++batch) {
     const std::uint64_t now_ns = platform_.now_ns();
     reporter_.note_time_locked(now_ns);
@@ -361,13 +362,13 @@ SubmitResult PageAllocator::report_locked(unsigned vcpu, Guard& guard, Urgency u
     }
     if (result == SubmitResult::ring_doorbell) {
       publish_locked();
-      guard.unlock();
+      lease.unlock();
       platform_.ring_doorbell(vcpu);
-      guard.lock();
+      lease.lock();
     } else {
-      guard.yield();
+      lease.yield();
     }
-    static_cast<void>(safe_point(guard));
+    static_cast<void>(safe_point(lease));
   }
   return SubmitResult::submitted;
 }
@@ -453,10 +454,10 @@ std::uint64_t PageAllocator::idle(unsigned vcpu) {
   flush_cache(vcpu, vcpu, AfterFree::report);
   const Compaction compaction = compact(vcpu);
   make_room_in_trace(vcpu);
-  Guard guard(lock_, spin());
-  const std::uint64_t now_ns = safe_point(guard);
+  Lease lease(lock_, spin());
+  const std::uint64_t now_ns = safe_point(lease);
   reporter_.note_time_locked(now_ns);
-  static_cast<void>(report_locked(vcpu, guard, Urgency::idle));
+  static_cast<void>(report_locked(vcpu, lease, Urgency::idle));
   publish_locked();
   return compaction == Compaction::interrupted
              ? now_ns
@@ -478,9 +479,9 @@ QuiesceResult PageAllocator::quiesce(unsigned vcpu, std::uint64_t deadline_ns) {
     flush_all_caches(vcpu, AfterFree::report);
     const Compaction compaction = compact(vcpu);
     {
-      Guard guard(lock_, spin());
-      static_cast<void>(safe_point(guard));
-      const SubmitResult result = report_locked(vcpu, guard, Urgency::now);
+      Lease lease(lock_, spin());
+      static_cast<void>(safe_point(lease));
+      const SubmitResult result = report_locked(vcpu, lease, Urgency::now);
       publish_locked();
       if (compaction == Compaction::done && result == SubmitResult::nothing &&
           reporter_.awaited_batches() == 0) {

@@ -136,6 +136,7 @@ class PageAllocator {
     void operator()();
   };
   using Guard = FairGuard<Spin>;
+  using Lease = FairLease<Spin>;
 
   struct alignas(64) VcpuCache {
     FairLock lock;
@@ -145,7 +146,7 @@ class PageAllocator {
   [[nodiscard]] Spin spin() { return {.platform = &platform_}; }
 
   [[nodiscard]] FreeResult free_uncached(unsigned vcpu, abi::Pfn pfn, abi::Order order);
-  void drain(unsigned vcpu, abi::Order order);
+  FreeResult drain_and_free(unsigned vcpu, abi::Pfn pfn, abi::Order order);
   [[nodiscard]] Allocation allocate_slow(unsigned vcpu, abi::Order order);
   [[nodiscard]] BuddyAllocation allocate_and_refill(unsigned vcpu, abi::Order order);
   [[nodiscard]] BuddyAllocation allocate_under_pressure(unsigned vcpu, abi::Order order);
@@ -164,10 +165,10 @@ class PageAllocator {
   [[nodiscard]] Compaction compact(unsigned vcpu);
   [[nodiscard]] std::optional<PlannedMove> plan_move(unsigned vcpu);
   void finish_move(unsigned vcpu, const PlannedMove& move, Compactor::Outcome outcome);
-  void after_free_locked(unsigned vcpu, Guard& guard);
-  std::uint64_t safe_point(Guard& guard);
+  void after_free_locked(unsigned vcpu, Lease& lease);
+  std::uint64_t safe_point(Lease& lease);
   void retune_locked(const ReportSettings& settings, std::uint64_t now_ns);
-  [[nodiscard]] SubmitResult report_locked(unsigned vcpu, Guard& guard, Urgency urgency);
+  [[nodiscard]] SubmitResult report_locked(unsigned vcpu, Lease& lease, Urgency urgency);
   void publish_locked();
 
   void count_allocated(unsigned vcpu, abi::Order order);

@@ -284,7 +284,6 @@ TEST_CASE("bad frees are told apart and change nothing") {
   CHECK(buddy.free({block_frames - 1}, {0}) == FreeResult::out_of_range);
   CHECK(buddy.free({3 * block_frames}, {0}) == FreeResult::out_of_range);
   CHECK(buddy.free({~std::uint64_t{0}}, {0}) == FreeResult::out_of_range);
-  CHECK(buddy.free_cached(block, {3}) == FreeResult::not_allocated);
   CHECK(buddy.free({2 * block_frames}, {10}) == FreeResult::not_allocated); // above the frontier
   CHECK(buddy.answered_frames() == answered);
   CHECK(buddy.fresh_frames() == 0);

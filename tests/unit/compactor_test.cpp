@@ -233,7 +233,6 @@ TEST_CASE("a movable block is freed as any other, once") {
   const Pfn block = fixture.allocate({3});
   fixture.buddy.make_movable(block, {3}, 9);
   CHECK(fixture.buddy.free(block, {2}) == FreeResult::wrong_order);
-  CHECK(fixture.buddy.free_cached(block, {3}) == FreeResult::not_allocated);
   fixture.free(block, {3});
   CHECK(fixture.buddy.free(block, {3}) == FreeResult::not_allocated);
 }

@@ -55,11 +55,9 @@ TEST_CASE("page cache: last in, first out, up to its capacity, per order") {
 TEST_CASE("page cache: a cached block is recognised as not owned") {
   Fixture fixture;
   const PageCache::Block block = fixture.owned(8, 2);
-  CHECK(fixture.tags.check_owned(block.pfn, block.order, abi::FrameKind::allocated) ==
-        FreeResult::ok);
+  CHECK(fixture.tags.check_owned(block.pfn, block.order) == FreeResult::ok);
   fixture.cache.push(fixture.tags, block);
-  CHECK(fixture.tags.check_owned(block.pfn, block.order, abi::FrameKind::allocated) ==
-        FreeResult::not_allocated);
+  CHECK(fixture.tags.check_owned(block.pfn, block.order) == FreeResult::not_allocated);
 }
 
 TEST_CASE("page cache: what is known of a block survives, audit bits too") {
