@@ -97,6 +97,18 @@ struct CompletionEntry {
     byte = static_cast<std::uint8_t>((byte & ~(3U << shift)) |
                                      (static_cast<unsigned>(outcome) << shift));
   }
+  // The same for the first `count` ranges, whole bytes at a time; those behind that share a byte
+  // become 0.
+  constexpr void set_outcomes(const std::array<Outcome, max_batch_ranges>& all,
+                              std::uint32_t count) {
+    for (std::uint32_t first = 0; first < count; first += 4) {
+      unsigned byte = 0;
+      for (std::uint32_t index = 0; index < 4 && first + index < count; ++index) {
+        byte |= static_cast<unsigned>(all[first + index]) << (index * 2);
+      }
+      outcomes[first / 4] = static_cast<std::uint8_t>(byte);
+    }
+  }
   // 3 is undefined and to be treated as declined.
   [[nodiscard]] constexpr Outcome outcome(std::uint32_t range) const {
     const unsigned bits = (outcomes[range / 4] >> ((range % 4) * 2)) & 3U;

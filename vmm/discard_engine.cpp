@@ -60,17 +60,18 @@ int DiscardEngine::advice() const {
 void DiscardEngine::discard(const CheckedBatch& batch, const CoalescedRuns& runs,
                             abi::CompletionEntry& answer) {
   const std::span<const Run> all = runs.runs();
-  const std::span<Extent> extents = std::span(extents_).first(all.size());
-  std::transform(all.begin(), all.end(), extents.begin(),
+  std::transform(all.begin(), all.end(), extents_.begin(),
                  [this](const Run& run) { return extent_of(run); });
+  const std::span<bool> done = std::span(done_).first(all.size());
+  std::fill(done.begin(), done.end(), false);
 
-  if (options_.method != DiscardMethod::none && !extents.empty()) {
+  if (options_.method != DiscardMethod::none && !all.empty()) {
     const auto start = std::chrono::steady_clock::now();
     if (anonymous()) {
-      advise_vectored(extents);
+      advise_vectored(std::span(extents_).first(all.size()), done);
     } else {
-      for (Extent& extent : extents) {
-        extent.done = extent.bytes != 0 && punch_one(extent);
+      for (std::size_t index = 0; index < all.size(); ++index) {
+        done[index] = extents_[index].iov_len != 0 && punch_one(extents_[index]);
       }
     }
     counters_.host_ns.add(elapsed_ns(start));
@@ -78,52 +79,53 @@ void DiscardEngine::discard(const CheckedBatch& batch, const CoalescedRuns& runs
   settle(batch, runs, answer);
 }
 
-DiscardEngine::Extent DiscardEngine::extent_of(const Run& run) const {
+iovec DiscardEngine::extent_of(const Run& run) const {
   if (backing_ != Backing::hugetlb) {
-    return {run.start, run.bytes};
+    return {.iov_base = base_ + run.start.value, .iov_len = run.bytes};
   }
   // Inward to whole huge pages: the kernel would zero, not free, the rest.
   const std::uint64_t start = abi::align_up(run.start.value, abi::huge_page_bytes);
   const std::uint64_t end = abi::align_down(run.start.value + run.bytes, abi::huge_page_bytes);
-  return {{start}, end > start ? end - start : 0};
+  return {.iov_base = base_ + start, .iov_len = end > start ? end - start : 0};
 }
 
-void DiscardEngine::advise_vectored(std::span<Extent> extents) {
+abi::Gpa DiscardEngine::start_of(const iovec& extent) const {
+  return {static_cast<std::uint64_t>(static_cast<const std::byte*>(extent.iov_base) - base_)};
+}
+
+void DiscardEngine::advise_vectored(std::span<const iovec> extents, std::span<bool> done) {
   while (!extents.empty()) {
     std::size_t length = 1;
     if (self_.works()) {
-      std::uint64_t bytes = extents[0].bytes;
+      std::uint64_t bytes = extents[0].iov_len;
       while (length < extents.size() && length < options_.vector_length &&
-             bytes + extents[length].bytes <= max_vector_bytes) {
-        bytes += extents[length].bytes;
+             bytes + extents[length].iov_len <= max_vector_bytes) {
+        bytes += extents[length].iov_len;
         ++length;
       }
     }
     if (length == 1) {
-      extents[0].done = advise_one(extents[0].start, extents[0].bytes);
+      done[0] = advise_one(extents[0], 0);
     } else {
-      advise_chunk(extents.first(length));
+      advise_chunk(extents.first(length), done);
     }
     extents = extents.subspan(length);
+    done = done.subspan(length);
   }
 }
 
-void DiscardEngine::advise_chunk(std::span<Extent> extents) {
-  std::transform(extents.begin(), extents.end(), vector_.begin(), [this](const Extent& extent) {
-    return iovec{base_ + extent.start.value, extent.bytes};
-  });
+void DiscardEngine::advise_chunk(std::span<const iovec> extents, std::span<bool> done) {
   std::size_t next = 0;
   while (next < extents.size()) {
     std::size_t advised_bytes = 0;
     const int error = with_retries([&] {
-      const auto result = calls_->process_madvise(
-          self_.number(), std::span(vector_).subspan(next, extents.size() - next), advice());
+      const auto result = calls_->process_madvise(self_.number(), extents.subspan(next), advice());
       advised_bytes = result.value_or(0);
       return result ? 0 : result.error();
     });
-    while (next < extents.size() && advised_bytes >= extents[next].bytes) {
-      advised_bytes -= extents[next].bytes;
-      extents[next].done = true;
+    while (next < extents.size() && advised_bytes >= extents[next].iov_len) {
+      advised_bytes -= extents[next].iov_len;
+      done[next] = true;
       ++next;
     }
     if (next == extents.size()) {
@@ -134,19 +136,20 @@ void DiscardEngine::advise_chunk(std::span<Extent> extents) {
     }
     // It stopped at this one: do the rest of it alone, then go on with those behind. Every turn
     // of the loop finishes at least this one, so it ends even if each call fails.
-    Extent& stopped = extents[next];
-    stopped.done = advise_one(stopped.start + advised_bytes, stopped.bytes - advised_bytes);
+    done[next] = advise_one(extents[next], advised_bytes);
     ++next;
   }
 }
 
-bool DiscardEngine::advise_one(abi::Gpa start, std::uint64_t bytes) {
-  return with_retries([&] { return calls_->madvise(base_ + start.value, bytes, advice()); }) == 0;
+bool DiscardEngine::advise_one(const iovec& extent, std::size_t done_bytes) {
+  std::byte* const start = static_cast<std::byte*>(extent.iov_base) + done_bytes;
+  return with_retries(
+             [&] { return calls_->madvise(start, extent.iov_len - done_bytes, advice()); }) == 0;
 }
 
-bool DiscardEngine::punch_one(const Extent& extent) {
-  return with_retries([&] { return calls_->punch_hole(fd_, extent.start.value, extent.bytes); }) ==
-         0;
+bool DiscardEngine::punch_one(const iovec& extent) {
+  return with_retries(
+             [&] { return calls_->punch_hole(fd_, start_of(extent).value, extent.iov_len); }) == 0;
 }
 
 template <typename Call> int DiscardEngine::with_retries(Call call) {
@@ -167,9 +170,11 @@ template <typename Call> int DiscardEngine::with_retries(Call call) {
 void DiscardEngine::settle(const CheckedBatch& batch, const CoalescedRuns& runs,
                            abi::CompletionEntry& answer) {
   const std::span<const CheckedRange> ranges = batch.ranges();
+  // Written to the answer at the end: four of them share a byte.
+  std::array<abi::Outcome, abi::max_batch_ranges> outcomes; // only [0, ranges.size()) is used
   std::uint64_t asked_bytes = 0;
   for (std::uint32_t i = 0; i < ranges.size(); ++i) {
-    answer.set_outcome(i, ranges[i].accepted() ? abi::Outcome::declined : abi::Outcome::failed);
+    outcomes[i] = ranges[i].accepted() ? abi::Outcome::declined : abi::Outcome::failed;
     if (ranges[i].accepted() && ranges[i].kind == abi::RangeKind::hint) {
       asked_bytes += ranges[i].bytes;
     }
@@ -180,23 +185,23 @@ void DiscardEngine::settle(const CheckedBatch& batch, const CoalescedRuns& runs,
   std::uint64_t extra_bytes = 0;  // given back because of a span around it
   std::uint64_t failed_ranges = 0;
   for (std::size_t r = 0; r < runs.runs().size(); ++r) {
-    const Extent& extent = extents_[r];
-    const abi::Gpa extent_end = extent.start + extent.bytes;
-    abi::Gpa hinted_end = extent.start; // hints below have been summed up
+    const abi::Gpa start = start_of(extents_[r]);
+    const std::uint64_t bytes = extents_[r].iov_len;
+    abi::Gpa hinted_end = start; // hints below have been summed up
     std::uint64_t run_bytes = 0;
     for (const std::uint16_t member : runs.members(runs.runs()[r])) {
       const CheckedRange& range = ranges[member];
       const abi::Gpa end = range.start + range.bytes;
-      if (range.start < extent.start || end > extent_end) {
+      if (range.start < start || end > start + bytes) {
         continue; // reaches beyond the whole huge pages: stays declined
       }
       const bool is_hint = range.kind == abi::RangeKind::hint;
-      if (!extent.done) {
+      if (!done_[r]) {
         failed_ranges += is_hint && options_.method != DiscardMethod::none ? 1U : 0U;
         continue;
       }
       if (promises_zero) {
-        answer.set_outcome(member, abi::Outcome::discarded);
+        outcomes[member] = abi::Outcome::discarded;
       }
       if (is_hint && end > hinted_end) {
         run_bytes += end - std::max(range.start, hinted_end);
@@ -204,8 +209,9 @@ void DiscardEngine::settle(const CheckedBatch& batch, const CoalescedRuns& runs,
       }
     }
     hinted_bytes += run_bytes;
-    extra_bytes += extent.done ? extent.bytes - run_bytes : 0;
+    extra_bytes += done_[r] ? bytes - run_bytes : 0;
   }
+  answer.set_outcomes(outcomes, batch.count);
 
   const std::uint64_t discarded_bytes = promises_zero ? hinted_bytes : 0;
   counters_.asked_bytes.add(asked_bytes);

@@ -81,22 +81,19 @@ class DiscardEngine {
   [[nodiscard]] const DiscardCounters& counters() const { return counters_; }
 
  private:
-  // The part of a run that is given back, and whether it was.
-  struct Extent {
-    abi::Gpa start;
-    std::uint64_t bytes = 0;
-    bool done = false;
-  };
-
   DiscardEngine(const GuestMemory& memory, DiscardOptions options, DiscardCalls& calls);
 
   [[nodiscard]] bool anonymous() const;
   [[nodiscard]] int advice() const;
-  [[nodiscard]] Extent extent_of(const Run& run) const;
-  void advise_vectored(std::span<Extent> extents);
-  void advise_chunk(std::span<Extent> extents);
-  bool advise_one(abi::Gpa start, std::uint64_t bytes);
-  bool punch_one(const Extent& extent);
+  // The part of a run that is given back, as the vectored call wants it.
+  [[nodiscard]] iovec extent_of(const Run& run) const;
+  [[nodiscard]] abi::Gpa start_of(const iovec& extent) const;
+  // Each sets done[i] if extents[i] was given back.
+  void advise_vectored(std::span<const iovec> extents, std::span<bool> done);
+  void advise_chunk(std::span<const iovec> extents, std::span<bool> done);
+  // All of the extent but its first `done_bytes`.
+  bool advise_one(const iovec& extent, std::size_t done_bytes);
+  bool punch_one(const iovec& extent);
   void settle(const CheckedBatch& batch, const CoalescedRuns& runs, abi::CompletionEntry& answer);
   // Repeats `call` (returning 0 or errno) while it is interrupted or out of resources for the
   // moment, a bounded number of times. Returns the last answer.
@@ -110,8 +107,8 @@ class DiscardEngine {
   SelfPidfd self_;
   DiscardCounters counters_;
   // Scratch of one discard().
-  std::array<Extent, abi::max_batch_ranges> extents_{};
-  std::array<iovec, abi::max_batch_ranges> vector_{};
+  std::array<iovec, abi::max_batch_ranges> extents_{}; // of the runs
+  std::array<bool, abi::max_batch_ranges> done_{};
 };
 
 } // namespace vmm

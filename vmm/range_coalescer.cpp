@@ -44,19 +44,20 @@ void coalesce(std::span<const CheckedRange> ranges, RunSelection selection, Coal
   }
 
   out.run_count = 0;
+  abi::Gpa end; // of the last run
   for (std::uint32_t member = 0; member < count; ++member) {
     const auto index = static_cast<std::uint16_t>(keys[member] & ((1U << index_bits) - 1));
     const CheckedRange& range = ranges[index];
     out.member_storage[member] = index;
-    if (out.run_count != 0) {
+    if (out.run_count != 0 && range.start <= end) {
       Run& last = out.run_storage[out.run_count - 1];
-      if (range.start <= last.start + last.bytes) {
-        last.bytes = std::max(last.bytes, range.start - last.start + range.bytes);
-        ++last.member_count;
-        continue;
-      }
+      end = std::max(end, range.start + range.bytes);
+      last.bytes = end - last.start;
+      ++last.member_count;
+    } else {
+      end = range.start + range.bytes;
+      out.run_storage[out.run_count++] = Run{range.start, range.bytes, member, 1};
     }
-    out.run_storage[out.run_count++] = Run{range.start, range.bytes, member, 1};
   }
 }
 
