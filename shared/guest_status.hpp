@@ -57,9 +57,10 @@ struct GuestStatus {
   // Since 1.1. Written under the page allocator's lock.
   LatencyHistogram answer_latency; // from submission to the guest's taking in of the answer
   LatencyHistogram oom_wait;       // of allocations that waited for answers
-  // Of free memory, with the strategies decay and adaptive, else 0; or half_life_never.
+  // Of free memory, with the strategy decay; with adaptive, the one that counts most, or
+  // half_life_never; else 0.
   std::uint64_t half_life_ns = 0;
-  std::uint64_t report_order = 0; // smallest that is hinted, which adaptive may raise
+  std::uint64_t report_order = 0; // smallest that is hinted
   std::uint64_t reserved3[6] = {};
 };
 inline constexpr std::uint32_t guest_status_bytes_1_0 = 192 + 64 * EBB_MAX_VCPUS;

@@ -26,10 +26,24 @@ constexpr double lead_s2 = 1.15; // divided by the break-even time
 // break-even time is not far below that; if it is, the stay will have paid by then.
 constexpr double usual_stay_s = 6;
 
-// At stake is what it costs to get back the most that was ever free, or this if that is more. So
-// large a part of it must another half-life be better than the one in force.
-constexpr std::uint64_t least_stake_frames = 2048;
-constexpr double margin = 1.0 / 32;
+// A weight doubles for a balance of so long a stay of the most that was ever free: about what
+// a phase of a program takes. Where the break-even time is shorter than phases are, for a part of
+// that. Between half and twice as long makes little difference.
+constexpr double longest_doubling_s = 0.2;
+constexpr double doubling_break_evens = 0.5;
+// Who has had less than this has not lost or won much, however often.
+constexpr std::uint64_t least_frames = 2048;
+
+// A sleeper looks as often as the shortest half-life needs that has a tenth of the best's weight.
+constexpr double heard = 0.1;
+constexpr std::uint64_t shortest_step_ns = 5'000'000;
+constexpr std::uint64_t longest_step_ns = second_ns / 10; // or what break-even times allow
+
+// 2^-halvings.
+double weight_of(double halvings) {
+  constexpr std::uint64_t unit = 1U << 20;
+  return halvings >= 64 ? 0 : Cooling::part_left(static_cast<std::uint64_t>(halvings * unit), unit);
+}
 
 // For how long what has cooled in the passed time has been away by now, on average.
 double mean_stay_ns(double passed_ns, double half_life_ns, double part_left) {
@@ -50,6 +64,7 @@ void HalfLifeSearch::reset(std::uint64_t break_even_ns, Blocks blocks) {
   const double break_even_s = static_cast<double>(break_even_ns_) / second_ns;
   advance_ns_ = static_cast<double>(break_even_ns_) * break_even_s / (break_even_s + usual_stay_s);
   lead_ns_ = std::min(longest_lead_s, lead_s2 / break_even_s) * second_ns;
+  doubling_ns_ = std::min(longest_doubling_s, doubling_break_evens * break_even_s) * second_ns;
   const double likely_ns = break_even_s * break_even_s / likely_divisor * second_ns;
   ladders_in_use_ = blocks == Blocks::all ? 1 : ladders_.size();
   for (std::size_t rung = 0; rung < ghosts; ++rung) {
@@ -58,7 +73,7 @@ void HalfLifeSearch::reset(std::uint64_t break_even_ns, Blocks blocks) {
     }
     likely_rung_ = static_cast<double>(half_life_ns(rung)) <= likely_ns ? rung : likely_rung_;
   }
-  chosen_ = likely_rung_;
+  best_ = likely_rung_;
 }
 
 // What is warm goes by and by while time passes and nothing else happens.
@@ -96,7 +111,7 @@ void HalfLifeSearch::change(Ghost& ghost, std::uint64_t now_ns, std::uint64_t be
 }
 
 std::uint64_t HalfLifeSearch::most_frames() const {
-  return std::max(most_frames_, least_stake_frames);
+  return std::max(most_frames_, least_frames);
 }
 
 double HalfLifeSearch::balance(std::size_t choice) const {
@@ -108,7 +123,7 @@ double HalfLifeSearch::balance(std::size_t choice) const {
   return ladders_[choice / ghosts].rungs[rung].balance + lead;
 }
 
-std::size_t HalfLifeSearch::best() const {
+std::size_t HalfLifeSearch::find_best() const {
   std::size_t best = none;
   for (std::size_t choice = ladders_in_use_ * ghosts; choice-- > 0;) { // of equals, the longest
     best = balance(choice) > balance(best) ? choice : best;
@@ -120,17 +135,44 @@ std::uint64_t HalfLifeSearch::next_look_ns() const {
   if (!on()) {
     return Cooling::never;
   }
-  const std::uint64_t step_ns = std::max(break_even_ns_ / looks, second_ns / 10);
-  return noted_ns_ < Cooling::never - step_ns ? noted_ns_ + step_ns : Cooling::never;
+  return noted_ns_ < Cooling::never - step_ns_ ? noted_ns_ + step_ns_ : Cooling::never;
 }
 
-bool HalfLifeSearch::note(std::uint64_t now_ns, const FreeFrames& free) {
+void HalfLifeSearch::weigh(const FreeFrames& free) {
+  best_ = find_best();
+  const double most = balance(best_);
+  const double doubling = doubling_ns_ * static_cast<double>(most_frames());
+  const auto weight = [&](std::size_t choice) {
+    return weight_of((most - balance(choice)) / doubling);
+  };
+  double sum = weight(none);
+  double kept = sum * static_cast<double>(free.all);
+  std::uint64_t watched_ns = Cooling::never; // half-life
+  for (std::size_t choice = 0; choice < ladders_in_use_ * ghosts; ++choice) {
+    const bool large_only = choice >= ghosts;
+    const std::uint64_t others = large_only ? free.all - std::min(free.all, free.large) : 0;
+    const std::uint64_t fresh = ladders_[choice / ghosts].rungs[choice % ghosts].fresh_frames;
+    const double mine = weight(choice);
+    kept += mine * static_cast<double>(fresh + others);
+    sum += mine;
+    watched_ns = mine < heard ? watched_ns : std::min(watched_ns, half_life_ns(choice % ghosts));
+  }
+  kept_ = kept / sum;
+  step_ns_ = std::clamp(watched_ns / looks, shortest_step_ns,
+                        std::max(break_even_ns_ / looks, longest_step_ns));
+}
+
+void HalfLifeSearch::note(std::uint64_t now_ns, const FreeFrames& free) {
   const std::array<std::uint64_t, 2> frames{free.all, free.large};
   for (std::size_t which = 0; which < ladders_in_use_; ++which) {
     ladders_[which].lowest_frames = std::min(ladders_[which].lowest_frames, frames[which]);
   }
   if (!on() || now_ns < noted_ns_ + beat_ns) {
-    return false;
+    // Until the next beat what is freed stays, and what is taken is taken from that.
+    kept_ =
+        std::max(kept_ + static_cast<double>(free.all) - static_cast<double>(free_frames_), 0.0);
+    free_frames_ = free.all;
+    return;
   }
   const std::uint64_t passed_ns = now_ns - noted_ns_;
   const std::uint64_t forget_ns = memory_ns + memory_break_evens * break_even_ns_;
@@ -148,14 +190,8 @@ bool HalfLifeSearch::note(std::uint64_t now_ns, const FreeFrames& free) {
   }
   noted_ns_ = now_ns;
   most_frames_ = std::max(most_frames_, free.all);
-
-  const std::size_t wanted = best();
-  const double stake = static_cast<double>(most_frames()) * static_cast<double>(break_even_ns_);
-  if (wanted == chosen_ || balance(wanted) - balance(chosen_) < margin * stake) {
-    return false;
-  }
-  chosen_ = wanted;
-  return true;
+  free_frames_ = free.all;
+  weigh(free);
 }
 
 } // namespace guest::mm

@@ -35,8 +35,10 @@ void Reporter::apply(const ReportSettings& settings) {
   search_.reset(0, HalfLifeSearch::Blocks::all);
   const abi::Order order{static_cast<std::uint8_t>(std::min(policy.order, abi::max_order))};
   batch_ranges_ = std::clamp(policy.batch, std::uint32_t{1}, abi::max_batch_ranges);
-  smallest_order_ = order;
-  set_order(order);
+  full_batch_frames_ = batch_ranges_ * order.frames();
+  if (order != buddy_.report_order()) {
+    buddy_.set_report_order(order);
+  }
   switch (policy.strategy) {
   case abi::ReportStrategy::each:
     strategy_ = policy.strategy;
@@ -57,7 +59,6 @@ void Reporter::apply(const ReportSettings& settings) {
     search_.reset(policy.delay_ns, order < HalfLifeSearch::large_order
                                        ? HalfLifeSearch::Blocks::all_or_large
                                        : HalfLifeSearch::Blocks::all);
-    cooling_.reset(search_.on() ? search_.half_life_ns() : 0);
     delay_ns_ = 0;
     break;
   case abi::ReportStrategy::batch:
@@ -67,15 +68,7 @@ void Reporter::apply(const ReportSettings& settings) {
   }
 }
 
-void Reporter::set_order(abi::Order order) {
-  if (order != buddy_.report_order()) {
-    buddy_.set_report_order(order);
-  }
-  full_batch_frames_ = batch_ranges_ * order.frames();
-}
-
-// What has been learnt of late.
-void Reporter::follow_search(std::uint64_t now_ns) {
+void Reporter::note_free_memory(std::uint64_t now_ns) {
   const std::uint64_t with_host = buddy_.isolated_frames();
   const std::uint64_t all = buddy_.fresh_frames() + buddy_.answered_frames() + with_host;
   const std::uint64_t large =
@@ -83,12 +76,7 @@ void Reporter::follow_search(std::uint64_t now_ns) {
   // What was never used is not resident: it neither saves nor comes back. It lies in large blocks
   // for the most part.
   const std::uint64_t never_used = buddy_.never_used_frames();
-  const FreeFrames free{.all = all - never_used, .large = large - std::min(large, never_used)};
-  if (search_.note(now_ns, free)) {
-    cooling_.change(search_.half_life_ns());
-    set_order(search_.large_only() ? std::max(smallest_order_, HalfLifeSearch::large_order)
-                                   : smallest_order_);
-  }
+  search_.note(now_ns, {.all = all - never_used, .large = large - std::min(large, never_used)});
 }
 
 void Reporter::retune_locked(const ReportSettings& settings, std::uint64_t now_ns) {
@@ -105,7 +93,10 @@ void Reporter::retune_locked(const ReportSettings& settings, std::uint64_t now_n
 }
 
 std::uint64_t Reporter::kept_frames(Urgency urgency) const {
-  return urgency == Urgency::now ? keep_frames_ : std::max(keep_frames_, cooling_.warm_frames());
+  if (urgency == Urgency::now) {
+    return keep_frames_;
+  }
+  return std::max(keep_frames_, search_.on() ? search_.kept_frames() : cooling_.warm_frames());
 }
 
 std::uint64_t Reporter::surplus_frames(Urgency urgency) const {
@@ -119,7 +110,7 @@ std::uint64_t Reporter::surplus_frames(Urgency urgency) const {
 
 void Reporter::note_time_locked(std::uint64_t now_ns) {
   if (search_.on()) {
-    follow_search(now_ns);
+    note_free_memory(now_ns);
   }
   const std::uint64_t reportable = buddy_.fresh_frames_at_or_above_report_order();
   cooling_.note(now_ns, reportable);
@@ -201,7 +192,7 @@ IsolatedBatch Reporter::isolate(std::span<abi::RangeDescriptor> out, std::uint64
   if (strategy_ == abi::ReportStrategy::scan && urgency != Urgency::now) {
     return isolate_for_scan(out, now_ns);
   }
-  const bool cools = cooling_.on() && urgency != Urgency::now;
+  const bool cools = (cooling_.on() || search_.on()) && urgency != Urgency::now;
   const IsolatedBatch batch = buddy_.isolate(batch_ranges_, kept_frames(urgency), out,
                                              cools ? SmallBlocks::later : SmallBlocks::instead);
   stuck_frames_ = batch.descriptors == 0 ? surplus_frames(urgency) : std::uint64_t{0};

@@ -134,7 +134,9 @@ class Reporter {
   [[nodiscard]] std::uint64_t timeout_ns() const { return timeout_ns_; }
   [[nodiscard]] abi::ReportStrategy strategy() const { return strategy_; }
   // Of what is free, with the strategies decay and adaptive, else 0; never: nothing is let go.
-  [[nodiscard]] std::uint64_t half_life_ns() const { return cooling_.half_life_ns(); }
+  [[nodiscard]] std::uint64_t half_life_ns() const {
+    return search_.on() ? search_.half_life_ns() : cooling_.half_life_ns();
+  }
   [[nodiscard]] const ReporterCounters& counters() const { return counters_; }
   [[nodiscard]] const ChannelCounters& counters(unsigned channel) const {
     return channel_counters_[channel];
@@ -143,8 +145,7 @@ class Reporter {
 
  private:
   void apply(const ReportSettings& settings);
-  void set_order(abi::Order order);
-  void follow_search(std::uint64_t now_ns);
+  void note_free_memory(std::uint64_t now_ns);
   // Reportable frames beyond those that are kept.
   [[nodiscard]] std::uint64_t surplus_frames(Urgency urgency) const;
   // The keep-warm reserve, or what is warm if that is more, unless all is to go now.
@@ -162,7 +163,6 @@ class Reporter {
   bool enabled_ = false;
   abi::ReportStrategy strategy_ = abi::ReportStrategy::batch;
   std::uint32_t batch_ranges_ = 1;
-  abi::Order smallest_order_; // the policy's; in force is the Buddy's report order
   std::uint64_t full_batch_frames_ = 1;
   std::uint64_t keep_frames_ = 0;
   std::uint64_t delay_ns_ = 0;

@@ -3,8 +3,10 @@
 // a page trace against a synchronous host, with a ledger at fixed unit costs. No guest, no clock:
 // the same numbers on every machine, however busy.
 //
-// Usage: policy_sim TRACE... ; prints a table per trace and, last, order=auto against the best and
-// worst fixed setting.
+// Usage: policy_sim [--auto] [--stretch FACTOR] TRACE...
+// Prints a table per trace and, last, order=auto against the best and worst fixed setting; with
+// --auto the last alone. --stretch: all gaps of the traces are that many times as long, which makes
+// other programs of them.
 #include <algorithm>
 #include <array>
 #include <cstdint>
@@ -15,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "guest/mm/buddy.hpp"
@@ -48,8 +51,8 @@ void must(bool condition) {
 // The guest, its host and the books.
 class Simulation final : public PagePlatform {
  public:
-  Simulation(const abi::ReportPolicy& policy, const vmm::UnitCosts& units)
-      : units_(units), policy_(policy), channels_(1), host_(channels_[0]),
+  Simulation(const abi::ReportPolicy& policy, const vmm::UnitCosts& units, double stretch)
+      : stretch_(stretch), units_(units), policy_(policy), channels_(1), host_(channels_[0]),
         metadata_(Buddy::metadata_bytes(ram_first, ram_end)), frames_(ram_end.value),
         pages_(std::make_unique<PageAllocator>(
             static_cast<PagePlatform&>(*this),
@@ -60,7 +63,7 @@ class Simulation final : public PagePlatform {
   void replay(const PageTrace& trace) {
     std::vector<abi::Pfn> where(trace.blocks);
     for (const test_support::PageTraceEvent event : trace.events) {
-      elapse(event.gap_us());
+      elapse(static_cast<std::uint64_t>(static_cast<double>(event.gap_us()) * stretch_));
       const abi::Order order{static_cast<std::uint8_t>(event.order())};
       if (event.is_free()) {
         live_frames_ -= order.frames();
@@ -180,6 +183,7 @@ class Simulation final : public PagePlatform {
   void prefault(abi::Gpa, std::uint64_t) override {}
   void relax() override {}
 
+  double stretch_;
   vmm::UnitCosts units_;
   abi::ReportPolicy policy_;
   test_support::ChannelSet channels_;
@@ -202,31 +206,33 @@ struct Machine {
   vmm::UnitCosts units;
 };
 
-void sweep(const std::string& path, const Machine& machine) {
-  const PageTrace trace = test_support::read_page_trace(path);
-  fmt::print("\n{}, {}: net benefit in MiB s (footprint ratio), a MiB s at 1 ms\n",
-             std::filesystem::path(path).filename().string(), machine.name);
-  constexpr std::array<std::uint32_t, 5> batches{1, 16, 64, 256, 512};
+struct Fixed {
+  double best = 0; // without reporting
+  double worst = 0;
+  std::string best_name = "off";
+};
+
+constexpr std::array<std::uint32_t, 5> batches{1, 16, 64, 256, 512};
+
+Fixed sweep(const PageTrace& trace, const Machine& machine, double stretch) {
+  Fixed fixed;
   fmt::print("{:>6}", "order");
   for (const std::uint32_t batch : batches) {
     fmt::print("{:>18}", fmt::format("batch {}", batch));
   }
   fmt::print("\n");
-  double best = 0; // without reporting
-  double worst = 0;
-  std::string best_name = "off";
   for (std::uint32_t order = 0; order < abi::order_count; ++order) {
     fmt::print("{:>6}", order);
     for (const std::uint32_t batch : batches) {
-      Simulation simulation({.order = order, .batch = batch}, machine.units);
+      Simulation simulation({.order = order, .batch = batch}, machine.units, stretch);
       simulation.replay(trace);
       const double net = simulation.ledger().net_mib_s.value_or(0);
       fmt::print("{:>18}", fmt::format("{:.0f} ({:.3f})", net, simulation.ratio()));
-      if (net > best) {
-        best = net;
-        best_name = fmt::format("order {}, batch {}", order, batch);
+      if (net > fixed.best) {
+        fixed.best = net;
+        fixed.best_name = fmt::format("order {}, batch {}", order, batch);
       }
-      worst = std::min(worst, net);
+      fixed.worst = std::min(fixed.worst, net);
     }
     fmt::print("\n");
   }
@@ -237,25 +243,27 @@ void sweep(const std::string& path, const Machine& machine) {
                              .batch = 64,
                              .strategy = abi::ReportStrategy::decay,
                              .delay_ns = half_life_ms * 1'000'000},
-                            machine.units);
+                            machine.units, stretch);
       simulation.replay(trace);
       fmt::print("   order {}: {:.0f} ({:.3f})", order, simulation.ledger().net_mib_s.value_or(0),
                  simulation.ratio());
     }
     fmt::print("\n");
   }
+  return fixed;
+}
+
+std::string run_auto(const PageTrace& trace, const Machine& machine, double stretch, double* net) {
   Simulation simulation(vmm::auto_policy(machine.units, vmm::default_memory_price_ns, {}),
-                        machine.units);
+                        machine.units, stretch);
   simulation.replay(trace);
-  const double net = simulation.ledger().net_mib_s.value_or(0);
+  *net = simulation.ledger().net_mib_s.value_or(0);
   const std::uint64_t half_life = simulation.status().half_life_ns;
-  fmt::print(
-      "  best fixed {:.0f} ({}), worst {:.0f}, auto {:.0f} (ratio {:.3f}, ends with order {}, "
-      "{}){}\n",
-      best, best_name, worst, net, simulation.ratio(), simulation.status().report_order,
-      half_life == abi::half_life_never ? "nothing let go"
-                                        : fmt::format("half-life {} ms", half_life / 1'000'000),
-      best > 0 ? fmt::format(": {:.1f} % of the best", 100 * net / best) : "");
+  return fmt::format("auto {:.0f} (ratio {:.3f}, ends with order {}, {})", *net, simulation.ratio(),
+                     simulation.status().report_order,
+                     half_life == abi::half_life_never
+                         ? "nothing let go"
+                         : fmt::format("half-life {} ms", half_life / 1'000'000));
 }
 
 } // namespace
@@ -268,9 +276,39 @@ int main(int argc, char** argv) {
         {.doorbell_ns = 30'000, .page_fault_ns = 5'000, .huge_page_fault_ns = {}}},
        {"hardware (fault 0.8 us, doorbell 1.5 us)",
         {.doorbell_ns = 1'500, .page_fault_ns = 800, .huge_page_fault_ns = {}}}}};
-  for (const char* path : std::span(argv, static_cast<std::size_t>(argc)).subspan(1)) {
+  std::vector<std::string> traces;
+  bool only_auto = false;
+  double stretch = 1;
+  CLI::App app("what each reporting policy would be worth, in recorded time", "policy_sim");
+  app.add_flag("--auto", only_auto, "order=auto alone, no fixed settings");
+  app.add_option("--stretch", stretch, "makes all gaps so many times as long")
+      ->check(CLI::Range(0.01, 100.0));
+  app.add_option("TRACE", traces)->required()->check(CLI::ExistingFile);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) {
+      return app.exit(error); // --help
+    }
+    fmt::print(stderr, "policy_sim: {}\n", error.what());
+    return 2;
+  }
+  for (const std::string& path : traces) {
+    const PageTrace trace = test_support::read_page_trace(path);
     for (const Machine& machine : machines) {
-      sweep(path, machine);
+      fmt::print("{}, {}: net benefit in MiB s (footprint ratio), a MiB s at 1 ms\n",
+                 std::filesystem::path(path).filename().string(), machine.name);
+      const Fixed fixed = only_auto ? Fixed{} : sweep(trace, machine, stretch);
+      double net = 0;
+      const std::string learnt = run_auto(trace, machine, stretch, &net);
+      if (only_auto) {
+        fmt::print("  {}\n", learnt);
+      } else {
+        fmt::print("  best fixed {:.0f} ({}), worst {:.0f}, {}{}\n\n", fixed.best, fixed.best_name,
+                   fixed.worst, learnt,
+                   fixed.best > 0 ? fmt::format(": {:.1f} % of the best", 100 * net / fixed.best)
+                                  : "");
+      }
     }
   }
   return 0;
