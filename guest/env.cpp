@@ -1,22 +1,13 @@
 // SPDX-License-Identifier: MIT
-#include <atomic>
 #include <charconv>
 
 #include "guest/arch/cpu.hpp"
 #include "guest/kernel.hpp"
+#include "guest/mm/status_field.hpp"
 #include "guest/runtime/hypercall.hpp"
 #include "guest/workload.hpp"
 
 namespace guest {
-
-namespace {
-
-// Adds to a counter that only this vCPU writes and the host samples.
-void add(std::uint64_t& counter, std::uint64_t amount) {
-  std::atomic_ref(counter).store(counter + amount, std::memory_order_relaxed);
-}
-
-} // namespace
 
 void* Env::allocate_pages(abi::Order order) {
   return kernel_.allocate_pages(order);
@@ -98,15 +89,15 @@ std::uint64_t Env::ram_bytes() const {
 }
 
 void Env::set_events_total(std::uint64_t total) {
-  std::atomic_ref(kernel_.status().events_total).store(total, std::memory_order_relaxed);
+  mm::publish(kernel_.status().events_total, total);
 }
 
 void Env::count_events(std::uint64_t count) {
-  add(kernel_.status().vcpu[arch::vcpu_page().vcpu].events, count);
+  mm::add(kernel_.status().vcpu[arch::vcpu_page().vcpu].events, count);
 }
 
 void Env::count_verified_pages(std::uint64_t count) {
-  add(kernel_.status().vcpu[arch::vcpu_page().vcpu].verified_pages, count);
+  mm::add(kernel_.status().vcpu[arch::vcpu_page().vcpu].verified_pages, count);
 }
 
 void Env::run_on_all_vcpus(void (*job)(void* context, unsigned vcpu), void* context) {

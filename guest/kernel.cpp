@@ -3,10 +3,10 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cstring>
 
 #include "guest/arch/cpu.hpp"
+#include "guest/mm/status_field.hpp"
 #include "guest/runtime/hypercall.hpp"
 #include "guest/runtime/panic.hpp"
 #include "shared/abi_version.hpp"
@@ -40,11 +40,6 @@ const abi::BootInfo& checked(const abi::BootInfo& boot) {
           boot.vcpus);
   }
   return boot; // NOLINT(bugprone-return-const-ref-from-parameter): see above
-}
-
-// Adds to a counter that only this vCPU writes and the host samples.
-void add(std::uint64_t& counter, std::uint64_t amount) {
-  std::atomic_ref(counter).store(counter + amount, std::memory_order_relaxed);
 }
 
 // Whether the host wrote the part of boot info that came with ABI 1.1.
@@ -183,9 +178,9 @@ void* Kernel::allocate_zeroed_pages(abi::Order order) {
   }
   void* const address = arch::pointer_to<void>(abi::to_gpa(block.pfn));
   abi::VcpuCounters& counters = status_.vcpu[vcpu];
-  add(counters.zero_asked_frames, order.frames());
+  mm::add(counters.zero_asked_frames, order.frames());
   if (block.content == mm::Content::zeroed) {
-    add(counters.zero_known_frames, order.frames());
+    mm::add(counters.zero_known_frames, order.frames());
   } else {
     std::memset(address, 0, order.bytes());
   }

@@ -5,6 +5,8 @@
 #include <atomic>
 #include <span>
 
+#include "guest/mm/status_field.hpp"
+
 namespace guest::mm {
 
 namespace {
@@ -12,25 +14,12 @@ namespace {
 // A free submits at most this many batches, however fast a synchronous host answers.
 constexpr unsigned max_batches_per_call = 64;
 
-// Blocks that an idle vCPU moves before it looks at the time: about 0.1 ms.
-constexpr unsigned max_moves_per_call = 32;
-
 // Looks for blocks that go from one vCPU's cache to another's between our looks into them.
 constexpr unsigned max_quiet_attempts = 4;
 
 // Longest wait for the host to take events out of the trace's ring: a thread of a busy host may not
 // run for tens of milliseconds.
 constexpr std::uint64_t trace_patience_ns = 100'000'000;
-
-void publish(std::uint64_t& field, std::uint64_t value) {
-  std::atomic_ref(field).store(value, std::memory_order_relaxed);
-}
-
-// For counters with one writer.
-void add(std::uint64_t& counter, std::uint64_t amount) {
-  const std::atomic_ref ref(counter);
-  ref.store(ref.load(std::memory_order_relaxed) + amount, std::memory_order_relaxed);
-}
 
 } // namespace
 
@@ -396,107 +385,7 @@ void PageAllocator::flush_all_caches(unsigned vcpu, AfterFree after) {
   }
 }
 
-// ---- moving ------------------------------------------------------------------------------------
-
-void PageAllocator::set_mover(BlockMover* mover) {
-  const Guard guard(mover_lock_, spin());
-  mover_ = mover;
-}
-
-// A few moves. One vCPU at a time: whoever finds another at it has better things to do.
-PageAllocator::Compaction PageAllocator::compact(unsigned vcpu) {
-  if (!mover_lock_.try_lock()) {
-    return Compaction::done;
-  }
-  auto result = Compaction::done;
-  if (mover_ != nullptr) {
-    for (unsigned moves = 0; const std::optional<PlannedMove> move = plan_move(vcpu);) {
-      const bool moved = mover_->move(move->cookie, move->from, move->to.pfn, move->order);
-      finish_move(vcpu, *move, moved ? Compactor::Outcome::moved : Compactor::Outcome::refused);
-      if (++moves == max_moves_per_call) {
-        result = Compaction::interrupted;
-        break;
-      }
-    }
-  }
-  mover_lock_.unlock();
-  return result;
-}
-
-std::optional<PlannedMove> PageAllocator::plan_move(unsigned vcpu) {
-  const Guard guard(lock_, spin());
-  const std::optional<PlannedMove> move = compactor_.plan_locked();
-  if (move) {
-    trace_.allocated(vcpu, move->to.pfn, move->order, move->to.reused_frames);
-    carrying_.fetch_add(1, std::memory_order_relaxed);
-  }
-  return move;
-}
-
-void PageAllocator::finish_move(unsigned vcpu, const PlannedMove& move,
-                                Compactor::Outcome outcome) {
-  const Guard guard(lock_, spin());
-  compactor_.finish_locked(move, outcome);
-  if (outcome == Compactor::Outcome::moved) {
-    trace_.freed(vcpu, move.from, move.order);
-    add(status_.vcpu[vcpu].moved_frames, move.order.frames());
-  } else if (move.to.content == Content::zeroed) {
-    trace_.unused(vcpu, move.to.pfn, move.order, move.to.reused_frames);
-  } else {
-    trace_.freed(vcpu, move.to.pfn, move.order);
-  }
-  carrying_.fetch_sub(1, std::memory_order_release);
-}
-
-// ---- idle and quiesce --------------------------------------------------------------------------
-
-std::uint64_t PageAllocator::idle(unsigned vcpu) {
-  flush_cache(vcpu, vcpu, AfterFree::report);
-  const Compaction compaction = compact(vcpu);
-  make_room_in_trace(vcpu);
-  Lease lease(lock_, spin());
-  const std::uint64_t now_ns = safe_point(lease);
-  reporter_.note_time_locked(now_ns);
-  static_cast<void>(report_locked(vcpu, lease, Urgency::idle));
-  publish_locked();
-  return compaction == Compaction::interrupted
-             ? now_ns
-             : reporter_.next_deadline_ns(vcpu, platform_.now_ns());
-}
-
-bool PageAllocator::arm_interrupt(unsigned vcpu) {
-  const Guard guard(lock_, spin());
-  return reporter_.arm_interrupt_locked(vcpu);
-}
-
-void PageAllocator::disarm_interrupt(unsigned vcpu) {
-  const Guard guard(lock_, spin());
-  reporter_.disarm_interrupt_locked(vcpu);
-}
-
-QuiesceResult PageAllocator::quiesce(unsigned vcpu, std::uint64_t deadline_ns) {
-  for (;;) {
-    flush_all_caches(vcpu, AfterFree::report);
-    const Compaction compaction = compact(vcpu);
-    {
-      Lease lease(lock_, spin());
-      static_cast<void>(safe_point(lease));
-      const SubmitResult result = report_locked(vcpu, lease, Urgency::now);
-      publish_locked();
-      if (compaction == Compaction::done && result == SubmitResult::nothing &&
-          reporter_.awaited_batches() == 0) {
-        return QuiesceResult::settled;
-      }
-      if (result == SubmitResult::busy && reporter_.awaited_batches(vcpu) == 0) {
-        return QuiesceResult::timed_out;
-      }
-    }
-    if (platform_.now_ns() >= deadline_ns) {
-      return QuiesceResult::timed_out;
-    }
-    platform_.relax();
-  }
-}
+// ---- settings and statistics --------------------------------------------------------------------
 
 void PageAllocator::retune(const ReportSettings& settings) {
   const Guard guard(lock_, spin());

@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: MIT
+// How a machine is put together, once, before its guest runs.
+#include <sys/mman.h>
+
+#include "shared/guest_status.hpp"
+#include "vmm/crash_report.hpp"
+#include "vmm/guest_loader.hpp"
+#include "vmm/host_cpu.hpp"
+#include "vmm/machine.hpp"
+#include "vmm/probe_vm.hpp"
+#include "vmm/unit_costs.hpp"
+
+namespace vmm {
+
+namespace {
+
+constexpr std::uint64_t features_always =
+    abi::feature_report | abi::feature_zeroed | abi::feature_plug;
+
+TssType tss_type() {
+  return is_emulated_by_qemu() ? TssType::available : TssType::busy;
+}
+
+} // namespace
+
+Machine::Machine(const Config& config, Kvm kvm, Vm vm, GuestMemory memory, Image image,
+                 Symbols symbols, std::optional<TraceInput> input)
+    : config_(config), kvm_(std::move(kvm)), vm_(std::move(vm)), memory_(std::move(memory)),
+      image_(std::move(image)), symbols_(std::move(symbols)), input_(std::move(input)),
+      plan_(BootPlan::make(image_.header, memory_.end(), memory_.hole(), config.cpus,
+                           input_ ? input_->pages().size() : 0)),
+      slots_(vm_, memory_) {}
+
+Result<std::unique_ptr<Machine>> Machine::create(const Config& config, Image image, Symbols symbols,
+                                                 std::optional<TraceInput> input,
+                                                 MachineOutput output) {
+  EBB_TRY_ASSIGN(kvm, Kvm::open(config.kvm_device));
+  // Before there is a guest: its sandbox leaves no way to make other machines.
+  std::optional<UnitCosts> unit_costs;
+  if (config.keeps_ledger()) {
+    unit_costs = measure_unit_costs(kvm, config);
+  }
+  EBB_TRY_ASSIGN(vm, kvm.create_vm());
+  // Neither guests nor hosts of ABI 1.0 know of a hole, or of the interrupts that need one.
+  const bool is_1_1 = image.header.version_minor >= 1 && config.abi_minor >= 1;
+  const RamHole hole = is_1_1 ? interrupt_hole : RamHole{};
+  EBB_TRY_ASSIGN(memory, GuestMemory::create(config.mem_bytes, config.backing, hole));
+  std::unique_ptr<Machine> machine(new Machine(config, std::move(kvm), std::move(vm),
+                                               std::move(memory), std::move(image),
+                                               std::move(symbols), std::move(input)));
+  machine->unit_costs_ = unit_costs;
+  EBB_TRY(machine->set_up(std::move(output)));
+  return machine;
+}
+
+Result<void> Machine::set_up(MachineOutput output) {
+  // Images of ABI 1.0 have no stubs for interrupts and wait by hypercall.
+  interrupts_ = image_.header.version_minor >= 1 && config_.abi_minor >= 1 && kvm_.has_interrupts();
+  if (config_.cpus > 1 && !interrupts_) {
+    return user_error("--cpus {}: this image or this KVM can run only one vCPU", config_.cpus);
+  }
+  if (interrupts_) {
+    EBB_TRY(vm_.create_interrupt_controller());
+  }
+  if (config_.transport == Transport::vmcall) {
+    EBB_TRY_ASSIGN(instruction, require_vmcall(kvm_));
+    EBB_TRY(vm_.let_out_hypercalls());
+    doorbell_ = instruction;
+  }
+  EBB_TRY(set_up_memory());
+  EBB_TRY(set_up_services(std::move(output)));
+  return set_up_vcpus();
+}
+
+Result<void> Machine::set_up_memory() {
+  if (image_.header.memory_bytes + (std::uint64_t{8} << 20) > config_.mem_bytes) {
+    return user_error("--mem {} MiB is too small for this image of {} MiB", config_.mem_bytes >> 20,
+                      image_.header.memory_bytes >> 20);
+  }
+  // Host structures, image and stacks are touched page by page; huge pages there would only make
+  // an idle guest dearer.
+  EBB_TRY(memory_.set_small_page_prefix(plan_.free_start));
+  EBB_TRY(slots_.plug(abi::Gpa{0}));
+  plan_.trace_ring_bytes = records() ? EBB_TRACE_RING_BYTES : 0;
+  if (config_.gdb) {
+    plan_.debug_stubs = GuestDebugger::stubs();
+  }
+  if (input_) {
+    EBB_TRY(slots_.map_input(plan_.input_gpa, input_->pages()));
+  }
+  load_guest(memory_, plan_, image_);
+  status_ = memory_.object_at<abi::GuestStatus>({EBB_STATUS_GPA});
+  return {};
+}
+
+Result<void> Machine::set_up_services(MachineOutput output) {
+  EBB_TRY_ASSIGN(end, GuestEnd::create());
+  end_ = std::move(end);
+  const DiscardOptions options{.method = config_.discard, .decline_below = config_.decline_below};
+  const HintServiceOptions hint_options{.discard = options,
+                                        .mode = config_.host,
+                                        .workers = config_.workers,
+                                        .faults = config_.host_faults,
+                                        .fault_seed = config_.seed};
+  HintEvents events{.interrupt = [this](unsigned channel) { wake_lines_.wake(channel); },
+                    .violation =
+                        [this](const HintViolation& violation) {
+                          end_->end({EndKind::crashed, 0,
+                                     "guest crash: check of hints: " + violation.describe()});
+                        },
+                    .taken = {}};
+  if (config_.step) {
+    events.taken = [this](const Batch& batch, BatchFaults& faults) {
+      stepper_->at_batch(batch, faults);
+    };
+  }
+  EBB_TRY_ASSIGN(hints, HintService::create(memory_, plan_.vcpus, hint_options, discard_calls_,
+                                            std::move(events)));
+  hints_ = std::move(hints);
+  on_interrupted_ = std::move(output.interrupted);
+  Console::Copy copy;
+  if (config_.oracle == OracleUse::on) {
+    oracle_ = std::make_unique<Oracle>(memory_, [this](const std::string& what) {
+      end_->end({EndKind::host_failed, 0, what});
+    });
+    copy = [this](abi::Gpa gpa, std::span<const std::byte> bytes) {
+      return oracle_->copy(gpa, bytes);
+    };
+  }
+  console_.emplace(memory_, std::move(output.console), std::move(copy));
+  EBB_TRY_ASSIGN(meter, ResidentMeter::create(memory_));
+  meter_ = std::make_unique<ResidentMeter>(std::move(meter));
+  sampler_ = std::make_unique<Sampler>(
+      SamplerSources{.resident_bytes = [this] { return meter_->sample().value_or(0); },
+                     .guest = [this] { return read_guest_sample(*status_); },
+                     .now_ns = monotonic_ns,
+                     .wait_ns = monotonic_wait_ns,
+                     .observer =
+                         [this, observer = std::move(output.observer)](const MemorySample& sample) {
+                           if (trace_) {
+                             trace_->memory_sample(sample);
+                           }
+                           if (oracle_) {
+                             oracle_->scan();
+                           }
+                           if (reuse_) {
+                             reuse_->look(sample.at_ns);
+                           }
+                           if (observer) {
+                             observer(sample);
+                           }
+                         }},
+      config_.sample_period);
+  if (config_.keeps_ledger()) {
+    reuse_ = ReuseWatch::create(memory_);
+  }
+  std::function<void(unsigned, abi::Hypercall, std::uint64_t)> on_call;
+  if (records()) {
+    on_call = [this](unsigned vcpu, abi::Hypercall call, std::uint64_t argument) {
+      Machine::on_call(vcpu, call, argument);
+    };
+  }
+  hypercalls_ = std::make_unique<Hypercalls>(
+      HypercallTargets{.memory = memory_,
+                       .slots = slots_,
+                       .console = *console_,
+                       .end = *end_,
+                       .symbols = symbols_,
+                       .features_offered = features_offered(),
+                       .on_call = std::move(on_call),
+                       .free_start = plan_.free_start,
+                       .on_hello = [this](const abi::GuestHello& hello) { on_hello(hello); },
+                       .on_start_vcpus = [this] { vcpu_threads_.run_others(); },
+                       .on_workload_begin = [this] { on_workload_begin(); },
+                       .on_workload_end = [this](std::uint64_t ns) { on_workload_end(ns); }});
+  return {};
+}
+
+std::uint64_t Machine::features_offered() const {
+  std::uint64_t features = features_always;
+  if (doorbell_ != abi::Doorbell::port) {
+    features |= abi::feature_vmcall;
+  }
+  if (interrupts_) {
+    features |= abi::feature_interrupt | abi::feature_smp | abi::feature_retune;
+    if (config_.host != HostMode::sync || config_.host_faults.any()) {
+      features |= abi::feature_async;
+    }
+  }
+  if (config_.prefault && config_.abi_minor >= 1) {
+    features |= abi::feature_prefault;
+  }
+  if (records() && config_.abi_minor >= 1) {
+    features |= abi::feature_trace;
+  }
+  return features;
+}
+
+// Whoever tells the guest of a new policy also wakes it: an idle guest should act on it.
+Result<void> Machine::set_up_control() {
+  auto* const info = memory_.object_at<abi::BootInfo>({EBB_BOOT_INFO_GPA});
+  report_control_ = std::make_unique<ReportControlWriter>(
+      info->control,
+      ReportSettings{config_.report, config_.report_timeout_ns, config_.report_automatic},
+      [this] { wake_lines_.wake_all(); });
+  if (trace_) {
+    report_control_->set_observer(
+        [this](const ReportSettings& settings) { trace_->policy(settings); });
+  }
+  if (!config_.control) {
+    return {};
+  }
+  const auto commands = std::make_shared<ControlCommands>(
+      ControlTargets{.report = *report_control_,
+                     .automatic = [this](const abi::ReportPolicy& base) { return automatic(base); },
+                     .hints = [this] { return hints_->totals(); },
+                     .memory = [this] { return sampler_->latest(); },
+                     .guest_bytes = memory_.size_bytes()});
+  EBB_TRY_ASSIGN(socket, ControlSocket::create(*config_.control, [commands](std::string_view line) {
+                   return commands->execute(line);
+                 }));
+  control_socket_ = std::move(socket);
+  return {};
+}
+
+Result<void> Machine::set_up_vcpus() {
+  for (unsigned index = 0; index < plan_.vcpus; ++index) {
+    EBB_TRY_ASSIGN(vcpu, vm_.create_vcpu(index));
+    EBB_TRY(kvm_.apply_supported_cpuid(vcpu));
+    if (interrupts_) {
+      EBB_TRY(vcpu.set_up_interrupts(EBB_TIMER_VECTOR, EBB_SPURIOUS_VECTOR));
+    }
+    EBB_TRY_ASSIGN(initial, vcpu.system_registers());
+    EBB_TRY(vcpu.set_system_registers(boot_system_registers(initial, plan_, index, tss_type())));
+    EBB_TRY(vcpu.set_registers(boot_registers(plan_, image_.header, index)));
+    vcpus_.push_back(std::move(vcpu));
+  }
+  EBB_TRY_ASSIGN(tsc_khz, vcpus_[0].tsc_khz());
+  EBB_TRY(set_up_trace(tsc_khz));
+  set_up_observers();
+  if (config_.report_automatic) {
+    config_.report = automatic(config_.report);
+  }
+  if (config_.step) {
+    set_up_stepper();
+  }
+  write_boot_info(memory_, config_, plan_,
+                  {.features = features_offered(),
+                   .doorbell = doorbell_,
+                   .input_bytes = input_ ? input_->bytes() : 0,
+                   .plugged_end = slots_.plugged_end(),
+                   .tsc_khz = tsc_khz,
+                   .trace_level = trace_ ? config_.trace_level : abi::TraceLevel::off});
+  for (unsigned index = 0; index < plan_.vcpus; ++index) {
+    auto runner =
+        std::make_unique<VcpuRunner>(vcpus_[index], index, *hypercalls_, *hints_, *end_, symbols_);
+    runner->set_observer(trace_.get());
+    runner->set_gate(gate_.get());
+    runner->set_oracle(oracle_.get());
+    vcpu_threads_.add(std::move(runner));
+  }
+  if (interrupts_) {
+    EBB_TRY_ASSIGN(lines, WakeLines::create(vm_, plan_.vcpus));
+    wake_lines_ = std::move(lines);
+  }
+  EBB_TRY(set_up_debugger());
+  return set_up_control();
+}
+
+Result<void> Machine::set_up_debugger() {
+  if (!config_.gdb) {
+    return {};
+  }
+  const auto monitor = std::make_shared<DebugMonitor>(
+      DebugMonitorSources{.hints = [this] { return hints_->totals(); },
+                          .memory = [this] { return sampler_->sample(); },
+                          .quarantined_bytes = [this] { return read_quarantined_bytes(*status_); },
+                          .guest_bytes = memory_.size_bytes()});
+  EBB_TRY_ASSIGN(
+      debugger,
+      GuestDebugger::create(
+          {.memory = memory_,
+           .end = *end_,
+           .plan = plan_,
+           .trap_stubs_gpa = image_.header.trap_stubs_gpa,
+           .tss = tss_type(),
+           .plugged_end = [this] { return slots_.plugged_end(); },
+           .input = input_ ? ReadOnlyArea{plan_.input_gpa, input_->pages()} : ReadOnlyArea{},
+           .kick = [this](unsigned index) { vcpu_threads_.kick(index); },
+           .monitor = [monitor](std::string_view line) { return monitor->execute(line); }},
+          vcpus_));
+  debugger_ = std::move(debugger);
+  for (const auto& runner : vcpu_threads_.runners()) {
+    runner->set_debugger(debugger_.get());
+  }
+  EBB_TRY_ASSIGN(server, GdbServer::create(*config_.gdb, *debugger_, *end_));
+  gdb_server_ = std::move(server);
+  return {};
+}
+
+Result<void> Machine::set_up_trace(std::uint32_t tsc_khz) {
+  if (!records()) {
+    return {};
+  }
+  // What only the stepper reads needs no name.
+  UniqueFd unnamed;
+  std::string path = config_.trace.value_or("");
+  if (!config_.trace) {
+    unnamed = UniqueFd(::memfd_create("ebb-step", MFD_CLOEXEC));
+    if (!unnamed.valid()) {
+      return system_error("cannot make a file for the stepper's trace");
+    }
+    path = fmt::format("/proc/self/fd/{}", unnamed.get());
+  }
+  EBB_TRY_ASSIGN(trace, TraceRecorder::create(path,
+                                              {.level = config_.trace_level,
+                                               .ring_bytes = config_.trace_bytes,
+                                               .vcpus = plan_.vcpus,
+                                               .tsc_khz = tsc_khz,
+                                               .policy = config_.report,
+                                               .method = config_.discard,
+                                               .image = config_.image,
+                                               .image_hash = trace_hash(image_.bytes),
+                                               .host = std::string(name_of(config_.host))},
+                                              memory_));
+  trace_ = std::move(trace);
+  return {};
+}
+
+// The oracle first: it holds the memory of a batch while the others look at it.
+void Machine::set_up_observers() {
+  if (oracle_) {
+    observers_.add(*oracle_);
+  }
+  if (trace_) {
+    observers_.add(*trace_);
+  }
+  if (reuse_) {
+    observers_.add(*reuse_);
+  }
+  if (!observers_.empty()) {
+    hints_->set_observer(observers_);
+  }
+}
+
+void Machine::set_up_stepper() {
+  gate_ = std::make_unique<VcpuGate>(plan_.vcpus, VcpuThreads::kick_signal);
+  using AfterDetach = LiveStepperParts::AfterDetach;
+  stepper_ = std::make_unique<LiveStepper>(LiveStepperParts{
+      .recorder = *trace_,
+      .gate = *gate_,
+      .end = *end_,
+      .guest = {.memory = memory_,
+                .symbols = symbols_,
+                .vcpus = plan_.vcpus,
+                .registers =
+                    [this](unsigned vcpu) { return dump_registers(vcpus_[vcpu], symbols_); }},
+      .console = [this](const hvtrace::StepLoop& loop,
+                        int stop_fd) { return step_console_.run(loop, stop_fd); },
+      .after_detach = config_.trace ? AfterDetach::record : AfterDetach::mute});
+}
+
+} // namespace vmm
