@@ -213,6 +213,10 @@ POLICY_TRACES ?= $(wildcard tests/traces/*.pgt.xz tests/traces/recorded/*.pgt.xz
 .PHONY: policy-sim
 policy-sim: $(B)/policy_sim ## what every policy would be worth on the shipped traces, in simulation: 4 minutes
 	$(B)/policy_sim $(POLICY_TRACES)
+.PHONY: policy-twins
+policy-twins: $(B)/policy_sim ## why no policy can be within 5 % of the best on every trace: two that differ at their end
+	tests/sim/twins 0.6 $(B)/twins
+	$(B)/policy_sim $(B)/twins/ends.pgt.xz $(B)/twins/wants.pgt.xz
 
 ##@ Testing
 .PHONY: test test-more test-longer test-unit test-tsan test-boot test-gdb test-hostile test-failing-host \

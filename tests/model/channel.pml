@@ -293,7 +293,7 @@ inline submit_locked() {
   fi
 }
 
-// ---- guest/mm/page_allocator.cpp -------------------------------------------------------------
+// ---- guest/mm/page_allocator.cpp, page_allocator_idle.cpp ------------------------------------
 
 inline ring_doorbell() {
 #ifdef SYNC
