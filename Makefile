@@ -83,8 +83,8 @@ HOSTED        := $(filter-out vmm/main.cpp,$(VMM_SOURCES)) $(VMM_ASSEMBLY) $(cal
 # Of the vmm only what these reach; a part that they reach some day is missed when linking.
 SINGLE_THREADED := auto_policy blocked_signals boot_state breakpoints config console crash_report \
   debug_monitor debug_registers debug_stubs debugged_vcpu gdb_address guest_debugger guest_loader \
-  guest_view host_cpu hypercalls image kvm landlock latency ledger live_view machine memory_slots \
-  oracle output_file page_trace privileges probe probe_code probe_vm resident_meter \
+  guest_view host_cpu hypercalls image kvm landlock latency ledger live_view machine machine_setup \
+  memory_slots oracle output_file page_trace privileges probe probe_code probe_vm resident_meter \
   reuse_watch run_report sandbox seccomp_filter stats summary syscall_rules trace/step_console \
   trace_input unit_costs vcpu_runner vcpu_threads wake_lines
 THREADED      := $(filter-out $(foreach part,$(SINGLE_THREADED),vmm/$(part).cpp vmm/$(part).S),$(HOSTED))

@@ -11,7 +11,7 @@ import gdb
 
 PAGE_BYTES = 4096
 SHOWN_BLOCKS = 64  # of `--blocks`
-FRESHNESS = ("reported", "fresh")  # index of Buddy::trees_; declined blocks count as reported
+FRESHNESS = ("reported", "fresh")  # order of FreeBlocks::sets_; declined blocks count as reported
 NEVER = 2**64 - 1
 
 
@@ -72,14 +72,15 @@ class FreeLists(gdb.Command):
             raise gdb.GdbError("ebb free-lists [ORDER] [--blocks]")
         allocator = buddy()
         base = int(allocator["tags_"]["base_"]["value"])
-        last = int(element(allocator["trees_"], 0)["_M_elems"].type.strip_typedefs().range()[1])
+        sets = allocator["free_"]["sets_"]
+        last = int(sets["_M_elems"].type.strip_typedefs().range()[1])
         chosen = [int(text) for text in orders] or range(last + 1)
         if any(order > last for order in chosen):
             raise gdb.GdbError(f"there are orders 0 to {last}")
         if not blocks:
             print(f"{'order':<6}{'blocks':>8}  {'bytes':>10}{'fresh':>8}{'reported':>10}")
         for order in chosen:
-            trees = [list(members(element(element(allocator["trees_"], which), order)))
+            trees = [list(members(element(element(sets, order), which)["blocks"]))
                      for which in range(len(FRESHNESS))]
             count = sum(len(tree) for tree in trees)
             if not blocks:
