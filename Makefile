@@ -66,31 +66,29 @@ UNIT_FLAGS  = $(COMMON) $(SANITIZED_DEBUG) $(SANITIZED_OPT) -fno-omit-frame-poin
 
 TSAN_FLAGS = $(COMMON) $(SANITIZED_DEBUG) $(SANITIZED_OPT) -fno-omit-frame-pointer -fsanitize=thread
 
+# In these folders and, with `below`, in all that are in them.
 sources = $(sort $(wildcard $(addsuffix /*.cpp,$(1))))
+below   = $(sort $(shell find $(1) -name '*.cpp'))
 
-VMM_SOURCES   := $(call sources,vmm vmm/trace)
-VMM_ASSEMBLY  := $(sort $(wildcard vmm/*.S))
+VMM_SOURCES   := $(call below,vmm)
+VMM_ASSEMBLY  := $(sort $(shell find vmm -name '*.S'))
+GUEST_MM      := $(call below,guest/mm)
 # What every guest image is made of; a workload or a test's guest.cpp comes on top.
-GUEST_CORE    := $(call sources,guest guest/arch guest/mm guest/runtime) \
+GUEST_CORE    := $(call sources,guest guest/arch guest/runtime) $(GUEST_MM) \
                  $(sort $(wildcard guest/arch/*.S))
 WORKLOADS     := $(call sources,guest/workloads)
-UNIT_SOURCES  := $(call sources,tests/unit tests/support) \
+UNIT_SOURCES  := $(call below,tests/unit tests/support) \
                  $(filter-out tools/hvtrace/main.cpp,$(call sources,tools/hvtrace)) \
                  $(filter-out vmm/main.cpp,$(VMM_SOURCES)) $(VMM_ASSEMBLY) \
-                 $(call sources,guest/mm)
-# Tests with threads of their own, again under ThreadSanitizer; and the soak, under both.
-HOSTED        := $(filter-out vmm/main.cpp,$(VMM_SOURCES)) $(VMM_ASSEMBLY) $(call sources,guest/mm)
-# Of the vmm only what these reach; a part that they reach some day is missed when linking.
-SINGLE_THREADED := auto_policy blocked_signals boot_state breakpoints config console crash_report \
-  debug_monitor debug_registers debug_stubs debugged_vcpu gdb_address guest_debugger guest_loader \
-  guest_view host_cpu hypercalls image kvm landlock latency ledger live_view machine machine_setup \
-  memory_slots oracle output_file page_trace privileges probe probe_code probe_vm resident_meter \
-  reuse_watch run_report sandbox seccomp_filter stats summary syscall_rules trace/step_console \
-  trace_input unit_costs vcpu_runner vcpu_threads wake_lines
-THREADED      := $(filter-out $(foreach part,$(SINGLE_THREADED),vmm/$(part).cpp vmm/$(part).S),$(HOSTED))
-TSAN_SOURCES  := tests/unit/main.cpp $(sort $(wildcard tests/unit/*_threads_test.cpp)) \
-                 $(call sources,tests/support) $(THREADED)
-SOAK_SOURCES  := $(call sources,tests/soak) $(THREADED)
+                 $(GUEST_MM)
+# Tests with threads of their own, again under ThreadSanitizer; and the soak, under both. Of the
+# vmm, the folders that they reach: what needs a running machine is left out. They are linked from
+# an archive, so that the rest of a folder does not ask for more.
+THREADED_FOLDERS := base settings memory trace kvm hints measure vcpu control record debug step
+THREADED      := $(foreach folder,$(THREADED_FOLDERS),$(call below,vmm/$(folder))) $(GUEST_MM)
+TSAN_SOURCES  := tests/unit/main.cpp $(sort $(shell find tests/unit -name '*_threads_test.cpp')) \
+                 $(call sources,tests/support)
+SOAK_SOURCES  := $(call sources,tests/soak)
 # The trace reader is its main and the vmm's sources without theirs.
 HVTRACE_SOURCES := $(call sources,tools/hvtrace)
 BOOT_CASES    := $(patsubst tests/boot/%/guest.cpp,%,$(sort $(wildcard tests/boot/*/guest.cpp)))
@@ -193,7 +191,7 @@ run: all $(NESTED_VMM) ## the main job: replay the shipped sqlite trace at recor
 .PHONY: bench
 # Google Benchmark programs, and what tools/bench runs them beside.
 BENCHMARKS    := allocator hints
-BENCH_OBJECTS := $(call objects,vmm,$(call sources,guest/mm)) $(filter-out %/vmm/main.o,$(VMM_OBJECTS))
+BENCH_OBJECTS := $(call objects,vmm,$(GUEST_MM)) $(filter-out %/vmm/main.o,$(VMM_OBJECTS))
 $(BENCHMARKS:%=$(B)/bench/%): $(B)/bench/%: $(B)/obj/vmm/tools/benchmarks/%.o $(BENCH_OBJECTS)
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D) && $(CXX) $(VMM_LINK) -o $@ $^ -lbenchmark $(VMM_LIBS)
@@ -205,7 +203,7 @@ bench: all $(BENCHMARKS:%=$(B)/bench/%) $(B)/tests/boot/spin.bin ## all benchmar
 
 # What each policy would be worth, in recorded time and at fixed unit costs.
 SIM_OBJECTS := $(call objects,vmm,tests/sim/policy_sim.cpp \
-                 $(call sources,guest/mm)) $(filter-out %/vmm/main.o,$(VMM_OBJECTS))
+                 $(GUEST_MM)) $(filter-out %/vmm/main.o,$(VMM_OBJECTS))
 $(B)/policy_sim: $(SIM_OBJECTS)
 	$(call say,LINK,$@)
 	$(Q)$(CXX) $(VMM_LINK) -o $@ $^ $(VMM_LIBS)
@@ -246,21 +244,22 @@ $(B)/obj/unit/%.o: %.cpp Makefile | $(UNIT_PCH)
 	$(call say,UCXX,$<)
 	$(Q)mkdir -p $(@D) && $(SANITIZED_CXX) $(UNIT_FLAGS) $(call SANITIZED_PCH,unit) -c $< -o $@
 
-$(foreach tree,unit tsan,$(foreach hot,guest/mm tests/support tests/soak vmm/trace, \
-  $(B)/obj/$(tree)/$(hot)/%.o)): private SANITIZED_OPT := -O1
-$(foreach tree,unit tsan,$(foreach hot,batch_processor batch_validator channel_server discard_engine \
-  footprint page_trace range_coalescer symbols trace_input trace_writer, \
-  $(B)/obj/$(tree)/vmm/$(hot).o)): private SANITIZED_OPT := -O1
-$(foreach hot,buddy trace_step,$(B)/obj/unit/tests/unit/$(hot)_test.o): private SANITIZED_OPT := -O1
+HOT_FOLDERS := guest/mm tests/support tests/soak tests/unit/guest/mm/buddy tests/unit/vmm/trace \
+               $(addprefix vmm/,base boot hints measure record trace)
+$(foreach tree,unit tsan,$(foreach hot,$(HOT_FOLDERS),$(B)/obj/$(tree)/$(hot)/%.o)): private SANITIZED_OPT := -O1
 
-$(B)/tests/threads_tsan: $(TSAN_OBJECTS)
-$(B)/tests/soak_tsan: $(SOAK_TSAN_OBJECTS)
+$(B)/tests/threads_tsan: $(TSAN_OBJECTS) $(B)/obj/tsan/threaded.a
+$(B)/tests/soak_tsan: $(SOAK_TSAN_OBJECTS) $(B)/obj/tsan/threaded.a
 # clang's runtime brings an operator new of its own; that of tests/support comes first.
 $(B)/tests/threads_tsan $(B)/tests/soak_tsan:
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D) && $(SANITIZED_CXX) -fsanitize=thread -pthread -Wl,-z,muldefs -o $@ $^ $(VMM_LIBS)
 
-$(B)/tests/soak_asan: $(SOAK_ASAN_OBJECTS)
+$(B)/obj/%/threaded.a: $$(call objects,$$*,$(THREADED))
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && $(AR) crs $@ $^
+
+$(B)/tests/soak_asan: $(SOAK_ASAN_OBJECTS) $(B)/obj/unit/threaded.a
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D) && $(SANITIZED_CXX) -fsanitize=address,undefined -pthread -o $@ $^ $(VMM_LIBS)
 
@@ -354,26 +353,20 @@ test-model: ## exhaustive check of the report channel's model with spin: about a
 test-tools: all ## tests of the scripts in tools/
 	tests/run-tool-tests
 
-# A target NAME is tests/fuzz/NAME.cpp with the sources in FUZZ_NAME, and perhaps inputs to begin
-# with in tests/fuzz/NAME.corpus/. What it finds worth keeping goes to build/fuzz/NAME.corpus/.
+# A target NAME is tests/fuzz/NAME.cpp with what it uses of the folders below, and perhaps inputs to
+# begin with in tests/fuzz/NAME.corpus/. What it finds worth keeping goes to build/fuzz/NAME.corpus/.
 # libFuzzer comes with clang.
 FUZZ_CXX     ?= clang++-19
 FUZZ_TARGETS := $(patsubst tests/fuzz/%.cpp,%,$(wildcard tests/fuzz/*.cpp))
 FUZZ_FLAGS   := -std=c++23 -I. -isystem $(B)/gen -g -O1 -MMD -MP -w \
                 -fsanitize=address,undefined -fno-sanitize-recover=undefined
-FUZZ_trace   := vmm/symbols.cpp vmm/file.cpp $(call sources,vmm/trace) \
-                $(filter-out %/main.cpp %/replay.cpp,$(HVTRACE_SOURCES))
-FUZZ_channel := $(addprefix vmm/,channel_server.cpp batch_processor.cpp batch_validator.cpp \
-                range_coalescer.cpp discard_engine.cpp discard_calls.cpp guest_memory.cpp \
-                hint_checker.cpp)
-FUZZ_image   := vmm/image.cpp vmm/file.cpp
-FUZZ_page_trace   := vmm/trace_input.cpp vmm/page_trace.cpp vmm/file.cpp vmm/units.cpp
-FUZZ_command_line := $(addprefix vmm/,config.cpp option_values.cpp report_settings.cpp units.cpp \
-                     fault_plan.cpp gdb_address.cpp)
-FUZZ_control := $(addprefix vmm/,control_commands.cpp report_control_writer.cpp report_settings.cpp \
-                option_values.cpp units.cpp)
-FUZZ_gdb     := vmm/gdb_packets.cpp vmm/gdb_registers.cpp vmm/gdb_session.cpp vmm/guest_end.cpp
-fuzz_objects  = $(call objects,fuzz,tests/fuzz/$(1).cpp $(FUZZ_$(1)))
+FUZZED_FOLDERS := base settings memory trace hints boot control debug vcpu
+FUZZED := $(foreach folder,$(FUZZED_FOLDERS),$(call below,vmm/$(folder))) \
+          $(filter-out %/main.cpp %/replay.cpp,$(HVTRACE_SOURCES))
+FUZZ_ARCHIVE := $(B)/obj/fuzz/fuzzed.a
+$(FUZZ_ARCHIVE): $(call objects,fuzz,$(FUZZED)) $(B)/obj/perfetto.pb.o
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && $(AR) crs $@ $^
 
 FUZZ_PCH := $(B)/obj/fuzz/library.pch
 $(FUZZ_PCH): PCH_CXX = $(FUZZ_CXX)
@@ -382,7 +375,7 @@ $(B)/obj/fuzz/%.o: %.cpp Makefile | $(FUZZ_PCH)
 	$(call say,FCXX,$<)
 	$(Q)mkdir -p $(@D) && $(FUZZ_CXX) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -include-pch $(FUZZ_PCH) -c $< -o $@
 $(B)/obj/fuzz/tools/hvtrace/export_perfetto.o: $(B)/gen/tools/hvtrace/perfetto.pb.h
-$(B)/fuzz/%: $$(call fuzz_objects,$$*) $(B)/obj/perfetto.pb.o
+$(B)/fuzz/%: $(B)/obj/fuzz/tests/fuzz/%.o $(FUZZ_ARCHIVE)
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D) && $(FUZZ_CXX) $(FUZZ_FLAGS) -fsanitize=fuzzer -pthread -o $@ $^ \
 	  $(HVTRACE_LIBS)
@@ -412,13 +405,12 @@ analyse: ## cppcheck over the vmm, its tools and the guest
 	  --enable=warning,performance,portability --suppressions-list=tools/cppcheck-suppressions \
 	  --library=posix --library=gnu --error-exitcode=1 $(ANALYSED)
 
-FORMATTED := $(sort $(wildcard $(foreach d,vmm vmm/* guest guest/* shared tests tests/* tests/boot/* \
-             tools tools/*,$(d)/*.cpp $(d)/*.hpp)))
+FORMATTED := $(sort $(shell find vmm guest shared tests tools -name '*.cpp' -o -name '*.hpp'))
 format: ## rewrite sources with clang-format
 	$(FORMAT) -i $(FORMATTED)
 
 LINT := $(VMM_SOURCES) $(HVTRACE_SOURCES) $(filter %.cpp,$(GUEST_CORE)) $(WORKLOADS) \
-        $(call sources,tests/unit tests/soak)
+        $(call below,tests/unit tests/soak)
 lint: $(LINT:%=$(B)/lint/%.ok) ## clang-tidy over all sources
 $(B)/lint/%.ok: % .clang-tidy
 	$(call say,TIDY,$<)
@@ -439,4 +431,5 @@ help: ## this list
          $(WORKLOAD_OBJECTS:.o=.d) $(HOSTILE_OBJECTS:.o=.d) $(UNIT_OBJECTS:.o=.d) $(BOOT_OBJECTS:.o=.d) \
          $(SIM_OBJECTS:.o=.d) $(BENCH_OBJECTS:.o=.d) $(BENCHMARKS:%=$(B)/obj/vmm/tools/benchmarks/%.d) \
          $(TSAN_OBJECTS:.o=.d) $(SOAK_TSAN_OBJECTS:.o=.d) $(SOAK_ASAN_OBJECTS:.o=.d) \
-         $(foreach target,$(FUZZ_TARGETS),$(patsubst %.o,%.d,$(call fuzz_objects,$(target))))
+         $(patsubst %.o,%.d,$(call objects,tsan,$(THREADED)) $(call objects,fuzz,$(FUZZED)) \
+         $(FUZZ_TARGETS:%=$(B)/obj/fuzz/tests/fuzz/%.o))

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Boot order: kernel, workload, settle, exit. The host has set up everything that other kernels
-// need boot code for (vmm/boot_state.hpp), so the first instruction is C++ at CPL3.
+// need boot code for (vmm/boot/boot_state.hpp), so the first instruction is C++ at CPL3.
 #include <cstddef>
 #include <cstdint>
 #include <new>

@@ -11,7 +11,7 @@
 #include <span>
 #include <string_view>
 
-#include "guest/mm/block_mover.hpp"
+#include "guest/mm/buddy/block_mover.hpp"
 #include "guest/runtime/print.hpp"
 #include "shared/address.hpp"
 

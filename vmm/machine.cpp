@@ -8,8 +8,8 @@
 #include <array>
 #include <csignal>
 
-#include "vmm/auto_policy.hpp"
-#include "vmm/start_thread.hpp"
+#include "vmm/base/start_thread.hpp"
+#include "vmm/measure/auto_policy.hpp"
 
 namespace vmm {
 

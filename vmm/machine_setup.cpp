@@ -3,12 +3,12 @@
 #include <sys/mman.h>
 
 #include "shared/guest_status.hpp"
-#include "vmm/crash_report.hpp"
-#include "vmm/guest_loader.hpp"
-#include "vmm/host_cpu.hpp"
+#include "vmm/boot/guest_loader.hpp"
+#include "vmm/kvm/host_cpu.hpp"
 #include "vmm/machine.hpp"
-#include "vmm/probe_vm.hpp"
-#include "vmm/unit_costs.hpp"
+#include "vmm/probe/probe_vm.hpp"
+#include "vmm/probe/unit_costs.hpp"
+#include "vmm/vcpu/crash_report.hpp"
 
 namespace vmm {
 

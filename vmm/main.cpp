@@ -10,19 +10,19 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "vmm/config.hpp"
-#include "vmm/file.hpp"
-#include "vmm/image.hpp"
-#include "vmm/live_view.hpp"
+#include "vmm/base/file.hpp"
+#include "vmm/base/output_file.hpp"
+#include "vmm/base/patient_output.hpp"
+#include "vmm/base/symbols.hpp"
+#include "vmm/boot/image.hpp"
 #include "vmm/machine.hpp"
-#include "vmm/output_file.hpp"
-#include "vmm/patient_output.hpp"
-#include "vmm/probe.hpp"
+#include "vmm/probe/probe.hpp"
+#include "vmm/report/live_view.hpp"
+#include "vmm/report/stats.hpp"
+#include "vmm/report/summary.hpp"
 #include "vmm/run_report.hpp"
-#include "vmm/sandbox.hpp"
-#include "vmm/stats.hpp"
-#include "vmm/summary.hpp"
-#include "vmm/symbols.hpp"
+#include "vmm/sandbox/sandbox.hpp"
+#include "vmm/settings/config.hpp"
 
 namespace {
 

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "vmm/latency.hpp"
+#include "vmm/measure/latency.hpp"
 
 namespace vmm {
 namespace {

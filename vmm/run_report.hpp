@@ -2,10 +2,10 @@
 // Gathers what a finished machine measured into RunStats.
 #pragma once
 
-#include "vmm/config.hpp"
-#include "vmm/guest_end.hpp"
 #include "vmm/machine.hpp"
-#include "vmm/stats.hpp"
+#include "vmm/report/stats.hpp"
+#include "vmm/settings/config.hpp"
+#include "vmm/vcpu/guest_end.hpp"
 
 namespace vmm {
 

@@ -11,8 +11,8 @@
 #include <cstdint>
 #include <span>
 
-#include "guest/mm/allocation.hpp"
-#include "guest/mm/frame_tags.hpp"
+#include "guest/mm/buddy/allocation.hpp"
+#include "guest/mm/buddy/frame_tags.hpp"
 #include "shared/address.hpp"
 
 namespace guest::mm {

@@ -7,8 +7,8 @@
 #include <memory>
 
 #include "tests/fuzz/fuzz_bytes.hpp"
-#include "vmm/batch_processor.hpp"
-#include "vmm/channel_server.hpp"
+#include "vmm/hints/batch_processor.hpp"
+#include "vmm/hints/channel_server.hpp"
 
 namespace {
 

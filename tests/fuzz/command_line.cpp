@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "tests/fuzz/fuzz_bytes.hpp"
-#include "vmm/config.hpp"
+#include "vmm/settings/config.hpp"
 
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   // Words are separated by NUL, as the kernel passes them.

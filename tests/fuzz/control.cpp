@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "tests/fuzz/fuzz_bytes.hpp"
-#include "vmm/control_commands.hpp"
+#include "vmm/control/control_commands.hpp"
 
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   constexpr std::uint64_t guest_bytes = std::uint64_t{1} << 30;

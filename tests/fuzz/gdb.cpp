@@ -10,8 +10,8 @@
 #include <string_view>
 
 #include "tests/support/fake_debug_target.hpp"
-#include "vmm/gdb_packets.hpp"
-#include "vmm/gdb_session.hpp"
+#include "vmm/debug/gdb_packets.hpp"
+#include "vmm/debug/gdb_session.hpp"
 
 namespace {
 

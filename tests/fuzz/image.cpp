@@ -7,7 +7,7 @@
 #include "shared/abi_version.hpp"
 #include "shared/layout.h"
 #include "tests/fuzz/fuzz_bytes.hpp"
-#include "vmm/image.hpp"
+#include "vmm/boot/image.hpp"
 
 namespace {
 

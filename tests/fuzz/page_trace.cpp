@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "tests/fuzz/fuzz_bytes.hpp"
-#include "vmm/trace_input.hpp"
-#include "vmm/unique_fd.hpp"
+#include "vmm/base/unique_fd.hpp"
+#include "vmm/boot/trace_input.hpp"
 
 namespace {
 

@@ -194,7 +194,7 @@ bool locked;
 inline lock() { atomic { !locked -> locked = true; flush(v) } }
 inline unlock() { atomic { flush(v); locked = false } }
 
-// ---- guest/mm/reporter.cpp -------------------------------------------------------------------
+// ---- guest/mm/reporting/reporter.cpp -------------------------------------------------------------------
 
 // Reporter::accept of the entry at complete_head.
 inline accept(channel) {
@@ -447,7 +447,7 @@ proctype vcpu(byte v) {
   od
 }
 
-// ---- vmm/channel_server.cpp, and the loop of a worker ----------------------------------------
+// ---- vmm/hints/channel_server.cpp, and the loop of a worker ----------------------------------------
 
 #if WORKERS > 1 && !defined(M_TAKE_UNLOCKED)
 #define TAKE_LOCK(c) !take_lock[c]

@@ -20,12 +20,12 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
-#include "guest/mm/buddy.hpp"
+#include "guest/mm/buddy/buddy.hpp"
 #include "guest/mm/page_allocator.hpp"
 #include "tests/support/fake_report_host.hpp"
 #include "tests/support/page_trace.hpp"
-#include "vmm/auto_policy.hpp"
-#include "vmm/ledger.hpp"
+#include "vmm/measure/auto_policy.hpp"
+#include "vmm/measure/ledger.hpp"
 
 namespace {
 

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "vmm/fault_plan.hpp"
-#include "vmm/host_mode.hpp"
+#include "vmm/hints/fault_plan.hpp"
+#include "vmm/settings/host_mode.hpp"
 
 namespace soak {
 

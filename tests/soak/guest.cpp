@@ -11,7 +11,7 @@
 
 #include <fmt/format.h>
 
-#include "vmm/sampler.hpp"
+#include "vmm/measure/sampler.hpp"
 
 namespace soak {
 namespace {

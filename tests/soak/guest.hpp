@@ -15,8 +15,8 @@
 #include "guest/mm/page_allocator.hpp"
 #include "tests/soak/cell.hpp"
 #include "tests/soak/movable_blocks.hpp"
-#include "vmm/guest_memory.hpp"
-#include "vmm/hint_service.hpp"
+#include "vmm/hints/hint_service.hpp"
+#include "vmm/memory/guest_memory.hpp"
 
 namespace soak {
 

@@ -8,7 +8,7 @@
 #include <fmt/format.h>
 
 #include "tests/soak/cell.hpp"
-#include "vmm/sampler.hpp"
+#include "vmm/measure/sampler.hpp"
 
 namespace {
 

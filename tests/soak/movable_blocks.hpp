@@ -8,8 +8,8 @@
 #include <mutex>
 #include <vector>
 
-#include "guest/mm/block_mover.hpp"
-#include "vmm/guest_memory.hpp"
+#include "guest/mm/buddy/block_mover.hpp"
+#include "vmm/memory/guest_memory.hpp"
 
 namespace soak {
 

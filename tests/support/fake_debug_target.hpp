@@ -15,7 +15,7 @@
 #include <string>
 #include <vector>
 
-#include "vmm/debug_target.hpp"
+#include "vmm/debug/debug_target.hpp"
 
 namespace test_support {
 

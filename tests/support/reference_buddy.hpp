@@ -13,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-#include "guest/mm/buddy.hpp"
+#include "guest/mm/buddy/buddy.hpp"
 #include "shared/frame_tag.hpp"
 #include "shared/report_channel.hpp"
 

@@ -9,7 +9,7 @@
 
 #include <doctest/doctest.h>
 
-#include "guest/mm/reporter.hpp"
+#include "guest/mm/reporting/reporter.hpp"
 #include "tests/support/fake_report_host.hpp"
 
 namespace test_support {

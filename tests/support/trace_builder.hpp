@@ -11,7 +11,7 @@
 #include "shared/abi_version.hpp"
 #include "shared/report_channel.hpp"
 #include "shared/trace_record.hpp"
-#include "vmm/guest_end.hpp"
+#include "vmm/vcpu/guest_end.hpp"
 
 namespace test_support {
 

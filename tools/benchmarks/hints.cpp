@@ -19,11 +19,11 @@
 #include <benchmark/benchmark.h>
 #include <sys/mman.h>
 
-#include "vmm/batch_processor.hpp"
-#include "vmm/channel_server.hpp"
-#include "vmm/discard_calls.hpp"
-#include "vmm/discard_engine.hpp"
-#include "vmm/guest_memory.hpp"
+#include "vmm/hints/batch_processor.hpp"
+#include "vmm/hints/channel_server.hpp"
+#include "vmm/hints/discard_calls.hpp"
+#include "vmm/hints/discard_engine.hpp"
+#include "vmm/memory/guest_memory.hpp"
 
 namespace {
 

@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "vmm/symbols.hpp"
+#include "vmm/base/symbols.hpp"
 #include "vmm/trace/trace_source.hpp"
 
 namespace hvtrace {

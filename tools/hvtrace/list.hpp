@@ -6,7 +6,7 @@
 #include <optional>
 #include <string_view>
 
-#include "vmm/symbols.hpp"
+#include "vmm/base/symbols.hpp"
 #include "vmm/trace/filter.hpp"
 #include "vmm/trace/trace_source.hpp"
 

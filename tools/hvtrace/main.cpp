@@ -23,7 +23,7 @@
 #include "tools/hvtrace/session.hpp"
 #include "tools/hvtrace/stats.hpp"
 #include "tools/hvtrace/trace_file.hpp"
-#include "vmm/symbols.hpp"
+#include "vmm/base/symbols.hpp"
 #include "vmm/trace/event_text.hpp"
 #include "vmm/trace/why.hpp"
 

@@ -9,10 +9,10 @@
 
 #include <fmt/format.h>
 
-#include "vmm/batch_processor.hpp"
-#include "vmm/discard_calls.hpp"
-#include "vmm/guest_memory.hpp"
-#include "vmm/sampler.hpp"
+#include "vmm/hints/batch_processor.hpp"
+#include "vmm/hints/discard_calls.hpp"
+#include "vmm/measure/sampler.hpp"
+#include "vmm/memory/guest_memory.hpp"
 #include "vmm/trace/event_text.hpp"
 
 namespace hvtrace {

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "tools/hvtrace/stats.hpp"
-#include "vmm/result.hpp"
+#include "vmm/base/result.hpp"
 #include "vmm/trace/trace_source.hpp"
 
 namespace hvtrace {

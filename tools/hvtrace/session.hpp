@@ -3,8 +3,8 @@
 // each line a command, each followed by its screen.
 #pragma once
 
-#include "vmm/result.hpp"
-#include "vmm/symbols.hpp"
+#include "vmm/base/result.hpp"
+#include "vmm/base/symbols.hpp"
 #include "vmm/trace/trace_source.hpp"
 
 namespace hvtrace {

@@ -9,7 +9,7 @@
 #include <string>
 
 #include "shared/latency_histogram.hpp"
-#include "vmm/symbols.hpp"
+#include "vmm/base/symbols.hpp"
 #include "vmm/trace/trace_source.hpp"
 
 namespace hvtrace {

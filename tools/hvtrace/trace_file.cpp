@@ -9,7 +9,7 @@
 #include <cstring>
 #include <utility>
 
-#include "vmm/unique_fd.hpp"
+#include "vmm/base/unique_fd.hpp"
 
 namespace hvtrace {
 namespace {

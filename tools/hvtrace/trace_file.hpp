@@ -7,7 +7,7 @@
 #include <span>
 #include <string>
 
-#include "vmm/result.hpp"
+#include "vmm/base/result.hpp"
 #include "vmm/trace/trace_source.hpp"
 
 namespace hvtrace {

@@ -7,8 +7,8 @@
 
 #include "shared/hypercall.hpp"
 #include "shared/report_channel.hpp"
-#include "vmm/guest_end.hpp"
-#include "vmm/memory_policy.hpp"
+#include "vmm/settings/memory_policy.hpp"
+#include "vmm/vcpu/guest_end.hpp"
 
 namespace hvtrace {
 namespace {

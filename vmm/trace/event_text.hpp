@@ -12,7 +12,7 @@
 #include <fmt/format.h>
 
 #include "shared/trace_record.hpp"
-#include "vmm/symbols.hpp"
+#include "vmm/base/symbols.hpp"
 
 namespace hvtrace {
 

@@ -16,7 +16,7 @@
 #include <string>
 
 #include "shared/trace_record.hpp"
-#include "vmm/result.hpp"
+#include "vmm/base/result.hpp"
 
 namespace hvtrace {
 

@@ -5,8 +5,8 @@
 
 #include "shared/abi_version.hpp"
 #include "shared/report_channel.hpp"
-#include "vmm/guest_end.hpp"
 #include "vmm/trace/event_text.hpp"
+#include "vmm/vcpu/guest_end.hpp"
 
 namespace hvtrace {
 

@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-#include "vmm/symbols.hpp"
+#include "vmm/base/symbols.hpp"
 #include "vmm/trace/filter.hpp"
 #include "vmm/trace/stepper.hpp"
 

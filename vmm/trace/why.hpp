@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string>
 
-#include "vmm/symbols.hpp"
+#include "vmm/base/symbols.hpp"
 #include "vmm/trace/trace_source.hpp"
 
 namespace hvtrace {

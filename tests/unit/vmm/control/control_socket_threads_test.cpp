@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: MIT
+#include "vmm/control/control_socket.hpp"
+
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include <array>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <doctest/doctest.h>
+#include <stdlib.h>
+
+using namespace vmm;
+
+namespace {
+
+class TempDir {
+ public:
+  TempDir() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "ebb-ctl-XXXXXX").string();
+    REQUIRE(::mkdtemp(pattern.data()) != nullptr);
+    path_ = pattern;
+  }
+  TempDir(const TempDir&) = delete;
+  TempDir& operator=(const TempDir&) = delete;
+  ~TempDir() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  [[nodiscard]] std::string file(const char* name) const { return (path_ / name).string(); }
+
+ private:
+  std::filesystem::path path_;
+};
+
+std::string echo(std::string_view line) {
+  return "ok " + std::string(line);
+}
+
+std::unique_ptr<ControlSocket> serve(const std::string& path,
+                                     ControlSocket::Handler handler = echo) {
+  auto socket = ControlSocket::create(path, std::move(handler));
+  REQUIRE_MESSAGE(socket.has_value(), socket.error().message);
+  (*socket)->start();
+  return std::move(*socket);
+}
+
+class Client {
+ public:
+  explicit Client(const std::string& path) : fd_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    REQUIRE(fd_.valid());
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::memcpy(address.sun_path, path.data(), path.size());
+    connected_ =
+        ::connect(fd_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+  }
+  [[nodiscard]] bool connected() const { return connected_; }
+  // False when the other side has closed.
+  bool send(std::string_view text) {
+    return ::send(fd_.get(), text.data(), text.size(), MSG_NOSIGNAL) ==
+           static_cast<ssize_t>(text.size());
+  }
+  void end() { ::shutdown(fd_.get(), SHUT_WR); }
+  // Up to and without the next newline; what there is when the other side has closed.
+  std::string line() {
+    std::size_t end = 0;
+    while ((end = received_.find('\n')) == std::string::npos) {
+      std::array<char, 4096> part{};
+      const ssize_t size = ::recv(fd_.get(), part.data(), part.size(), 0);
+      if (size <= 0) {
+        return std::exchange(received_, {});
+      }
+      received_.append(part.data(), static_cast<std::size_t>(size));
+    }
+    std::string text = received_.substr(0, end);
+    received_.erase(0, end + 1);
+    return text;
+  }
+
+ private:
+  UniqueFd fd_;
+  std::string received_; // and not asked for yet
+  bool connected_ = false;
+};
+
+} // namespace
+
+TEST_CASE("lines are answered in order, however they arrive") {
+  const TempDir dir;
+  const auto socket = serve(dir.file("s"));
+  Client client(dir.file("s"));
+  REQUIRE(client.send("one\ntwo\r\nth"));
+  CHECK(client.line() == "ok one");
+  CHECK(client.line() == "ok two");
+  for (const char character : std::string_view("ree\n\n")) {
+    REQUIRE(client.send({&character, 1}));
+  }
+  CHECK(client.line() == "ok three");
+  CHECK(client.line() == "ok ");
+  REQUIRE(client.send("last"));
+  client.end();
+  CHECK(client.line() == "ok last");
+  CHECK(client.line().empty()); // closed
+}
+
+TEST_CASE("a line that is too long is refused once and skipped whole") {
+  const TempDir dir;
+  const auto socket = serve(dir.file("s"));
+  Client client(dir.file("s"));
+  REQUIRE(client.send(std::string(ControlSocket::max_line_bytes, 'a') + "\n"));
+  CHECK(client.line() == "ok " + std::string(ControlSocket::max_line_bytes, 'a'));
+  REQUIRE(client.send(std::string(50 * ControlSocket::max_line_bytes, 'b')));
+  REQUIRE(client.send("\nnext\n"));
+  CHECK(client.line() == "error the line is too long");
+  CHECK(client.line() == "ok next");
+}
+
+TEST_CASE("binary lines reach the handler whole, and answers stay on one line") {
+  const TempDir dir;
+  const auto socket = serve(
+      dir.file("s"), [](std::string_view line) { return std::to_string(line.size()) + "\nx"; });
+  Client client(dir.file("s"));
+  REQUIRE(client.send(std::string_view("\0\xff\x1b[2J\0\n", 8)));
+  CHECK(client.line() == "7 x");
+}
+
+TEST_CASE("many clients are served, one more is told so") {
+  const TempDir dir;
+  const auto socket = serve(dir.file("s"));
+  std::vector<std::unique_ptr<Client>> clients;
+  for (std::size_t index = 0; index < ControlSocket::max_clients; ++index) {
+    clients.push_back(std::make_unique<Client>(dir.file("s")));
+    REQUIRE(clients.back()->send("hi\n"));
+    CHECK(clients.back()->line() == "ok hi");
+  }
+  Client excess(dir.file("s"));
+  CHECK(excess.line() == "error too many clients");
+  // A place that becomes free can be taken, sooner or later.
+  clients.pop_back();
+  bool served = false;
+  while (!served) {
+    Client next(dir.file("s"));
+    served = next.send("hi\n") && next.line() == "ok hi";
+  }
+  CHECK(clients.front()->send("still\n"));
+  CHECK(clients.front()->line() == "ok still");
+}
+
+TEST_CASE("clients that vanish at any point harm nobody") {
+  const TempDir dir;
+  const auto socket =
+      serve(dir.file("s"), [](std::string_view) { return std::string(20'000, 'x'); });
+  std::vector<std::jthread> threads;
+  threads.reserve(4);
+  for (unsigned thread = 0; thread < 4; ++thread) {
+    threads.emplace_back([&dir, thread] {
+      for (unsigned round = 0; round < 50; ++round) {
+        Client client(dir.file("s"));
+        switch ((thread + round) % 3) {
+        case 0:
+          break;
+        case 1:
+          static_cast<void>(client.send("half a li"));
+          break;
+        default:
+          static_cast<void>(client.send("a\nb\nc\nd\ne\nf\ng\nh\n"));
+          break;
+        }
+      }
+    });
+  }
+  threads.clear();
+  bool served = false;
+  while (!served) {
+    Client client(dir.file("s"));
+    served = client.send("a\n") && client.line().size() == 20'000;
+  }
+  CHECK(served);
+}
+
+TEST_CASE("a client that does not read its answers is not read from") {
+  const TempDir dir;
+  std::atomic<unsigned> handled{0};
+  const auto socket = serve(dir.file("s"), [&handled](std::string_view) {
+    ++handled;
+    return std::string(60'000, 'x');
+  });
+  Client greedy(dir.file("s"));
+  std::string lines;
+  for (unsigned line = 0; line < 150; ++line) {
+    lines += "a\n";
+  }
+  REQUIRE(greedy.send(lines));
+  Client other(dir.file("s"));
+  REQUIRE(other.send("b\n"));
+  CHECK(other.line().size() == 60'000);
+  CHECK(handled < 100); // of 151: the rest waits for the reader
+  for (unsigned line = 0; line < 150; ++line) {
+    REQUIRE(greedy.line().size() == 60'000);
+  }
+  CHECK(handled == 151);
+}
+
+TEST_CASE("the socket is the user's alone and goes with its owner") {
+  const TempDir dir;
+  const std::string path = dir.file("s");
+  {
+    const mode_t before = ::umask(0);
+    const auto socket = serve(path);
+    ::umask(before);
+    struct stat status {};
+    REQUIRE(::lstat(path.c_str(), &status) == 0);
+    CHECK(S_ISSOCK(status.st_mode));
+    CHECK((status.st_mode & 0777) == 0600);
+    // In use: not taken over.
+    const auto second = ControlSocket::create(path, echo);
+    REQUIRE_FALSE(second.has_value());
+    CHECK(second.error().message.find("in use") != std::string::npos);
+    const Client client(path); // one that is connected at the end
+    CHECK(client.connected());
+  }
+  CHECK_FALSE(std::filesystem::exists(path));
+}
+
+TEST_CASE("a socket left behind is replaced, anything else is not") {
+  const TempDir dir;
+  const std::string path = dir.file("s");
+  {
+    const UniqueFd stale(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::memcpy(address.sun_path, path.data(), path.size());
+    REQUIRE(::bind(stale.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
+  }
+  serve(path);
+  std::ofstream(dir.file("file")) << "precious";
+  std::filesystem::create_symlink(dir.file("file"), dir.file("link"));
+  for (const std::string& wrong :
+       {dir.file("file"), dir.file("link"), dir.file("absent/s"), std::string(), std::string("/"),
+        dir.file(std::string(200, 'p').c_str())}) {
+    CAPTURE(wrong);
+    const auto refused = ControlSocket::create(wrong, echo);
+    REQUIRE_FALSE(refused.has_value());
+    CHECK(refused.error().error_class == ErrorClass::user);
+    CHECK(refused.error().message.starts_with("--control"));
+  }
+  CHECK(std::filesystem::file_size(dir.file("file")) == 8);
+}
+
+TEST_CASE("another's socket at the same path is not removed") {
+  const TempDir dir;
+  auto first = serve(dir.file("s"));
+  std::filesystem::remove(dir.file("s"));
+  const auto second = serve(dir.file("s"));
+  first.reset();
+  Client client(dir.file("s"));
+  REQUIRE(client.send("hi\n"));
+  CHECK(client.line() == "ok hi");
+}

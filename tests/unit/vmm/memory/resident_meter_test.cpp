@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: MIT
+#include "vmm/memory/resident_meter.hpp"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+
+#include <cstring>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+using vmm::Backing;
+using vmm::GuestMemory;
+using vmm::ResidentMeter;
+using vmm::ResidentMethod;
+
+namespace {
+
+constexpr std::uint64_t mib = std::uint64_t{1} << 20;
+constexpr std::uint64_t page = abi::page_bytes;
+
+void touch(const GuestMemory& memory, std::uint64_t from, std::uint64_t bytes) {
+  std::memset(memory.base() + from, 1, bytes);
+}
+
+std::vector<ResidentMeter> anonymous_meters(const GuestMemory& memory) {
+  std::vector<ResidentMeter> meters;
+  for (const ResidentMethod method : {ResidentMethod::page_scan, ResidentMethod::smaps}) {
+    auto meter = ResidentMeter::create(memory, method);
+    if (!meter) {
+      MESSAGE("skipped a method: ", meter.error().message);
+      continue;
+    }
+    meters.push_back(std::move(*meter));
+  }
+  REQUIRE_FALSE(meters.empty());
+  return meters;
+}
+
+} // namespace
+
+TEST_CASE("small pages: resident is what was touched and not discarded") {
+  const auto memory = GuestMemory::create(64 * mib, Backing::small_pages);
+  REQUIRE(memory);
+  auto meters = anonymous_meters(*memory);
+  const auto expect = [&](std::uint64_t bytes) {
+    for (ResidentMeter& meter : meters) {
+      CAPTURE(static_cast<int>(meter.method()));
+      const auto now = meter.sample();
+      REQUIRE(now);
+      CHECK(*now == bytes);
+    }
+  };
+  expect(0);
+  touch(*memory, 0, 1);
+  touch(*memory, 64 * mib - 1, 1);
+  expect(2 * page);
+  touch(*memory, 0, 64 * mib);
+  expect(64 * mib);
+  CHECK(::madvise(memory->base() + 8 * mib, 16 * mib, MADV_DONTNEED) == 0);
+  expect(48 * mib);
+  // More separate regions than one system call returns.
+  for (std::uint64_t gpa = 24 * mib; gpa < 64 * mib; gpa += 2 * page) {
+    CHECK(::madvise(memory->base() + gpa, page, MADV_DONTNEED) == 0);
+  }
+  expect(28 * mib);
+}
+
+TEST_CASE("memory that was only read is the shared zero page and not resident") {
+  for (const Backing backing : {Backing::small_pages, Backing::thp}) {
+    const auto memory = GuestMemory::create(16 * mib, backing);
+    REQUIRE(memory);
+    auto meters = anonymous_meters(*memory);
+    std::byte sum{0};
+    for (std::uint64_t gpa = 0; gpa < 16 * mib; gpa += page) {
+      sum |= *static_cast<volatile std::byte*>(memory->base() + gpa);
+    }
+    CHECK(sum == std::byte{0});
+    for (ResidentMeter& meter : meters) {
+      CHECK(meter.sample() == 0);
+    }
+  }
+}
+
+TEST_CASE("huge pages: whole, partly discarded, and split by the small-page prefix") {
+  auto memory = GuestMemory::create(32 * mib, Backing::thp);
+  REQUIRE(memory);
+  REQUIRE(memory->set_small_page_prefix(abi::Gpa{2 * mib}));
+  auto meters = anonymous_meters(*memory);
+  const auto expect = [&](std::uint64_t bytes) {
+    for (ResidentMeter& meter : meters) {
+      CAPTURE(static_cast<int>(meter.method()));
+      CHECK(meter.sample() == bytes);
+    }
+  };
+  touch(*memory, 0, page);
+  expect(page);
+  touch(*memory, 0, 32 * mib);
+  expect(32 * mib);
+  CHECK(::madvise(memory->base() + 4 * mib, 2 * mib, MADV_DONTNEED) == 0);
+  expect(30 * mib);
+  CHECK(::madvise(memory->base() + 8 * mib, page, MADV_DONTNEED) == 0);
+  expect(30 * mib - page);
+  REQUIRE(memory->set_small_page_prefix(abi::Gpa{16 * mib}));
+  expect(30 * mib - page);
+}
+
+TEST_CASE("two guests are told apart") {
+  const auto one = GuestMemory::create(4 * mib, Backing::small_pages);
+  const auto two = GuestMemory::create(4 * mib, Backing::small_pages);
+  REQUIRE(one);
+  REQUIRE(two);
+  touch(*one, 0, 3 * page);
+  touch(*two, 0, 5 * page);
+  for (ResidentMeter& meter : anonymous_meters(*one)) {
+    CHECK(meter.sample() == 3 * page);
+  }
+  for (ResidentMeter& meter : anonymous_meters(*two)) {
+    CHECK(meter.sample() == 5 * page);
+  }
+}
+
+TEST_CASE("memory files: allocated blocks, whatever is mapped") {
+  for (const Backing backing : {Backing::memfd, Backing::hugetlb}) {
+    CAPTURE(vmm::name_of(backing));
+    const auto memory = GuestMemory::create(16 * mib, backing);
+    if (!memory && backing == Backing::hugetlb) {
+      MESSAGE("skipped hugetlb: ", memory.error().message);
+      continue;
+    }
+    REQUIRE(memory);
+    auto meter = ResidentMeter::create(*memory);
+    REQUIRE(meter);
+    CHECK(meter->method() == ResidentMethod::file_blocks);
+    CHECK(meter->sample() == 0);
+    touch(*memory, 4 * mib, 8 * mib);
+    CHECK(meter->sample() == 8 * mib);
+    CHECK(::fallocate(memory->fd(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 6 * mib, 2 * mib) ==
+          0);
+    CHECK(meter->sample() == 6 * mib);
+  }
+}
+
+TEST_CASE("a method that does not fit the backing is refused") {
+  const auto anonymous = GuestMemory::create(4 * mib, Backing::small_pages);
+  const auto file = GuestMemory::create(4 * mib, Backing::memfd);
+  REQUIRE(anonymous);
+  REQUIRE(file);
+  CHECK_FALSE(ResidentMeter::create(*anonymous, ResidentMethod::file_blocks));
+  CHECK_FALSE(ResidentMeter::create(*file, ResidentMethod::smaps));
+  CHECK_FALSE(ResidentMeter::create(*file, ResidentMethod::page_scan));
+}

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: MIT
+#include "vmm/report/summary.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <sstream>
+#include <string>
+
+#include <doctest/doctest.h>
+
+#include "vmm/base/units.hpp"
+
+using namespace vmm;
+
+namespace {
+
+RunStats typical() {
+  RunStats stats;
+  stats.guest = {.exit_status = 0, .boot_us = 870};
+  stats.workload = {
+      .name = "replay", .seconds = 14.4, .events = 1'165'963, .verified_pages = 582'518};
+  stats.hints = {.batches = 12,
+                 .ranges = 2048,
+                 .bytes = 3 * gib,
+                 .discarded_bytes = 3 * gib - mib,
+                 .declined_bytes = mib,
+                 .failed_ranges = 4,
+                 .redundant_bytes = 0,
+                 .host_ns = 23'400'000};
+  stats.exits = {.total = 310, .doorbells = 12};
+  stats.memory = {.guest_bytes = 2 * gib,
+                  .backing = "4k",
+                  .rss_peak_bytes = 541 * mib,
+                  .rss_final_bytes = 22 * mib,
+                  .live_peak_bytes = 539 * mib,
+                  .settle_ms = 3.2,
+                  .rss_mib_s = 4612.3,
+                  .live_mib_s = 3994.1,
+                  .unreported_mib_s = 6757.7};
+  return stats;
+}
+
+std::size_t widest(const std::string& text) {
+  std::size_t width = 0;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    width = std::max(width, line.size());
+  }
+  return width;
+}
+
+bool contains(const std::string& text, std::string_view part) {
+  return text.find(part) != std::string::npos;
+}
+
+} // namespace
+
+TEST_CASE("the summary shows what a reader looks for, in 80 columns") {
+  const std::string text = render_summary(typical());
+  for (const char* part :
+       {"replay", "14.4 s", "1,165,963 events", "582,518 pages verified", "2.00 GiB RAM (4k)",
+        "order 9, batch 256", "3.00 GiB", "541 MiB", "22.0 MiB", "3.20 ms", "4612.3 MiB s", "1.155",
+        "1.692 (model)", "310", "23.4 ms", "870 us"}) {
+    CAPTURE(part);
+    CHECK(contains(text, part));
+  }
+  CHECK(widest(text) <= 80);
+  CHECK(text.ends_with('\n'));
+  CHECK_FALSE(contains(text, " \n"));
+}
+
+TEST_CASE("an asynchronous host and its faults have a block of their own") {
+  RunStats stats = typical();
+  CHECK_FALSE(contains(render_summary(stats), "in flight"));
+  stats.host = {.mode = HostMode::async, .workers = 2};
+  stats.inflight.latency = LatencySummary{
+      .samples = 3, .p50_us = 123.4, .p99_us = 45'600, .max_us = 99'000, .buckets = {}};
+  stats.oom.waits = 7;
+  std::string text = render_summary(stats);
+  CHECK(contains(text, "Host async, 2 workers"));
+  CHECK(contains(text, "Ranges in flight"));
+  CHECK(contains(text, "123 us / 45.6 ms"));
+  CHECK_FALSE(contains(text, "never given"));
+  CHECK(widest(text) <= 80);
+  stats.host = {};
+  stats.faults.dropped = 4;
+  stats.faults.stalled = 5;
+  text = render_summary(stats);
+  CHECK(contains(text, "Host sync"));
+  CHECK(contains(text, "never given"));
+  CHECK(widest(text) <= 80);
+}
+
+TEST_CASE("the ledger is shown where something was hinted, within 80 columns") {
+  RunStats stats = typical();
+  LedgerInput input;
+  input.saved_mib_s = 2145.4;
+  input.doorbells = 12;
+  input.discard_ns = 23'400'000;
+  input.uses.emplace();
+  (*input.uses)[10] = {123'456'789'012, 999 * gib, 1023 * gib, 99'999'999};
+  input.units = {.doorbell_ns = 30'000, .page_fault_ns = 5'000, .huge_page_fault_ns = {}};
+  stats.ledger = Ledger::make(input);
+  const std::string text = render_summary(stats);
+  CHECK(contains(text, "2145.4 MiB s"));
+  CHECK(contains(text, "net benefit"));
+  CHECK(contains(text, "123,456,789,012"));
+  CHECK(widest(text) <= 80);
+  stats.ledger->spent.reset();
+  stats.ledger->net_mib_s.reset();
+  CHECK_FALSE(contains(render_summary(stats), "nan"));
+  stats.hints = {};
+  CHECK_FALSE(contains(render_summary(stats), "Time spent"));
+}
+
+TEST_CASE("what is not known is a dash or left out") {
+  RunStats stats;
+  stats.report.enabled = 0;
+  const std::string text = render_summary(stats);
+  CHECK(contains(text, "report off"));
+  CHECK_FALSE(contains(text, "nan"));
+  CHECK_FALSE(contains(text, "inf"));
+  CHECK_FALSE(contains(text, "without reporting"));
+  CHECK_FALSE(contains(text, "boot time"));
+}
+
+TEST_CASE("extreme values stay within the table") {
+  const std::uint64_t most = std::numeric_limits<std::uint64_t>::max();
+  RunStats stats = typical();
+  stats.workload.name = std::string(1000, 'w');
+  stats.report.keep_bytes = 255 * gib;
+  stats.report.delay_ns = 86'400'000'000'000;
+  stats.hints.bytes = most;
+  stats.memory.rss_peak_bytes = most;
+  stats.hints.batches = 123'456'789'012;
+  stats.memory.rss_mib_s = 99'999'999;
+  stats.workload.events = 4'294'967'295;
+  stats.workload.verified_pages = 4'294'967'295;
+  stats.host = {.mode = HostMode::poll, .workers = 8};
+  stats.wakeups = 123'456'789'012;
+  stats.inflight = {
+      .max_bytes = most,
+      .latency = LatencySummary{
+          .samples = most, .p50_us = 4.4e9, .p99_us = 4.4e9, .max_us = 4.4e9, .buckets = {}}};
+  stats.faults.dropped = 123'456'789'012;
+  CHECK(widest(render_summary(stats)) <= 80);
+}

@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: MIT
+// What the sandbox forbids is tried by children of this process, and has to end them.
+#include "vmm/sandbox/sandbox.hpp"
+
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <set>
+#include <string>
+
+#include <doctest/doctest.h>
+#include <stdlib.h>
+
+#include "vmm/kvm/kvm_api.hpp"
+#include "vmm/memory/page_scan.hpp"
+#include "vmm/sandbox/landlock.hpp"
+#include "vmm/sandbox/privileges.hpp"
+
+using namespace vmm;
+
+namespace {
+
+constexpr int survived = 7;
+constexpr FeatureSet no_features;
+constexpr std::array all_kinds{ThreadKind::main,    ThreadKind::vcpu,    ThreadKind::worker,
+                               ThreadKind::sampler, ThreadKind::control, ThreadKind::trace,
+                               ThreadKind::debugger};
+
+// Exit status of a child that does this; the negated signal that ended it.
+int child(const std::function<int()>& what) {
+  const pid_t pid = ::fork();
+  REQUIRE(pid >= 0);
+  if (pid == 0) {
+    ::syscall(SYS_exit_group, what());
+  }
+  int status = 0;
+  REQUIRE(::waitpid(pid, &status, 0) == pid);
+  return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+struct Attempt {
+  const char* name;
+  std::function<void()> make;
+};
+
+// A child under the filter of `kind`.
+int confined(ThreadKind kind, FeatureSet features, const std::function<void()>& what) {
+  return child([&] {
+    const auto filter =
+        SeccompFilter::compile(syscall_rules(kind, features, ::getpid()), Violation::kill);
+    if (!filter || !forbid_new_privileges() || !filter->install()) {
+      return 1;
+    }
+    what();
+    return survived;
+  });
+}
+
+void call(long number, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0, long f = 0) {
+  static_cast<void>(::syscall(number, a, b, c, d, e, f));
+}
+
+Attempt try_ioctl(const char* name, unsigned long request) {
+  return {name, [request] { call(SYS_ioctl, -1, static_cast<long>(request)); }};
+}
+
+// Things that no thread of a running vmm may do.
+const std::vector<Attempt>& forbidden() {
+  constexpr long exec = PROT_READ | PROT_EXEC;
+  static const char* const path = "/etc/passwd";
+  static const std::vector<Attempt> attempts{
+      {"open a file", [] { call(SYS_open, reinterpret_cast<long>(path)); }},
+      {"open a file relative to a folder",
+       [] { call(SYS_openat, AT_FDCWD, reinterpret_cast<long>(path)); }},
+      {"open a file, by the newest call",
+       [] { call(SYS_openat2, AT_FDCWD, reinterpret_cast<long>(path)); }},
+      {"make a file", [] { call(SYS_creat, reinterpret_cast<long>("/tmp/ebb-sandbox"), 0600); }},
+      {"run a program", [] { call(SYS_execve, reinterpret_cast<long>("/bin/true")); }},
+      {"run a program by descriptor", [] { call(SYS_execveat, 0, 0, 0, 0, AT_EMPTY_PATH); }},
+      {"make a socket", [] { call(SYS_socket, AF_INET, SOCK_STREAM); }},
+      {"connect", [] { call(SYS_connect, -1); }},
+      {"listen", [] { call(SYS_listen, -1); }},
+      {"pass a descriptor", [] { call(SYS_sendmsg, -1); }},
+      {"receive a descriptor", [] { call(SYS_recvmsg, -1); }},
+      {"trace a process", [] { call(SYS_ptrace, 0); }},
+      {"read another process's memory", [] { call(SYS_process_vm_readv, 1); }},
+      {"write another process's memory", [] { call(SYS_process_vm_writev, 1); }},
+      {"get at another process", [] { call(SYS_pidfd_open, 1); }},
+      {"take another process's descriptor", [] { call(SYS_pidfd_getfd, -1); }},
+      {"signal a process", [] { call(SYS_kill, ::getppid(), 0); }},
+      {"signal a thread of another process", [] { call(SYS_tgkill, ::getppid(), ::getppid(), 0); }},
+      {"map executable memory",
+       [] { call(SYS_mmap, 0, 4096, exec, MAP_PRIVATE | MAP_ANONYMOUS, -1); }},
+      {"map a file", [] { call(SYS_mmap, 0, 4096, PROT_READ, MAP_SHARED, 0); }},
+      {"map shared memory",
+       [] { call(SYS_mmap, 0, 4096, PROT_READ, MAP_SHARED | MAP_ANONYMOUS, -1); }},
+      {"make memory executable", [] { call(SYS_mprotect, 0, 4096, exec); }},
+      {"make memory executable, by key", [] { call(SYS_pkey_mprotect, 0, 4096, exec, -1); }},
+      {"make a thread", [] { call(SYS_clone, CLONE_VM | CLONE_SIGHAND | CLONE_THREAD); }},
+      {"make a thread, by the newest call", [] { call(SYS_clone3); }},
+      {"make a process", [] { call(SYS_fork); }},
+      {"change the user", [] { call(SYS_setuid, 0); }},
+      {"set capabilities", [] { call(SYS_capset); }},
+      {"set a thread's attributes", [] { call(SYS_prctl); }},
+      {"make another filter", [] { call(SYS_seccomp); }},
+      {"make a namespace", [] { call(SYS_unshare); }},
+      {"mount", [] { call(SYS_mount); }},
+      {"change the root", [] { call(SYS_chroot); }},
+      {"load a module", [] { call(SYS_init_module); }},
+      {"use bpf", [] { call(SYS_bpf); }},
+      {"use io_uring", [] { call(SYS_io_uring_setup); }},
+      {"use userfaultfd", [] { call(SYS_userfaultfd); }},
+      {"use perf", [] { call(SYS_perf_event_open); }},
+      {"use keys", [] { call(SYS_keyctl); }},
+      {"raise a limit", [] { call(SYS_setrlimit, RLIMIT_CORE); }},
+      {"raise a limit, by the other call", [] { call(SYS_prlimit64); }},
+      {"duplicate a descriptor", [] { call(SYS_dup, 0); }},
+      {"put a descriptor in another's place", [] { call(SYS_dup2, 0, 1); }},
+      {"make a file in memory", [] { call(SYS_memfd_create, reinterpret_cast<long>("x")); }},
+      {"make a file larger", [] { call(SYS_fallocate, -1, FALLOC_FL_ZERO_RANGE); }},
+      {"lock memory", [] { call(SYS_mlockall); }},
+      {"handle a signal", [] { call(SYS_rt_sigaction); }},
+      {"reboot", [] { call(SYS_reboot); }},
+      {"call by the x32 table", [] { call(0x40000000 | SYS_getpid); }},
+      try_ioctl("make a virtual machine", KVM_CREATE_VM),
+      try_ioctl("make a vCPU", KVM_CREATE_VCPU),
+      try_ioctl("set model specific registers", KVM_SET_MSRS),
+      try_ioctl("make a KVM device", KVM_CREATE_DEVICE),
+      try_ioctl("type into the terminal", TIOCSTI)};
+  return attempts;
+}
+
+// Things that an ordinary run does.
+std::vector<Attempt> allowed(ThreadKind kind) {
+  std::vector<Attempt> attempts{
+      {"map memory",
+       [] { call(SYS_mmap, 0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1); }},
+      {"release memory", [] { call(SYS_madvise, 0, 4096, MADV_DONTNEED); }},
+      {"wait", [] { call(SYS_futex); }},
+      {"look at the clock", [] { call(SYS_clock_gettime); }},
+      {"sleep", [] { call(SYS_clock_nanosleep); }},
+      {"signal an own thread", [] { call(SYS_tgkill, ::getpid(), ::gettid(), 0); }},
+      {"write", [] { call(SYS_write, -1); }}};
+  const auto add = [&](const char* name, long number, long a = -1, long b = 0, long c = 0,
+                       long d = 0) {
+    attempts.push_back({name, [=] { call(number, a, b, c, d); }});
+  };
+  const bool discards = kind == ThreadKind::vcpu || kind == ThreadKind::worker;
+  if (discards) {
+    add("discard", SYS_madvise, 0, 0, MADV_FREE);
+    add("discard in one call", SYS_process_madvise, -1, 0, 0, MADV_DONTNEED);
+    add("punch a hole", SYS_fallocate, -1, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
+  }
+  if (kind == ThreadKind::vcpu) {
+    attempts.push_back(try_ioctl("run", KVM_RUN));
+    attempts.push_back(try_ioctl("plug", KVM_SET_USER_MEMORY_REGION));
+    add("look at the process's usage", SYS_getrusage, RUSAGE_SELF);
+  }
+  if (kind == ThreadKind::vcpu || kind == ThreadKind::sampler || kind == ThreadKind::main) {
+    attempts.push_back(try_ioctl("measure", page_scan_request));
+  }
+  if (kind == ThreadKind::trace) {
+    add("make the trace longer", SYS_fallocate, -1, 0);
+  }
+  if (kind == ThreadKind::control) {
+    add("take a client", SYS_accept4);
+  }
+  return attempts;
+}
+
+std::string status_line(const char* key) {
+  std::ifstream file("/proc/self/status");
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with(key)) {
+      return line;
+    }
+  }
+  return {};
+}
+
+} // namespace
+
+TEST_CASE("no thread of the sandbox may do what a running vmm has no use for") {
+  // Each attempt costs a process: all of them by the thread that a hostile guest meets first, and
+  // each by one of the others.
+  const std::array others{ThreadKind::main,    ThreadKind::worker, ThreadKind::sampler,
+                          ThreadKind::control, ThreadKind::trace,  ThreadKind::debugger};
+  std::size_t turn = 0;
+  for (const Attempt& attempt : forbidden()) {
+    for (const ThreadKind kind : {ThreadKind::vcpu, others[turn++ % others.size()]}) {
+      INFO(name_of(kind), ": ", attempt.name);
+      CHECK(confined(kind, no_features, attempt.make) == -SIGSYS);
+    }
+  }
+}
+
+TEST_CASE("rules without a condition are few, and for calls that need none") {
+  // Whatever takes a path, makes a thread or a descriptor, or reaches another process is not here.
+  const std::set<int> harmless{
+      SYS_futex,     SYS_clock_gettime, SYS_clock_nanosleep, SYS_sched_yield, SYS_restart_syscall,
+      SYS_brk,       SYS_rt_sigreturn,  SYS_rt_sigprocmask,  SYS_munmap,      SYS_write,
+      SYS_exit,      SYS_exit_group,    SYS_getpid,          SYS_gettid,      SYS_poll,
+      SYS_ppoll,     SYS_read,          SYS_close,           SYS_pread64,     SYS_fstat,
+      SYS_accept4,   SYS_recvfrom,      SYS_sendto,          SYS_epoll_wait,  SYS_epoll_pwait,
+      SYS_ftruncate, SYS_shutdown};
+  for (const ThreadKind kind : all_kinds) {
+    for (const SyscallRule& rule : syscall_rules(kind, no_features, 1)) {
+      INFO(name_of(kind), ": ", rule.number);
+      CHECK((!rule.tests.empty() || harmless.contains(rule.number)));
+    }
+  }
+}
+
+TEST_CASE("threads may do what their work needs") {
+  for (const ThreadKind kind : all_kinds) {
+    for (const Attempt& attempt : allowed(kind)) {
+      INFO(name_of(kind), ": ", attempt.name);
+      CHECK(confined(kind, no_features, attempt.make) == survived);
+    }
+  }
+}
+
+TEST_CASE("a kind of thread may not do what another one does") {
+  const auto run = try_ioctl("run", KVM_RUN).make;
+  const auto usage = [] { call(SYS_getrusage, RUSAGE_SELF); };
+  for (const ThreadKind kind : {ThreadKind::main, ThreadKind::worker, ThreadKind::sampler,
+                                ThreadKind::control, ThreadKind::trace, ThreadKind::debugger}) {
+    CHECK(confined(kind, no_features, run) == -SIGSYS);
+    CHECK(confined(kind, no_features, usage) == -SIGSYS);
+  }
+  CHECK(confined(ThreadKind::vcpu, no_features, [] { call(SYS_getrusage, RUSAGE_CHILDREN); }) ==
+        -SIGSYS);
+  for (const ThreadKind kind : {ThreadKind::main, ThreadKind::vcpu, ThreadKind::worker,
+                                ThreadKind::sampler, ThreadKind::trace}) {
+    CHECK(confined(kind, no_features, [] { call(SYS_accept4, -1); }) == -SIGSYS);
+  }
+  for (const ThreadKind kind : {ThreadKind::sampler, ThreadKind::control, ThreadKind::trace}) {
+    CHECK(confined(kind, no_features, [] { call(SYS_process_madvise, -1, 0, 0, MADV_DONTNEED); }) ==
+          -SIGSYS);
+  }
+}
+
+TEST_CASE("an option adds what it needs, to the thread that needs it") {
+  const auto unlink = [] { call(SYS_unlink, 0); };
+  CHECK(confined(ThreadKind::main, no_features, unlink) == -SIGSYS);
+  CHECK(confined(ThreadKind::main, {SandboxFeature::control_socket}, unlink) == survived);
+  CHECK(confined(ThreadKind::main, {SandboxFeature::stats_file}, unlink) == survived);
+  CHECK(confined(ThreadKind::vcpu, {SandboxFeature::stats_file}, unlink) == -SIGSYS);
+  const auto set_registers = try_ioctl("set registers", KVM_SET_REGS).make;
+  CHECK(confined(ThreadKind::vcpu, no_features, set_registers) == -SIGSYS);
+  CHECK(confined(ThreadKind::vcpu, {SandboxFeature::debugger}, set_registers) == survived);
+  CHECK(confined(ThreadKind::worker, {SandboxFeature::debugger}, set_registers) == -SIGSYS);
+  const auto terminal = try_ioctl("set the terminal", TCSETS).make;
+  CHECK(confined(ThreadKind::main, no_features, terminal) == -SIGSYS);
+  CHECK(confined(ThreadKind::main, {SandboxFeature::terminal_input}, terminal) == survived);
+}
+
+TEST_CASE("capabilities are gone and do not come back") {
+  CHECK(child([] {
+          if (!forbid_new_privileges() || !drop_capabilities()) {
+            return 1;
+          }
+          for (const char* const set : {"CapInh", "CapPrm", "CapEff", "CapAmb"}) {
+            if (!status_line(set).ends_with("0000000000000000")) {
+              return 2;
+            }
+          }
+          // An ordinary user's bounding set stays, and no_new_privs makes it worthless.
+          if (::geteuid() == 0 && !status_line("CapBnd").ends_with("0000000000000000")) {
+            return 3;
+          }
+          if (!status_line("NoNewPrivs").ends_with("1")) {
+            return 4;
+          }
+          // Root's own root: needs a capability.
+          return ::chroot("/") != 0 && errno == EPERM ? 0 : 5;
+        }) == 0);
+}
+
+TEST_CASE("Landlock leaves files in the given folders to be moved and removed, and no others") {
+  if (landlock_version() == 0) {
+    MESSAGE("this kernel has no Landlock");
+    return;
+  }
+  std::string pattern = (std::filesystem::temp_directory_path() / "ebb-land-XXXXXX").string();
+  REQUIRE(::mkdtemp(pattern.data()) != nullptr);
+  const std::filesystem::path root = pattern;
+  std::filesystem::create_directories(root / "mine");
+  std::filesystem::create_directories(root / "other");
+  std::ofstream(root / "mine" / "a") << "a";
+  std::ofstream(root / "mine" / "b") << "b";
+  std::ofstream(root / "other" / "c") << "c";
+  CHECK(child([&] {
+          const std::array folders{(root / "mine").string()};
+          if (!forbid_new_privileges() || !confine_to_folders(folders)) {
+            return 1;
+          }
+          if (::open((root / "mine" / "a").c_str(), O_RDONLY) >= 0 || errno != EACCES) {
+            return 2;
+          }
+          if (::open((root / "mine" / "new").c_str(), O_WRONLY | O_CREAT, 0600) >= 0) {
+            return 3;
+          }
+          if (::unlink((root / "other" / "c").c_str()) == 0 || errno != EACCES) {
+            return 4;
+          }
+          if (::rename((root / "mine" / "a").c_str(), (root / "other" / "a").c_str()) == 0) {
+            return 5;
+          }
+          if (::execl("/bin/true", "true", nullptr) == 0 || errno != EACCES) {
+            return 6;
+          }
+          if (::rename((root / "mine" / "a").c_str(), (root / "mine" / "b").c_str()) != 0) {
+            return 7;
+          }
+          return ::unlink((root / "mine" / "b").c_str()) == 0 ? 0 : 8;
+        }) == 0);
+  CHECK(std::filesystem::exists(root / "other" / "c"));
+  std::filesystem::remove_all(root);
+}
+
+TEST_CASE("inherited descriptors are closed, own ones and standard ones are not") {
+  CHECK(child([] {
+          const int own = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+          const int inherited = ::open("/dev/null", O_RDONLY); // NOLINT(*-cloexec*)
+          if (!close_inherited_descriptors()) {
+            return 1;
+          }
+          if (::fcntl(inherited, F_GETFD) >= 0 || ::fcntl(own, F_GETFD) < 0) {
+            return 2;
+          }
+          for (int standard = 0; standard <= 2; ++standard) {
+            if (::fcntl(standard, F_GETFD) < 0) {
+              return 3;
+            }
+          }
+          return 0;
+        }) == 0);
+}
+
+TEST_CASE("standard input reads as empty once detached") {
+  CHECK(child([] {
+          char byte = 0;
+          return detach_standard_input() && ::read(STDIN_FILENO, &byte, 1) == 0 ? 0 : 1;
+        }) == 0);
+}
+
+TEST_CASE("limits hold: no core, no long file, no further descriptor") {
+  CHECK(child([] {
+          const auto next = static_cast<unsigned>(highest_descriptor()) + 1;
+          if (!limit_resources(1U << 20, next + 1)) {
+            return 1;
+          }
+          // A hole below may be filled: what counts is that nothing above is.
+          for (int opened = 0; opened >= 0; opened = ::open("/dev/null", O_RDONLY | O_CLOEXEC)) {
+            if (opened > static_cast<int>(next)) {
+              return 2;
+            }
+          }
+          if (errno != EMFILE) {
+            return 3;
+          }
+          rlimit core{};
+          ::getrlimit(RLIMIT_CORE, &core);
+          rlimit file{};
+          ::getrlimit(RLIMIT_FSIZE, &file);
+          return core.rlim_max == 0 && file.rlim_max == 1U << 20 ? 0 : 4;
+        }) == 0);
+}

@@ -1,0 +1,452 @@
+// SPDX-License-Identifier: MIT
+#include "vmm/settings/config.hpp"
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include "shared/report_channel.hpp"
+
+using namespace vmm;
+
+namespace {
+
+using Parsed = Result<std::variant<Config, ShowText, ProbeHost>>;
+
+Parsed parse(const std::vector<std::string>& args) {
+  std::vector<const char*> argv{"vmm"};
+  for (const std::string& arg : args) {
+    argv.push_back(arg.c_str());
+  }
+  return parse_command_line(argv);
+}
+
+// The configuration of a command line that must be accepted, with the image in front.
+Config accept(std::vector<std::string> args) {
+  args.insert(args.begin(), "guest.bin");
+  const Parsed parsed = parse(args);
+  REQUIRE_MESSAGE(parsed.has_value(), parsed.error().message);
+  const auto* const config = std::get_if<Config>(&*parsed);
+  REQUIRE(config != nullptr);
+  return *config;
+}
+
+// The message of a command line that must be refused: one line, of class user.
+std::string refuse_bare(const std::vector<std::string>& args) {
+  const Parsed parsed = parse(args);
+  REQUIRE_FALSE(parsed.has_value());
+  const Error& error = parsed.error();
+  CHECK(error.error_class == ErrorClass::user);
+  CHECK_FALSE(error.message.empty());
+  CHECK(error.message.find('\n') == std::string::npos);
+  CHECK_FALSE(error.message.ends_with('.'));
+  return error.message;
+}
+
+std::string refuse(std::vector<std::string> args) {
+  args.insert(args.begin(), "guest.bin");
+  return refuse_bare(args);
+}
+
+abi::ReportPolicy policy_of(std::string_view text) {
+  const auto settings = parse_report_settings("--report", text);
+  REQUIRE_MESSAGE(settings.has_value(), settings.error().message);
+  return settings->policy;
+}
+
+bool contains(const std::string& text, std::string_view part) {
+  return text.find(part) != std::string::npos;
+}
+
+} // namespace
+
+TEST_CASE("an image alone gives the defaults") {
+  const Config config = accept({});
+  CHECK(config.image == "guest.bin");
+  CHECK(config.mem_bytes == 512 * mib);
+  CHECK(config.cpus == 1);
+  CHECK(config.backing == Backing::thp);
+  CHECK(config.discard == DiscardMethod::dontneed);
+  CHECK(config.decline_below.value == 0);
+  CHECK(config.report.enabled == 1);
+  CHECK(config.report.order == 9);
+  CHECK(config.report.batch == 256);
+  CHECK(config.report.keep_bytes == 0);
+  CHECK(config.report.delay_ns == 0);
+  CHECK(config.workload == "idle");
+  CHECK_FALSE(config.input.has_value());
+  CHECK(config.speed == Speed::max);
+  CHECK(config.guest_args.empty());
+  CHECK_FALSE(config.stats.has_value());
+  CHECK(config.verbosity == Verbosity::normal);
+  CHECK(config.check_hints == HintCheck::off);
+  CHECK(config.live == LiveMode::automatic);
+  CHECK(config.sample_period.count() == 20);
+}
+
+TEST_CASE("every option reaches the configuration") {
+  const Config config = accept({"--mem",
+                                "2G",
+                                "--cpus",
+                                "1",
+                                "--backing=4k",
+                                "--discard",
+                                "free",
+                                "--decline-below",
+                                "3",
+                                "--report",
+                                "order=4,batch=512,keep=32M,delay=0.5",
+                                "--workload",
+                                "replay",
+                                "--input",
+                                "a.pgt.xz",
+                                "--speed",
+                                "real",
+                                "--arg",
+                                "size=1G",
+                                "--arg",
+                                "rounds=3",
+                                "--seed",
+                                "18446744073709551615",
+                                "--stats",
+                                "s.json",
+                                "--quiet",
+                                "--check-hints",
+                                "--live",
+                                "on",
+                                "--sample-ms",
+                                "5"});
+  CHECK(config.mem_bytes == 2 * gib);
+  CHECK(config.backing == Backing::small_pages);
+  CHECK(config.discard == DiscardMethod::free_lazily);
+  CHECK(config.decline_below.value == 3);
+  CHECK(config.report.order == 4);
+  CHECK(config.report.batch == 512);
+  CHECK(config.report.keep_bytes == 32 * mib);
+  CHECK(config.report.delay_ns == 500'000);
+  CHECK(config.workload == "replay");
+  CHECK(config.input == "a.pgt.xz");
+  CHECK(config.speed == Speed::real);
+  CHECK(config.guest_args == std::vector<std::string>{"size=1G", "rounds=3"});
+  CHECK(config.seed == 18446744073709551615ULL);
+  CHECK(config.stats == "s.json");
+  CHECK(config.verbosity == Verbosity::quiet);
+  CHECK(config.check_hints == HintCheck::audit);
+  CHECK(config.live == LiveMode::on);
+  CHECK(config.sample_period.count() == 5);
+}
+
+TEST_CASE("help and version are outcomes, even without an image or beside mistakes") {
+  for (const std::vector<std::string>& args : std::vector<std::vector<std::string>>{
+           {"--help"}, {"-h"}, {"--version"}, {"--mem", "1", "--help"}}) {
+    const Parsed parsed = parse(args);
+    REQUIRE(parsed.has_value());
+    const auto* const shown = std::get_if<ShowText>(&*parsed);
+    REQUIRE(shown != nullptr);
+    CHECK(shown->text.ends_with('\n'));
+  }
+  const Parsed parsed = parse({"--help"});
+  const std::string& help = std::get<ShowText>(*parsed).text;
+  for (const char* option :
+       {"--mem", "--cpus", "--backing", "--discard", "--decline-below", "--report", "--workload",
+        "--list-workloads", "--input", "--speed", "--arg", "--seed", "--stats", "--quiet",
+        "--check-hints", "--live", "--sample-ms", "--version"}) {
+    CAPTURE(option);
+    CHECK(contains(help, option));
+  }
+}
+
+TEST_CASE("listing the workloads asks the guest, quietly") {
+  const Config config = accept({"--list-workloads"});
+  CHECK(config.workload == "list");
+  CHECK(config.verbosity == Verbosity::quiet);
+  CHECK(contains(refuse({"--list-workloads", "--workload", "ramp"}), "--workload"));
+  refuse_bare({"--list-workloads"});
+}
+
+TEST_CASE("memory sizes stay within their limits") {
+  CHECK(accept({"--mem", "16M"}).mem_bytes == 16 * mib);
+  CHECK(accept({"--mem", "256G"}).mem_bytes == 256 * gib);
+  CHECK(accept({"--mem", "18M"}).mem_bytes == 18 * mib);
+  for (const char* text : {"1", "0", "14M", "16777215", "258G", "257G", "1T", "17E", "-16M", "16MB",
+                           "", "16M ", "lots", "99999999999999999999T"}) {
+    CAPTURE(text);
+    CHECK(contains(refuse({"--mem", text}), "--mem"));
+  }
+  CHECK(contains(refuse({"--mem", "17M"}), "16M and 18M"));
+  CHECK(contains(refuse({"--mem", "1"}), "16M to 256G"));
+}
+
+TEST_CASE("numbers stay within their limits") {
+  CHECK(accept({"--cpus", "16"}).cpus == 16);
+  for (const char* text : {"0", "17", "-1", "1x", "", "one"}) {
+    CAPTURE(text);
+    CHECK(contains(refuse({"--cpus", text}), "--cpus"));
+  }
+  CHECK(accept({"--host", "poll", "--workers", "8"}).workers == 8);
+  for (const char* text : {"0", "9", "-1", "", "many"}) {
+    CAPTURE(text);
+    CHECK(contains(refuse({"--host", "async", "--workers", text}), "--workers"));
+  }
+  CHECK_FALSE(accept({}).prefault.has_value());
+  CHECK(accept({"--prefault", "4"}).prefault == abi::Order{4});
+  for (const char* text : {"3", "11", "-1", "yes", ""}) {
+    CHECK(contains(refuse({"--prefault", text}), "--prefault"));
+  }
+  CHECK(accept({"--decline-below", "10"}).decline_below.value == 10);
+  for (const char* text : {"11", "-1", "256", "0x1", "4294967296"}) {
+    CAPTURE(text);
+    CHECK(contains(refuse({"--decline-below", text}), "--decline-below"));
+  }
+  for (const char* text : {"-1", "18446744073709551616", "1.0"}) {
+    CAPTURE(text);
+    CHECK(contains(refuse({"--seed", text}), "--seed"));
+  }
+  for (const char* text : {"0", "10001", "2ms"}) {
+    CAPTURE(text);
+    CHECK(contains(refuse({"--sample-ms", text}), "--sample-ms"));
+  }
+}
+
+TEST_CASE("choices name what there is") {
+  CHECK(contains(refuse({"--backing", "tmpfs"}), "thp, 4k, memfd, hugetlb"));
+  CHECK(contains(refuse({"--discard", "punch"}), "dontneed, free, none"));
+  CHECK(contains(refuse({"--speed", "fast"}), "max, real"));
+  CHECK(contains(refuse({"--host", "fast"}), "sync, async, poll"));
+  CHECK(contains(refuse({"--live", "yes"}), "auto, on, off"));
+  CHECK(contains(refuse({"--backing", "THP"}), "--backing"));
+}
+
+TEST_CASE("lazy discards need anonymous memory") {
+  accept({"--backing", "thp", "--discard", "free"});
+  accept({"--backing", "memfd", "--discard", "none"});
+  CHECK(contains(refuse({"--backing", "memfd", "--discard", "free"}), "--discard free"));
+  CHECK(contains(refuse({"--discard", "free", "--backing", "hugetlb"}), "--discard free"));
+}
+
+TEST_CASE("report policies take any subset of the keys in any order") {
+  CHECK(policy_of("off").enabled == 0);
+  CHECK(policy_of("order=0").order == 0);
+  CHECK(policy_of("order=10").order == 10);
+  CHECK(policy_of("batch=1").batch == 1);
+  CHECK(policy_of("batch=512").batch == 512);
+  const abi::ReportPolicy both = policy_of("delay=2s,keep=4K");
+  CHECK(both.enabled == 1);
+  CHECK(both.order == 9);
+  CHECK(both.batch == 256);
+  CHECK(both.keep_bytes == 4 * kib);
+  CHECK(both.delay_ns == 2'000'000'000);
+  CHECK(both.strategy == abi::ReportStrategy::batch);
+}
+
+TEST_CASE("a policy's timeout and strategy") {
+  const Config config = accept({"--report", "timeout=250,strategy=scan"});
+  CHECK(config.report_timeout_ns == 250'000'000);
+  CHECK(config.report.strategy == abi::ReportStrategy::scan);
+  CHECK(config.report.order == 9);
+  CHECK(policy_of("strategy=each").strategy == abi::ReportStrategy::each);
+  CHECK(accept({}).report_timeout_ns == 0);
+}
+
+TEST_CASE("settings are changed on top of others") {
+  const ReportSettings base{.policy = {.order = 3, .batch = 7, .keep_bytes = 4096},
+                            .timeout_ns = 5};
+  const auto changed = parse_report_settings("report", "batch=9,delay=2us", base);
+  REQUIRE(changed.has_value());
+  CHECK(changed->policy.order == 3);
+  CHECK(changed->policy.batch == 9);
+  CHECK(changed->policy.keep_bytes == 4096);
+  CHECK(changed->policy.delay_ns == 2000);
+  CHECK(changed->timeout_ns == 5);
+  const auto off = parse_report_settings("report", "off", base);
+  REQUIRE(off.has_value());
+  CHECK(off->policy.enabled == 0);
+  CHECK(off->policy.batch == 7);
+  const auto wrong = parse_report_settings("report", "batch=0", base);
+  REQUIRE_FALSE(wrong.has_value());
+  CHECK(wrong.error().message.starts_with("report batch"));
+}
+
+TEST_CASE("the host's mode, workers, faults and control socket") {
+  const Config plain = accept({});
+  CHECK(plain.host == HostMode::sync);
+  CHECK(plain.workers == 1);
+  CHECK_FALSE(plain.host_faults.any());
+  CHECK_FALSE(plain.control.has_value());
+  const Config config = accept({"--host", "async", "--workers", "3", "--host-fault",
+                                "delay=5ms,drop=0.05,reorder", "--control", "ctl.sock"});
+  CHECK(config.host == HostMode::async);
+  CHECK(config.workers == 3);
+  CHECK(config.host_faults.delay_ns == 5'000'000);
+  CHECK(config.host_faults.drop == 0.05);
+  CHECK(config.host_faults.reorder);
+  CHECK(config.control == "ctl.sock");
+  CHECK(contains(refuse({"--workers", "2"}), "--workers"));
+  CHECK(contains(refuse({"--host-fault", "drop=2"}), "--host-fault"));
+  CHECK(contains(refuse({"--control", ""}), "--control"));
+}
+
+TEST_CASE("report policies refuse everything else") {
+  static_assert(abi::max_batch_ranges == 512);
+  for (const char* text : {"",
+                           ",",
+                           "on",
+                           "off,order=9",
+                           "order=9,off",
+                           "OFF",
+                           "order",
+                           "order=",
+                           "=9",
+                           "order=11",
+                           "order=-1",
+                           "order=9x",
+                           "order=99999999999999999999",
+                           "order= 9",
+                           "batch=0",
+                           "batch=513",
+                           "batch=",
+                           "batch=1.5",
+                           "keep=",
+                           "keep=-1",
+                           "keep=1Q",
+                           "keep=17E",
+                           "delay=",
+                           "delay=-1",
+                           "delay=1h",
+                           "delay=nan",
+                           "delay=.",
+                           "speed=9",
+                           "Order=9",
+                           "order=9,",
+                           ",order=9",
+                           "order=9,,batch=1",
+                           "order=9;batch=1",
+                           "order=9,order=9",
+                           "batch=1,order=2,batch=1",
+                           "timeout=",
+                           "timeout=-1",
+                           "timeout=soon",
+                           "strategy=",
+                           "strategy=balloon",
+                           "strategy=each,strategy=each",
+                           "order==9"}) {
+    CAPTURE(text);
+    const auto policy = parse_report_settings("--report", text);
+    REQUIRE_FALSE(policy.has_value());
+    CHECK(policy.error().error_class == ErrorClass::user);
+    CHECK(contains(policy.error().message, "--report"));
+    CHECK(contains(refuse({"--report", text}), "--report"));
+  }
+}
+
+TEST_CASE("the keep-warm reserve fits into memory") {
+  CHECK(accept({"--mem", "16M", "--report", "keep=16M"}).report.keep_bytes == 16 * mib);
+  CHECK(contains(refuse({"--mem", "16M", "--report", "keep=16385K"}), "keep"));
+  CHECK(contains(refuse({"--report", "keep=1G", "--mem", "512M"}), "512M"));
+}
+
+TEST_CASE("the shape of the command line is checked") {
+  CHECK(contains(refuse_bare({}), "image"));
+  CHECK(contains(refuse_bare({""}), "image"));
+  CHECK(contains(refuse({"--memory", "1G"}), "--memory"));
+  CHECK(contains(refuse_bare({"--memory"}), "--memory"));
+  CHECK(contains(refuse({"-m", "1G"}), "-m"));
+  CHECK(contains(refuse({"second.bin"}), "second.bin"));
+  CHECK(contains(refuse({"--mem"}), "--mem"));
+  CHECK(contains(refuse({"--mem", "1G", "--mem", "1G"}), "2 times"));
+  CHECK(contains(refuse({"--report", "order=1", "--report", "batch=2"}), "2 times"));
+  CHECK(contains(refuse({"--stats", ""}), "--stats"));
+  CHECK(contains(refuse({"--input", ""}), "--input"));
+  CHECK(contains(refuse({"--workload", ""}), "--workload"));
+  CHECK(contains(refuse({"--stats="}), "--stats"));
+  refuse({"--quiet=3"});
+  refuse({"--check-hints=yes"});
+}
+
+TEST_CASE("a hostile argument stays on one line") {
+  CHECK(contains(refuse({"--mem", "1\n2"}), "\\n"));
+  CHECK(contains(refuse({"--x\ny"}), "\\n"));
+  CHECK(contains(refuse({"two\nlines"}), "\\n"));
+  CHECK_FALSE(contains(refuse({"--backing", "\x1b[2J"}), "\x1b"));
+}
+
+TEST_CASE("guest arguments are key=value, once each") {
+  CHECK(accept({"--arg", "a=b=c"}).guest_args.front() == "a=b=c");
+  for (const char* text :
+       {"", "size", "=1", "size=", "Size=1", "a b=1", "workload=ramp", "speed=real"}) {
+    CAPTURE(text);
+    CHECK(contains(refuse({"--arg", text}), "--arg"));
+  }
+  CHECK(contains(refuse({"--arg", "a=1", "--arg", "b=1", "--arg", "a=2"}), "twice"));
+}
+
+TEST_CASE("an argument does not swallow what follows it") {
+  const Parsed parsed = parse({"--arg", "a=1", "guest.bin"});
+  REQUIRE(parsed.has_value());
+  CHECK(std::get<Config>(*parsed).image == "guest.bin");
+}
+
+TEST_CASE("guest arguments are encoded as NUL-ended strings that fit the boot info") {
+  using namespace std::string_literals;
+  CHECK(encode_guest_args(accept({"--workload", "ramp", "--arg", "size=1G"})) ==
+        "workload=ramp\0speed=max\0size=1G\0"s);
+  // "workload=idle", "speed=max" and "k=" with their NULs take 14 + 10 + 3 bytes.
+  const std::size_t room = abi::boot_args_bytes - 27;
+  const Config full = accept({"--arg", "k=" + std::string(room, 'x')});
+  CHECK(encode_guest_args(full).size() == abi::boot_args_bytes);
+  CHECK(contains(refuse({"--arg", "k=" + std::string(room + 1, 'x')}), "2048"));
+}
+
+TEST_CASE("a transport is chosen by name") {
+  CHECK(accept({}).transport == Transport::pio);
+  CHECK(accept({"--transport", "vmcall"}).transport == Transport::vmcall);
+  CHECK(contains(refuse({"--transport", "smoke"}), "not one of pio, ioeventfd, vmcall"));
+  CHECK(accept({"--host", "async"}).transport == Transport::ioeventfd);
+  CHECK(accept({"--host", "poll", "--transport", "pio"}).transport == Transport::pio);
+  CHECK(accept({"--transport", "ioeventfd", "--host", "async"}).transport == Transport::ioeventfd);
+  CHECK(contains(refuse({"--transport", "ioeventfd"}), "use --host async or poll"));
+}
+
+TEST_CASE("a debugger comes by port or by path") {
+  CHECK_FALSE(accept({}).gdb.has_value());
+  CHECK(accept({"--gdb", "1234"}).gdb->port == 1234);
+  CHECK(accept({"--gdb", "1234"}).gdb->path.empty());
+  CHECK(accept({"--gdb", "0"}).gdb->port == 0);
+  CHECK(accept({"--gdb", "65535"}).gdb->port == 65535);
+  CHECK(accept({"--gdb", "unix:a socket"}).gdb->path == "a socket");
+  for (const char* bad : {"65536", "-1", "1.5", "0x10", "port", "18446744073709551616", "Unix:x"}) {
+    CAPTURE(bad);
+    CHECK(contains(refuse({"--gdb", bad}), "must be a port"));
+  }
+  CHECK(contains(refuse({"--gdb", "unix:"}), "path is empty"));
+  CHECK(contains(refuse({"--gdb", "1", "--gdb", "2"}), "given 2 times"));
+}
+
+TEST_CASE("a probe needs no image and takes none") {
+  const Parsed parsed = parse({"--probe", "--kvm", "/dev/other", "--stats", "host.json"});
+  REQUIRE(parsed.has_value());
+  const auto* const request = std::get_if<ProbeHost>(&*parsed);
+  REQUIRE(request != nullptr);
+  CHECK(request->kvm_device == "/dev/other");
+  CHECK(request->stats == "host.json");
+  CHECK(contains(refuse({"--probe"}), "runs no guest"));
+  CHECK(contains(refuse_bare({}), "no guest image"));
+}
+
+TEST_CASE("stepping records everything, needs no trace file, and has the screen to itself") {
+  CHECK_FALSE(accept({}).step);
+  const Config plain = accept({"--step"});
+  CHECK(plain.step);
+  CHECK(plain.trace_level == abi::TraceLevel::all);
+  CHECK_FALSE(plain.trace.has_value());
+  CHECK(accept({"--step", "--live", "on"}).live == LiveMode::off);
+  CHECK(accept({"--step", "--trace-level", "ranges"}).trace_level == abi::TraceLevel::ranges);
+  CHECK(accept({"--step", "--trace", "t"}).trace_level == abi::TraceLevel::all);
+  CHECK(accept({"--trace", "t"}).trace_level == abi::TraceLevel::ranges);
+  CHECK(contains(refuse({"--trace-level", "all"}), "--trace-level: needs --trace FILE"));
+  CHECK(contains(refuse({"--trace-size", "1M"}), "--trace-size: needs --trace FILE"));
+  CHECK(contains(refuse({"--step", "--trace-size", "1M"}), "--step"));
+  CHECK(contains(refuse({"--step", "--trace", "t", "--trace-size", "1M"}), "--step"));
+}

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT
+// Standard output, written so that a reader who stalls holds the guest back but never the end of a
+// run: a guest that prints without end must not make a vmm that no signal can stop.
+#pragma once
+
+#include <atomic>
+#include <string_view>
+
+#include "vmm/base/result.hpp"
+#include "vmm/base/unique_fd.hpp"
+
+namespace vmm {
+
+class PatientOutput {
+ public:
+  // `fd` stays the caller's. Environment error when the host is out of descriptors.
+  static Result<PatientOutput> create(int fd);
+  PatientOutput(PatientOutput&& other) noexcept
+      : fd_(other.fd_), hurry_(std::move(other.hurry_)), lost_(other.lost_.load()) {}
+
+  // Waits until the reader has taken all of it; after hurry() only a moment, and what is left is
+  // dropped then, as is everything that comes later. Errors are nobody's to act on: dropped, too.
+  // Any thread; texts of several threads may mix in pieces of a page.
+  void write(std::string_view text);
+
+  // The user wants the end. Any thread, any number of times; a write() that waits takes notice.
+  void hurry();
+
+ private:
+  PatientOutput(int fd, UniqueFd hurry) : fd_(fd), hurry_(std::move(hurry)) {}
+  [[nodiscard]] bool await_room() const;
+
+  int fd_;
+  UniqueFd hurry_; // readable since hurry()
+  std::atomic<bool> lost_{false};
+};
+
+} // namespace vmm

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: MIT
+#include "vmm/control/control_socket.hpp"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <utility>
+
+namespace vmm {
+
+Result<std::unique_ptr<ControlSocket>> ControlSocket::create(const std::string& path,
+                                                             Handler handler) {
+  EBB_TRY_ASSIGN(listener, UnixListener::create("--control", path));
+  UniqueFd stop(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!stop.valid()) {
+    return system_error("eventfd");
+  }
+  return std::unique_ptr<ControlSocket>(
+      new ControlSocket(std::move(listener), std::move(stop), std::move(handler)));
+}
+
+ControlSocket::ControlSocket(UnixListener listener, UniqueFd stop, Handler handler)
+    : listener_(std::move(listener)), stop_(std::move(stop)), handler_(std::move(handler)) {
+  clients_.reserve(max_clients);
+}
+
+ControlSocket::~ControlSocket() {
+  static_cast<void>(::eventfd_write(stop_.get(), 1));
+  if (thread_.joinable()) {
+    thread_.join();
+  }
+}
+
+void ControlSocket::start(ThreadStart on_start) {
+  thread_ = std::jthread([this, on_start = std::move(on_start)] {
+    begin_thread(on_start);
+    run();
+  });
+}
+
+void ControlSocket::run() {
+  while (true) {
+    std::array<pollfd, 2 + max_clients> events{};
+    events[0] = {stop_.get(), POLLIN, 0};
+    events[1] = {listener_.fd(), POLLIN, 0};
+    const std::size_t polled = clients_.size();
+    for (std::size_t index = 0; index < polled; ++index) {
+      const Client& client = clients_[index];
+      const bool reading = client.output.empty() && !client.ended;
+      events[2 + index] = {client.fd.get(), static_cast<short>(reading ? POLLIN : POLLOUT), 0};
+    }
+    if (::poll(events.data(), 2 + polled, -1) < 0) {
+      continue; // a signal
+    }
+    if (events[0].revents != 0) {
+      return;
+    }
+    for (std::size_t index = polled; index-- > 0;) {
+      Client& client = clients_[index];
+      const bool readable = (events[2 + index].revents & POLLIN) != 0;
+      if (events[2 + index].revents == 0) {
+        continue;
+      }
+      // Hang-up and errors show at the next call on the socket.
+      if ((readable && !receive(client)) || !send(client)) {
+        clients_.erase(clients_.begin() + static_cast<std::ptrdiff_t>(index));
+      }
+    }
+    if (events[1].revents != 0) {
+      accept_client();
+    }
+  }
+}
+
+void ControlSocket::accept_client() {
+  UniqueFd fd(::accept4(listener_.fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  if (!fd.valid()) {
+    return; // gone again, or out of descriptors: not worth more than another try
+  }
+  if (clients_.size() == max_clients) {
+    constexpr std::string_view refusal = "error too many clients\n";
+    static_cast<void>(::send(fd.get(), refusal.data(), refusal.size(), MSG_NOSIGNAL));
+    return;
+  }
+  clients_.push_back({.fd = std::move(fd), .input = {}, .output = {}});
+}
+
+bool ControlSocket::receive(Client& client) {
+  std::array<char, max_line_bytes> chunk{};
+  const ssize_t received = ::recv(client.fd.get(), chunk.data(), chunk.size(), 0);
+  if (received < 0) {
+    return errno == EAGAIN || errno == EINTR;
+  }
+  client.ended = received == 0;
+  client.input.append(chunk.data(), static_cast<std::size_t>(received));
+  answer_lines(client);
+  return true;
+}
+
+// Sends what there is, goes on answering once it is gone.
+bool ControlSocket::send(Client& client) {
+  while (!client.output.empty()) {
+    const ssize_t sent =
+        ::send(client.fd.get(), client.output.data(), client.output.size(), MSG_NOSIGNAL);
+    if (sent < 0) {
+      return errno == EAGAIN || errno == EINTR;
+    }
+    client.output.erase(0, static_cast<std::size_t>(sent));
+    if (client.output.empty()) {
+      answer_lines(client);
+    }
+  }
+  return !client.ended;
+}
+
+void ControlSocket::answer_lines(Client& client) {
+  std::size_t start = 0;
+  while (client.output.size() < max_pending_bytes) {
+    const std::size_t end = client.input.find('\n', start);
+    if (end == std::string::npos) {
+      break;
+    }
+    if (!std::exchange(client.skipping, false)) {
+      answer(client, std::string_view(client.input).substr(start, end - start));
+    }
+    start = end + 1;
+  }
+  client.input.erase(0, start);
+  if (client.output.size() >= max_pending_bytes) {
+    return;
+  }
+  // What is left is the beginning of a line, or a last one without an end.
+  if (client.input.size() > max_line_bytes && !client.skipping) {
+    client.skipping = true;
+    answer(client, client.input);
+  }
+  if (client.skipping) {
+    client.input.clear();
+  } else if (client.ended && !client.input.empty()) {
+    answer(client, std::exchange(client.input, {}));
+  }
+}
+
+void ControlSocket::answer(Client& client, std::string_view line) {
+  if (line.ends_with('\r')) {
+    line.remove_suffix(1);
+  }
+  std::string text = line.size() > max_line_bytes ? "error the line is too long" : handler_(line);
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  client.output += text;
+  client.output += '\n';
+}
+
+} // namespace vmm

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT
+// Changes the reporting policy of a running guest: the host's side of abi::ReportControl.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+#include "shared/boot_info.hpp"
+#include "vmm/settings/report_settings.hpp"
+
+namespace vmm {
+
+// Whether the guest looks at what is written. Known from its hello on: what was written before
+// that is there when it looks first.
+enum class ControlReader : std::uint8_t { unknown, present, absent };
+
+class ReportControlWriter {
+ public:
+  // `control` lies in guest memory, which the guest may only read, and outlives the writer; it
+  // holds `initial` already. `kick` makes idle vCPUs look; it is called after each change for a
+  // reader who is present, without locks held, and may be empty.
+  ReportControlWriter(abi::ReportControl& control, const ReportSettings& initial,
+                      std::function<void()> kick);
+  ReportControlWriter(const ReportControlWriter&) = delete;
+  ReportControlWriter& operator=(const ReportControlWriter&) = delete;
+
+  // Before the first change. Called with each new setting, in their order, before the guest can act
+  // on it; may not call back.
+  using Observer = std::function<void(const ReportSettings&)>;
+  void set_observer(Observer observer) { observer_ = std::move(observer); }
+
+  // Once, at the guest's hello. When there is no reader, nothing was changed: settings() is the
+  // initial one again.
+  void set_reader(ControlReader reader);
+
+  // All of these from any thread. What is written is what was returned; nothing, when there is no
+  // reader.
+  [[nodiscard]] ReportSettings settings() const;
+  std::optional<ReportSettings> set(const ReportSettings& settings);
+  // Off if on and on if off.
+  std::optional<ReportSettings> toggle();
+
+  // Changes `settings` under the writer's lock, so that two changes at a time both count. Returns
+  // false to leave everything as it was.
+  using Change = std::function<bool(ReportSettings& settings)>;
+  std::optional<ReportSettings> change(const Change& change);
+
+ private:
+  void write_locked();
+
+  abi::ReportControl& control_;
+  const std::function<void()> kick_;
+  Observer observer_;
+  const ReportSettings initial_;
+  mutable std::mutex mutex_; // guards what follows and writing to control_
+  ReportSettings settings_;
+  ControlReader reader_ = ControlReader::unknown;
+  std::uint64_t generation_;
+};
+
+} // namespace vmm

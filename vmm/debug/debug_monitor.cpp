@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT
+#include "vmm/debug/debug_monitor.hpp"
+
+#include <atomic>
+
+#include <fmt/format.h>
+
+#include "vmm/base/units.hpp"
+
+namespace vmm {
+
+namespace {
+
+std::string row(std::string_view name, const std::string& value) {
+  return fmt::format("{:<20}{:>14}\n", name, value);
+}
+
+} // namespace
+
+std::string DebugMonitor::execute(std::string_view line) const {
+  if (line == "hints") {
+    return hints();
+  }
+  if (line == "memory") {
+    return memory();
+  }
+  constexpr std::string_view help =
+      "monitor hints   what the guest has hinted, and what became of it\n"
+      "monitor memory  host memory behind the guest, and what it is for\n"
+      "monitor help\n";
+  if (line == "help" || line.empty()) {
+    return std::string(help);
+  }
+  return fmt::format("{:?}: no such command; there are\n{}", line, help);
+}
+
+std::string DebugMonitor::hints() const {
+  const HintTotals totals = sources_.hints();
+  const GuestSample guest = sources_.memory().guest;
+  return row("batches", grouped(totals.batches)) + row("ranges", grouped(totals.ranges)) +
+         row("hinted", human_size(totals.bytes)) +
+         row("discarded", human_size(totals.discarded_bytes)) +
+         row("declined", human_size(totals.declined_bytes)) +
+         row("failed ranges", grouped(totals.failed_ranges)) +
+         row("protocol errors", grouped(totals.protocol_errors)) +
+         row("in flight", human_size(guest.isolated_bytes)) +
+         row("  in quarantine", human_size(sources_.quarantined_bytes()));
+}
+
+std::string DebugMonitor::memory() const {
+  const MemorySample now = sources_.memory();
+  return row("host memory", human_size(now.resident_bytes)) +
+         row("guest RAM", human_size(sources_.guest_bytes)) +
+         row("  live", human_size(now.guest.live_bytes)) +
+         row("  free, not reported", human_size(now.guest.fresh_bytes)) +
+         row("  free, reported", human_size(now.guest.reported_bytes)) +
+         row("  in page caches", human_size(now.guest.cached_bytes)) +
+         row("  in flight", human_size(now.guest.isolated_bytes));
+}
+
+std::uint64_t read_quarantined_bytes(abi::GuestStatus& status) {
+  return std::atomic_ref(status.quarantined_bytes).load(std::memory_order_relaxed);
+}
+
+} // namespace vmm

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: MIT
+#include "vmm/debug/vcpu_brake.hpp"
+
+#include <sys/eventfd.h>
+
+#include <cassert>
+#include <chrono>
+
+namespace vmm {
+
+namespace {
+
+// A kick that arrives just before its thread begins to wait for something in the host is lost, so
+// it is repeated.
+constexpr std::chrono::milliseconds kick_again_after{20};
+
+bool is_final(const DebugStop& stop) {
+  return stop.reason == StopReason::panic || stop.reason == StopReason::crash;
+}
+
+} // namespace
+
+Result<std::unique_ptr<VcpuBrake>> VcpuBrake::create(unsigned vcpus, Kick kick) {
+  UniqueFd event(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!event.valid()) {
+    return system_error("eventfd");
+  }
+  return std::unique_ptr<VcpuBrake>(new VcpuBrake(vcpus, std::move(kick), std::move(event)));
+}
+
+bool VcpuBrake::may_enter(unsigned vcpu) {
+  const std::scoped_lock lock(mutex_);
+  Seat& seat = seats_[vcpu];
+  seat.running = ended_ || !seat.held;
+  return seat.running;
+}
+
+void VcpuBrake::wait(unsigned vcpu) {
+  std::unique_lock lock(mutex_);
+  Seat& seat = seats_[vcpu];
+  seat.running = false;
+  changed_.notify_all();
+  changed_.wait(lock, [&] { return !seat.held || ended_; });
+}
+
+void VcpuBrake::report(const DebugStop& stop) {
+  note(stop);
+  wait(stop.vcpu);
+}
+
+void VcpuBrake::note(const DebugStop& stop) {
+  const std::scoped_lock lock(mutex_);
+  note_locked(stop);
+}
+
+void VcpuBrake::note_locked(const DebugStop& stop) {
+  Seat& seat = seats_[stop.vcpu];
+  seat.held = true;
+  seat.stop = stop;
+  seat.order = next_order_++;
+  signal();
+}
+
+void VcpuBrake::signal() const {
+  // The counter is emptied with every stop and cannot overflow: the write always succeeds.
+  [[maybe_unused]] const int written = ::eventfd_write(event_.get(), 1);
+  assert(written == 0);
+}
+
+bool VcpuBrake::take_event() {
+  eventfd_t count = 0;
+  static_cast<void>(::eventfd_read(event_.get(), &count)); // may be empty
+  const std::scoped_lock lock(mutex_);
+  for (const Seat& seat : seats_) {
+    if (seat.stop) {
+      return true;
+    }
+  }
+  return false;
+}
+
+std::vector<unsigned> VcpuBrake::running_locked() const {
+  std::vector<unsigned> running;
+  for (unsigned index = 0; index < seats_.size(); ++index) {
+    if (seats_[index].running) {
+      running.push_back(index);
+    }
+  }
+  return running;
+}
+
+bool VcpuBrake::hold_all() {
+  std::unique_lock lock(mutex_);
+  for (Seat& seat : seats_) {
+    seat.held = true;
+  }
+  while (!ended_) {
+    const std::vector<unsigned> running = running_locked();
+    if (running.empty()) {
+      break;
+    }
+    lock.unlock();
+    for (const unsigned vcpu : running) {
+      kick_(vcpu);
+    }
+    lock.lock();
+    changed_.wait_for(lock, kick_again_after, [&] { return ended_ || running_locked().empty(); });
+  }
+  return !ended_;
+}
+
+std::optional<DebugStop> VcpuBrake::take_stop() {
+  eventfd_t count = 0;
+  static_cast<void>(::eventfd_read(event_.get(), &count)); // may be empty
+  const std::scoped_lock lock(mutex_);
+  Seat* first = nullptr;
+  for (Seat& seat : seats_) {
+    if (seat.stop && (first == nullptr || seat.order < first->order)) {
+      first = &seat;
+    }
+  }
+  if (first == nullptr) {
+    return std::nullopt;
+  }
+  const DebugStop told = *first->stop;
+  first->stop.reset();
+  for (Seat& seat : seats_) {
+    if (seat.stop && !is_final(*seat.stop)) {
+      seat.stop.reset();
+    }
+  }
+  return told;
+}
+
+bool VcpuBrake::let_go(std::span<const VcpuResume> actions) {
+  const std::scoped_lock lock(mutex_);
+  assert(actions.size() == seats_.size());
+  for (const Seat& seat : seats_) {
+    if (seat.stop) {
+      signal();
+      return false;
+    }
+  }
+  for (std::size_t index = 0; index < seats_.size(); ++index) {
+    seats_[index].held = actions[index].action == VcpuAction::stay;
+  }
+  changed_.notify_all();
+  return true;
+}
+
+void VcpuBrake::end() {
+  const std::scoped_lock lock(mutex_);
+  ended_ = true;
+  changed_.notify_all();
+}
+
+} // namespace vmm

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+// Was it worth it? Memory saved over time against the time spent on saving it, for a run and for
+// each order of hint. Pure arithmetic over what a run measured.
+//
+//   saved    the model without reporting minus the measured integral of resident memory
+//   spent    discarding calls (measured) + doorbells times a doorbell's measured cost
+//            + memory that came back times a fault's measured cost
+//   net      saved minus what the time spent would have bought, at the given price of memory
+//
+// Not in it, because a run cannot see it: the guest's own work on hints, and how much slower other
+// vCPUs run while the host invalidates their mappings (tools/bench measures both).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+
+#include "shared/address.hpp"
+#include "vmm/measure/reuse_watch.hpp"
+#include "vmm/settings/memory_policy.hpp"
+
+namespace vmm {
+
+// A GiB is worth as much as a CPU.
+inline constexpr std::uint64_t default_memory_price_ns = 1'000'000;
+
+// What single events cost on this machine. Empty: could not be measured.
+struct UnitCosts {
+  std::optional<double> doorbell_ns;   // from the guest's instruction until it goes on
+  std::optional<double> page_fault_ns; // the guest's first touch of 4 KiB
+  // The same for each 4 KiB of a transparent huge page; empty with other backings.
+  std::optional<double> huge_page_fault_ns;
+
+  // For 4 KiB that a hint of this order took.
+  [[nodiscard]] std::optional<double> fault_ns(abi::Order order) const;
+};
+
+struct LedgerInput {
+  double saved_mib_s = 0;
+  std::uint64_t doorbells = 0;
+  std::uint64_t discard_ns = 0;
+  std::optional<OrderUses> uses; // empty: the kernel does not tell
+  // Stands in for them: memory discarded, and of it, by a model, what came back.
+  std::uint64_t discarded_bytes = 0;
+  std::uint64_t reused_bytes = 0;
+  std::uint32_t report_order = 0;
+  UnitCosts units;
+  std::uint64_t memory_price_ns = default_memory_price_ns; // of 1 MiB for 1 s; not 0
+};
+
+struct Spending {
+  double discard_ns = 0;
+  double doorbell_ns = 0;
+  double refault_ns = 0;
+  [[nodiscard]] double sum_ns() const { return discard_ns + doorbell_ns + refault_ns; }
+};
+
+struct Ledger {
+  struct Row {
+    OrderUse use;
+    std::optional<Spending> spent; // calls and doorbells by its share of the ranges
+    std::optional<double> net_mib_s;
+  };
+
+  double saved_mib_s = 0;
+  std::uint64_t reused_bytes = 0;
+  bool reuse_measured = false; // not modelled
+  UnitCosts units;
+  std::uint64_t memory_price_ns = default_memory_price_ns;
+  std::optional<Spending> spent; // empty: a unit that is needed is not known
+  std::optional<double> net_mib_s;
+  std::array<Row, abi::order_count> orders;
+
+  static Ledger make(const LedgerInput& input);
+};
+
+} // namespace vmm

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT
+// Samples the host's and the guest's view of guest memory while the guest runs.
+//
+// A thread takes a sample every period; the vCPU thread marks the measured interval with begin()
+// and end(), which take a sample at that very instant. One lock orders all of it, so the sources
+// are never called twice at a time. It is held while the sources run: a mark waits for at most one
+// sample.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "shared/guest_status.hpp"
+#include "vmm/base/thread_start.hpp"
+#include "vmm/measure/footprint.hpp"
+#include "vmm/measure/memory_series.hpp"
+
+namespace vmm {
+
+// The guest's own account of its memory; shown, never relied on.
+struct GuestSample {
+  std::uint64_t live_bytes = 0;
+  std::uint64_t fresh_bytes = 0;
+  std::uint64_t reported_bytes = 0;
+  std::uint64_t isolated_bytes = 0;
+  std::uint64_t cached_bytes = 0;
+  std::uint64_t events = 0;
+  std::uint64_t events_total = 0; // 0 when not known
+  std::uint64_t verified_pages = 0;
+};
+
+// Reads the status page with relaxed loads. Live bytes are never negative, whatever the guest
+// writes.
+GuestSample read_guest_sample(abi::GuestStatus& status);
+
+struct MemorySample {
+  std::uint64_t at_ns = 0;
+  std::uint64_t resident_bytes = 0; // host memory behind guest RAM
+  GuestSample guest;
+};
+
+// What a sampler looks at. The first two are called with the sampler's lock held.
+struct SamplerSources {
+  std::function<std::uint64_t()> resident_bytes;
+  std::function<GuestSample()> guest;
+  std::function<std::uint64_t()> now_ns;             // monotonic
+  std::function<void(std::uint64_t)> wait_ns;        // blocks the caller that long
+  std::function<void(const MemorySample&)> observer; // after each sample, unlocked; may be empty
+};
+
+// now_ns and wait_ns of the host's monotonic clock.
+std::uint64_t monotonic_ns();
+void monotonic_wait_ns(std::uint64_t duration_ns);
+
+struct Settled {
+  std::uint64_t resident_bytes = 0;      // final
+  std::optional<std::uint64_t> after_ns; // since the last free; empty: last free unknown
+  bool timed_out = false;                // still moving when the watch ended
+};
+
+class Sampler {
+ public:
+  // `period` is the time between two samples of the thread.
+  Sampler(SamplerSources sources, std::chrono::nanoseconds period);
+  Sampler(const Sampler&) = delete;
+  Sampler& operator=(const Sampler&) = delete;
+  ~Sampler(); // stops
+
+  // Starts and stops the thread; stop() returns when it has ended. Both may be called again.
+  void start(ThreadStart on_start = {});
+  void stop();
+
+  // Takes one sample now, from any thread.
+  MemorySample sample();
+  // Start and end of the measured interval, from any thread.
+  void begin();
+  void end();
+  // Watches residency until it is stable, at most two seconds. `last_free_ns` is on the clock of
+  // now_ns; empty when there was none.
+  Settled settle(std::optional<std::uint64_t> last_free_ns);
+
+  [[nodiscard]] FootprintIntegral footprint() const;
+  [[nodiscard]] MemorySample latest() const;
+  // Of the measured interval.
+  [[nodiscard]] MemorySeries series() const;
+
+ private:
+  enum class Mark : std::uint8_t { none, begin, end };
+
+  MemorySample sample_marked(Mark mark);
+  void run();
+
+  const SamplerSources sources_;
+  const std::chrono::nanoseconds period_;
+
+  mutable std::mutex mutex_; // guards the next five
+  FootprintIntegral footprint_;
+  MemorySeries series_;
+  MemorySample latest_;
+  std::vector<ResidencyPoint> history_; // the last points, in order of time
+  bool stopping_ = false;
+
+  std::condition_variable wake_;
+  std::thread thread_;
+};
+
+} // namespace vmm

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT
+// Measures how much of guest RAM is resident, from the kernel's own books.
+//
+//   page_scan    anonymous memory: PAGEMAP_SCAN (Linux 6.7), counting present pages that are not
+//                the shared zero page. Cost by what is mapped: about 1.1 ms per GiB of touched
+//                4 KiB pages, 13 us per GiB of huge pages.
+//   smaps        anonymous memory on older kernels: Rss of the VMAs of guest RAM; 2 to 8 times
+//                the cost.
+//   file_blocks  memfd and hugetlb: the blocks of the file, less than 1 us.
+//
+// (mincore would be cheaper still but counts the zero page, which is what a guest that reads
+// discarded memory maps.) "Resident" is what is mapped: 4 KiB discarded out of a transparent huge
+// page are not resident any more, though the host gets the huge page back only when it splits it.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "vmm/base/result.hpp"
+#include "vmm/base/unique_fd.hpp"
+#include "vmm/memory/guest_memory.hpp"
+
+namespace vmm {
+
+enum class ResidentMethod : std::uint8_t { page_scan, smaps, file_blocks };
+
+// One per thread that samples.
+class ResidentMeter {
+ public:
+  // The best method that works here. `memory`'s mapping outlives the meter.
+  static Result<ResidentMeter> create(const GuestMemory& memory);
+  // A method of the caller's choice; environment error if it does not fit or does not work.
+  static Result<ResidentMeter> create(const GuestMemory& memory, ResidentMethod method);
+
+  [[nodiscard]] ResidentMethod method() const { return method_; }
+
+  // Resident bytes of guest RAM now. Allocates nothing unless it fails.
+  Result<std::uint64_t> sample();
+
+ private:
+  // struct page_region of linux/fs.h, which older header packages lack.
+  struct PageRegion {
+    std::uint64_t start = 0;
+    std::uint64_t end = 0;
+    std::uint64_t categories = 0;
+  };
+
+  ResidentMeter(const GuestMemory& memory, ResidentMethod method);
+
+  Result<std::uint64_t> sample_page_scan();
+  Result<std::uint64_t> sample_smaps();
+  Result<std::uint64_t> sample_file_blocks() const;
+
+  std::uint64_t start_; // host addresses of guest RAM, [start_, end_)
+  std::uint64_t end_;
+  int memory_fd_;
+  ResidentMethod method_;
+  UniqueFd proc_; // pagemap or smaps, kept open
+  // Sized once, by what the method needs; sample() only overwrites them.
+  std::vector<PageRegion> regions_;
+  std::vector<char> text_;
+};
+
+} // namespace vmm

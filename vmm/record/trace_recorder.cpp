@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: MIT
+#include "vmm/record/trace_recorder.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <ctime>
+#include <string_view>
+#include <utility>
+
+#include <x86intrin.h>
+
+#include "shared/abi_version.hpp"
+#include "vmm/hints/batch_processor.hpp"
+
+namespace vmm {
+namespace {
+
+using abi::TraceEvent;
+using abi::TraceLevel;
+
+// Levels below `all` see few guest events and only have to keep the file ahead of its writers.
+constexpr std::chrono::milliseconds tick_all{1};
+constexpr std::chrono::milliseconds tick_other{5};
+constexpr unsigned ticks_per_scan = 20; // for refaults
+// Counters that are no further apart than this are taken as one; what is measured is mostly the
+// time it takes the host to look.
+constexpr std::int64_t same_tsc_us = 1000;
+
+template <std::size_t Size> void copy_text(char (&to)[Size], std::string_view from) {
+  const std::size_t length = std::min(from.size(), Size - 1);
+  std::copy_n(from.begin(), length, to);
+}
+
+std::uint64_t realtime_ns() {
+  timespec now{};
+  static_cast<void>(::clock_gettime(CLOCK_REALTIME, &now));
+  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 +
+         static_cast<std::uint64_t>(now.tv_nsec);
+}
+
+abi::TraceHeader make_header(const TraceRun& run, const GuestMemory& memory) {
+  abi::TraceHeader header;
+  header.header_bytes = abi::trace_header_bytes;
+  header.start_tsc = __rdtsc();
+  header.start_ns = monotonic_ns();
+  header.start_realtime_ns = realtime_ns();
+  header.tsc_khz = run.tsc_khz;
+  header.level = run.level;
+  header.vcpus = run.vcpus;
+  if (run.ring_bytes != 0) {
+    header.storage = abi::TraceStorage::ring;
+    header.capacity = run.ring_bytes / sizeof(abi::TraceRecord);
+  }
+  header.ram_bytes = memory.end().value; // holes included: addresses lie below
+  header.policy = run.policy;
+  header.image_hash = run.image_hash;
+  copy_text(header.backing, name_of(memory.backing()));
+  copy_text(header.discard, name_of(run.method));
+  copy_text(header.host, run.host);
+  copy_text(header.image, run.image);
+  header.event_count = static_cast<std::uint32_t>(abi::trace_event_texts.size());
+  for (std::size_t index = 0; index < abi::trace_event_texts.size(); ++index) {
+    const abi::TraceEventText& text = abi::trace_event_texts[index];
+    abi::TraceEventInfo& info = header.events[index];
+    info.event = text.event;
+    copy_text(info.name, text.name);
+    copy_text(info.address, text.address);
+    copy_text(info.value, text.value);
+    copy_text(info.count, text.count);
+    copy_text(info.order, text.order);
+    copy_text(info.detail, text.detail);
+  }
+  return header;
+}
+
+abi::TraceMode trace_mode(HostMode mode) {
+  switch (mode) {
+  case HostMode::sync:
+    return abi::TraceMode::host_sync;
+  case HostMode::async:
+    return abi::TraceMode::host_async;
+  case HostMode::poll:
+    break;
+  }
+  return abi::TraceMode::host_poll;
+}
+
+std::uint8_t narrow(std::uint32_t number) {
+  return static_cast<std::uint8_t>(std::min<std::uint32_t>(number, 0xff));
+}
+
+} // namespace
+
+std::uint64_t trace_hash(std::span<const std::byte> bytes) {
+  std::uint64_t hash = 0xcbf29ce484222325;
+  for (const std::byte byte : bytes) {
+    hash = (hash ^ std::to_integer<std::uint64_t>(byte)) * 0x100000001b3;
+  }
+  return hash;
+}
+
+Result<std::unique_ptr<TraceRecorder>>
+TraceRecorder::create(const std::string& path, const TraceRun& run, const GuestMemory& memory) {
+  const abi::TraceHeader header = make_header(run, memory);
+  EBB_TRY_ASSIGN(writer, TraceWriter::create(path, header));
+  return std::unique_ptr<TraceRecorder>(
+      new TraceRecorder(std::move(writer), run, memory, header.start_ns));
+}
+
+TraceRecorder::TraceRecorder(std::unique_ptr<TraceWriter> writer, const TraceRun& run,
+                             const GuestMemory& memory, std::uint64_t start_ns)
+    : writer_(std::move(writer)), memory_(memory), level_(run.level), method_(run.method),
+      vcpus_(run.vcpus), tsc_khz_(run.tsc_khz), start_ns_(start_ns) {
+  if (at_least(TraceLevel::all)) {
+    refaults_ = RefaultWatch::create(memory);
+  }
+}
+
+TraceRecorder::~TraceRecorder() = default;
+
+void TraceRecorder::start(ThreadStart on_start) {
+  writer_->start(
+      at_least(TraceLevel::all) ? tick_all : tick_other, [this] { tick(); }, std::move(on_start));
+}
+
+void TraceRecorder::stop(const GuestEnding& ending) {
+  drain_guest();
+  append({.value = ending.status,
+          .event = TraceEvent::end,
+          .detail = static_cast<std::uint8_t>(ending.kind)});
+  writer_->finish();
+}
+
+std::uint64_t TraceRecorder::now() const {
+  return monotonic_ns() - start_ns_;
+}
+
+void TraceRecorder::append(abi::TraceRecord record) {
+  if (muted()) [[unlikely]] {
+    return;
+  }
+  record.time_ns = now();
+  writer_->append(record);
+}
+
+void TraceRecorder::tick() {
+  drain_guest();
+  if (refaults_ && ++ticks_ % ticks_per_scan == 0) {
+    refaults_->scan([this](abi::Gpa start, std::uint64_t bytes) {
+      append({.address = start.value, .value = bytes, .event = TraceEvent::refault});
+    });
+  }
+}
+
+// ---- the run -----------------------------------------------------------------------------------
+
+void TraceRecorder::boot() {
+  append({.value = memory_.size_bytes(), .count = vcpus_, .event = TraceEvent::boot});
+}
+
+void TraceRecorder::negotiated(const abi::GuestHello& hello) {
+  append({.address = hello.managed_start_gpa,
+          .value = hello.features_accepted,
+          .event = TraceEvent::negotiated});
+  if ((hello.features_accepted & abi::feature_trace) != 0) {
+    const std::scoped_lock lock(guest_mutex_);
+    guest_.emplace(*memory_.object_at<abi::GuestTraceRing>({EBB_TRACE_RING_GPA}));
+  }
+}
+
+void TraceRecorder::workload_end() {
+  drain_guest();
+  append({.event = TraceEvent::workload_end});
+}
+
+void TraceRecorder::memory_sample(const MemorySample& sample) {
+  append({.address = sample.resident_bytes,
+          .value = sample.guest.live_bytes,
+          .event = TraceEvent::resident});
+  append({.address = sample.guest.fresh_bytes,
+          .value = sample.guest.reported_bytes,
+          .event = TraceEvent::free_memory});
+  append({.address = sample.guest.isolated_bytes,
+          .value = sample.guest.cached_bytes,
+          .event = TraceEvent::held_memory});
+}
+
+void TraceRecorder::host_mode(HostMode mode, std::uint32_t workers) {
+  append({.value = mode == HostMode::sync ? 0 : workers,
+          .event = TraceEvent::mode,
+          .detail = static_cast<std::uint8_t>(trace_mode(mode))});
+}
+
+void TraceRecorder::policy(const ReportSettings& settings) {
+  const abi::ReportPolicy& policy = settings.policy;
+  const auto mode =
+      policy.enabled != 0 ? abi::TraceMode::reporting_on : abi::TraceMode::reporting_off;
+  append({.address = policy.keep_bytes,
+          .value = policy.delay_ns,
+          .count = policy.batch,
+          .event = TraceEvent::mode,
+          .order = narrow(policy.order),
+          .detail = static_cast<std::uint8_t>(mode)});
+}
+
+void TraceRecorder::hypercall(unsigned vcpu, abi::Hypercall call, std::uint64_t argument) {
+  if (at_least(TraceLevel::all)) {
+    append({.address = argument,
+            .value = static_cast<std::uint64_t>(call),
+            .event = TraceEvent::hypercall,
+            .channel = narrow(vcpu),
+            .order = narrow(vcpu)});
+  }
+}
+
+// ---- batches -----------------------------------------------------------------------------------
+
+void TraceRecorder::on_doorbell(unsigned vcpu, std::uint32_t channel) {
+  drain_guest(); // a full event ring may be why it rang
+  append({.event = TraceEvent::doorbell, .channel = narrow(channel), .order = narrow(vcpu)});
+}
+
+void TraceRecorder::on_taken(const Batch& batch) {
+  drain_guest();
+  if (muted()) [[unlikely]] {
+    return;
+  }
+  const std::uint8_t channel = narrow(batch.channel);
+  const std::span<const abi::RangeDescriptor> ranges = batch.submitted();
+  const bool each = at_least(TraceLevel::ranges);
+  // In one piece, so that readers see the ranges of a batch side by side.
+  std::uint64_t slot = writer_->claim(1 + (each ? ranges.size() : 0));
+  abi::TraceRecord record{.time_ns = now(),
+                          .value = batch.submission.batch_id,
+                          .count = batch.submission.range_count,
+                          .event = TraceEvent::batch,
+                          .channel = channel,
+                          .detail = std::uint8_t{batch.acceptable}};
+  writer_->write(slot++, record);
+  if (!each) {
+    return;
+  }
+  record.event = TraceEvent::range;
+  for (std::uint32_t index = 0; index < ranges.size(); ++index) {
+    const abi::RangeDescriptor range = ranges[index];
+    record.address = abi::to_gpa(range.pfn()).value;
+    record.count = index;
+    record.order = range.order().value;
+    record.detail = static_cast<std::uint8_t>(range.kind());
+    writer_->write(slot++, record);
+    if (refaults_ && range.order().value <= abi::max_order &&
+        !memory_.at(abi::to_gpa(range.pfn()), range.order().bytes()).empty()) {
+      refaults_->forget(abi::to_gpa(range.pfn()), range.order().bytes());
+    }
+  }
+}
+
+void TraceRecorder::on_fault(const Batch& batch, abi::TraceFault fault) {
+  append({.value = batch.submission.batch_id,
+          .event = TraceEvent::fault,
+          .channel = narrow(batch.channel),
+          .detail = static_cast<std::uint8_t>(fault)});
+}
+
+void TraceRecorder::on_discard_begin(const Batch& batch, unsigned lane, const CoalescedRuns& runs,
+                                     const DiscardCounters& /*counters*/) {
+  std::uint64_t bytes = 0;
+  for (const Run& run : runs.runs()) {
+    bytes += run.bytes;
+  }
+  append({.address = bytes,
+          .value = batch.submission.batch_id,
+          .count = runs.run_count,
+          .event = TraceEvent::discard_begin,
+          .channel = narrow(batch.channel),
+          .order = narrow(lane),
+          .detail = static_cast<std::uint8_t>(method_)});
+}
+
+void TraceRecorder::on_discard_end(const Batch& batch, unsigned lane,
+                                   const DiscardCounters& counters) {
+  // Counters are totals of the engine; readers take differences.
+  append({.address = counters.discarded_bytes.value() + counters.span_extra_bytes.value() +
+                     counters.lazily_freed_bytes.value(),
+          .value = batch.submission.batch_id,
+          .count = static_cast<std::uint32_t>(counters.calls.value()),
+          .event = TraceEvent::discard_end,
+          .channel = narrow(batch.channel),
+          .order = narrow(lane),
+          .detail = static_cast<std::uint8_t>(method_)});
+}
+
+void TraceRecorder::on_answer(const Batch& batch) {
+  if (muted()) [[unlikely]] {
+    return;
+  }
+  const std::span<const abi::RangeDescriptor> ranges = batch.submitted();
+  const bool each = at_least(TraceLevel::ranges);
+  std::uint64_t slot = writer_->claim(1 + (each ? ranges.size() : 0));
+  abi::TraceRecord record{
+      .time_ns = now(), .value = batch.submission.batch_id, .channel = narrow(batch.channel)};
+  if (each) {
+    record.event = TraceEvent::outcome;
+    for (std::uint32_t index = 0; index < ranges.size(); ++index) {
+      const abi::RangeDescriptor range = ranges[index];
+      const abi::Outcome outcome = batch.answer.outcome(index);
+      record.address = abi::to_gpa(range.pfn()).value;
+      record.count = index;
+      record.order = range.order().value;
+      record.detail = abi::trace_detail(static_cast<std::uint8_t>(range.kind()),
+                                        static_cast<std::uint8_t>(outcome));
+      writer_->write(slot++, record);
+      if (refaults_ && outcome == abi::Outcome::discarded) {
+        refaults_->watch(abi::to_gpa(range.pfn()), range.order().bytes());
+      }
+    }
+  }
+  record.event = TraceEvent::answer;
+  record.address = batch.answer.host_ns;
+  record.count = batch.answer.range_count;
+  record.order = 0;
+  record.detail = 0;
+  writer_->write(slot, record);
+}
+
+void TraceRecorder::on_answer_dropped(const Batch& batch) {
+  append({.value = batch.submission.batch_id,
+          .event = TraceEvent::answer_dropped,
+          .channel = narrow(batch.channel)});
+}
+
+// ---- the guest's events ------------------------------------------------------------------------
+
+void TraceRecorder::drain_guest() {
+  const std::scoped_lock lock(guest_mutex_);
+  if (!guest_) {
+    return;
+  }
+  const std::uint64_t now_ns = now();
+  const std::uint64_t now_tsc = __rdtsc();
+  guest_->drain([&](const abi::GuestTraceEvent& event) {
+    if (muted()) [[unlikely]] {
+      return;
+    }
+    if (!tsc_offset_) {
+      const auto apart = static_cast<std::int64_t>(event.tsc - now_tsc);
+      const std::int64_t near = same_tsc_us * tsc_khz_ / 1000;
+      tsc_offset_ = apart > -near && apart < near ? 0 : apart;
+    }
+    const std::uint64_t ticks = now_tsc - (event.tsc - static_cast<std::uint64_t>(*tsc_offset_));
+    // A counter ahead of ours, or one that makes no sense, is "now".
+    const std::uint64_t age_ns =
+        static_cast<std::int64_t>(ticks) < 0 || ticks >> 40 != 0 ? 0 : ticks * 1'000'000 / tsc_khz_;
+    writer_->append({.time_ns = now_ns - std::min(age_ns, now_ns),
+                     .address = event.address,
+                     .value = event.value,
+                     .count = event.count,
+                     .event = event.event,
+                     .channel = event.channel,
+                     .order = event.order,
+                     .detail = event.detail});
+  });
+  if (const std::uint64_t lost = guest_->take_lost(); lost != 0) {
+    append({.value = lost, .event = TraceEvent::guest_lost});
+  }
+}
+
+} // namespace vmm

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: MIT
+#include "vmm/report/summary.hpp"
+
+#include <iterator>
+#include <string_view>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "vmm/base/units.hpp"
+#include "vmm/settings/report_settings.hpp"
+
+namespace vmm {
+namespace {
+
+// What the widest counts leave of 80 columns.
+constexpr std::size_t name_limit = 16;
+
+std::string milliseconds(double ms) {
+  return human_duration(ms / 1e3);
+}
+
+// Rows of two cells, a label and a value each: the left cells describe hints, the right ones
+// memory.
+class Table {
+ public:
+  void heading(std::string_view left, std::string_view right) {
+    fmt::format_to(std::back_inserter(text_), "  {:<38}{}\n", left, right);
+  }
+
+  void row(std::string_view left, std::string_view left_value, std::string_view right,
+           std::string_view right_value) {
+    std::string line =
+        fmt::format("    {:<13}{:>17}    {:<22}{:>16}", left, left_value, right, right_value);
+    line.erase(line.find_last_not_of(' ') + 1);
+    text_ += line;
+    text_ += '\n';
+  }
+
+  void line(std::string_view text) {
+    text_ += text;
+    text_ += '\n';
+  }
+
+  std::string take() { return std::move(text_); }
+
+ private:
+  std::string text_;
+};
+
+std::string ratio_text(std::optional<double> ratio) {
+  return ratio ? fmt::format("{:.3f}", *ratio) : "-";
+}
+
+std::string policy_text(const RunStats& stats) {
+  const abi::ReportPolicy& policy = stats.report;
+  if (policy.enabled == 0) {
+    return "report off";
+  }
+  std::string text = fmt::format("report order {}, batch {}", policy.order, policy.batch);
+  if (policy.strategy != abi::ReportStrategy::batch) {
+    text = fmt::format("report {}, order {}", name_of(policy.strategy), policy.order);
+  }
+  if (stats.report_automatic) {
+    text =
+        fmt::format("report auto, order {}, batch {}", stats.report_order_in_force, policy.batch);
+  }
+  if (policy.strategy == abi::ReportStrategy::adaptive) {
+    text += stats.report_half_life_ns
+                ? fmt::format(", half-life {}",
+                              human_duration(static_cast<double>(*stats.report_half_life_ns) / 1e9))
+                : ", nothing let go";
+  }
+  if (policy.keep_bytes != 0) {
+    text += fmt::format(", keep {}", human_size(policy.keep_bytes));
+  }
+  if (policy.delay_ns != 0 && !stats.report_automatic) {
+    text += fmt::format(", delay {}", human_duration(static_cast<double>(policy.delay_ns) / 1e9));
+  }
+  return text;
+}
+
+std::string shortened(std::string_view name) {
+  return name.size() <= name_limit ? std::string(name)
+                                   : fmt::format("{}...", name.substr(0, name_limit - 3));
+}
+
+std::string latency_text(const std::optional<LatencySummary>& latency) {
+  return latency ? fmt::format("{} / {}", human_duration(latency->p50_us / 1e6),
+                               human_duration(latency->p99_us / 1e6))
+                 : "-";
+}
+
+// Only where something may be in flight while the guest runs.
+void add_allocator(Table& table, const RunStats& stats) {
+  const auto& allocator = stats.allocator;
+  if (allocator.moved_bytes != 0) {
+    table.row("moved", human_size(allocator.moved_bytes), "", "");
+  }
+  if (allocator.zero_asked_bytes != 0) {
+    table.row("zeroes wanted", human_size(allocator.zero_asked_bytes), "not to be written",
+              human_size(allocator.memset_skipped_bytes));
+  }
+}
+
+void add_asynchronous(Table& table, const RunStats& stats) {
+  if (stats.host.mode == HostMode::sync && stats.faults.sum() == 0) {
+    return;
+  }
+  table.line("");
+  table.heading(
+      fmt::format("Host {}",
+                  stats.host.mode == HostMode::sync
+                      ? std::string("sync")
+                      : fmt::format("{}, {} worker{}", name_of(stats.host.mode), stats.host.workers,
+                                    stats.host.workers == 1 ? "" : "s")),
+      "Ranges in flight");
+  table.row("wake-ups", grouped(stats.wakeups), "most at a time",
+            human_size(stats.inflight.max_bytes));
+  table.row("silent rings", grouped(stats.doorbells_suppressed), "p50 / p99",
+            latency_text(stats.inflight.latency));
+  table.row("oom waits", grouped(stats.oom.waits), "oom wait p50 / p99",
+            latency_text(stats.oom.wait));
+  table.row("false oom", grouped(stats.oom.false_ones), "quarantined",
+            human_size(stats.quarantine.bytes));
+  const FaultCounters& faults = stats.faults;
+  if (faults.sum() == 0) {
+    return;
+  }
+  table.row("answers late", grouped(faults.delayed), "answers never given",
+            grouped(faults.dropped + faults.stalled));
+  table.row("repeated", grouped(faults.duplicated), "out of order", grouped(faults.reordered));
+  table.row("declined", grouped(faults.declined), "ranges left out",
+            grouped(faults.partial_ranges));
+  table.row("failed", grouped(faults.failed), "ignored by the guest",
+            grouped(stats.quarantine.ignored_answers));
+}
+
+std::string signed_mib_s(std::optional<double> value) {
+  return value ? fmt::format("{:.1f} MiB s", *value) : "-";
+}
+
+std::string time_text(const std::optional<Spending>& spent, double Spending::*part) {
+  return spent ? human_duration((*spent).*part / 1e9) : "-";
+}
+
+// What reporting saved, what that cost, and which orders it came from.
+void add_ledger(Table& table, const RunStats& stats) {
+  if (!stats.ledger || stats.hints.batches == 0) {
+    return;
+  }
+  const Ledger& ledger = *stats.ledger;
+  table.line("");
+  table.heading("Time spent", "Memory saved");
+  table.row("discards", time_text(ledger.spent, &Spending::discard_ns), "saved (model)",
+            signed_mib_s(ledger.saved_mib_s));
+  table.row("doorbells", time_text(ledger.spent, &Spending::doorbell_ns), "net benefit",
+            signed_mib_s(ledger.net_mib_s));
+  table.row("refaults", time_text(ledger.spent, &Spending::refault_ns), "  at, for 1 MiB s",
+            human_duration(static_cast<double>(ledger.memory_price_ns) / 1e9));
+  table.row("all", ledger.spent ? human_duration(ledger.spent->sum_ns() / 1e9) : "-",
+            ledger.reuse_measured ? "came back" : "came back (model)",
+            human_size(ledger.reused_bytes));
+  if (!ledger.reuse_measured) {
+    return;
+  }
+  table.line("");
+  table.line(fmt::format("  {:<7}{:>15}{:>12}{:>12}{:>16}{:>16}", "Order", "ranges", "discarded",
+                         "came back", "away", "net benefit"));
+  for (std::size_t order = 0; order < ledger.orders.size(); ++order) {
+    const Ledger::Row& row = ledger.orders[order];
+    if (row.use.ranges != 0) {
+      table.line(fmt::format("    {:<5}{:>15}{:>12}{:>12}{:>16}{:>16}", order,
+                             grouped(row.use.ranges), human_size(row.use.discarded_bytes),
+                             human_size(row.use.reused_bytes), signed_mib_s(row.use.away_mib_s),
+                             signed_mib_s(row.net_mib_s)));
+    }
+  }
+}
+
+} // namespace
+
+std::string render_summary(const RunStats& stats) {
+  const auto& hints = stats.hints;
+  const auto& memory = stats.memory;
+  Table table;
+  table.line("");
+  table.line(fmt::format("  {}: {}, {} events, {} pages verified", shortened(stats.workload.name),
+                         human_duration(stats.workload.seconds), grouped(stats.workload.events),
+                         grouped(stats.workload.verified_pages)));
+  table.line(fmt::format("  {} RAM ({}), {}", human_size(memory.guest_bytes), memory.backing,
+                         policy_text(stats)));
+  table.line("");
+  table.heading("Hints", "Host memory behind guest RAM");
+  table.row("batches", grouped(hints.batches), "peak", human_size(memory.rss_peak_bytes));
+  table.row("ranges", grouped(hints.ranges), "final", human_size(memory.rss_final_bytes));
+  table.row("hinted", human_size(hints.bytes), "peak of live memory",
+            human_size(memory.live_peak_bytes));
+  table.row("discarded", human_size(hints.discarded_bytes), "settled after",
+            memory.settle_ms ? milliseconds(*memory.settle_ms) : "-");
+  table.row("declined", human_size(hints.declined_bytes), "resident integral",
+            fmt::format("{:.1f} MiB s", memory.rss_mib_s));
+  table.row("redundant", human_size(hints.redundant_bytes), "live integral",
+            fmt::format("{:.1f} MiB s", memory.live_mib_s));
+  table.row("failed ranges", grouped(hints.failed_ranges), "footprint ratio",
+            ratio_text(memory.footprint_ratio()));
+  const auto unreported = memory.unreported_ratio();
+  table.row("host time", human_duration(static_cast<double>(hints.host_ns) / 1e9),
+            unreported ? "  without reporting" : "",
+            unreported ? fmt::format("{} (model)", ratio_text(unreported)) : "");
+  table.row("exits", grouped(stats.exits.total), stats.guest.boot_us ? "boot time" : "",
+            stats.guest.boot_us ? human_duration(*stats.guest.boot_us / 1e6) : "");
+  table.row("doorbells", grouped(stats.exits.doorbells), "exit status",
+            fmt::format("{}", stats.guest.exit_status));
+  add_allocator(table, stats);
+  add_asynchronous(table, stats);
+  add_ledger(table, stats);
+  return table.take();
+}
+
+} // namespace vmm

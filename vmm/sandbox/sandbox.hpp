@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT
+// Gives up, after set-up and before the guest's first instruction, everything that running it does
+// not need. In this order, because each step needs rights that the next one takes:
+//
+//   give_up_privileges()   one thread: descriptors, capabilities, no_new_privs, files, limits
+//   enter(kind)            each thread that is started now, first thing: its seccomp filter
+//   complete(threads)      the first thread, once the others are there: its own filter
+//
+// Only then may anything of the guest run. SECURITY.md says what is promised.
+#pragma once
+
+#include <array>
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "vmm/base/result.hpp"
+#include "vmm/base/thread_start.hpp"
+#include "vmm/sandbox/seccomp_filter.hpp"
+#include "vmm/sandbox/syscall_rules.hpp"
+#include "vmm/settings/sandbox_mode.hpp"
+
+namespace vmm {
+
+struct SandboxOptions {
+  SandboxMode mode = SandboxMode::on;
+  FeatureSet features;
+  // Folders of files that are put in place or removed at the end.
+  std::vector<std::string> folders;
+};
+
+class Sandbox {
+ public:
+  // Gives up nothing yet. Environment error when the kernel has no seccomp filters: a user who
+  // wants to do without says so. In a build with sanitizers the mode is off, whatever was asked
+  // for: their runtimes need other calls.
+  static Result<std::unique_ptr<Sandbox>> create(SandboxOptions options);
+  Sandbox(const Sandbox&) = delete;
+  Sandbox& operator=(const Sandbox&) = delete;
+  ~Sandbox() = default;
+
+  // Before any thread is started.
+  [[nodiscard]] Result<void> give_up_privileges() const;
+
+  // On a new thread. A failure is told by complete().
+  void enter(ThreadKind kind);
+  // The same, as a component's first step on its thread.
+  [[nodiscard]] ThreadStart start_of(ThreadKind kind) {
+    return [this, kind] { enter(kind); };
+  }
+
+  // On the first thread: waits until `threads` others have entered, then enters as `main`.
+  [[nodiscard]] Result<void> complete(unsigned threads);
+
+  // One line: what is in force, what this kernel lacks.
+  [[nodiscard]] std::string describe() const;
+
+ private:
+  explicit Sandbox(SandboxOptions options) : options_(std::move(options)) {}
+
+  [[nodiscard]] Result<void> compile();
+  [[nodiscard]] Result<void> install(ThreadKind kind) const;
+
+  SandboxOptions options_;
+  std::array<std::optional<SeccompFilter>, thread_kinds> filters_;
+  std::mutex mutex_; // guards the next two
+  unsigned entered_ = 0;
+  std::optional<Error> failure_; // the first
+  std::condition_variable changed_;
+};
+
+} // namespace vmm

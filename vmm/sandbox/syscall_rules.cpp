@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: MIT
+#include "vmm/sandbox/syscall_rules.hpp"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include <array>
+
+#include "vmm/kvm/kvm_api.hpp"
+#include "vmm/memory/page_scan.hpp"
+
+namespace vmm {
+namespace {
+
+// linux/mman.h of 5.14.
+constexpr int populate_write = 23;
+
+constexpr std::array<std::string_view, thread_kinds> kind_names{
+    "main", "vcpu", "worker", "sampler", "control", "trace", "debugger"};
+
+class Rules {
+ public:
+  void allow(std::initializer_list<int> numbers) {
+    for (const int number : numbers) {
+      rules_.push_back({number, {}});
+    }
+  }
+  void allow_if(int number, std::vector<ArgumentTest> tests) {
+    rules_.push_back({number, std::move(tests)});
+  }
+  void allow_ioctl(std::initializer_list<unsigned long> requests) {
+    for (const unsigned long request : requests) {
+      allow_if(SYS_ioctl, {{.index = 1, .value = request}});
+    }
+  }
+  void allow_advice(std::initializer_list<int> advices) {
+    for (const int advice : advices) {
+      allow_if(SYS_madvise, {{.index = 2, .value = static_cast<std::uint64_t>(advice)}});
+    }
+  }
+  [[nodiscard]] std::vector<SyscallRule> take() { return std::move(rules_); }
+
+ private:
+  std::vector<SyscallRule> rules_;
+};
+
+// Memory of the C library's allocator, waiting, the end of a thread, and what it takes to die of a
+// failed assertion with its message.
+void add_common(Rules& rules, int process) {
+  rules.allow({SYS_futex, SYS_clock_gettime, SYS_clock_nanosleep, SYS_sched_yield,
+               SYS_restart_syscall, SYS_rt_sigreturn, SYS_rt_sigprocmask, SYS_brk, SYS_munmap,
+               SYS_write, SYS_exit, SYS_exit_group, SYS_getpid, SYS_gettid});
+  rules.allow_if(
+      SYS_mmap,
+      {{.index = 2, .mask = PROT_EXEC, .value = 0},
+       {.index = 3, .mask = MAP_ANONYMOUS | MAP_TYPE, .value = MAP_ANONYMOUS | MAP_PRIVATE}});
+  rules.allow_if(SYS_mprotect, {{.index = 2, .mask = PROT_EXEC, .value = 0}});
+  rules.allow_if(SYS_mremap, {{.index = 3, .value = MREMAP_MAYMOVE}});
+  rules.allow_advice({MADV_DONTNEED}); // a thread's stack at its end, the allocator's trimming
+  rules.allow_if(SYS_tgkill, {{.index = 0, .value = static_cast<std::uint64_t>(process)}});
+  rules.allow_if(SYS_writev, {{.index = 0, .value = STDERR_FILENO}});
+}
+
+// What goes back to the host; SelfPidfd has found the descriptor for process_madvise before.
+void add_discards(Rules& rules) {
+  constexpr std::uint64_t punch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+  rules.allow_advice({MADV_FREE});
+  for (const int advice : {MADV_DONTNEED, MADV_FREE}) {
+    rules.allow_if(SYS_process_madvise,
+                   {{.index = 3, .value = static_cast<std::uint64_t>(advice)}});
+  }
+  rules.allow_if(SYS_fallocate, {{.index = 1, .value = punch}});
+}
+
+// A memory sample and what it shows, by descriptors opened before; output waits for its reader.
+void add_samples(Rules& rules) {
+  rules.allow({SYS_pread64, SYS_fstat, SYS_poll});
+  rules.allow_ioctl({page_scan_request, TIOCGWINSZ});
+}
+
+void add_main(Rules& rules, FeatureSet features) {
+  rules.allow({SYS_poll, SYS_ppoll, SYS_read, SYS_close});
+  add_samples(rules);
+  if (features.has(SandboxFeature::trace)) {
+    rules.allow({SYS_ftruncate});
+  }
+  if (features.has(SandboxFeature::control_socket) || features.has(SandboxFeature::debugger)) {
+    rules.allow({SYS_newfstatat, SYS_unlink});
+  }
+  if (features.has(SandboxFeature::stats_file)) {
+    rules.allow({SYS_rename, SYS_unlink});
+  }
+}
+
+// A debugger looks at memory by calls that fail where there is none; at this process's alone.
+void add_own_memory(Rules& rules, int process) {
+  for (const int number : {SYS_process_vm_readv, SYS_process_vm_writev}) {
+    rules.allow_if(number, {{.index = 0, .value = static_cast<std::uint64_t>(process)}});
+  }
+}
+
+void add_vcpu(Rules& rules, FeatureSet features, int process) {
+  rules.allow({SYS_ppoll});
+  // Plugging memory, binding the doorbells of a guest that takes late answers, a crash's registers.
+  rules.allow_ioctl(
+      {KVM_RUN, KVM_SET_USER_MEMORY_REGION, KVM_IOEVENTFD, KVM_GET_REGS, KVM_GET_SREGS});
+  // CPU time and faults of the measured interval, whose ends the guest marks.
+  rules.allow_if(SYS_getrusage, {{.index = 0, .value = RUSAGE_SELF}});
+  // Below what the guest's allocator manages; blocks that the guest is about to use.
+  rules.allow_advice({MADV_NOHUGEPAGE, MADV_POPULATE_WRITE});
+  add_discards(rules);
+  add_samples(rules);
+  if (features.has(SandboxFeature::debugger)) {
+    rules.allow_ioctl({KVM_SET_REGS, KVM_SET_SREGS, KVM_GET_FPU, KVM_SET_FPU});
+    add_own_memory(rules, process);
+  }
+}
+
+void add_sockets(Rules& rules) {
+  rules.allow({SYS_poll, SYS_accept4, SYS_recvfrom, SYS_sendto, SYS_read, SYS_close});
+}
+
+void add_trace(Rules& rules) {
+  rules.allow({SYS_ftruncate});
+  rules.allow_if(SYS_fallocate, {{.index = 1, .value = 0}});
+  rules.allow_advice({populate_write});
+  rules.allow_ioctl({page_scan_request});
+}
+
+} // namespace
+
+std::string_view name_of(ThreadKind kind) {
+  return kind_names[static_cast<std::size_t>(kind)];
+}
+
+std::vector<SyscallRule> syscall_rules(ThreadKind kind, FeatureSet features, int process) {
+  Rules rules;
+  add_common(rules, process);
+  switch (kind) {
+  case ThreadKind::main:
+    add_main(rules, features);
+    break;
+  case ThreadKind::vcpu:
+    add_vcpu(rules, features, process);
+    break;
+  case ThreadKind::worker:
+    rules.allow({SYS_epoll_wait, SYS_epoll_pwait, SYS_ppoll, SYS_read});
+    add_discards(rules);
+    break;
+  case ThreadKind::sampler:
+    add_samples(rules);
+    break;
+  case ThreadKind::control:
+    add_sockets(rules);
+    break;
+  case ThreadKind::trace:
+    add_trace(rules);
+    break;
+  case ThreadKind::debugger:
+    add_sockets(rules);
+    add_samples(rules);
+    add_own_memory(rules, process);
+    rules.allow({SYS_shutdown});
+    rules.allow_if(SYS_setsockopt, {{.index = 1, .value = IPPROTO_TCP}});
+    rules.allow_ioctl(
+        {KVM_GET_REGS, KVM_SET_REGS, KVM_GET_SREGS, KVM_SET_SREGS, KVM_GET_FPU, KVM_SET_FPU});
+    break;
+  }
+  // Whoever finds something to stop at takes the commands, which may ask for any vCPU's registers.
+  if (features.has(SandboxFeature::terminal_input) &&
+      (kind == ThreadKind::main || kind == ThreadKind::vcpu || kind == ThreadKind::worker)) {
+    rules.allow({SYS_poll, SYS_read});
+    rules.allow_ioctl({TCGETS, TCSETS, TCSETSW, TCSETSF, TIOCGWINSZ, KVM_GET_REGS, KVM_GET_SREGS});
+  }
+  return rules.take();
+}
+
+} // namespace vmm

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MIT
+// The command line: everything a user can ask of a run, checked as far as it can be without
+// touching a file or the host. Pure: reads argv, returns a value.
+//
+// Workloads belong to the guest image, so the host does not know their names: it passes the name
+// on, and the guest answers an unknown one with exit status 2. `--list-workloads` runs the image
+// with the workload `list`.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "shared/abi_version.hpp"
+#include "shared/address.hpp"
+#include "shared/boot_info.hpp"
+#include "shared/layout.h"
+#include "shared/trace_record.hpp"
+#include "vmm/base/result.hpp"
+#include "vmm/base/units.hpp"
+#include "vmm/hints/fault_plan.hpp"
+#include "vmm/measure/ledger.hpp"
+#include "vmm/settings/gdb_address.hpp"
+#include "vmm/settings/host_mode.hpp"
+#include "vmm/settings/memory_policy.hpp"
+#include "vmm/settings/report_settings.hpp"
+#include "vmm/settings/sandbox_mode.hpp"
+
+namespace vmm {
+
+inline constexpr std::uint64_t min_guest_bytes = 16 * mib;
+inline constexpr std::uint64_t max_guest_bytes = 256 * gib;
+inline constexpr std::uint32_t max_cpus = EBB_MAX_VCPUS;
+
+enum class Speed : std::uint8_t {
+  max,  // as fast as the guest can
+  real, // with the pauses of the recording
+};
+
+// How the guest rings the host's doorbell.
+enum class Transport : std::uint8_t {
+  pio,       // port output that leaves the kernel, on every KVM
+  ioeventfd, // port output that KVM turns into an eventfd's event: only for workers
+  vmcall,    // hypercall, where KVM hands it out
+};
+
+enum class LiveMode : std::uint8_t {
+  automatic, // redrawn on a terminal, few plain lines elsewhere
+  on,        // redrawn even where standard output is not a terminal
+  off,
+};
+
+enum class Verbosity : std::uint8_t {
+  normal,
+  quiet,   // no live view, no summary
+  verbose, // also what is in force, in a line
+};
+
+enum class HintCheck : std::uint8_t {
+  off,
+  audit, // debug: a hint that the guest's own frame tags contradict ends the guest as crashed
+};
+
+enum class OracleUse : std::uint8_t {
+  off,
+  on, // debug: memory in flight is out of the guest's reach, later use is counted
+      // (vmm/hints/oracle.hpp)
+};
+
+struct Config {
+  std::string image;
+  std::uint64_t mem_bytes = 512 * mib; // a multiple of 2 MiB
+  std::uint32_t cpus = 1;
+  Backing backing = Backing::thp;
+  DiscardMethod discard = DiscardMethod::dontneed;
+  abi::Order decline_below; // hints of a smaller order are declined; 0 declines none
+  abi::ReportPolicy report;
+  std::uint64_t report_timeout_ns = 0; // answers that take longer are given up on; 0: never
+  bool report_automatic = false;       // order=auto
+  std::optional<abi::Order> prefault;  // smallest order that the guest asks to be made resident
+  std::uint64_t memory_price_ns = default_memory_price_ns; // of 1 MiB for 1 s
+  HostMode host = HostMode::sync;
+  std::uint32_t workers = 1; // threads of an asynchronous or polling host
+  FaultOptions host_faults;
+  std::optional<std::string> control; // path of the control socket
+  std::optional<GdbAddress> gdb;      // where a debugger connects; the guest waits for it
+  std::string workload = "idle";
+  std::optional<std::string> input; // page trace, plain or xz
+  Speed speed = Speed::max;
+  std::uint64_t seed = 1;
+  std::vector<std::string> guest_args; // "key=value", in the order given, keys unique
+  std::optional<std::string> stats;    // where the JSON goes
+  std::optional<std::string> trace;    // where the hypercall trace goes
+  abi::TraceLevel trace_level = abi::TraceLevel::ranges;
+  std::uint64_t trace_bytes = 0; // of a ring of the last records; 0: a file that grows
+  bool step = false;             // hold the guest at its hypercalls and take commands
+  Verbosity verbosity = Verbosity::normal;
+  HintCheck check_hints = HintCheck::off;
+  OracleUse oracle = OracleUse::off;
+  Transport transport = Transport::pio;
+  LiveMode live = LiveMode::automatic;
+  SandboxMode sandbox = SandboxMode::on;
+  std::chrono::milliseconds sample_period{20};
+  std::string kvm_device = "/dev/kvm";
+  std::uint16_t abi_minor = abi::version_minor; // what is offered: this one's, or an older host's
+
+  // Whether what reporting costs is balanced against what it saves: that takes measurements.
+  [[nodiscard]] bool keeps_ledger() const { return stats || report_automatic; }
+};
+
+// Text to print on standard output, then exit status 0: --help and --version.
+struct ShowText {
+  std::string text;
+};
+
+// --probe: say what this host offers instead of running a guest.
+struct ProbeHost {
+  std::string kvm_device = "/dev/kvm";
+  std::optional<std::string> stats; // where the JSON goes
+};
+
+// argv without or with a program name of any spelling at [0]; at least one element.
+// Every error is of class user.
+Result<std::variant<Config, ShowText, ProbeHost>>
+parse_command_line(std::span<const char* const> argv);
+
+// What goes into BootInfo::args: "workload=NAME", "speed=max|real", then Config::guest_args, each
+// ended by NUL. parse_command_line has checked that it fits boot_args_bytes.
+std::string encode_guest_args(const Config& config);
+
+} // namespace vmm

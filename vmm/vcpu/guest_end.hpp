@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT
+// How a run ends. The first ending wins and stops every vCPU; later ones are consequences of it.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "vmm/base/result.hpp"
+#include "vmm/base/unique_fd.hpp"
+
+namespace vmm {
+
+enum class EndKind : std::uint8_t {
+  exited,      // the guest asked for it; its status counts
+  panicked,    // the guest found its own invariant broken
+  crashed,     // the guest can go no further: unhandled trap, triple fault, forbidden access
+  interrupted, // SIGINT or SIGTERM
+  host_failed, // a call of the host's failed
+};
+
+struct GuestEnding {
+  EndKind kind = EndKind::exited;
+  std::uint8_t status = 0; // exited: the guest's status; interrupted: the signal's number
+  std::string text;        // what happened, possibly several lines; empty for exited
+
+  // Exit status of the vmm: the guest's own, 3 for a panic or crash, 4 for a host failure,
+  // 128 + signal when interrupted.
+  [[nodiscard]] int process_status() const;
+};
+
+class GuestEnd {
+ public:
+  // Environment error when the host is out of descriptors.
+  static Result<std::unique_ptr<GuestEnd>> create();
+  explicit GuestEnd(UniqueFd event) : event_(std::move(event)) {}
+
+  // Records the ending unless there is one, and wakes whoever waits on stop_fd(). Any thread.
+  void end(GuestEnding ending);
+  [[nodiscard]] bool ended() const { return ended_.load(std::memory_order_acquire); }
+  // Readable from the first end() on, for ever.
+  [[nodiscard]] int stop_fd() const { return event_.get(); }
+  // Only once ended().
+  [[nodiscard]] GuestEnding ending() const;
+
+ private:
+  UniqueFd event_;
+  std::atomic<bool> ended_{false};
+  mutable std::mutex mutex_;
+  std::optional<GuestEnding> ending_; // guarded by mutex_
+};
+
+} // namespace vmm

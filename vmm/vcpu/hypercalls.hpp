@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT
+// Carries out hypercalls: number and arguments are copied once from the vCPU page, the result is
+// written back there. A wrong argument is answered, never an error of the host's.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+
+#include "shared/boot_info.hpp"
+#include "shared/hypercall.hpp"
+#include "vmm/vcpu/console.hpp"
+
+#include "vmm/base/symbols.hpp"
+#include "vmm/kvm/memory_slots.hpp"
+#include "vmm/memory/guest_memory.hpp"
+#include "vmm/vcpu/guest_end.hpp"
+
+namespace vmm {
+
+// What hypercalls act on. References outlive the dispatcher.
+struct HypercallTargets {
+  GuestMemory& memory;
+  MemorySlots& slots;
+  Console& console;
+  GuestEnd& end;
+  const Symbols& symbols;
+  std::uint64_t features_offered = 0;
+  // Before a call is carried out, on the vCPU's thread; may block. May be empty.
+  std::function<void(unsigned vcpu, abi::Hypercall call, std::uint64_t argument)> on_call{};
+  abi::Gpa free_start; // hints below are never accepted, whatever the guest says it manages
+  // The guest's hello was accepted; called at most once.
+  std::function<void(const abi::GuestHello&)> on_hello;
+  // Starts the other vCPUs; called at most once. May be empty: there are none.
+  std::function<void()> on_start_vcpus;
+  // At most once each, the end after the beginning.
+  std::function<void()> on_workload_begin;
+  std::function<void(std::uint64_t since_last_free_ns)> on_workload_end;
+};
+
+class Hypercalls {
+ public:
+  explicit Hypercalls(HypercallTargets targets) : targets_(std::move(targets)) {}
+
+  // Calls that made memory resident, and how much they were for; any thread.
+  [[nodiscard]] std::uint64_t prefaults() const { return prefaults_; }
+  [[nodiscard]] std::uint64_t prefaulted_bytes() const { return prefaulted_bytes_; }
+
+  // Carries out the call in vCPU `index`'s page, on that vCPU's thread. `wait` blocks, but no
+  // longer than until the guest ends.
+  void dispatch(unsigned index);
+  // Whether the call there would be the guest's last word on its own failure.
+  [[nodiscard]] bool is_panic(unsigned index) const;
+
+ private:
+  struct Call; // private copy of number and arguments
+
+  [[nodiscard]] abi::VcpuPage& page_of(unsigned index) const;
+  [[nodiscard]] abi::Status perform(const Call& call, const abi::VcpuPage& page);
+  [[nodiscard]] abi::Status negotiate(const abi::VcpuPage& page);
+  [[nodiscard]] abi::Status workload_begin();
+  [[nodiscard]] abi::Status workload_end(std::uint64_t since_last_free_ns);
+  [[nodiscard]] abi::Status plug(abi::Gpa next);
+  [[nodiscard]] abi::Status prefault(abi::Gpa start, std::uint64_t bytes);
+  void wait(std::uint64_t ns) const;
+  void panic(const abi::VcpuPage& page);
+
+  enum class Workload : std::uint8_t { none, beginning, running, over };
+
+  HypercallTargets targets_;
+  std::atomic<bool> negotiated_{false};
+  std::atomic<bool> vcpus_started_{false};
+  std::atomic<Workload> workload_{Workload::none};
+  std::atomic<std::uint64_t> prefaults_{0};
+  std::atomic<std::uint64_t> prefaulted_bytes_{0};
+};
+
+} // namespace vmm

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: MIT
+#include "vmm/vcpu/vcpu_runner.hpp"
+
+#include <cerrno>
+#include <cstring>
+
+#include <fmt/format.h>
+
+#include "shared/doorbell.hpp"
+#include "shared/layout.h"
+#include "vmm/vcpu/crash_report.hpp"
+
+namespace vmm {
+namespace {
+
+// KVM_EXIT_MEMORY_FAULT of Linux 6.8, which older headers lack.
+constexpr std::uint32_t exit_memory_fault = 39;
+struct MemoryFault {
+  std::uint64_t flags, gpa, size;
+};
+
+} // namespace
+
+void VcpuRunner::run() {
+  while (!end_.ended()) {
+    if (debugger_ != nullptr && !debugger_->before_entry(index_)) {
+      continue; // held meanwhile
+    }
+    const int error = enter_guest();
+    if (error == EINTR || error == EAGAIN) {
+      continue; // kicked, or a signal that is none of ours
+    }
+    exits_.total.add();
+    if (error == EFAULT) {
+      crash(describe_forbidden_access());
+    } else if (error != 0) {
+      end_.end({EndKind::host_failed, 0,
+                fmt::format("KVM_RUN of vCPU {}: {}", index_, errno_text(error))});
+    } else {
+      handle_exit();
+    }
+  }
+}
+
+// KVM_RUN; EINTR as well when the end came while the gate was closed.
+int VcpuRunner::enter_guest() {
+  if (gate_ == nullptr) [[likely]] {
+    return vcpu_.run();
+  }
+  gate_->enter(index_, vcpu_.state().immediate_exit);
+  // The gate may have taken back a request to stop.
+  const int error = end_.ended() ? EINTR : vcpu_.run();
+  gate_->leave(index_);
+  return error;
+}
+
+void VcpuRunner::request_stop() {
+  // KVM looks at this byte before it enters the guest, so a stop between the check of ended() and
+  // KVM_RUN is not lost (api.rst, 5. The kvm_run structure, immediate_exit). By exchange: whoever
+  // clears it sees what came before.
+  std::atomic_ref(vcpu_.state().immediate_exit).exchange(1, std::memory_order_acq_rel);
+}
+
+void VcpuRunner::handle_exit() {
+  const kvm_run& run = vcpu_.state();
+  if (run.exit_reason == KVM_EXIT_INTR || (run.exit_reason == KVM_EXIT_IO && handle_output()) ||
+      (run.exit_reason == KVM_EXIT_HYPERCALL && handle_doorbell_call())) {
+    return;
+  }
+  crash(describe_exit(run));
+}
+
+// A 32-bit output to one of our ports; false for any other I/O.
+bool VcpuRunner::handle_output() {
+  const auto& io = vcpu_.state().io;
+  if (debugger_ != nullptr && io.port == EBB_PORT_DEBUG && io.direction == KVM_EXIT_IO_OUT) {
+    return debugger_->on_port(index_);
+  }
+  const std::span<const std::byte> data = vcpu_.page().data(io.data_offset, sizeof(std::uint32_t));
+  if (io.direction != KVM_EXIT_IO_OUT || io.size != sizeof(std::uint32_t) || io.count != 1 ||
+      data.empty()) {
+    return false;
+  }
+  std::uint32_t value = 0;
+  std::memcpy(&value, data.data(), sizeof value);
+  if (io.port == EBB_PORT_HYPERCALL) {
+    exits_.hypercalls.add();
+    if (debugger_ != nullptr && hypercalls_.is_panic(index_)) {
+      debugger_->before_end(index_, StopReason::panic);
+    }
+    hypercalls_.dispatch(index_);
+  } else if (io.port == EBB_PORT_DOORBELL) {
+    ring_doorbell(value);
+  } else {
+    return false;
+  }
+  if (debugger_ != nullptr) {
+    debugger_->after_output(index_);
+  }
+  return true;
+}
+
+// A doorbell rung by VMCALL or VMMCALL; false for any other hypercall.
+bool VcpuRunner::handle_doorbell_call() {
+  auto& hypercall = vcpu_.state().hypercall;
+  const abi::DoorbellCall call{hypercall.args[0], hypercall.args[1], hypercall.args[2]};
+  const std::optional<std::uint32_t> channel = call.channel();
+  if (hypercall.nr != EBB_DOORBELL_CALL || !channel) {
+    return false;
+  }
+  hypercall.ret = 0;
+  exits_.vmcalls.add();
+  ring_doorbell(*channel);
+  return true;
+}
+
+void VcpuRunner::ring_doorbell(std::uint32_t channel) {
+  exits_.doorbells.add();
+  // In the other modes the doorbell is passed on, and seen where it arrives.
+  if (observer_ != nullptr && hints_.mode() == HostMode::sync) [[unlikely]] {
+    observer_->on_doorbell(index_, channel);
+  }
+  if (const auto violation = hints_.serve(channel)) {
+    crash("check of hints: " + violation->describe());
+  }
+}
+
+std::string VcpuRunner::describe_forbidden_access() const {
+  if (oracle_ == nullptr) {
+    return "access that the host's mapping of guest memory forbids (EFAULT)";
+  }
+  const kvm_run& run = vcpu_.state();
+  std::optional<abi::Gpa> gpa;
+  if (run.exit_reason == exit_memory_fault) {
+    MemoryFault fault{};
+    std::memcpy(&fault, &run.hw, sizeof fault); // the first of the union
+    gpa = abi::Gpa{fault.gpa};
+  }
+  return oracle_->describe_access(gpa);
+}
+
+void VcpuRunner::crash(const std::string& what) {
+  if (debugger_ != nullptr) {
+    debugger_->before_end(index_, StopReason::crash);
+  }
+  end_.end({EndKind::crashed, 0,
+            fmt::format("guest crash on vCPU {}: {}\n{}", index_, what,
+                        dump_registers(vcpu_, symbols_))});
+}
+
+} // namespace vmm

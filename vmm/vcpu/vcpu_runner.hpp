@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+// The loop of a vCPU thread: KVM_RUN, look at why it came back, act, go on.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "vmm/base/counter.hpp"
+#include "vmm/base/symbols.hpp"
+#include "vmm/debug/guest_debugger.hpp"
+#include "vmm/hints/hint_observer.hpp"
+#include "vmm/hints/hint_service.hpp"
+#include "vmm/hints/oracle.hpp"
+#include "vmm/kvm/kvm.hpp"
+#include "vmm/vcpu/guest_end.hpp"
+#include "vmm/vcpu/hypercalls.hpp"
+#include "vmm/vcpu/vcpu_gate.hpp"
+
+namespace vmm {
+
+// Written by the vCPU's thread, readable by any.
+struct ExitCounters {
+  Counter total; // returns from KVM_RUN other than kicks
+  Counter hypercalls;
+  Counter doorbells;
+  Counter vmcalls; // doorbells among them that came as a hypercall
+};
+
+class VcpuRunner {
+ public:
+  // All references outlive the runner.
+  VcpuRunner(const Vcpu& vcpu, unsigned index, Hypercalls& hypercalls, HintService& hints,
+             GuestEnd& end, const Symbols& symbols)
+      : vcpu_(vcpu), index_(index), hypercalls_(hypercalls), hints_(hints), end_(end),
+        symbols_(symbols) {}
+
+  // Runs the vCPU until the guest ends. Whatever cannot go on ends the guest.
+  void run();
+
+  // Makes run() look at GuestEnd soon, also when the vCPU is about to enter the guest. Any
+  // thread; follow it with a signal to the vCPU's thread, in case it is inside KVM_RUN.
+  void request_stop();
+
+  // Before run(). Null: nobody watches the doorbell; the observer outlives the runner.
+  void set_observer(HintObserver* observer) { observer_ = observer; }
+  // Before run(). Null: the guest can be entered at any time; the gate outlives the runner.
+  void set_gate(VcpuGate* gate) { gate_ = gate; }
+
+  // Before run(). Null: nobody debugs the guest; the debugger outlives the runner.
+  void set_debugger(GuestDebugger* debugger) { debugger_ = debugger; }
+
+  // Before run(). Null: none is asked; the oracle outlives the runner.
+  void set_oracle(const Oracle* oracle) { oracle_ = oracle; }
+
+  [[nodiscard]] const ExitCounters& exits() const { return exits_; }
+
+ private:
+  [[nodiscard]] int enter_guest();
+  void handle_exit();
+  [[nodiscard]] bool handle_output();
+  [[nodiscard]] bool handle_doorbell_call();
+  void ring_doorbell(std::uint32_t channel);
+  [[nodiscard]] std::string describe_forbidden_access() const;
+  void crash(const std::string& what);
+
+  const Vcpu& vcpu_;
+  unsigned index_;
+  Hypercalls& hypercalls_;
+  HintService& hints_;
+  GuestEnd& end_;
+  const Symbols& symbols_;
+  ExitCounters exits_;
+  HintObserver* observer_ = nullptr;
+  const Oracle* oracle_ = nullptr;
+  VcpuGate* gate_ = nullptr;
+  GuestDebugger* debugger_ = nullptr;
+};
+
+} // namespace vmm

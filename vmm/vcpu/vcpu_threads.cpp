@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT
+#include "vmm/vcpu/vcpu_threads.hpp"
+
+#include <pthread.h>
+#include <sys/prctl.h>
+
+#include <utility>
+
+#include "vmm/base/start_thread.hpp"
+
+namespace vmm {
+
+namespace {
+
+// A handler that does nothing: what matters is that KVM_RUN returns EINTR, which it does whatever
+// the flags. A write of the guest's output, on the other hand, goes on.
+void install_kick_handler() {
+  struct sigaction action {};
+  action.sa_handler = [](int) {};
+  action.sa_flags = SA_RESTART;
+  ::sigaction(VcpuThreads::kick_signal, &action, nullptr);
+}
+
+} // namespace
+
+void VcpuThreads::add(std::unique_ptr<VcpuRunner> runner) {
+  runners_.push_back(std::move(runner));
+  gates_.push_back(std::make_unique<StartGate>());
+}
+
+Result<void> VcpuThreads::start(Sandbox& sandbox) {
+  install_kick_handler();
+  return start_thread("a vCPU", [&] {
+    for (unsigned index = 0; index < count(); ++index) {
+      threads_.emplace_back([&sandbox, runner = runners_[index].get(), gate = gates_[index].get()] {
+        // The default slack of 50 us would be added to every wait of the guest.
+        ::prctl(PR_SET_TIMERSLACK, 1UL);
+        sandbox.enter(ThreadKind::vcpu);
+        if (gate->wait()) {
+          runner->run();
+        }
+      });
+    }
+  });
+}
+
+void VcpuThreads::run_others() {
+  for (std::size_t index = 1; index < gates_.size(); ++index) {
+    gates_[index]->open();
+  }
+}
+
+void VcpuThreads::kick(unsigned vcpu) {
+  runners_[vcpu]->request_stop();
+  const std::scoped_lock lock(mutex_);
+  if (!joining_ && vcpu < threads_.size()) {
+    ::pthread_kill(threads_[vcpu].native_handle(), kick_signal);
+  }
+}
+
+void VcpuThreads::stop() {
+  for (unsigned index = 0; index < count(); ++index) {
+    gates_[index]->cancel();
+    kick(index);
+  }
+  {
+    const std::scoped_lock lock(mutex_);
+    joining_ = true;
+  }
+  for (std::thread& thread : threads_) {
+    thread.join();
+  }
+  threads_.clear();
+}
+
+ExitTotals VcpuThreads::totals() const {
+  ExitTotals sum;
+  for (const auto& runner : runners_) {
+    sum.exits += runner->exits().total.value();
+    sum.doorbells += runner->exits().doorbells.value();
+    sum.vmcalls += runner->exits().vmcalls.value();
+  }
+  return sum;
+}
+
+} // namespace vmm
