@@ -97,6 +97,22 @@ enum class TraceMode : std::uint8_t {
   reporting_on = 4,
 };
 
+// TraceEvent::end: detail. How the run ended.
+enum class TraceEnd : std::uint8_t {
+  exited = 0,
+  panicked = 1,
+  crashed = 2,
+  interrupted = 3,
+  host_failed = 4,
+};
+
+// TraceEvent::discard_begin and discard_end: detail. How memory was given back.
+enum class TraceMethod : std::uint8_t {
+  dontneed = 0,
+  free_lazily = 1,
+  none = 2,
+};
+
 struct TraceRecord {
   std::uint64_t sequence = 0; // 1 for the first record of the run; written last
   std::uint64_t time_ns = 0;  // since TraceHeader::start_ns

@@ -8,6 +8,7 @@
 #include <array>
 #include <csignal>
 
+#include "vmm/base/clock.hpp"
 #include "vmm/base/start_thread.hpp"
 #include "vmm/measure/auto_policy.hpp"
 
@@ -113,7 +114,7 @@ Result<void> Machine::start_threads(Sandbox& sandbox) {
       vcpu_threads_.wait_for_first();
     });
   }));
-  EBB_TRY(vcpu_threads_.start(sandbox));
+  EBB_TRY(vcpu_threads_.start(sandbox.start_of(ThreadKind::vcpu)));
   EBB_TRY_ASSIGN(serving, hints_->prepare_threads(sandbox.start_of(ThreadKind::worker)));
   threads += serving;
   return sandbox.complete(threads);

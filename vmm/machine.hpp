@@ -29,6 +29,7 @@
 #include "vmm/kvm/kvm.hpp"
 #include "vmm/kvm/memory_slots.hpp"
 #include "vmm/kvm/wake_lines.hpp"
+#include "vmm/measure/ledger.hpp"
 #include "vmm/measure/reuse_watch.hpp"
 #include "vmm/measure/sampler.hpp"
 #include "vmm/memory/guest_memory.hpp"

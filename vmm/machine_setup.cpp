@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include "shared/guest_status.hpp"
+#include "vmm/base/clock.hpp"
 #include "vmm/boot/guest_loader.hpp"
 #include "vmm/kvm/host_cpu.hpp"
 #include "vmm/machine.hpp"
@@ -255,7 +256,7 @@ Result<void> Machine::set_up_vcpus() {
     auto runner =
         std::make_unique<VcpuRunner>(vcpus_[index], index, *hypercalls_, *hints_, *end_, symbols_);
     runner->set_observer(trace_.get());
-    runner->set_gate(gate_.get());
+    runner->set_hook(gate_.get());
     runner->set_oracle(oracle_.get());
     vcpu_threads_.add(std::move(runner));
   }
@@ -291,7 +292,7 @@ Result<void> Machine::set_up_debugger() {
           vcpus_));
   debugger_ = std::move(debugger);
   for (const auto& runner : vcpu_threads_.runners()) {
-    runner->set_debugger(debugger_.get());
+    runner->set_hook(debugger_.get());
   }
   EBB_TRY_ASSIGN(server, GdbServer::create(*config_.gdb, *debugger_, *end_));
   gdb_server_ = std::move(server);

@@ -17,6 +17,7 @@
 #include "vmm/boot/image.hpp"
 #include "vmm/machine.hpp"
 #include "vmm/probe/probe.hpp"
+#include "vmm/record/trace_writer.hpp"
 #include "vmm/report/live_view.hpp"
 #include "vmm/report/stats.hpp"
 #include "vmm/report/summary.hpp"
@@ -60,8 +61,10 @@ vmm::SandboxOptions sandbox_options(const vmm::Config& config,
     options.features.add(vmm::SandboxFeature::stats_file);
     options.folders.push_back(*stats_file->folder());
   }
+  options.longest_file_bytes = vmm::TraceWriter::max_file_bytes;
   if (config.control) {
     options.features.add(vmm::SandboxFeature::control_socket);
+    options.descriptors_to_come += vmm::ControlSocket::max_clients + 1; // one that is refused
     options.folders.push_back(vmm::folder_of(*config.control));
   }
   if (config.trace || config.step) {
@@ -69,6 +72,7 @@ vmm::SandboxOptions sandbox_options(const vmm::Config& config,
   }
   if (config.gdb) {
     options.features.add(vmm::SandboxFeature::debugger);
+    options.descriptors_to_come += 2; // a debugger's connection and one that is refused
     if (!config.gdb->path.empty()) {
       options.folders.push_back(vmm::folder_of(config.gdb->path));
     }

@@ -11,6 +11,7 @@
 
 #include <fmt/format.h>
 
+#include "vmm/base/clock.hpp"
 #include "vmm/measure/sampler.hpp"
 
 namespace soak {

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "tests/soak/cell.hpp"
+#include "vmm/base/clock.hpp"
 #include "vmm/measure/sampler.hpp"
 
 namespace {

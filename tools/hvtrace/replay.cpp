@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "vmm/base/clock.hpp"
 #include "vmm/hints/batch_processor.hpp"
 #include "vmm/hints/discard_calls.hpp"
 #include "vmm/measure/sampler.hpp"

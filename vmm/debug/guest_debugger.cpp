@@ -57,7 +57,8 @@ bool GuestDebugger::done(const Result<void>& result) {
   return result.has_value();
 }
 
-bool GuestDebugger::before_entry(unsigned vcpu) {
+// DebuggedVcpu owns immediate_exit.
+bool GuestDebugger::before_entry(unsigned vcpu, std::uint8_t& /*immediate_exit*/) {
   DebuggedVcpu& debugged = seats_[vcpu].vcpu;
   // In this order: a stop that is asked for from here on sets the byte again, and one that was
   // asked for before shows in what follows.
@@ -84,7 +85,7 @@ bool GuestDebugger::before_entry(unsigned vcpu) {
   return false;
 }
 
-bool GuestDebugger::on_port(unsigned vcpu) {
+bool GuestDebugger::on_debug_port(unsigned vcpu) {
   if (!seats_[vcpu].vcpu.finish_exit()) {
     return false;
   }
@@ -148,13 +149,14 @@ void GuestDebugger::after_output(unsigned vcpu) {
   }
 }
 
-void GuestDebugger::before_end(unsigned vcpu, StopReason reason) {
+void GuestDebugger::before_end(unsigned vcpu, FatalEnd why) {
   if (!attached_) {
     return;
   }
   // The result does not matter: what is shown of a vCPU that cannot go on is what there is.
   static_cast<void>(seats_[vcpu].vcpu.finish_exit());
-  brake_->report({.vcpu = vcpu, .reason = reason});
+  brake_->report(
+      {.vcpu = vcpu, .reason = why == FatalEnd::panic ? StopReason::panic : StopReason::crash});
 }
 
 DebugStop GuestDebugger::stop() {

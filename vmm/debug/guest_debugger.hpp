@@ -3,7 +3,7 @@
 //
 //   vCPU threads                                   the debugger's thread
 //   before_entry() ---- VcpuBrake ---------------- stop(), resume()
-//   on_port(): a trap -> DebuggedVcpu, reported -> stop_event()
+//   on_debug_port(): a trap -> DebuggedVcpu, reported -> stop_event()
 //
 // While a vCPU is held its thread waits, and the debugger's thread uses the vCPU in its place.
 #pragma once
@@ -22,6 +22,7 @@
 #include "vmm/debug/guest_view.hpp"
 #include "vmm/debug/vcpu_brake.hpp"
 #include "vmm/vcpu/guest_end.hpp"
+#include "vmm/vcpu/vcpu_hook.hpp"
 
 namespace vmm {
 
@@ -39,7 +40,7 @@ struct GuestDebuggerParts {
   std::function<std::string(std::string_view)> monitor;
 };
 
-class GuestDebugger final : public DebugTarget {
+class GuestDebugger final : public DebugTarget, public VcpuHook {
  public:
   // The stubs that the guest's traps must lead to: BootPlan::debug_stubs.
   [[nodiscard]] static std::span<const std::byte> stubs();
@@ -48,16 +49,14 @@ class GuestDebugger final : public DebugTarget {
   static Result<std::unique_ptr<GuestDebugger>> create(GuestDebuggerParts parts,
                                                        std::span<const Vcpu> vcpus);
 
-  // --- The vCPU's own thread ------------------------------------------------------------------
-  // True when it may enter the guest now; else it has waited, and the guest may have ended. Owns
-  // immediate_exit.
-  [[nodiscard]] bool before_entry(unsigned vcpu);
-  // The vCPU has written to EBB_PORT_DEBUG. False when that was not one of the host's stubs.
-  [[nodiscard]] bool on_port(unsigned vcpu);
-  // An output of the guest's was dealt with. kvm_pvm does not trap behind one, so a step ends here.
-  void after_output(unsigned vcpu);
-  // The guest is about to end. Returns when the debugger, if there is one, has seen enough.
-  void before_end(unsigned vcpu, StopReason reason);
+  // --- VcpuHook -------------------------------------------------------------------------------
+  [[nodiscard]] bool before_entry(unsigned vcpu, std::uint8_t& immediate_exit) override;
+  // False when that was not one of the host's stubs.
+  [[nodiscard]] bool on_debug_port(unsigned vcpu) override;
+  // kvm_pvm does not trap behind an output, so a step ends here.
+  void after_output(unsigned vcpu) override;
+  // Returns when the debugger, if there is one, has seen enough.
+  void before_end(unsigned vcpu, FatalEnd why) override;
 
   // Any thread: the guest has ended, nobody waits any more.
   void end() { brake_->end(); }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "vmm/hints/batch_processor.hpp"
 
-#include <chrono>
+#include "vmm/base/clock.hpp"
 
 namespace vmm {
 namespace {
@@ -15,7 +15,7 @@ void answer_failed(abi::CompletionEntry& answer) {
 } // namespace
 
 void BatchProcessor::process(Batch& batch) {
-  const auto start = std::chrono::steady_clock::now();
+  const std::uint64_t start_ns = monotonic_ns();
   batch.answer = {};
   batch.answer.batch_id = batch.submission.batch_id;
   batch.answer.page = batch.submission.page;
@@ -31,9 +31,7 @@ void BatchProcessor::process(Batch& batch) {
       discard(batch);
     }
   }
-  batch.answer.host_ns = static_cast<std::uint64_t>(
-      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - start)
-          .count());
+  batch.answer.host_ns = monotonic_ns() - start_ns;
 }
 
 void BatchProcessor::discard(Batch& batch) {

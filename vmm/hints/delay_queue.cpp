@@ -5,7 +5,7 @@
 #include <chrono>
 #include <utility>
 
-#include "vmm/measure/sampler.hpp"
+#include "vmm/base/clock.hpp"
 
 namespace vmm {
 

@@ -5,7 +5,8 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
+
+#include "vmm/base/clock.hpp"
 
 namespace vmm {
 namespace {
@@ -19,12 +20,6 @@ constexpr std::uint64_t max_vector_bytes = std::uint64_t{1} << 30;
 
 bool passes(int error) {
   return error == EINTR || error == EAGAIN;
-}
-
-std::uint64_t elapsed_ns(std::chrono::steady_clock::time_point since) {
-  return static_cast<std::uint64_t>(
-      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - since)
-          .count());
 }
 
 } // namespace
@@ -66,7 +61,7 @@ void DiscardEngine::discard(const CheckedBatch& batch, const CoalescedRuns& runs
   std::fill(done.begin(), done.end(), false);
 
   if (options_.method != DiscardMethod::none && !all.empty()) {
-    const auto start = std::chrono::steady_clock::now();
+    const std::uint64_t start_ns = monotonic_ns();
     if (anonymous()) {
       advise_vectored(std::span(extents_).first(all.size()), done);
     } else {
@@ -74,7 +69,7 @@ void DiscardEngine::discard(const CheckedBatch& batch, const CoalescedRuns& runs
         done[index] = extents_[index].iov_len != 0 && punch_one(extents_[index]);
       }
     }
-    counters_.host_ns.add(elapsed_ns(start));
+    counters_.host_ns.add(monotonic_ns() - start_ns);
   }
   settle(batch, runs, answer);
 }

@@ -7,7 +7,7 @@
 #include <bit>
 #include <utility>
 
-#include "vmm/measure/sampler.hpp"
+#include "vmm/base/clock.hpp"
 
 namespace vmm {
 

@@ -8,8 +8,8 @@
 
 #include "shared/abi_version.hpp"
 #include "shared/layout.h"
+#include "vmm/base/clock.hpp"
 #include "vmm/base/start_thread.hpp"
-#include "vmm/measure/sampler.hpp"
 
 namespace vmm {
 namespace {

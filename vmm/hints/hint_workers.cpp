@@ -10,8 +10,8 @@
 #include <ctime>
 #include <utility>
 
+#include "vmm/base/clock.hpp"
 #include "vmm/base/start_thread.hpp"
-#include "vmm/measure/sampler.hpp"
 
 namespace vmm {
 namespace {

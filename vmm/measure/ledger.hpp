@@ -18,11 +18,9 @@
 #include "shared/address.hpp"
 #include "vmm/measure/reuse_watch.hpp"
 #include "vmm/settings/memory_policy.hpp"
+#include "vmm/settings/memory_price.hpp"
 
 namespace vmm {
-
-// A GiB is worth as much as a CPU.
-inline constexpr std::uint64_t default_memory_price_ns = 1'000'000;
 
 // What single events cost on this machine. Empty: could not be measured.
 struct UnitCosts {

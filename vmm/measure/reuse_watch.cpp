@@ -6,7 +6,7 @@
 #include <new>
 #include <utility>
 
-#include "vmm/base/thread_time.hpp"
+#include "vmm/base/clock.hpp"
 #include "vmm/base/units.hpp"
 #include "vmm/hints/batch_processor.hpp"
 #include "vmm/measure/sampler.hpp"

@@ -50,16 +50,6 @@ GuestSample read_guest_sample(abi::GuestStatus& status) {
   return sample;
 }
 
-std::uint64_t monotonic_ns() {
-  const auto since_epoch = std::chrono::steady_clock::now().time_since_epoch();
-  return static_cast<std::uint64_t>(
-      std::chrono::duration_cast<std::chrono::nanoseconds>(since_epoch).count());
-}
-
-void monotonic_wait_ns(std::uint64_t duration_ns) {
-  std::this_thread::sleep_for(std::chrono::nanoseconds(duration_ns));
-}
-
 Sampler::Sampler(SamplerSources sources, std::chrono::nanoseconds period)
     : sources_(std::move(sources)), period_(period) {}
 

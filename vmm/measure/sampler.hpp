@@ -54,10 +54,6 @@ struct SamplerSources {
   std::function<void(const MemorySample&)> observer; // after each sample, unlocked; may be empty
 };
 
-// now_ns and wait_ns of the host's monotonic clock.
-std::uint64_t monotonic_ns();
-void monotonic_wait_ns(std::uint64_t duration_ns);
-
 struct Settled {
   std::uint64_t resident_bytes = 0;      // final
   std::optional<std::uint64_t> after_ns; // since the last free; empty: last free unknown

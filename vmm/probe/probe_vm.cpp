@@ -16,7 +16,7 @@
 
 #include "shared/image_header.hpp"
 #include "shared/layout.h"
-#include "vmm/base/thread_time.hpp"
+#include "vmm/base/clock.hpp"
 #include "vmm/boot/boot_state.hpp"
 #include "vmm/kvm/host_cpu.hpp"
 #include "vmm/memory/guest_memory.hpp"

@@ -11,6 +11,7 @@
 #include <x86intrin.h>
 
 #include "shared/abi_version.hpp"
+#include "vmm/base/clock.hpp"
 #include "vmm/hints/batch_processor.hpp"
 
 namespace vmm {
@@ -74,6 +75,35 @@ abi::TraceHeader make_header(const TraceRun& run, const GuestMemory& memory) {
   return header;
 }
 
+// The file format's own values: an enumerator that moves must not change what old traces mean.
+abi::TraceEnd trace_end(EndKind kind) {
+  switch (kind) {
+  case EndKind::exited:
+    return abi::TraceEnd::exited;
+  case EndKind::panicked:
+    return abi::TraceEnd::panicked;
+  case EndKind::crashed:
+    return abi::TraceEnd::crashed;
+  case EndKind::interrupted:
+    return abi::TraceEnd::interrupted;
+  case EndKind::host_failed:
+    break;
+  }
+  return abi::TraceEnd::host_failed;
+}
+
+abi::TraceMethod trace_method(DiscardMethod method) {
+  switch (method) {
+  case DiscardMethod::dontneed:
+    return abi::TraceMethod::dontneed;
+  case DiscardMethod::free_lazily:
+    return abi::TraceMethod::free_lazily;
+  case DiscardMethod::none:
+    break;
+  }
+  return abi::TraceMethod::none;
+}
+
 abi::TraceMode trace_mode(HostMode mode) {
   switch (mode) {
   case HostMode::sync:
@@ -128,7 +158,7 @@ void TraceRecorder::stop(const GuestEnding& ending) {
   drain_guest();
   append({.value = ending.status,
           .event = TraceEvent::end,
-          .detail = static_cast<std::uint8_t>(ending.kind)});
+          .detail = static_cast<std::uint8_t>(trace_end(ending.kind))});
   writer_->finish();
 }
 
@@ -275,7 +305,7 @@ void TraceRecorder::on_discard_begin(const Batch& batch, unsigned lane, const Co
           .event = TraceEvent::discard_begin,
           .channel = narrow(batch.channel),
           .order = narrow(lane),
-          .detail = static_cast<std::uint8_t>(method_)});
+          .detail = static_cast<std::uint8_t>(trace_method(method_))});
 }
 
 void TraceRecorder::on_discard_end(const Batch& batch, unsigned lane,
@@ -288,7 +318,7 @@ void TraceRecorder::on_discard_end(const Batch& batch, unsigned lane,
           .event = TraceEvent::discard_end,
           .channel = narrow(batch.channel),
           .order = narrow(lane),
-          .detail = static_cast<std::uint8_t>(method_)});
+          .detail = static_cast<std::uint8_t>(trace_method(method_))});
 }
 
 void TraceRecorder::on_answer(const Batch& batch) {

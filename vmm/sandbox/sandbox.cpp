@@ -7,21 +7,10 @@
 #include <utility>
 
 #include "vmm/base/sanitizers.hpp"
-#include "vmm/control/control_socket.hpp"
-#include "vmm/record/trace_writer.hpp"
 #include "vmm/sandbox/landlock.hpp"
 #include "vmm/sandbox/privileges.hpp"
 
 namespace vmm {
-namespace {
-
-// Nothing grows further than the longest trace, standard output in a file included.
-constexpr std::uint64_t longest_file_bytes = TraceWriter::max_file_bytes;
-// A debugger's connection and one that is refused.
-constexpr unsigned debugger_descriptors = 2;
-
-} // namespace
-
 Result<std::unique_ptr<Sandbox>> Sandbox::create(SandboxOptions options) {
   if (has_address_sanitizer || has_thread_sanitizer) {
     options.mode = SandboxMode::off;
@@ -68,16 +57,13 @@ Result<void> Sandbox::give_up_privileges() const {
   if (!options_.features.has(SandboxFeature::terminal_input)) {
     EBB_TRY(detach_standard_input());
   }
-  auto descriptors = static_cast<unsigned>(highest_descriptor()) + 1;
-  descriptors += options_.features.has(SandboxFeature::debugger) ? debugger_descriptors : 0;
-  if (options_.features.has(SandboxFeature::control_socket)) {
-    descriptors += ControlSocket::max_clients + 1; // one that is refused
-  }
+  const unsigned descriptors =
+      static_cast<unsigned>(highest_descriptor()) + 1 + options_.descriptors_to_come;
   EBB_TRY(forbid_new_privileges());
   if (landlock_version() > 0) {
     EBB_TRY(confine_to_folders(options_.folders));
   }
-  EBB_TRY(limit_resources(longest_file_bytes, descriptors));
+  EBB_TRY(limit_resources(options_.longest_file_bytes, descriptors));
   return drop_capabilities();
 }
 

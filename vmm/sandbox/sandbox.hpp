@@ -31,6 +31,10 @@ struct SandboxOptions {
   FeatureSet features;
   // Folders of files that are put in place or removed at the end.
   std::vector<std::string> folders;
+  // That may yet be opened, all at once: connections to the control socket and to a debugger.
+  unsigned descriptors_to_come = 0;
+  // Nothing that the process writes grows further, standard output in a file included.
+  std::uint64_t longest_file_bytes = 0;
 };
 
 class Sandbox {

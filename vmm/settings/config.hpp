@@ -22,11 +22,11 @@
 #include "shared/trace_record.hpp"
 #include "vmm/base/result.hpp"
 #include "vmm/base/units.hpp"
-#include "vmm/hints/fault_plan.hpp"
-#include "vmm/measure/ledger.hpp"
+#include "vmm/settings/fault_options.hpp"
 #include "vmm/settings/gdb_address.hpp"
 #include "vmm/settings/host_mode.hpp"
 #include "vmm/settings/memory_policy.hpp"
+#include "vmm/settings/memory_price.hpp"
 #include "vmm/settings/report_settings.hpp"
 #include "vmm/settings/sandbox_mode.hpp"
 

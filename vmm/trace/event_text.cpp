@@ -7,8 +7,6 @@
 
 #include "shared/hypercall.hpp"
 #include "shared/report_channel.hpp"
-#include "vmm/settings/memory_policy.hpp"
-#include "vmm/vcpu/guest_end.hpp"
 
 namespace hvtrace {
 namespace {
@@ -98,16 +96,16 @@ std::string_view level_name(abi::TraceLevel level) {
 }
 
 std::string_view end_name(std::uint8_t kind) {
-  switch (static_cast<vmm::EndKind>(kind)) {
-  case vmm::EndKind::exited:
+  switch (static_cast<abi::TraceEnd>(kind)) {
+  case abi::TraceEnd::exited:
     return "exited";
-  case vmm::EndKind::panicked:
+  case abi::TraceEnd::panicked:
     return "panicked";
-  case vmm::EndKind::crashed:
+  case abi::TraceEnd::crashed:
     return "crashed";
-  case vmm::EndKind::interrupted:
+  case abi::TraceEnd::interrupted:
     return "interrupted";
-  case vmm::EndKind::host_failed:
+  case abi::TraceEnd::host_failed:
     return "host_failed";
   }
   return "undefined";
@@ -152,12 +150,13 @@ std::string_view mode_name(std::uint8_t mode) {
 }
 
 std::string_view method_name(std::uint8_t method) {
-  const auto known = static_cast<vmm::DiscardMethod>(method);
-  switch (known) {
-  case vmm::DiscardMethod::dontneed:
-  case vmm::DiscardMethod::free_lazily:
-  case vmm::DiscardMethod::none:
-    return vmm::name_of(known);
+  switch (static_cast<abi::TraceMethod>(method)) {
+  case abi::TraceMethod::dontneed:
+    return "dontneed";
+  case abi::TraceMethod::free_lazily:
+    return "free";
+  case abi::TraceMethod::none:
+    return "none";
   }
   return "undefined";
 }

@@ -6,7 +6,6 @@
 #include "shared/abi_version.hpp"
 #include "shared/report_channel.hpp"
 #include "vmm/trace/event_text.hpp"
-#include "vmm/vcpu/guest_end.hpp"
 
 namespace hvtrace {
 
@@ -394,7 +393,7 @@ void Model::finish(std::vector<Violation>& violations) const {
     return; // incomplete: nothing can be said of what is still open
   }
   const bool orderly =
-      end_kind_ == static_cast<std::uint8_t>(vmm::EndKind::exited) && workload_end_number_ != 0;
+      end_kind_ == static_cast<std::uint8_t>(abi::TraceEnd::exited) && workload_end_number_ != 0;
   for (const auto& [key, batch] : batches_) {
     const bool answered = batch.stage == Stage::answered || batch.stage == Stage::dropped;
     if (orderly && !answered && !batch.quarantined && !batch.unanswerable) {

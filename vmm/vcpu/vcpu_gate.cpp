@@ -7,7 +7,7 @@
 
 namespace vmm {
 
-void VcpuGate::enter(unsigned vcpu, std::uint8_t& immediate_exit) {
+bool VcpuGate::before_entry(unsigned vcpu, std::uint8_t& immediate_exit) {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [this] { return !closed_; });
   Slot& slot = slots_[vcpu];
@@ -18,9 +18,10 @@ void VcpuGate::enter(unsigned vcpu, std::uint8_t& immediate_exit) {
     slot.kicked = false;
   }
   slot.inside = true;
+  return true;
 }
 
-void VcpuGate::leave(unsigned vcpu) {
+void VcpuGate::after_exit(unsigned vcpu) {
   {
     const std::scoped_lock lock(mutex_);
     slots_[vcpu].inside = false;
@@ -41,7 +42,7 @@ void VcpuGate::close() {
   for (Slot& slot : slots_) {
     if (slot.inside) {
       // KVM looks at this byte before it enters the guest; the signal is for a thread that is
-      // there already. It cannot be gone: it has to come through leave() first.
+      // there already. It cannot be gone: it has to come through after_exit() first.
       std::atomic_ref(*slot.immediate_exit).store(1, std::memory_order_release);
       slot.kicked = true;
       ::pthread_kill(slot.thread, kick_signal_);

@@ -2,9 +2,9 @@
 // The way of vCPU threads into the guest, which can be closed: then every vCPU is out of the guest
 // and stays out, so that memory and registers hold still while somebody looks at them.
 //
-// A vCPU thread is "inside" from enter() to leave(), that is around KVM_RUN. A thread that is busy
-// elsewhere (in a hypercall, waiting for a lock) is outside already and only cannot get back in, so
-// closing never waits for anything that a closed gate could hold up.
+// A vCPU thread is "inside" from before_entry() to after_exit(), that is around KVM_RUN. A thread
+// that is busy elsewhere (in a hypercall, waiting for a lock) is outside already and only cannot
+// get back in, so closing never waits for anything that a closed gate could hold up.
 #pragma once
 
 #include <pthread.h>
@@ -14,20 +14,19 @@
 #include <mutex>
 #include <vector>
 
+#include "vmm/vcpu/vcpu_hook.hpp"
+
 namespace vmm {
 
-class VcpuGate {
+class VcpuGate final : public VcpuHook {
  public:
   // `kick_signal` gets a thread out of KVM_RUN; it has a handler.
   VcpuGate(unsigned vcpus, int kick_signal) : kick_signal_(kick_signal), slots_(vcpus) {}
-  VcpuGate(const VcpuGate&) = delete;
-  VcpuGate& operator=(const VcpuGate&) = delete;
 
-  // By the vCPU's thread, around KVM_RUN. enter() waits while the gate is closed. A kick by way of
-  // `immediate_exit` (in the vCPU's kvm_run) that close() gave is taken back, and one that somebody
-  // else gave meanwhile may be, too: look once more whether to go on.
-  void enter(unsigned vcpu, std::uint8_t& immediate_exit);
-  void leave(unsigned vcpu);
+  // Waits while the gate is closed; always true. A kick by way of `immediate_exit` that close()
+  // gave is taken back, and one that somebody else gave meanwhile may be, too.
+  [[nodiscard]] bool before_entry(unsigned vcpu, std::uint8_t& immediate_exit) override;
+  void after_exit(unsigned vcpu) override;
 
   // Returns when no vCPU is inside. By a thread that is not, and by one at a time: a close() is
   // followed by an open().

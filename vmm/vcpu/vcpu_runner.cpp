@@ -23,12 +23,9 @@ struct MemoryFault {
 
 void VcpuRunner::run() {
   while (!end_.ended()) {
-    if (debugger_ != nullptr && !debugger_->before_entry(index_)) {
-      continue; // held meanwhile
-    }
     const int error = enter_guest();
     if (error == EINTR || error == EAGAIN) {
-      continue; // kicked, or a signal that is none of ours
+      continue; // kicked, held meanwhile, or a signal that is none of ours
     }
     exits_.total.add();
     if (error == EFAULT) {
@@ -42,15 +39,17 @@ void VcpuRunner::run() {
   }
 }
 
-// KVM_RUN; EINTR as well when the end came while the gate was closed.
+// KVM_RUN; EINTR as well when the vCPU was held instead, or the end came meanwhile.
 int VcpuRunner::enter_guest() {
-  if (gate_ == nullptr) [[likely]] {
+  if (hook_ == nullptr) [[likely]] {
     return vcpu_.run();
   }
-  gate_->enter(index_, vcpu_.state().immediate_exit);
-  // The gate may have taken back a request to stop.
+  if (!hook_->before_entry(index_, vcpu_.state().immediate_exit)) {
+    return EINTR;
+  }
+  // The hook may have taken back a request to stop.
   const int error = end_.ended() ? EINTR : vcpu_.run();
-  gate_->leave(index_);
+  hook_->after_exit(index_);
   return error;
 }
 
@@ -73,8 +72,8 @@ void VcpuRunner::handle_exit() {
 // A 32-bit output to one of our ports; false for any other I/O.
 bool VcpuRunner::handle_output() {
   const auto& io = vcpu_.state().io;
-  if (debugger_ != nullptr && io.port == EBB_PORT_DEBUG && io.direction == KVM_EXIT_IO_OUT) {
-    return debugger_->on_port(index_);
+  if (hook_ != nullptr && io.port == EBB_PORT_DEBUG && io.direction == KVM_EXIT_IO_OUT) {
+    return hook_->on_debug_port(index_);
   }
   const std::span<const std::byte> data = vcpu_.page().data(io.data_offset, sizeof(std::uint32_t));
   if (io.direction != KVM_EXIT_IO_OUT || io.size != sizeof(std::uint32_t) || io.count != 1 ||
@@ -85,8 +84,8 @@ bool VcpuRunner::handle_output() {
   std::memcpy(&value, data.data(), sizeof value);
   if (io.port == EBB_PORT_HYPERCALL) {
     exits_.hypercalls.add();
-    if (debugger_ != nullptr && hypercalls_.is_panic(index_)) {
-      debugger_->before_end(index_, StopReason::panic);
+    if (hook_ != nullptr && hypercalls_.is_panic(index_)) {
+      hook_->before_end(index_, FatalEnd::panic);
     }
     hypercalls_.dispatch(index_);
   } else if (io.port == EBB_PORT_DOORBELL) {
@@ -94,8 +93,8 @@ bool VcpuRunner::handle_output() {
   } else {
     return false;
   }
-  if (debugger_ != nullptr) {
-    debugger_->after_output(index_);
+  if (hook_ != nullptr) {
+    hook_->after_output(index_);
   }
   return true;
 }
@@ -140,8 +139,8 @@ std::string VcpuRunner::describe_forbidden_access() const {
 }
 
 void VcpuRunner::crash(const std::string& what) {
-  if (debugger_ != nullptr) {
-    debugger_->before_end(index_, StopReason::crash);
+  if (hook_ != nullptr) {
+    hook_->before_end(index_, FatalEnd::crash);
   }
   end_.end({EndKind::crashed, 0,
             fmt::format("guest crash on vCPU {}: {}\n{}", index_, what,

@@ -7,14 +7,13 @@
 
 #include "vmm/base/counter.hpp"
 #include "vmm/base/symbols.hpp"
-#include "vmm/debug/guest_debugger.hpp"
 #include "vmm/hints/hint_observer.hpp"
 #include "vmm/hints/hint_service.hpp"
 #include "vmm/hints/oracle.hpp"
 #include "vmm/kvm/kvm.hpp"
 #include "vmm/vcpu/guest_end.hpp"
 #include "vmm/vcpu/hypercalls.hpp"
-#include "vmm/vcpu/vcpu_gate.hpp"
+#include "vmm/vcpu/vcpu_hook.hpp"
 
 namespace vmm {
 
@@ -43,11 +42,8 @@ class VcpuRunner {
 
   // Before run(). Null: nobody watches the doorbell; the observer outlives the runner.
   void set_observer(HintObserver* observer) { observer_ = observer; }
-  // Before run(). Null: the guest can be entered at any time; the gate outlives the runner.
-  void set_gate(VcpuGate* gate) { gate_ = gate; }
-
-  // Before run(). Null: nobody debugs the guest; the debugger outlives the runner.
-  void set_debugger(GuestDebugger* debugger) { debugger_ = debugger; }
+  // Before run(). Null: nobody holds the vCPU; the hook outlives the runner.
+  void set_hook(VcpuHook* hook) { hook_ = hook; }
 
   // Before run(). Null: none is asked; the oracle outlives the runner.
   void set_oracle(const Oracle* oracle) { oracle_ = oracle; }
@@ -72,8 +68,7 @@ class VcpuRunner {
   ExitCounters exits_;
   HintObserver* observer_ = nullptr;
   const Oracle* oracle_ = nullptr;
-  VcpuGate* gate_ = nullptr;
-  GuestDebugger* debugger_ = nullptr;
+  VcpuHook* hook_ = nullptr;
 };
 
 } // namespace vmm

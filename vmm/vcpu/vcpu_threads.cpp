@@ -28,14 +28,14 @@ void VcpuThreads::add(std::unique_ptr<VcpuRunner> runner) {
   gates_.push_back(std::make_unique<StartGate>());
 }
 
-Result<void> VcpuThreads::start(Sandbox& sandbox) {
+Result<void> VcpuThreads::start(const ThreadStart& on_start) {
   install_kick_handler();
   return start_thread("a vCPU", [&] {
     for (unsigned index = 0; index < count(); ++index) {
-      threads_.emplace_back([&sandbox, runner = runners_[index].get(), gate = gates_[index].get()] {
+      threads_.emplace_back([on_start, runner = runners_[index].get(), gate = gates_[index].get()] {
         // The default slack of 50 us would be added to every wait of the guest.
         ::prctl(PR_SET_TIMERSLACK, 1UL);
-        sandbox.enter(ThreadKind::vcpu);
+        begin_thread(on_start);
         if (gate->wait()) {
           runner->run();
         }

@@ -13,7 +13,7 @@
 
 #include "vmm/base/result.hpp"
 #include "vmm/base/start_gate.hpp"
-#include "vmm/sandbox/sandbox.hpp"
+#include "vmm/base/thread_start.hpp"
 #include "vmm/vcpu/vcpu_runner.hpp"
 
 namespace vmm {
@@ -41,9 +41,8 @@ class VcpuThreads {
   // What is set before start() may be set here.
   [[nodiscard]] std::span<const std::unique_ptr<VcpuRunner>> runners() const { return runners_; }
 
-  // Makes the threads, which enter the sandbox and wait. Environment error when the host has no
-  // more.
-  [[nodiscard]] Result<void> start(Sandbox& sandbox);
+  // Makes the threads, which do `on_start` and wait. Environment error when the host has no more.
+  [[nodiscard]] Result<void> start(const ThreadStart& on_start);
 
   // Lets vCPU 0 run, or all the others. Any thread, any number of times.
   void run_first() { gates_[0]->open(); }

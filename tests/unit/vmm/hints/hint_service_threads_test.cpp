@@ -15,6 +15,7 @@
 
 #include "shared/abi_version.hpp"
 #include "shared/layout.h"
+#include "vmm/base/clock.hpp"
 #include "vmm/base/units.hpp"
 #include "vmm/measure/sampler.hpp"
 

@@ -5,6 +5,7 @@
 
 #include <doctest/doctest.h>
 
+#include "vmm/base/clock.hpp"
 #include "vmm/base/units.hpp"
 #include "vmm/hints/batch_processor.hpp"
 #include "vmm/measure/sampler.hpp"

@@ -49,17 +49,18 @@ class Vcpus {
   [[nodiscard]] unsigned inside() const { return inside_.load(); }
 
  private:
-  // As VcpuRunner: the end is looked at after enter(), or a kick that enter() took back is lost.
+  // As VcpuRunner: the end is looked at after before_entry(), or a kick that enter() took back is
+  // lost.
   void run(unsigned index) {
     while (!ended_) {
-      gate_.enter(index, flags_[index]);
+      static_cast<void>(gate_.before_entry(index, flags_[index]));
       ++inside_;
       while (!ended_ && std::atomic_ref(flags_[index]).load() == 0) {
         ++work_[index];
         std::this_thread::yield();
       }
       --inside_;
-      gate_.leave(index);
+      gate_.after_exit(index);
     }
   }
 
