@@ -40,4 +40,7 @@ enum Feature : std::uint64_t {
   feature_prefault = 1U << 10,
 };
 
+// All that a host of 1.0 offers.
+inline constexpr std::uint64_t features_1_0 = feature_report | feature_zeroed | feature_plug;
+
 } // namespace abi

@@ -141,6 +141,9 @@ void Machine::on_hello(const abi::GuestHello& hello) {
   if (trace_) {
     trace_->negotiated(hello);
   }
+  if (wake_lines_ && (hello.features_accepted & abi::feature_interrupt) != 0) {
+    wake_lines_->allow();
+  }
   if (const auto configured = hints_->configure(hello, config_.check_hints); !configured) {
     end_->end({EndKind::host_failed, 0, configured.error().message});
     return;

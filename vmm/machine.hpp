@@ -152,7 +152,7 @@ class Machine {
   std::unique_ptr<Sampler> sampler_;
   std::unique_ptr<Hypercalls> hypercalls_;
   std::vector<Vcpu> vcpus_;
-  WakeLines wake_lines_;
+  std::unique_ptr<WakeLines> wake_lines_; // null where there are no interrupts
   std::unique_ptr<ReportControlWriter> report_control_;
   std::function<void()> on_interrupted_;
   std::unique_ptr<ControlSocket> control_socket_;

@@ -15,9 +15,6 @@ namespace vmm {
 
 namespace {
 
-constexpr std::uint64_t features_always =
-    abi::feature_report | abi::feature_zeroed | abi::feature_plug;
-
 TssType tss_type() {
   return is_emulated_by_qemu() ? TssType::available : TssType::busy;
 }
@@ -102,8 +99,14 @@ Result<void> Machine::set_up_services(MachineOutput output) {
                                         .mode = config_.host,
                                         .workers = config_.workers,
                                         .faults = config_.host_faults,
-                                        .fault_seed = config_.seed};
-  HintEvents events{.interrupt = [this](unsigned channel) { wake_lines_.wake(channel); },
+                                        .fault_seed = config_.seed,
+                                        .stop_fd = end_->stop_fd()};
+  HintEvents events{.interrupt =
+                        [this](unsigned channel) {
+                          if (wake_lines_) {
+                            wake_lines_->wake(channel);
+                          }
+                        },
                     .violation =
                         [this](const HintViolation& violation) {
                           end_->end({EndKind::crashed, 0,
@@ -178,7 +181,10 @@ Result<void> Machine::set_up_services(MachineOutput output) {
 }
 
 std::uint64_t Machine::features_offered() const {
-  std::uint64_t features = features_always;
+  std::uint64_t features = abi::features_1_0;
+  if (config_.abi_minor == 0) {
+    return features;
+  }
   if (doorbell_ != abi::Doorbell::port) {
     features |= abi::feature_vmcall;
   }
@@ -188,10 +194,10 @@ std::uint64_t Machine::features_offered() const {
       features |= abi::feature_async;
     }
   }
-  if (config_.prefault && config_.abi_minor >= 1) {
+  if (config_.prefault) {
     features |= abi::feature_prefault;
   }
-  if (records() && config_.abi_minor >= 1) {
+  if (records()) {
     features |= abi::feature_trace;
   }
   return features;
@@ -202,8 +208,11 @@ Result<void> Machine::set_up_control() {
   auto* const info = memory_.object_at<abi::BootInfo>({EBB_BOOT_INFO_GPA});
   report_control_ = std::make_unique<ReportControlWriter>(
       info->control,
-      ReportSettings{config_.report, config_.report_timeout_ns, config_.report_automatic},
-      [this] { wake_lines_.wake_all(); });
+      ReportSettings{config_.report, config_.report_timeout_ns, config_.report_automatic}, [this] {
+        if (wake_lines_) {
+          wake_lines_->wake_all();
+        }
+      });
   if (trace_) {
     report_control_->set_observer(
         [this](const ReportSettings& settings) { trace_->policy(settings); });

@@ -75,6 +75,7 @@ abi::Outcome hint(const abi::BootInfo& boot) {
   const abi::Gpa start{abi::align_up(boot.free_start_gpa, abi::huge_page_bytes)};
   channel.pages[0].ranges[0] =
       abi::RangeDescriptor::make(abi::to_pfn(start), {0}, abi::RangeKind::hint);
+  channel.rings.want_interrupt = 1; // which no hello here has accepted
   const std::uint32_t tail = channel.rings.submit_tail;
   channel.rings.submissions[tail % abi::ring_entries] = {tail, 0, 1};
   std::atomic_ref(channel.rings.submit_tail).store(tail + 1, std::memory_order_release);
@@ -83,6 +84,8 @@ abi::Outcome hint(const abi::BootInfo& boot) {
   const std::uint32_t head = channel.rings.complete_head++;
   expect(std::atomic_ref(channel.rings.complete_tail).load(std::memory_order_acquire) == head + 1,
          "not answered before the doorbell returned");
+  expect(std::atomic_ref(guest::arch::vcpu_page().wake_pending).load() == 0,
+         "an interrupt that was not agreed to");
   return channel.rings.completions[head % abi::completion_entries].outcome(0);
 }
 
@@ -97,6 +100,9 @@ abi::Outcome hint(const abi::BootInfo& boot) {
   hello.tags_first_pfn = 0;
   expect(hypercall::negotiate(hello) == abi::Status::ok, "a good hello was refused");
   expect(hypercall::negotiate(hello) == abi::Status::bad_argument, "a second hello was accepted");
+  expect(hypercall::start_vcpus() == abi::Status::bad_argument, "vCPUs started, unasked for");
+  expect(hypercall::plug({boot.plugged_end_gpa}) == abi::Status::bad_argument,
+         "memory plugged, unasked for");
   expect(hint(boot) == abi::Outcome::discarded, "an honest hint is not answered");
   guest::print("{} hellos refused, survived\n", refused);
   hypercall::exit(0);

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include "vmm/hints/hint_service.hpp"
 
+#include <poll.h>
 #include <sys/eventfd.h>
 
 #include <algorithm>
-#include <chrono>
+#include <ctime>
 
 #include "shared/abi_version.hpp"
 #include "shared/layout.h"
@@ -21,6 +22,8 @@ constexpr std::uint64_t withheld_ns = 10'000'000;
 // so on: the host may do so at any time, and a guest that uses the memory loses its data.
 constexpr std::uint64_t first_late_discard_ns = 10'000'000;
 constexpr std::uint64_t longest_discard_pause_ns = 1'000'000'000;
+
+constexpr std::uint64_t ns_per_s = 1'000'000'000;
 
 } // namespace
 
@@ -79,7 +82,7 @@ Result<unsigned> HintService::prepare_threads(const ThreadStart& on_start) {
   if (workers_) {
     threads += workers_->prepare(on_start);
   }
-  if (plan_.any()) {
+  if (may_postpone()) {
     // Sleeps while there is nothing in it.
     EBB_TRY(start_thread("postponed answers", [&] { delays_.start(on_start); }));
     ++threads;
@@ -88,6 +91,9 @@ Result<unsigned> HintService::prepare_threads(const ThreadStart& on_start) {
 }
 
 Result<void> HintService::configure(const abi::GuestHello& hello, HintCheck check) {
+  if ((hello.features_accepted & abi::feature_report) == 0) {
+    return {}; // what it hints all the same is answered as failed, as before the hello
+  }
   const ManagedRange managed{{hello.managed_start_gpa}, memory_.end(), memory_.hole()};
   std::optional<HintChecker> checker;
   if (check == HintCheck::audit) {
@@ -245,14 +251,19 @@ void HintService::interrupt(const HintPort& port) const {
   }
 }
 
-void HintService::wait_on_vcpu_thread(std::uint64_t duration_ns) {
-  std::unique_lock lock(wait_mutex_);
-  wait_.wait_for(lock, stopping_.get_token(), std::chrono::nanoseconds(duration_ns),
-                 [] { return false; });
+void HintService::wait_on_vcpu_thread(std::uint64_t duration_ns) const {
+  const std::uint64_t end_ns = monotonic_ns() + duration_ns;
+  pollfd stop{options_.stop_fd, POLLIN, 0}; // a negative one is not waited for
+  for (std::uint64_t now_ns = monotonic_ns(); now_ns < end_ns; now_ns = monotonic_ns()) {
+    const timespec left{static_cast<time_t>((end_ns - now_ns) / ns_per_s),
+                        static_cast<long>((end_ns - now_ns) % ns_per_s)};
+    if (::ppoll(&stop, 1, &left, nullptr) > 0) {
+      return;
+    } // else over, or a signal
+  }
 }
 
 void HintService::stop() {
-  stopping_.request_stop();
   if (workers_) {
     workers_->stop();
   }

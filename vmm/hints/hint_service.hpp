@@ -12,13 +12,11 @@
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <stop_token>
 #include <vector>
 
 #include "shared/boot_info.hpp"
@@ -66,6 +64,8 @@ struct HintServiceOptions {
   unsigned workers = 1; // 1...max_host_workers; async and poll
   FaultOptions faults{};
   std::uint64_t fault_seed = 1;
+  // Readable from the guest's end on: no vCPU thread waits any longer. Negative: there is none.
+  int stop_fd = -1;
 };
 
 // Called from whichever thread it happens on. Each may be empty.
@@ -96,7 +96,8 @@ class HintService {
   // After the hello was accepted, once: hints are taken from [managed_start, end of RAM), and
   // checked against the guest's frame tags if asked for. With feature_async the wanted mode is in
   // force, and its threads run, when this returns. Where the host has no thread to give for it, the
-  // service stays synchronous. Environment error when a fault plan cannot be carried out.
+  // service stays synchronous. Without feature_report nothing changes. Environment error when a
+  // fault plan cannot be carried out.
   Result<void> configure(const abi::GuestHello& hello, HintCheck check);
 
   // Before configure() and the first serve(); the observer outlives the service.
@@ -142,7 +143,7 @@ class HintService {
   void discard_late(HintPort& port, HeldBatch& held, std::uint64_t interval_ns);
   void tell_violation(FaultyProcessor& processor) const;
   void interrupt(const HintPort& port) const;
-  void wait_on_vcpu_thread(std::uint64_t duration_ns);
+  void wait_on_vcpu_thread(std::uint64_t duration_ns) const;
 
   const GuestMemory& memory_;
   const HintServiceOptions options_;
@@ -157,9 +158,6 @@ class HintService {
   std::atomic<HostMode> mode_{HostMode::sync};
   bool prepared_ = false;  // there are threads
   bool may_defer_ = false; // the guest takes late answers; set before any thread starts
-  std::stop_source stopping_;
-  std::mutex wait_mutex_;
-  std::condition_variable_any wait_;
   DelayQueue delays_;
   std::unique_ptr<HintWorkers> workers_; // last: its threads use the others
 };

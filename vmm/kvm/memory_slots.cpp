@@ -24,7 +24,7 @@ Result<void> MemorySlots::plug_all() {
 
 Result<void> MemorySlots::map_input(abi::Gpa gpa, std::span<const std::byte> input) {
   const std::scoped_lock lock(mutex_);
-  return vm_.map(next_slot_++, gpa, input, Vm::Access::read_only);
+  return map_(next_slot_++, gpa, input, Vm::Access::read_only);
 }
 
 abi::Gpa MemorySlots::plugged_end() {
@@ -35,8 +35,7 @@ abi::Gpa MemorySlots::plugged_end() {
 Result<void> MemorySlots::plug_next_locked() {
   // The hole is 1 GiB aligned, as are plug units: no unit reaches into it.
   const std::uint64_t bytes = std::min(plug_bytes, memory_.end() - plugged_end_);
-  EBB_TRY(
-      vm_.map(next_slot_, plugged_end_, memory_.at(plugged_end_, bytes), Vm::Access::read_write));
+  EBB_TRY(map_(next_slot_, plugged_end_, memory_.at(plugged_end_, bytes), Vm::Access::read_write));
   ++next_slot_;
   plugged_end_ = plugged_end_ + bytes;
   if (memory_.hole().bytes() != 0 && plugged_end_ == memory_.hole().start) {

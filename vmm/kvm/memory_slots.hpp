@@ -6,8 +6,12 @@
 // with the plug hypercall when its allocator's frontier gets there.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <mutex>
+#include <span>
+#include <utility>
 
 #include "shared/address.hpp"
 #include "vmm/base/result.hpp"
@@ -20,7 +24,16 @@ class MemorySlots {
  public:
   static constexpr std::uint64_t plug_bytes = std::uint64_t{1} << 30;
 
-  MemorySlots(const Vm& vm, const GuestMemory& memory) : vm_(vm), memory_(memory) {}
+  // Backs a slot's guest-physical addresses with host memory (Vm::map).
+  using Map = std::function<Result<void>(std::uint32_t slot, abi::Gpa start,
+                                         std::span<const std::byte> memory, Vm::Access access)>;
+
+  // All outlive the slots.
+  MemorySlots(const Vm& vm, const GuestMemory& memory)
+      : MemorySlots([&vm](std::uint32_t slot, abi::Gpa start, std::span<const std::byte> bytes,
+                          Vm::Access access) { return vm.map(slot, start, bytes, access); },
+                    memory) {}
+  MemorySlots(Map map, const GuestMemory& memory) : map_(std::move(map)), memory_(memory) {}
 
   // Maps the piece that starts at `start`, which must be the end of what is mapped. False when it
   // is not, or when nothing is left. Any thread.
@@ -36,7 +49,7 @@ class MemorySlots {
  private:
   [[nodiscard]] Result<void> plug_next_locked();
 
-  const Vm& vm_;
+  const Map map_;
   const GuestMemory& memory_;
   std::mutex mutex_;
   std::uint32_t next_slot_ = 0; // guarded by mutex_

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
-// An interrupt line to each vCPU, raised by the host when there is something new for it.
+// An interrupt line to each vCPU, raised by the host when there is something new for it. An
+// interrupt that a guest does not expect can be its end, so none is raised before it has agreed.
 #pragma once
 
+#include <atomic>
+#include <memory>
 #include <vector>
 
 #include "vmm/base/result.hpp"
@@ -12,18 +15,21 @@ namespace vmm {
 
 class WakeLines {
  public:
-  // None: waking does nothing.
-  WakeLines() = default;
-
   // A line to each of `vcpus` vCPUs, which exist, of a VM with an interrupt controller.
-  [[nodiscard]] static Result<WakeLines> create(const Vm& vm, unsigned vcpus);
+  [[nodiscard]] static Result<std::unique_ptr<WakeLines>> create(const Vm& vm, unsigned vcpus);
+  // `events` raise the interrupts of vCPUs 0...
+  explicit WakeLines(std::vector<UniqueFd> events) : events_(std::move(events)) {}
 
-  // Any thread.
+  // The guest has accepted feature_interrupt. Any thread.
+  void allow() { allowed_.store(true, std::memory_order_release); }
+
+  // Nothing before allow(). Any thread.
   void wake(unsigned vcpu) const;
   void wake_all() const;
 
  private:
-  std::vector<UniqueFd> events_; // a write to one wakes its vCPU
+  const std::vector<UniqueFd> events_; // a write to one wakes its vCPU
+  std::atomic<bool> allowed_{false};
 };
 
 } // namespace vmm

@@ -449,6 +449,9 @@ Result<Config> build(CommandLine& line) {
   if (config.report_automatic && config.report.strategy != abi::ReportStrategy::batch) {
     return user_error("--report order=auto: chooses the strategy itself; leave out strategy=");
   }
+  if (config.abi_minor == 0 && config.transport == Transport::vmcall) {
+    return user_error("--abi 1.0: such a host's doorbell was a port; leave out --transport vmcall");
+  }
   if (config.abi_minor == 0 && (config.cpus > 1 || config.host != HostMode::sync)) {
     return user_error("--abi 1.0: such a host had one vCPU and was synchronous; leave out --cpus "
                       "and --host");

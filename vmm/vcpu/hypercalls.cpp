@@ -89,11 +89,7 @@ abi::Status Hypercalls::perform(const Call& call, const abi::VcpuPage& page) {
   case abi::Hypercall::workload_end:
     return workload_end(call.args[0]);
   case abi::Hypercall::start_vcpus:
-    if (!negotiated_ || !targets_.on_start_vcpus || vcpus_started_.exchange(true)) {
-      return abi::Status::bad_argument;
-    }
-    targets_.on_start_vcpus();
-    return abi::Status::ok;
+    return start_vcpus();
   case abi::Hypercall::prefault:
     return prefault({call.args[0]}, call.args[1]);
   }
@@ -114,6 +110,7 @@ abi::Status Hypercalls::negotiate(const abi::VcpuPage& page) {
   if (!acceptable || negotiated_.exchange(true)) {
     return abi::Status::bad_argument;
   }
+  accepted_.store(hello.features_accepted, std::memory_order_release);
   if ((hello.features_accepted & abi::feature_plug) == 0) {
     if (auto plugged = targets_.slots.plug_all(); !plugged) {
       targets_.end.end({EndKind::host_failed, 0, plugged.error().message});
@@ -145,7 +142,29 @@ abi::Status Hypercalls::workload_end(std::uint64_t since_last_free_ns) {
   return abi::Status::ok;
 }
 
+// What is not offered does not exist; what is offered is there for a guest that said it uses it.
+abi::Status Hypercalls::may_use(abi::Feature feature) const {
+  if ((targets_.features_offered & feature) == 0) {
+    return abi::Status::unknown;
+  }
+  return accepted(feature) ? abi::Status::ok : abi::Status::bad_argument;
+}
+
+abi::Status Hypercalls::start_vcpus() {
+  if (const auto status = may_use(abi::feature_smp); status != abi::Status::ok) {
+    return status;
+  }
+  if (vcpus_started_.exchange(true)) {
+    return abi::Status::bad_argument;
+  }
+  targets_.on_start_vcpus();
+  return abi::Status::ok;
+}
+
 abi::Status Hypercalls::plug(abi::Gpa next) {
+  if (const auto status = may_use(abi::feature_plug); status != abi::Status::ok) {
+    return status;
+  }
   const auto plugged = targets_.slots.plug(next);
   if (!plugged) {
     return abi::Status::no_memory;
@@ -154,8 +173,8 @@ abi::Status Hypercalls::plug(abi::Gpa next) {
 }
 
 abi::Status Hypercalls::prefault(abi::Gpa start, std::uint64_t bytes) {
-  if ((targets_.features_offered & abi::feature_prefault) == 0) {
-    return abi::Status::unknown;
+  if (const auto status = may_use(abi::feature_prefault); status != abi::Status::ok) {
+    return status;
   }
   const std::uint64_t plugged = targets_.slots.plugged_end().value;
   const std::span<std::byte> memory = targets_.memory.at(start, bytes);

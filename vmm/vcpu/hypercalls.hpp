@@ -7,13 +7,13 @@
 #include <cstdint>
 #include <functional>
 
+#include "shared/abi_version.hpp"
 #include "shared/boot_info.hpp"
 #include "shared/hypercall.hpp"
-#include "vmm/vcpu/console.hpp"
-
 #include "vmm/base/symbols.hpp"
 #include "vmm/kvm/memory_slots.hpp"
 #include "vmm/memory/guest_memory.hpp"
+#include "vmm/vcpu/console.hpp"
 #include "vmm/vcpu/guest_end.hpp"
 
 namespace vmm {
@@ -31,7 +31,7 @@ struct HypercallTargets {
   abi::Gpa free_start; // hints below are never accepted, whatever the guest says it manages
   // The guest's hello was accepted; called at most once.
   std::function<void(const abi::GuestHello&)> on_hello;
-  // Starts the other vCPUs; called at most once. May be empty: there are none.
+  // Starts the other vCPUs, if there are any; called at most once, with feature_smp.
   std::function<void()> on_start_vcpus;
   // At most once each, the end after the beginning.
   std::function<void()> on_workload_begin;
@@ -49,6 +49,10 @@ class Hypercalls {
   // Carries out the call in vCPU `index`'s page, on that vCPU's thread. `wait` blocks, but no
   // longer than until the guest ends.
   void dispatch(unsigned index);
+  // Whether the guest has agreed to use a feature, in a hello that was accepted. Any thread.
+  [[nodiscard]] bool accepted(abi::Feature feature) const {
+    return (accepted_.load(std::memory_order_acquire) & feature) != 0;
+  }
   // Whether the call there would be the guest's last word on its own failure.
   [[nodiscard]] bool is_panic(unsigned index) const;
 
@@ -62,6 +66,8 @@ class Hypercalls {
   [[nodiscard]] abi::Status workload_end(std::uint64_t since_last_free_ns);
   [[nodiscard]] abi::Status plug(abi::Gpa next);
   [[nodiscard]] abi::Status prefault(abi::Gpa start, std::uint64_t bytes);
+  [[nodiscard]] abi::Status start_vcpus();
+  [[nodiscard]] abi::Status may_use(abi::Feature feature) const;
   void wait(std::uint64_t ns) const;
   void panic(const abi::VcpuPage& page);
 
@@ -69,6 +75,7 @@ class Hypercalls {
 
   HypercallTargets targets_;
   std::atomic<bool> negotiated_{false};
+  std::atomic<std::uint64_t> accepted_{0}; // features, of the hello
   std::atomic<bool> vcpus_started_{false};
   std::atomic<Workload> workload_{Workload::none};
   std::atomic<std::uint64_t> prefaults_{0};

@@ -99,12 +99,13 @@ bool VcpuRunner::handle_output() {
   return true;
 }
 
-// A doorbell rung by VMCALL or VMMCALL; false for any other hypercall.
+// A doorbell rung by VMCALL or VMMCALL, by a guest that said it would; false for any other
+// hypercall.
 bool VcpuRunner::handle_doorbell_call() {
   auto& hypercall = vcpu_.state().hypercall;
   const abi::DoorbellCall call{hypercall.args[0], hypercall.args[1], hypercall.args[2]};
   const std::optional<std::uint32_t> channel = call.channel();
-  if (hypercall.nr != EBB_DOORBELL_CALL || !channel) {
+  if (hypercall.nr != EBB_DOORBELL_CALL || !channel || !hypercalls_.accepted(abi::feature_vmcall)) {
     return false;
   }
   hypercall.ret = 0;

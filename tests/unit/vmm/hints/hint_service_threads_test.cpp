@@ -90,6 +90,7 @@ struct Setup {
                                         .taken = std::move(taken)});
     REQUIRE(created.has_value());
     service = std::move(*created);
+    REQUIRE(service->prepare_threads({})); // as the vmm does, before the guest runs
     REQUIRE(service->configure({.features_accepted = features, .managed_start_gpa = managed_start},
                                HintCheck::off));
   }
@@ -597,6 +598,56 @@ TEST_CASE("what the plan would do, a hand can undo, and a delay by hand is carri
     const FaultCounters faults = setup.service->totals().faults;
     CHECK(faults.dropped == 0);
     CHECK(faults.delayed == 1);
+  }
+}
+
+// No plan postpones anything here: the hand alone does.
+TEST_CASE("a delay by hand on a host without a fault plan is carried out") {
+  for (const HostMode mode : {HostMode::async, HostMode::poll}) {
+    Setup setup(options_of(mode), 1, abi::feature_report | abi::feature_async,
+                [](const Batch&, BatchFaults& faults) { faults.delay_ns = 1'000'000; });
+    setup.submit(1, 0);
+    setup.ring();
+    // Bounds a failing test only.
+    for (const std::uint64_t end = monotonic_ns() + 20'000'000'000;
+         setup.answers() == 0 && monotonic_ns() < end;) {
+      std::this_thread::yield();
+    }
+    REQUIRE(setup.answers() == 1);
+    CHECK(setup.answer(0).outcome(0) == Outcome::discarded);
+    setup.service->stop();
+    CHECK(setup.service->totals().faults.delayed == 1);
+  }
+}
+
+TEST_CASE("the end of the guest ends the delay of a synchronous answer") {
+  const UniqueFd stop(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  HintServiceOptions options = options_of(HostMode::sync, 1, {.delay_ns = max_fault_delay_ns});
+  options.stop_fd = stop.get();
+  Setup setup(options, 1, abi::feature_report);
+  setup.submit(1, 0);
+  setup.submit(2, 1);
+  const std::uint64_t start_ns = monotonic_ns();
+  std::jthread vcpu([&setup] { setup.serve(); });
+  while (setup.service->totals().batches == 0) {
+    std::this_thread::yield(); // until it is about to wait
+  }
+  REQUIRE(::eventfd_write(stop.get(), 1) == 0);
+  vcpu.join();
+  CHECK(monotonic_ns() - start_ns < max_fault_delay_ns); // of either
+  CHECK(setup.answers() == 2);
+}
+
+TEST_CASE("hints of a guest that does not report are answered as failed, whatever the mode") {
+  for (const HostMode mode : {HostMode::sync, HostMode::async, HostMode::poll}) {
+    Setup setup(options_of(mode), 1, abi::feature_async);
+    CHECK(setup.service->mode() == HostMode::sync);
+    setup.mark(0);
+    setup.submit(1, 0);
+    setup.serve();
+    REQUIRE(setup.answers() == 1);
+    CHECK(setup.answer(0).outcome(0) == Outcome::failed);
+    CHECK(setup.marked(0));
   }
 }
 
