@@ -94,6 +94,10 @@ HVTRACE_SOURCES := $(call sources,tools/hvtrace)
 BOOT_CASES    := $(patsubst tests/boot/%/guest.cpp,%,$(sort $(wildcard tests/boot/*/guest.cpp)))
 
 objects = $(patsubst %,$(B)/obj/$(1)/%.o,$(basename $(2)))
+# What is linked depends on the list of all sources, too, and is linked anew when one comes or goes:
+# of a source that is gone there is no object that could be newer.
+SOURCE_LIST := $(B)/sources.list
+linked       = $(filter %.o %.a,$^)
 VMM_OBJECTS        := $(call objects,vmm,$(VMM_SOURCES) $(VMM_ASSEMBLY))
 HVTRACE_OBJECTS    := $(call objects,vmm,$(HVTRACE_SOURCES)) \
                       $(filter-out %/vmm/main.o,$(VMM_OBJECTS)) $(B)/obj/perfetto.pb.o
@@ -118,17 +122,31 @@ vmm: $(B)/vmm ## the hypervisor alone
 vmm-static: $(B)/vmm-static ## the same, linked statically; tools/nested runs it
 guest: $(B)/guest.bin ## the guest image alone
 
-$(B)/vmm: $(VMM_OBJECTS)
-	$(call say,LINK,$@)
-	$(Q)$(CXX) $(VMM_LINK) -o $@ $^ $(VMM_LIBS)
+# A product of a source that is gone would pass for one of today's.
+products = $(BOOT_IMAGES) $(BOOT_IMAGES:.bin=.elf) $(BENCHMARKS:%=$(B)/bench/%) $(FUZZ_TARGETS:%=$(B)/fuzz/%)
+made     = $(wildcard $(B)/tests/boot/*.bin $(B)/tests/boot/*.elf $(B)/tests/compat/*.bin) \
+           $(filter $(patsubst $(B)/obj/vmm/tools/benchmarks/%.d,$(B)/bench/%, \
+             $(wildcard $(B)/obj/vmm/tools/benchmarks/*.d)),$(wildcard $(B)/bench/*)) \
+           $(filter $(patsubst $(B)/obj/fuzz/tests/fuzz/%.d,$(B)/fuzz/%, \
+             $(wildcard $(B)/obj/fuzz/tests/fuzz/*.d)),$(wildcard $(B)/fuzz/*))
+.PHONY: force
+force:
+$(SOURCE_LIST): force
+	$(Q)mkdir -p $(@D) && find vmm guest tests tools linker -name '*.cpp' -o -name '*.S' -o -name '*.image.xz' | \
+	  LC_ALL=C sort >$@.new
+	$(Q)if cmp -s $@.new $@; then rm $@.new; else rm -f $(filter-out $(products),$(made)) && mv $@.new $@; fi
 
-$(B)/vmm-static: $(VMM_OBJECTS) $(B)/obj/vmm/linker/fmt_static.o
+$(B)/vmm: $(VMM_OBJECTS) $(SOURCE_LIST)
 	$(call say,LINK,$@)
-	$(Q)$(CXX) -static -no-pie -pthread -o $@ $^ $(filter-out -lfmt,$(VMM_LIBS))
+	$(Q)$(CXX) $(VMM_LINK) -o $@ $(linked) $(VMM_LIBS)
 
-$(B)/hvtrace: $(HVTRACE_OBJECTS)
+$(B)/vmm-static: $(VMM_OBJECTS) $(B)/obj/vmm/linker/fmt_static.o $(SOURCE_LIST)
 	$(call say,LINK,$@)
-	$(Q)$(CXX) $(VMM_LINK) -o $@ $^ $(HVTRACE_LIBS)
+	$(Q)$(CXX) -static -no-pie -pthread -o $@ $(linked) $(filter-out -lfmt,$(VMM_LIBS))
+
+$(B)/hvtrace: $(HVTRACE_OBJECTS) $(SOURCE_LIST)
+	$(call say,LINK,$@)
+	$(Q)$(CXX) $(VMM_LINK) -o $@ $(linked) $(HVTRACE_LIBS)
 
 # Generated from the schema; warnings in it are not ours to mend.
 $(B)/gen/tools/hvtrace/perfetto.pb.h: tools/hvtrace/perfetto.proto Makefile
@@ -170,7 +188,7 @@ $(B)/guest.ld: linker/guest.ld.S shared/layout.h Makefile
 link_guest = $(Q)mkdir -p $(@D) && $(CXX) $(GUEST_LINK) -T $(B)/guest.ld -o $@ \
              $(filter %.o,$^) -lgcc
 
-$(B)/guest.elf: $(GUEST_CORE_OBJECTS) $(WORKLOAD_OBJECTS) $(B)/guest.ld
+$(B)/guest.elf: $(GUEST_CORE_OBJECTS) $(WORKLOAD_OBJECTS) $(B)/guest.ld $(SOURCE_LIST)
 	$(call say,LINK,$@)
 	$(link_guest)
 
@@ -190,23 +208,23 @@ run: all $(NESTED_VMM) ## the main job: replay the shipped sqlite trace at recor
 ##@ Measuring
 .PHONY: bench
 # Google Benchmark programs, and what tools/bench runs them beside.
-BENCHMARKS    := allocator hints
+BENCHMARKS    := $(patsubst tools/benchmarks/%.cpp,%,$(call sources,tools/benchmarks))
 BENCH_OBJECTS := $(call objects,vmm,$(GUEST_MM)) $(filter-out %/vmm/main.o,$(VMM_OBJECTS))
-$(BENCHMARKS:%=$(B)/bench/%): $(B)/bench/%: $(B)/obj/vmm/tools/benchmarks/%.o $(BENCH_OBJECTS)
+$(BENCHMARKS:%=$(B)/bench/%): $(B)/bench/%: $(B)/obj/vmm/tools/benchmarks/%.o $(BENCH_OBJECTS) $(SOURCE_LIST)
 	$(call say,LINK,$@)
-	$(Q)mkdir -p $(@D) && $(CXX) $(VMM_LINK) -o $@ $^ -lbenchmark $(VMM_LIBS)
+	$(Q)mkdir -p $(@D) && $(CXX) $(VMM_LINK) -o $@ $(linked) -lbenchmark $(VMM_LIBS)
 # In CI: nobody runs these often enough to see that they do not build any more.
 .PHONY: build-benchmarks
-build-benchmarks: $(BENCHMARKS:%=$(B)/bench/%) $(B)/policy_sim
+build-benchmarks: $(BENCHMARKS:%=$(B)/bench/%) $(B)/policy_sim ## what `bench` and `policy-sim` run, without running it
 bench: all $(BENCHMARKS:%=$(B)/bench/%) $(B)/tests/boot/spin.bin ## all benchmarks: tables, and build/bench/results.json
 	tools/bench all --json $(B)/bench/results.json
 
 # What each policy would be worth, in recorded time and at fixed unit costs.
 SIM_OBJECTS := $(call objects,vmm,tests/sim/policy_sim.cpp \
                  $(GUEST_MM)) $(filter-out %/vmm/main.o,$(VMM_OBJECTS))
-$(B)/policy_sim: $(SIM_OBJECTS)
+$(B)/policy_sim: $(SIM_OBJECTS) $(SOURCE_LIST)
 	$(call say,LINK,$@)
-	$(Q)$(CXX) $(VMM_LINK) -o $@ $^ $(VMM_LIBS)
+	$(Q)$(CXX) $(VMM_LINK) -o $@ $(linked) $(VMM_LIBS)
 POLICY_TRACES ?= $(wildcard tests/traces/*.pgt.xz tests/traces/recorded/*.pgt.xz)
 .PHONY: policy-sim
 policy-sim: $(B)/policy_sim ## what every policy would be worth on the shipped traces, in simulation: 4 minutes
@@ -222,12 +240,12 @@ policy-twins: $(B)/policy_sim ## why no policy can be within 5 % of the best on 
         test-tools mutants soak soak-slice fuzz fuzz-slice fuzz-vm check analyse lint format
 test: test-tools test-unit test-boot test-gdb test-hostile test-failing-host test-pressure \
       test-mutants-apply ## tools, unit, boot and gdb tests, hostile guests; T=pattern picks cases
-test-longer: test-model test-matrix-short test-tsan test-hostile-asan soak-slice analyse build-benchmarks
+test-longer: test-model test-matrix-short test-tsan test-hostile-asan soak-slice analyse build-benchmarks ## test-more without fuzzing
 test-more: test-longer fuzz-slice ## what takes longer: model, matrix, threads, faults, fuzzing
 
-$(B)/tests/unit_tests: $(UNIT_OBJECTS) $(B)/obj/perfetto.pb.o
+$(B)/tests/unit_tests: $(UNIT_OBJECTS) $(B)/obj/perfetto.pb.o $(SOURCE_LIST)
 	$(call say,LINK,$@)
-	$(Q)mkdir -p $(@D) && $(SANITIZED_CXX) -fsanitize=address,undefined -pthread -o $@ $^ $(HVTRACE_LIBS)
+	$(Q)mkdir -p $(@D) && $(SANITIZED_CXX) -fsanitize=address,undefined -pthread -o $@ $(linked) $(HVTRACE_LIBS)
 
 ifneq ($(findstring clang,$(SANITIZED_CXX)),)
 UNIT_PCH := $(B)/obj/unit/library.pch
@@ -248,26 +266,26 @@ HOT_FOLDERS := guest/mm tests/support tests/soak tests/unit/guest/mm/buddy tests
                $(addprefix vmm/,base boot hints measure record trace)
 $(foreach tree,unit tsan,$(foreach hot,$(HOT_FOLDERS),$(B)/obj/$(tree)/$(hot)/%.o)): private SANITIZED_OPT := -O1
 
-$(B)/tests/threads_tsan: $(TSAN_OBJECTS) $(B)/obj/tsan/threaded.a
-$(B)/tests/soak_tsan: $(SOAK_TSAN_OBJECTS) $(B)/obj/tsan/threaded.a
+$(B)/tests/threads_tsan: $(TSAN_OBJECTS) $(B)/obj/tsan/threaded.a $(SOURCE_LIST)
+$(B)/tests/soak_tsan: $(SOAK_TSAN_OBJECTS) $(B)/obj/tsan/threaded.a $(SOURCE_LIST)
 # clang's runtime brings an operator new of its own; that of tests/support comes first.
 $(B)/tests/threads_tsan $(B)/tests/soak_tsan:
 	$(call say,LINK,$@)
-	$(Q)mkdir -p $(@D) && $(SANITIZED_CXX) -fsanitize=thread -pthread -Wl,-z,muldefs -o $@ $^ $(VMM_LIBS)
+	$(Q)mkdir -p $(@D) && $(SANITIZED_CXX) -fsanitize=thread -pthread -Wl,-z,muldefs -o $@ $(linked) $(VMM_LIBS)
 
-$(B)/obj/%/threaded.a: $$(call objects,$$*,$(THREADED))
+$(B)/obj/%/threaded.a: $$(call objects,$$*,$(THREADED)) $(SOURCE_LIST)
 	$(call say,AR,$@)
-	$(Q)rm -f $@ && $(AR) crs $@ $^
+	$(Q)rm -f $@ && $(AR) crs $@ $(linked)
 
-$(B)/tests/soak_asan: $(SOAK_ASAN_OBJECTS) $(B)/obj/unit/threaded.a
+$(B)/tests/soak_asan: $(SOAK_ASAN_OBJECTS) $(B)/obj/unit/threaded.a $(SOURCE_LIST)
 	$(call say,LINK,$@)
-	$(Q)mkdir -p $(@D) && $(SANITIZED_CXX) -fsanitize=address,undefined -pthread -o $@ $^ $(VMM_LIBS)
+	$(Q)mkdir -p $(@D) && $(SANITIZED_CXX) -fsanitize=address,undefined -pthread -o $@ $(linked) $(VMM_LIBS)
 
 $(B)/obj/tsan/%.o: %.cpp Makefile | $(TSAN_PCH)
 	$(call say,TCXX,$<)
 	$(Q)mkdir -p $(@D) && $(SANITIZED_CXX) $(TSAN_FLAGS) $(call SANITIZED_PCH,tsan) -c $< -o $@
 
-$(B)/tests/boot/%.elf: $(GUEST_CORE_OBJECTS) $(B)/obj/guest/tests/boot/%/guest.o $(B)/guest.ld
+$(B)/tests/boot/%.elf: $(GUEST_CORE_OBJECTS) $(B)/obj/guest/tests/boot/%/guest.o $(B)/guest.ld $(SOURCE_LIST)
 	$(call say,LINK,$@)
 	$(link_guest)
 $(B)/tests/compat/%.bin: tests/compat/%.image.xz
@@ -276,7 +294,7 @@ $(B)/tests/compat/%.bin: tests/compat/%.image.xz
 
 # A guest whose entry point and trap stubs are the attacker's.
 $(B)/tests/hostile.elf: GUEST_LINK += -Wl,--wrap=guest_entry,--wrap=trap_stubs
-$(B)/tests/hostile.elf: $(GUEST_CORE_OBJECTS) $(HOSTILE_OBJECTS) $(B)/guest.ld
+$(B)/tests/hostile.elf: $(GUEST_CORE_OBJECTS) $(HOSTILE_OBJECTS) $(B)/guest.ld $(SOURCE_LIST)
 	$(call say,LINK,$@)
 	$(link_guest)
 
@@ -324,9 +342,9 @@ test-failing-host: all $(B)/tests/failing_host.so ## honest guests on hosts whos
 	tests/run-boot-tests --cases tests/failing_host/cases.cfg $(if $(T),--filter '$(T)')
 
 # The vmm with ASan and UBSan: what an attack does to the process must not go unseen.
-$(B)/tests/vmm_asan: $(call objects,unit,$(VMM_SOURCES) $(VMM_ASSEMBLY))
+$(B)/tests/vmm_asan: $(call objects,unit,$(VMM_SOURCES) $(VMM_ASSEMBLY)) $(SOURCE_LIST)
 	$(call say,LINK,$@)
-	$(Q)mkdir -p $(@D) && $(SANITIZED_CXX) -fsanitize=address,undefined -pthread -o $@ $^ $(VMM_LIBS)
+	$(Q)mkdir -p $(@D) && $(SANITIZED_CXX) -fsanitize=address,undefined -pthread -o $@ $(linked) $(VMM_LIBS)
 
 test-hostile-asan: $(B)/tests/vmm_asan $(B)/tests/hostile.bin $(B)/vmm $(B)/guest.bin ## the same attacks on a vmm with ASan and UBSan
 	tests/run-hostile-tests --vmm $(B)/tests/vmm_asan $(if $(T),--filter '$(T)')
@@ -364,9 +382,9 @@ FUZZED_FOLDERS := base settings memory trace hints boot control debug vcpu
 FUZZED := $(foreach folder,$(FUZZED_FOLDERS),$(call below,vmm/$(folder))) \
           $(filter-out %/main.cpp %/replay.cpp,$(HVTRACE_SOURCES))
 FUZZ_ARCHIVE := $(B)/obj/fuzz/fuzzed.a
-$(FUZZ_ARCHIVE): $(call objects,fuzz,$(FUZZED)) $(B)/obj/perfetto.pb.o
+$(FUZZ_ARCHIVE): $(call objects,fuzz,$(FUZZED)) $(B)/obj/perfetto.pb.o $(SOURCE_LIST)
 	$(call say,AR,$@)
-	$(Q)rm -f $@ && $(AR) crs $@ $^
+	$(Q)rm -f $@ && $(AR) crs $@ $(linked)
 
 FUZZ_PCH := $(B)/obj/fuzz/library.pch
 $(FUZZ_PCH): PCH_CXX = $(FUZZ_CXX)
@@ -375,9 +393,9 @@ $(B)/obj/fuzz/%.o: %.cpp Makefile | $(FUZZ_PCH)
 	$(call say,FCXX,$<)
 	$(Q)mkdir -p $(@D) && $(FUZZ_CXX) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -include-pch $(FUZZ_PCH) -c $< -o $@
 $(B)/obj/fuzz/tools/hvtrace/export_perfetto.o: $(B)/gen/tools/hvtrace/perfetto.pb.h
-$(B)/fuzz/%: $(B)/obj/fuzz/tests/fuzz/%.o $(FUZZ_ARCHIVE)
+$(B)/fuzz/%: $(B)/obj/fuzz/tests/fuzz/%.o $(FUZZ_ARCHIVE) $(SOURCE_LIST)
 	$(call say,LINK,$@)
-	$(Q)mkdir -p $(@D) && $(FUZZ_CXX) $(FUZZ_FLAGS) -fsanitize=fuzzer -pthread -o $@ $^ \
+	$(Q)mkdir -p $(@D) && $(FUZZ_CXX) $(FUZZ_FLAGS) -fsanitize=fuzzer -pthread -o $@ $(linked) \
 	  $(HVTRACE_LIBS)
 fuzz-run-%: $(B)/fuzz/%
 	$(Q)mkdir -p $(B)/fuzz/$*.corpus
@@ -424,7 +442,9 @@ clean: ## remove build/
 
 help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } \
-	  /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	  /\\$$/ { sub(/\\$$/, ""); line = line $$0; next } { $$0 = line $$0; line = "" } \
+	  /^[a-z-]+:.*## / { name = $$1; sub(/:.*/, "", name); printf "  %-18s %s\n", name, $$NF }' \
+	  $(firstword $(MAKEFILE_LIST))
 	@printf '\nKnobs: V=1 full command lines, WERROR=0 warnings pass, T=pattern test cases\n'
 
 -include $(patsubst %.pch,%.d,$(UNIT_PCH) $(TSAN_PCH) $(FUZZ_PCH)) $(VMM_OBJECTS:.o=.d) $(HVTRACE_OBJECTS:.o=.d) $(GUEST_CORE_OBJECTS:.o=.d) \
