@@ -154,9 +154,16 @@ def net_mib_s(scenario, setting, price_ns):
     return setting["saved_mib"] * scenario["seconds"] - setting["spent_ns"] / price_ns
 
 
-def hot_spot(scenario, price_ns):
+def best_fixed(scenario, price_ns):
+    """The fixed setting with the greatest net benefit, whether it pays or not."""
     fixed = [setting for setting in scenario["settings"] if setting["order"] not in (None, "auto")]
     return max(fixed, key=lambda setting: net_mib_s(scenario, setting, price_ns), default=None)
+
+
+def hot_spot(scenario, price_ns):
+    """That setting, if it is better than no reporting, whose net benefit is 0 by definition."""
+    best = best_fixed(scenario, price_ns)
+    return best if best is not None and net_mib_s(scenario, best, price_ns) > 0 else None
 
 
 def pareto(settings):
@@ -179,7 +186,7 @@ def make_scenario(title, key, results, price_ns):
                 "settings": [make_setting(group, unit) for group in grouped.values()]}
     scenario["settings"].sort(key=lambda one: (str(type(one["order"])), one["order"] or 0,
                                                one["batch"], one["name"]))
-    hottest = hot_spot(scenario, price_ns)
+    hottest = best_fixed(scenario, price_ns)
     shown = [one["name"] for one in scenario["settings"]
              if one["order"] in (None, "auto") or one is hottest]
     shown += [one["name"] for one in scenario["settings"]

@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: MIT
 """The page of a report: everything in one file, with a table under each plot."""
+import bisect
 import html
 import json
 import math
 import os
 import re
 
-from .digest import hot_spot, net_mib_s
+from .digest import best_fixed, hot_spot, net_mib_s
 from .plan import ROOT
 
 PARTS = os.path.join(ROOT, "tools", "report.d")
 CAPTIONS = {
     "heat": "Each cell is a setting; brighter is better (by rank), the red frame marks the hot spot: "
-            "the fixed setting with the greatest net benefit.",
-    "footprint": "What the host has resident, against what the guest uses.",
+            "the fixed setting with the greatest net benefit. There is none where no setting pays.",
+    "footprint": "What the host has resident, against what the guest uses at the same moment of the "
+                 "same run; a strip for each run.",
     "pareto": "Each dot is a setting (labels: order/batch), darker dots are smaller orders; the line "
               "joins those that no other beats in both. Red ring: the hot spot.",
     "latency": "Share of batches answered within a time, by batch size, over all orders.",
@@ -54,18 +56,23 @@ def settings_table(scenario, price_ns):
 
 
 def series_table(scenario):
+    """Each run at the same moments since its own beginning, as long as it ran."""
     shown = [one for one in scenario["settings"] if one["series"]]
+    longest = max((one["series"]["at_ms"][-1] for one in shown if one["series"]["at_ms"]), default=0)
     rows = []
-    for share in range(0, 101, 10):
-        row = [f"{share} %"]
+    for step in range(11):
+        at_ms = longest * step / 10
+        row = [f"{at_ms / 1000:.2f}"]
         for one in shown:
             points = one["series"]["at_ms"]
-            index = min(len(points) - 1, share * (len(points) - 1) // 100) if points else None
-            row += ["-", "-"] if index is None else [
-                f"{one['series']['resident_kib'][index] / 1024:.0f}",
-                f"{one['series']['live_kib'][index] / 1024:.0f}"]
+            if not points or at_ms > points[-1]:
+                row += ["-", "-"]
+                continue
+            index = max(bisect.bisect_right(points, at_ms) - 1, 0)
+            row += [f"{one['series']['resident_kib'][index] / 1024:.0f}",
+                    f"{one['series']['live_kib'][index] / 1024:.0f}"]
         rows.append(row)
-    head = ["share of the run"]
+    head = ["s since the workload began"]
     for one in shown:
         head += [f"{one['name']}: resident, MiB", "live, MiB"]
     return table("Memory over time as a table", head, rows)
@@ -97,16 +104,24 @@ def slug(text):
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
+def verdict(scenario, price_ns):
+    """In report.js, too, where the price can be moved."""
+    best = best_fixed(scenario, price_ns)
+    if best is None:
+        return "No fixed setting."
+    facts = (f"{best['name']}: net {net_mib_s(scenario, best, price_ns):,.0f} MiB s, "
+             f"footprint ratio {best['ratio']:.3f}, {best['spent_ns'] / 1e6:,.0f} ms spent.")
+    if hot_spot(scenario, price_ns) is None:
+        return f"No fixed setting pays: no reporting has 0, the best of them {facts}"
+    return f"Hot spot: {facts}"
+
+
 def scenario_section(index, scenario, price_ns):
     tables = {"heat": settings_table(scenario, price_ns), "footprint": series_table(scenario),
               "pareto": "", "latency": latency_table(scenario)}
     common = ", ".join(f"{name} {value}" for name, value in scenario["common"].items())
-    hottest = hot_spot(scenario, price_ns)
-    told = "No fixed setting." if hottest is None else (
-        f"Hot spot: {hottest['name']}: net {net_mib_s(scenario, hottest, price_ns):,.0f} MiB s, "
-        f"footprint ratio {hottest['ratio']:.3f}, {hottest['spent_ns'] / 1e6:,.0f} ms spent.")
     parts = [f"<h2>{html.escape(scenario['title'])}</h2><p class=note>{html.escape(common)}</p>"
-             f"<p>{html.escape(told)}</p>"]
+             f"<p class=told data-scenario={index}>{html.escape(verdict(scenario, price_ns))}</p>"]
     for kind, title in TITLES.items():
         parts.append(f"<h3>{title}</h3>" + figure(kind, index, f"{slug(scenario['title'])}-{kind}",
                                                   CAPTIONS[kind], tables[kind]))

@@ -19,7 +19,16 @@
     spent: { label: "time spent, ms", of: (_, setting) => setting.spent_ns / 1e6, best: -1 },
   };
   const fixed = (scenario) => scenario.settings.filter((one) => typeof one.order === "number" && one.plain);
-  const hotSpot = (scenario) => d3.greatest(fixed(scenario), (one) => net(scenario, one));
+  const bestFixed = (scenario) => d3.greatest(scenario.settings.filter((one) => typeof one.order === "number"), (one) => net(scenario, one));
+  // No reporting has 0 by definition; what does not beat that is no hot spot.
+  const hotSpot = (scenario) => { const best = bestFixed(scenario); return best && net(scenario, best) > 0 ? best : undefined; };
+  const whole = (value) => Math.round(value).toLocaleString("en");
+  function verdict(scenario) {
+    const best = bestFixed(scenario);
+    if (!best) return "No fixed setting.";
+    const facts = `${best.name}: net ${whole(net(scenario, best))} MiB s, footprint ratio ${best.ratio.toFixed(3)}, ${whole(best.spent_ns / 1e6)} ms spent.`;
+    return hotSpot(scenario) ? `Hot spot: ${facts}` : `No fixed setting pays: no reporting has 0, the best of them ${facts}`;
+  }
   const base = (width, more) => ({
     width, style: { fontSize: `${fontSize}px`, background: "transparent", color: "currentColor" }, ...more });
 
@@ -32,7 +41,8 @@
     // By rank: one bad corner would leave the rest in one colour.
     const color = Plot.scale({ color: { type: "linear", domain: [0, 1], scheme: "viridis" } });
     const shade = (one) => color.apply(cells.length > 1 ? d3.bisectLeft(ranked.map((v) => metric.best * v), metric.best * one.value) / (cells.length - 1) : 1);
-    const hot = hotSpot(scenario);
+    const hottest = hotSpot(scenario);
+    const hot = cells.some((one) => one.name === hottest?.name) ? hottest : undefined;
     const order = d3.groupSort(cells, (group) => -group[0].order, (one) => one.order);
     const batch = d3.groupSort(cells, (group) => group[0].batch, (one) => one.batch);
     const place = { x: "batch", y: "order" };
@@ -85,22 +95,21 @@
     const shown = scenario.settings.filter((one) => one.series && one.series.at_ms.length);
     if (!shown.length) return null;
     const hot = hotSpot(scenario);
-    // Runs of one scenario take more or less long; each lies on its own share of the time.
+    // A strip a run: what is live and what is resident belong together only where both are of the same
+    // moment of the same run. A policy makes runs longer or shorter, and not everywhere alike.
     const rows = shown.flatMap((one) => one.series.at_ms.map((at, index) => ({
-      name: one.name, at: 100 * at / (one.series.at_ms.at(-1) || 1), mib: one.series.resident_kib[index] / 1024, live: one.series.live_kib[index] / 1024 })));
-    const first = rows.filter((row) => row.name === (hot && hot.series ? hot.name : shown[0].name));
+      name: one.name, at: at / 1000, mib: one.series.resident_kib[index] / 1024, live: one.series.live_kib[index] / 1024 })));
     const names = shown.map((one) => one.name);
-    const palette = ["#e8112d", "#0072b2", "#e69f00", "#009e73", "#cc79a7"];
-    const tone = (name) => palette[names.indexOf(name) % palette.length];
     return Plot.plot(base(width, {
-      height: 320, marginLeft: 55, marginBottom: 40, marginTop: 20 + 16 * (names.length + 1), grid: true,
-      x: { label: "share of the run, % →" }, y: { label: null },
+      height: 60 + 105 * names.length, marginLeft: 55, marginBottom: 40, marginTop: 34, grid: true,
+      x: { label: "s since the workload began →" }, y: { label: null, ticks: 4 },
+      fy: { domain: names, axis: null, padding: 0.2 },
       ariaLabel: `Memory over time, ${scenario.title}`,
       marks: [
-        Plot.areaY(first, { x: "at", y: "live", fill: "currentColor", fillOpacity: 0.15 }),
-        Plot.line(rows, { x: "at", y: "mib", z: "name", stroke: (row) => tone(row.name), strokeWidth: 2 }),
-        Plot.text(["MiB ↑   shaded: live, lines: resident"], { frameAnchor: "top-left", dy: -16 * (names.length + 1), fill: "currentColor", text: (row) => row }),
-        ...names.map((name, index) => Plot.text([name], { frameAnchor: "top-left", dx: 4, dy: -16 * (names.length - index), fill: tone(name), fontWeight: "bold", text: (row) => `▬ ${row}${hot && row === hot.name ? " (hot spot)" : ""}` })),
+        Plot.areaY(rows, { x: "at", y: "live", fy: "name", fill: "currentColor", fillOpacity: 0.15 }),
+        Plot.line(rows, { x: "at", y: "mib", fy: "name", stroke: "#0072b2", strokeWidth: 2 }),
+        Plot.text(names, { fy: (name) => name, frameAnchor: "top-left", dx: 4, dy: -12, fill: "currentColor", fontWeight: "bold", text: (name) => `${name}${hot && name === hot.name ? " (hot spot)" : ""}` }),
+        Plot.text(names.slice(0, 1), { fy: (name) => name, frameAnchor: "top-right", dy: -26, fill: "currentColor", text: () => "MiB ↑   shaded: live, line: resident" }),
       ] }));
   }
 
@@ -150,6 +159,7 @@
 
   const kinds = { heat, pareto: front, footprint, latency, map };
   function draw() {
+    for (const told of document.querySelectorAll("[data-scenario]")) told.textContent = verdict(data.scenarios[Number(told.dataset.scenario)]);
     for (const figure of document.querySelectorAll("figure[data-figure]")) {
       const [kind, index] = figure.dataset.figure.split("-");
       const box = figure.querySelector(".plot");
