@@ -13,6 +13,7 @@ import json
 import lzma
 import os
 
+from . import outputs
 from .plan import Bad, Cell
 
 SCHEMA = 1
@@ -56,9 +57,17 @@ def encode(result):
 
 
 class ResultFile:
-    """Open to append; locked, so that two runners never write the same file."""
+    """Open to append; locked, so that two runners never write the same file. What is no file (-, a
+    pipe) is written to and holds no earlier results."""
 
     def __init__(self, path):
+        self._path = path
+        self.results = []
+        self._stream = None
+        if outputs.descriptor_of(path) is not None or \
+                os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+            self._stream = outputs.Output(path)
+            return
         if path.endswith(".xz"):
             raise Bad(f"{path}: results are not appended to a compressed file")
         try:
@@ -75,11 +84,24 @@ class ResultFile:
         os.ftruncate(self._fd, whole)
 
     def append(self, result):
-        line = memoryview(encode(result).encode() + b"\n")
-        while line:
-            line = line[os.write(self._fd, line):]
-        os.fsync(self._fd)
+        data = encode(result).encode() + b"\n"
         self.results.append(result)
+        if self._stream:
+            self._stream.write(data)
+            return
+        before = os.fstat(self._fd).st_size
+        try:
+            line = memoryview(data)
+            while line:
+                line = line[os.write(self._fd, line):]
+            os.fsync(self._fd)
+        except OSError as error:
+            os.ftruncate(self._fd, before)
+            raise Bad(f"{self._path}: {error.strerror}; the runs before are in it, the same command "
+                      "goes on") from error
 
     def close(self):
-        os.close(self._fd)
+        if self._stream:
+            self._stream.close()
+        else:
+            os.close(self._fd)
