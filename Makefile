@@ -31,10 +31,12 @@ WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wold-style-cast -Wcast-qual -Ws
 # -MMD -MP: each object writes the headers it depends on; a deleted header does not break a build.
 COMMON   := -std=c++23 -I. -isystem $(B)/gen -g $(WARNINGS) -MMD -MP
 
-# Hardened as tests/tools/hardening_test wants it.
-VMM_FLAGS  := $(COMMON) -O2 -fPIE -fstack-protector-strong -fstack-clash-protection \
+# Hardened as tests/tools/hardening_test wants it. Lines and function names are what backtraces
+# need; where variables live (VMM_DEBUG=-g) takes a sixth of the time and five times the space.
+VMM_DEBUG  ?= -g1
+VMM_FLAGS  := $(COMMON) $(VMM_DEBUG) -O2 -fPIE -fstack-protector-strong -fstack-clash-protection \
               -fcf-protection=full -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3
-VMM_LINK   := -pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code,-z,ibt,-z,shstk -pthread
+VMM_LINK   := -pie -gz -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code,-z,ibt,-z,shstk -pthread
 VMM_LIBS   := -lfmt -llzma -lseccomp
 HVTRACE_LIBS := $(VMM_LIBS) -lprotobuf-lite
 
@@ -56,10 +58,8 @@ SANITIZED_OPT = -O0
 SANITIZED_CXX ?= $(CXX)
 # Where variables live in optimised code takes a quarter of its compilation; reports want lines.
 SANITIZED_DEBUG = -g1
-# Reading the library's headers is half of compiling without optimisation. clang reads them once;
-# g++ gains nothing by that, and tells who forgot to include one.
-SANITIZED_PCH = $(if $(findstring clang,$(SANITIZED_CXX)),$(if $(filter -O0,$(SANITIZED_OPT)),\
-               -include-pch $(B)/obj/$(1)/library.pch))
+# A precompiled header is for one level of optimisation.
+SANITIZED_PCH = $(if $(filter -O0,$(SANITIZED_OPT)),$(PCH))
 UNIT_FLAGS  = $(COMMON) $(SANITIZED_DEBUG) $(SANITIZED_OPT) -fno-omit-frame-pointer -fsanitize=address,undefined \
                -fno-sanitize-recover=undefined -D_GLIBCXX_ASSERTIONS \
                -DEBB_TRACE_DIR='"tests/traces"'
@@ -158,9 +158,21 @@ $(B)/obj/perfetto.pb.o: $(B)/gen/tools/hvtrace/perfetto.pb.h
 $(B)/obj/vmm/tools/hvtrace/export_perfetto.o $(B)/obj/unit/tools/hvtrace/export_perfetto.o: \
   $(B)/gen/tools/hvtrace/perfetto.pb.h
 
-$(B)/obj/vmm/%.o: %.cpp Makefile
+# Reading the libraries' headers is half of compiling: for each tree of hosted objects they are read
+# once. g++ and clang look for FILE.gch where FILE is included; ccache must hear that this is meant.
+# The guest's objects do without: there a source that forgot a header is found.
+export CCACHE_SLOPPINESS := pch_defines,time_macros
+PCH = -Winvalid-pch -include $(B)/obj/$(1)/library.hpp
+define precompile
+	$(call say,PCH,$@)
+	$(Q)mkdir -p $(@D) && $(1) -w -x c++-header -c $< -o $@
+endef
+$(B)/obj/vmm/library.hpp.gch: vmm/base/library.hpp Makefile
+	$(call precompile,$(CXX) $(VMM_FLAGS))
+
+$(B)/obj/vmm/%.o: %.cpp $(B)/obj/vmm/library.hpp.gch Makefile
 	$(call say,CXX,$<)
-	$(Q)mkdir -p $(@D) && $(CXX) $(VMM_FLAGS) -c $< -o $@
+	$(Q)mkdir -p $(@D) && $(CXX) $(VMM_FLAGS) $(call PCH,vmm) -c $< -o $@
 
 $(B)/obj/guest/%.o: %.cpp Makefile
 	$(call say,GCXX,$<)
@@ -247,18 +259,12 @@ $(B)/tests/unit_tests: $(UNIT_OBJECTS) $(B)/obj/perfetto.pb.o $(SOURCE_LIST)
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D) && $(SANITIZED_CXX) -fsanitize=address,undefined -pthread -o $@ $(linked) $(HVTRACE_LIBS)
 
-ifneq ($(findstring clang,$(SANITIZED_CXX)),)
-UNIT_PCH := $(B)/obj/unit/library.pch
-TSAN_PCH := $(B)/obj/tsan/library.pch
-endif
-$(B)/obj/unit/library.pch $(B)/obj/tsan/library.pch: PCH_CXX = $(SANITIZED_CXX)
-$(B)/obj/unit/library.pch: PCH_FLAGS = $(UNIT_FLAGS)
-$(B)/obj/tsan/library.pch: PCH_FLAGS = $(TSAN_FLAGS)
-$(B)/obj/%/library.pch: tests/support/library.hpp Makefile
-	$(call say,PCH,$@)
-	$(Q)mkdir -p $(@D) && $(PCH_CXX) $(filter-out -MMD,$(PCH_FLAGS)) -MD -x c++-header -c $< -o $@
+$(B)/obj/unit/library.hpp.gch: vmm/base/library.hpp Makefile
+	$(call precompile,$(SANITIZED_CXX) $(UNIT_FLAGS))
+$(B)/obj/tsan/library.hpp.gch: vmm/base/library.hpp Makefile
+	$(call precompile,$(SANITIZED_CXX) $(TSAN_FLAGS))
 
-$(B)/obj/unit/%.o: %.cpp Makefile | $(UNIT_PCH)
+$(B)/obj/unit/%.o: %.cpp $(B)/obj/unit/library.hpp.gch Makefile
 	$(call say,UCXX,$<)
 	$(Q)mkdir -p $(@D) && $(SANITIZED_CXX) $(UNIT_FLAGS) $(call SANITIZED_PCH,unit) -c $< -o $@
 
@@ -281,7 +287,7 @@ $(B)/tests/soak_asan: $(SOAK_ASAN_OBJECTS) $(B)/obj/unit/threaded.a $(SOURCE_LIS
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D) && $(SANITIZED_CXX) -fsanitize=address,undefined -pthread -o $@ $(linked) $(VMM_LIBS)
 
-$(B)/obj/tsan/%.o: %.cpp Makefile | $(TSAN_PCH)
+$(B)/obj/tsan/%.o: %.cpp $(B)/obj/tsan/library.hpp.gch Makefile
 	$(call say,TCXX,$<)
 	$(Q)mkdir -p $(@D) && $(SANITIZED_CXX) $(TSAN_FLAGS) $(call SANITIZED_PCH,tsan) -c $< -o $@
 
@@ -386,12 +392,12 @@ $(FUZZ_ARCHIVE): $(call objects,fuzz,$(FUZZED)) $(B)/obj/perfetto.pb.o $(SOURCE_
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) crs $@ $(linked)
 
-FUZZ_PCH := $(B)/obj/fuzz/library.pch
-$(FUZZ_PCH): PCH_CXX = $(FUZZ_CXX)
-$(FUZZ_PCH): PCH_FLAGS = $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link
-$(B)/obj/fuzz/%.o: %.cpp Makefile | $(FUZZ_PCH)
+FUZZ_CXX_FLAGS = $(FUZZ_CXX) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link
+$(B)/obj/fuzz/library.hpp.gch: vmm/base/library.hpp Makefile
+	$(call precompile,$(FUZZ_CXX_FLAGS))
+$(B)/obj/fuzz/%.o: %.cpp $(B)/obj/fuzz/library.hpp.gch Makefile
 	$(call say,FCXX,$<)
-	$(Q)mkdir -p $(@D) && $(FUZZ_CXX) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -include-pch $(FUZZ_PCH) -c $< -o $@
+	$(Q)mkdir -p $(@D) && $(FUZZ_CXX_FLAGS) $(call PCH,fuzz) -c $< -o $@
 $(B)/obj/fuzz/tools/hvtrace/export_perfetto.o: $(B)/gen/tools/hvtrace/perfetto.pb.h
 $(B)/fuzz/%: $(B)/obj/fuzz/tests/fuzz/%.o $(FUZZ_ARCHIVE) $(SOURCE_LIST)
 	$(call say,LINK,$@)
@@ -447,7 +453,7 @@ help: ## this list
 	  $(firstword $(MAKEFILE_LIST))
 	@printf '\nKnobs: V=1 full command lines, WERROR=0 warnings pass, T=pattern test cases\n'
 
--include $(patsubst %.pch,%.d,$(UNIT_PCH) $(TSAN_PCH) $(FUZZ_PCH)) $(VMM_OBJECTS:.o=.d) $(HVTRACE_OBJECTS:.o=.d) $(GUEST_CORE_OBJECTS:.o=.d) \
+-include $(wildcard $(B)/obj/*/library.hpp.d) $(VMM_OBJECTS:.o=.d) $(HVTRACE_OBJECTS:.o=.d) $(GUEST_CORE_OBJECTS:.o=.d) \
          $(WORKLOAD_OBJECTS:.o=.d) $(HOSTILE_OBJECTS:.o=.d) $(UNIT_OBJECTS:.o=.d) $(BOOT_OBJECTS:.o=.d) \
          $(SIM_OBJECTS:.o=.d) $(BENCH_OBJECTS:.o=.d) $(BENCHMARKS:%=$(B)/obj/vmm/tools/benchmarks/%.d) \
          $(TSAN_OBJECTS:.o=.d) $(SOAK_TSAN_OBJECTS:.o=.d) $(SOAK_ASAN_OBJECTS:.o=.d) \

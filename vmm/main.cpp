@@ -8,7 +8,6 @@
 #include <string_view>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "vmm/base/file.hpp"
 #include "vmm/base/output_file.hpp"

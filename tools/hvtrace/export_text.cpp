@@ -8,15 +8,15 @@
 #include <vector>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "tools/hvtrace/timeline.hpp"
+#include "vmm/base/json.hpp"
 #include "vmm/trace/event_text.hpp"
 
 namespace hvtrace {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using vmm::Json;
 
 constexpr std::size_t piece_bytes = std::size_t{64} << 10;
 constexpr std::uint32_t first_lane_thread = 1000; // vCPUs come before
@@ -84,7 +84,7 @@ class ChromeWriter {
   void write(const Json& json) {
     out_ += first_ ? "\n" : ",\n";
     first_ = false;
-    out_ += json.dump();
+    out_ += json.line();
     if (out_.size() >= piece_bytes) {
       sink_(out_);
       out_.clear();

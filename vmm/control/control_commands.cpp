@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include "vmm/control/control_commands.hpp"
 
-#include <nlohmann/json.hpp>
-
+#include "vmm/base/json.hpp"
 #include "vmm/base/units.hpp"
 
 namespace vmm {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 constexpr std::string_view blanks = " \t";
 
@@ -113,7 +110,7 @@ std::string ControlCommands::status() const {
                     {"reported_bytes", memory.guest.reported_bytes},
                     {"isolated_bytes", memory.guest.isolated_bytes},
                     {"cached_bytes", memory.guest.cached_bytes}};
-  return json.dump();
+  return json.line();
 }
 
 } // namespace vmm

@@ -14,7 +14,6 @@
 #include <system_error>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "shared/address.hpp"
 #include "vmm/base/output_file.hpp"
@@ -278,8 +277,7 @@ std::string render(const HostReport& report) {
   return text;
 }
 
-nlohmann::ordered_json to_json(const HostReport& report) {
-  using Json = nlohmann::ordered_json;
+Json to_json(const HostReport& report) {
   Json json;
   json["version"] = version;
   json["kernel"] = report.kernel;
@@ -287,7 +285,7 @@ nlohmann::ordered_json to_json(const HostReport& report) {
   json["under"] = report.under.empty() ? Json(nullptr) : Json(report.under);
   for (const HostFeature& feature : report.features) {
     json["features"][feature.key] = {{"available", feature.available},
-                                     {"ns", feature.ns ? Json(*feature.ns) : Json(nullptr)},
+                                     {"ns", feature.ns},
                                      {"detail", feature.detail},
                                      {"if_missing", feature.consequence}};
   }

@@ -9,8 +9,7 @@
 #include <string>
 #include <vector>
 
-#include <nlohmann/json_fwd.hpp>
-
+#include "vmm/base/json.hpp"
 #include "vmm/base/result.hpp"
 
 namespace vmm {
@@ -39,7 +38,7 @@ struct HostReport {
 
 // A table of lines that end in newlines.
 [[nodiscard]] std::string render(const HostReport& report);
-[[nodiscard]] nlohmann::ordered_json to_json(const HostReport& report);
+[[nodiscard]] Json to_json(const HostReport& report);
 // Errors as OutputFile.
 [[nodiscard]] Result<void> write_report(const HostReport& report, const std::string& path);
 

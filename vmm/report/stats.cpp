@@ -3,20 +3,12 @@
 
 #include <string_view>
 
-#include <nlohmann/json.hpp>
-
 #include "vmm/base/units.hpp"
 #include "vmm/base/version.hpp"
 #include "vmm/settings/report_settings.hpp"
 
 namespace vmm {
 namespace {
-
-using Json = nlohmann::ordered_json;
-
-template <typename T> Json or_null(const std::optional<T>& value) {
-  return value ? Json(*value) : Json(nullptr);
-}
 
 std::optional<double> ratio(double numerator, double denominator) {
   return denominator > 0 ? std::optional(numerator / denominator) : std::nullopt;
@@ -100,19 +92,19 @@ Json ledger_json(const Ledger& ledger) {
                         {"reused_bytes", row.use.reused_bytes},
                         {"away_mib_s", row.use.away_mib_s},
                         {"spent", spending_json(row.spent)},
-                        {"net_mib_s", or_null(row.net_mib_s)}});
+                        {"net_mib_s", row.net_mib_s}});
     }
   }
   return {{"saved_mib_s", ledger.saved_mib_s},
           {"reused_bytes", ledger.reused_bytes},
           {"reuse", ledger.reuse_measured ? "measured" : "modelled"},
           {"unit_ns",
-           {{"doorbell", or_null(ledger.units.doorbell_ns)},
-            {"page_fault", or_null(ledger.units.page_fault_ns)},
-            {"huge_page_fault", or_null(ledger.units.huge_page_fault_ns)}}},
+           {{"doorbell", ledger.units.doorbell_ns},
+            {"page_fault", ledger.units.page_fault_ns},
+            {"huge_page_fault", ledger.units.huge_page_fault_ns}}},
           {"memory_price_ns", ledger.memory_price_ns},
           {"spent", spending_json(ledger.spent)},
-          {"net_mib_s", or_null(ledger.net_mib_s)},
+          {"net_mib_s", ledger.net_mib_s},
           {"orders", std::move(orders)}};
 }
 
@@ -161,7 +153,7 @@ Json to_json(const RunStats& stats) {
   const auto& memory = stats.memory;
   Json json;
   json["version"] = version;
-  json["guest"] = {{"exit_status", guest.exit_status}, {"boot_us", or_null(guest.boot_us)}};
+  json["guest"] = {{"exit_status", guest.exit_status}, {"boot_us", guest.boot_us}};
   json["workload"] = {{"name", workload.name},
                       {"seconds", workload.seconds},
                       {"cpu_seconds", workload.cpu_seconds},
@@ -175,8 +167,7 @@ Json to_json(const RunStats& stats) {
                     {"timeout_ns", stats.report_timeout_ns},
                     {"automatic", stats.report_automatic},
                     {"order_in_force", stats.report_order_in_force},
-                    {"half_life_ns",
-                     stats.report_half_life_ns ? Json(*stats.report_half_life_ns) : Json(nullptr)},
+                    {"half_life_ns", stats.report_half_life_ns},
                     {"strategy", name_of(report.strategy)}};
   json["vcpus"] = stats.vcpus;
   json["host"] = {{"mode", name_of(stats.host.mode)},
@@ -211,12 +202,12 @@ Json to_json(const RunStats& stats) {
                     {"rss_peak_bytes", memory.rss_peak_bytes},
                     {"rss_final_bytes", memory.rss_final_bytes},
                     {"live_peak_bytes", memory.live_peak_bytes},
-                    {"settle_ms", or_null(memory.settle_ms)},
+                    {"settle_ms", memory.settle_ms},
                     {"rss_mib_s", memory.rss_mib_s},
                     {"live_mib_s", memory.live_mib_s},
-                    {"footprint_ratio", or_null(memory.footprint_ratio())},
+                    {"footprint_ratio", memory.footprint_ratio()},
                     {"unreported_mib_s", memory.unreported_mib_s},
-                    {"unreported_footprint_ratio", or_null(memory.unreported_ratio())},
+                    {"unreported_footprint_ratio", memory.unreported_ratio()},
                     {"minor_faults", memory.minor_faults}};
   json["ledger"] = stats.ledger ? ledger_json(*stats.ledger) : Json(nullptr);
   json["series"] = series_json(stats.series);
@@ -224,8 +215,7 @@ Json to_json(const RunStats& stats) {
 }
 
 std::string to_text(const Json& json) {
-  // A workload's name may be any bytes: what is not UTF-8 is replaced, never thrown.
-  return json.dump(2, ' ', false, Json::error_handler_t::replace) + '\n';
+  return json.lines(2);
 }
 
 } // namespace vmm

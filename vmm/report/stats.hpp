@@ -8,9 +8,8 @@
 #include <string>
 #include <vector>
 
-#include <nlohmann/json_fwd.hpp>
-
 #include "shared/boot_info.hpp"
+#include "vmm/base/json.hpp"
 #include "vmm/base/result.hpp"
 #include "vmm/hints/hint_port.hpp"
 #include "vmm/hints/oracle.hpp"
@@ -150,9 +149,9 @@ struct RunStats {
 };
 
 // What was not measured is null.
-nlohmann::ordered_json to_json(const RunStats& stats);
+Json to_json(const RunStats& stats);
 
 // As it goes into a file: indented, ends in a newline.
-std::string to_text(const nlohmann::ordered_json& json);
+std::string to_text(const Json& json);
 
 } // namespace vmm

@@ -20,6 +20,10 @@ vmm::HostReport sample() {
   return report;
 }
 
+nlohmann::json parsed(const vmm::HostReport& report) {
+  return nlohmann::json::parse(vmm::to_json(report).line());
+}
+
 } // namespace
 
 TEST_CASE("probe: the table says what there is, what it costs and what follows where it is not") {
@@ -33,7 +37,7 @@ TEST_CASE("probe: the table says what there is, what it costs and what follows w
 }
 
 TEST_CASE("probe: JSON holds the same under stable keys") {
-  const auto json = vmm::to_json(sample());
+  const auto json = parsed(sample());
   CHECK(json["kvm"]["flavour"] == "svm");
   CHECK(json["under"] == "TCGTCGTCGTCG");
   CHECK(json["features"]["pio"]["available"] == true);
@@ -42,7 +46,7 @@ TEST_CASE("probe: JSON holds the same under stable keys") {
   CHECK(json["features"]["vmcall"]["if_missing"] == "use pio");
   vmm::HostReport bare = sample();
   bare.under.clear();
-  CHECK(vmm::to_json(bare)["under"].is_null());
+  CHECK(parsed(bare)["under"].is_null());
 }
 
 TEST_CASE("probe: without a KVM the rest of the host is still looked at") {
@@ -52,7 +56,7 @@ TEST_CASE("probe: without a KVM the rest of the host is still looked at") {
   CHECK(report.features.front().key == "kvm");
   CHECK_FALSE(report.features.front().available);
   CHECK_FALSE(report.features.front().detail.empty());
-  const auto json = vmm::to_json(report);
+  const auto json = parsed(report);
   CHECK_FALSE(json["features"].contains("pio"));
   CHECK(json["features"]["madvise_4k"]["available"] == true);
   CHECK(json["features"]["punch_hole_2m"]["available"] == true);

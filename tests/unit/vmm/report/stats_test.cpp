@@ -45,10 +45,14 @@ std::string content(const std::filesystem::path& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
+nlohmann::json parsed(const RunStats& stats) {
+  return nlohmann::json::parse(to_text(to_json(stats)));
+}
+
 } // namespace
 
 TEST_CASE("every field the interface promises is there") {
-  const auto json = to_json(RunStats{});
+  const auto json = parsed(RunStats{});
   for (const char* pointer : {"/version",
                               "/guest/exit_status",
                               "/guest/boot_us",
@@ -110,7 +114,7 @@ TEST_CASE("every field the interface promises is there") {
                               "/faults/failed",
                               "/faults/partial_ranges"}) {
     CAPTURE(pointer);
-    CHECK(json.contains(nlohmann::ordered_json::json_pointer(pointer)));
+    CHECK(json.contains(nlohmann::json::json_pointer(pointer)));
   }
 }
 
@@ -125,7 +129,7 @@ TEST_CASE("values arrive under their names, exactly") {
   stats.memory.live_mib_s = 20;
   stats.memory.unreported_mib_s = 50;
   stats.memory.settle_ms = 1.25;
-  const auto json = to_json(stats);
+  const auto json = parsed(stats);
   CHECK(json["guest"]["exit_status"] == 3);
   CHECK(json["guest"]["boot_us"] == 812.5);
   CHECK(json["workload"]["events"] == 18446744073709551615ULL);
@@ -152,7 +156,7 @@ TEST_CASE("what is in flight is told per channel and in sum") {
   stats.quarantine.bytes = 8192;
   stats.wakeups = 9;
   stats.faults.partial_ranges = 11;
-  const auto json = to_json(stats);
+  const auto json = parsed(stats);
   CHECK(json["vcpus"] == 2);
   CHECK(json["host"]["mode"] == "poll");
   CHECK(json["host"]["workers"] == 3);
@@ -169,7 +173,7 @@ TEST_CASE("what is in flight is told per channel and in sum") {
 }
 
 TEST_CASE("what was not measured is null, not zero") {
-  const auto json = to_json(RunStats{});
+  const auto json = parsed(RunStats{});
   CHECK(json["guest"]["boot_us"].is_null());
   CHECK(json["memory"]["settle_ms"].is_null());
   CHECK(json["memory"]["footprint_ratio"].is_null());

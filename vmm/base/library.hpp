@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What most sources read of the libraries, to be compiled once (Makefile: SANITIZED_PCH). Nobody
-// includes this file.
+// What most sources read of the libraries, compiled once for each tree of objects (Makefile: PCH).
+// Nobody includes this file: a source that needs one of these headers includes it.
 #pragma once
 
 #include <algorithm>
@@ -11,13 +11,11 @@
 #include <cstdint>
 #include <deque>
 #include <expected>
-#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <random>
 #include <span>
 #include <string>
 #include <string_view>
@@ -25,4 +23,4 @@
 #include <variant>
 #include <vector>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
