@@ -160,12 +160,13 @@ $(B)/obj/vmm/tools/hvtrace/export_perfetto.o $(B)/obj/unit/tools/hvtrace/export_
 
 # Reading the libraries' headers is half of compiling: for each tree of hosted objects they are read
 # once. g++ and clang look for FILE.gch where FILE is included; ccache must hear that this is meant.
-# The guest's objects do without: there a source that forgot a header is found.
+# The copy of FILE beside it is for a compiler that cannot use the other. The guest's objects do
+# without: there a source that forgot a header is found.
 export CCACHE_SLOPPINESS := pch_defines,time_macros
 PCH = -Winvalid-pch -include $(B)/obj/$(1)/library.hpp
 define precompile
 	$(call say,PCH,$@)
-	$(Q)mkdir -p $(@D) && $(1) -w -x c++-header -c $< -o $@
+	$(Q)mkdir -p $(@D) && cp $< $(@:.gch=) && $(1) -w -x c++-header -c $< -o $@
 endef
 $(B)/obj/vmm/library.hpp.gch: vmm/base/library.hpp Makefile
 	$(call precompile,$(CXX) $(VMM_FLAGS))
