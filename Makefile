@@ -233,7 +233,7 @@ bench: all $(BENCHMARKS:%=$(B)/bench/%) $(B)/tests/boot/spin.bin ## all benchmar
 	tools/bench all --json $(B)/bench/results.json
 
 # What each policy would be worth, in recorded time and at fixed unit costs.
-SIM_OBJECTS := $(call objects,vmm,tests/sim/policy_sim.cpp \
+SIM_OBJECTS := $(call objects,vmm,tools/lab/sim/policy_sim.cpp \
                  $(GUEST_MM)) $(filter-out %/vmm/main.o,$(VMM_OBJECTS))
 $(B)/policy_sim: $(SIM_OBJECTS) $(SOURCE_LIST)
 	$(call say,LINK,$@)
@@ -244,7 +244,7 @@ policy-sim: $(B)/policy_sim ## what every policy would be worth on the shipped t
 	$(B)/policy_sim $(POLICY_TRACES)
 .PHONY: policy-twins
 policy-twins: $(B)/policy_sim ## why no policy can be within 5 % of the best on every trace: two that differ at their end
-	tests/sim/twins 0.6 $(B)/twins
+	tools/lab/sim/twins 0.6 $(B)/twins
 	$(B)/policy_sim $(B)/twins/ends.pgt.xz $(B)/twins/wants.pgt.xz
 
 ##@ Testing
@@ -427,7 +427,7 @@ ANALYSED := $(VMM_SOURCES) $(HVTRACE_SOURCES) $(filter %.cpp,$(GUEST_CORE)) $(WO
 analyse: ## cppcheck over the vmm, its tools and the guest
 	$(call say,CHECK,'$(words $(ANALYSED)) sources')
 	$(Q)$(CPPCHECK) -q -j2 --std=c++20 --language=c++ --platform=unix64 -I. --inline-suppr \
-	  --enable=warning,performance,portability --suppressions-list=tools/cppcheck-suppressions \
+	  --enable=warning,performance,portability --suppressions-list=tools/dev/cppcheck-suppressions \
 	  --library=posix --library=gnu --error-exitcode=1 $(ANALYSED)
 
 FORMATTED := $(sort $(shell find vmm guest shared tests tools -name '*.cpp' -o -name '*.hpp'))

@@ -10,7 +10,7 @@ import re
 from .digest import best_fixed, hot_spot, net_mib_s
 from .plan import ROOT
 
-PARTS = os.path.join(ROOT, "tools", "report.d")
+PARTS = os.path.join(os.path.dirname(__file__), "report_page")
 CAPTIONS = {
     "heat": "Each cell is a setting; brighter is better (by rank), the red frame marks the hot spot: "
             "the fixed setting with the greatest net benefit. There is none where no setting pays.",
