@@ -34,9 +34,6 @@ abi::ReportPolicy Machine::automatic(const abi::ReportPolicy& policy) const {
 }
 
 GuestEnding Machine::run(const BlockedSignals& signals, Sandbox& sandbox) {
-  if (trace_) {
-    trace_->boot();
-  }
   if (const auto started = start_threads(sandbox); !started) {
     end_->end({EndKind::host_failed, 0, started.error().message});
   }
@@ -76,7 +73,7 @@ GuestEnding Machine::run(const BlockedSignals& signals, Sandbox& sandbox) {
     stepper_->at_end(ending, signals.fd());
     static_cast<void>(signals.take()); // it was for the stepper
   }
-  if (trace_) {
+  if (trace_ && trace_->has_begun()) {
     trace_->stop(ending);
   }
   return ending;
@@ -86,6 +83,10 @@ GuestEnding Machine::run(const BlockedSignals& signals, Sandbox& sandbox) {
 // the sandbox lets no more be made.
 Result<void> Machine::start_threads(Sandbox& sandbox) {
   kvm_.close(); // with it could be made further machines
+  if (trace_) {
+    EBB_TRY(trace_->begin());
+    trace_->boot();
+  }
   EBB_TRY(sandbox.give_up_privileges());
   unsigned threads = plan_.vcpus + 1; // the sampler
   if (control_socket_) {

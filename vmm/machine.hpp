@@ -53,6 +53,7 @@ struct MachineOutput {
   std::function<void(std::string_view)> console;     // text of the guest
   std::function<void(const MemorySample&)> observer; // each memory sample
   std::function<void()> interrupted; // by SIGINT or SIGTERM: nothing may keep the end waiting
+  std::optional<TraceTarget> trace;  // of --trace
 };
 
 // What was measured, besides what the services count themselves.
@@ -95,6 +96,7 @@ class Machine {
   [[nodiscard]] const std::optional<Settled>& settled() const { return settled_; }
   [[nodiscard]] const GuestMemory& memory() const { return memory_; }
   [[nodiscard]] const abi::GuestStatus& guest_status() const { return *status_; }
+  [[nodiscard]] const TraceRecorder* trace() const { return trace_.get(); } // null: none
   [[nodiscard]] ExitTotals exits() const { return vcpu_threads_.totals(); }
   [[nodiscard]] const Hypercalls& hypercalls() const { return *hypercalls_; }
   // What became of discarded memory; empty where the kernel does not tell or nobody wants to know.
@@ -141,10 +143,11 @@ class Machine {
   MemorySlots slots_;
   std::unique_ptr<GuestEnd> end_;
   SystemDiscardCalls discard_calls_;
-  std::unique_ptr<TraceRecorder> trace_; // null when nothing is recorded
-  std::optional<UnitCosts> unit_costs_;  // empty when nobody asked for them
-  std::unique_ptr<Oracle> oracle_;       // null when nobody asked for it
-  std::unique_ptr<ReuseWatch> reuse_;    // null where the kernel does not tell, and without need
+  std::optional<TraceTarget> trace_target_; // until trace_ takes it
+  std::unique_ptr<TraceRecorder> trace_;    // null when nothing is recorded
+  std::optional<UnitCosts> unit_costs_;     // empty when nobody asked for them
+  std::unique_ptr<Oracle> oracle_;          // null when nobody asked for it
+  std::unique_ptr<ReuseWatch> reuse_;       // null where the kernel does not tell, and without need
   HintObservers observers_;
   std::unique_ptr<HintService> hints_;
   std::optional<Console> console_;

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: MIT
 // How a machine is put together, once, before its guest runs.
-#include <sys/mman.h>
-
 #include "shared/guest_status.hpp"
 #include "vmm/base/clock.hpp"
 #include "vmm/boot/guest_loader.hpp"
@@ -47,6 +45,7 @@ Result<std::unique_ptr<Machine>> Machine::create(const Config& config, Image ima
                                                std::move(memory), std::move(image),
                                                std::move(symbols), std::move(input)));
   machine->unit_costs_ = unit_costs;
+  machine->trace_target_ = std::move(output.trace);
   EBB_TRY(machine->set_up(std::move(output)));
   return machine;
 }
@@ -312,17 +311,11 @@ Result<void> Machine::set_up_trace(std::uint32_t tsc_khz) {
   if (!records()) {
     return {};
   }
-  // What only the stepper reads needs no name.
-  UniqueFd unnamed;
-  std::string path = config_.trace.value_or("");
-  if (!config_.trace) {
-    unnamed = UniqueFd(::memfd_create("ebb-step", MFD_CLOEXEC));
-    if (!unnamed.valid()) {
-      return system_error("cannot make a file for the stepper's trace");
-    }
-    path = fmt::format("/proc/self/fd/{}", unnamed.get());
+  if (!trace_target_) {
+    EBB_TRY_ASSIGN(unnamed, TraceTarget::unnamed());
+    trace_target_.emplace(std::move(unnamed));
   }
-  EBB_TRY_ASSIGN(trace, TraceRecorder::create(path,
+  EBB_TRY_ASSIGN(trace, TraceRecorder::create(std::move(*trace_target_),
                                               {.level = config_.trace_level,
                                                .ring_bytes = config_.trace_bytes,
                                                .vcpus = plan_.vcpus,

@@ -6,17 +6,20 @@
 #include <exception>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include <fmt/format.h>
 
 #include "vmm/base/file.hpp"
 #include "vmm/base/output_file.hpp"
 #include "vmm/base/patient_output.hpp"
+#include "vmm/base/shared_files.hpp"
 #include "vmm/base/symbols.hpp"
 #include "vmm/boot/image.hpp"
 #include "vmm/machine.hpp"
 #include "vmm/probe/probe.hpp"
 #include "vmm/record/trace_writer.hpp"
+#include "vmm/record/trace_target.hpp"
 #include "vmm/report/live_view.hpp"
 #include "vmm/report/stats.hpp"
 #include "vmm/report/summary.hpp"
@@ -56,9 +59,11 @@ vmm::SandboxOptions sandbox_options(const vmm::Config& config,
                                     const std::optional<vmm::OutputFile>& stats_file) {
   vmm::SandboxOptions options;
   options.mode = config.sandbox;
-  if (stats_file && stats_file->folder()) {
+  if (stats_file) {
     options.features.add(vmm::SandboxFeature::stats_file);
-    options.folders.push_back(*stats_file->folder());
+    if (const auto folder = stats_file->folder()) {
+      options.folders.push_back(*folder);
+    }
   }
   options.longest_file_bytes = vmm::TraceWriter::max_file_bytes;
   if (config.control) {
@@ -82,12 +87,37 @@ vmm::SandboxOptions sandbox_options(const vmm::Config& config,
   return options;
 }
 
+// Nothing is written over what the same run reads, or writes elsewhere.
+vmm::Result<void> keep_files_apart(const vmm::Config& config) {
+  using Use = vmm::NamedFile::Use;
+  std::vector<vmm::NamedFile> files{{"the image", config.image, Use::read}};
+  const auto add = [&](const char* what, const std::optional<std::string>& path, Use use) {
+    if (path) {
+      files.push_back({what, *path, use});
+    }
+  };
+  add("--input", config.input, Use::read);
+  add("--stats", config.stats, Use::written);
+  add("--trace", config.trace, Use::written);
+  add("--control", config.control, Use::written);
+  if (config.gdb && !config.gdb->path.empty()) {
+    add("--gdb", config.gdb->path, Use::written);
+  }
+  return vmm::refuse_shared_files(files);
+}
+
 vmm::Result<int> run(const vmm::Config& config) {
   // Whatever can be refused is refused before anything runs.
+  EBB_TRY(keep_files_apart(config));
   std::optional<vmm::OutputFile> stats_file;
   if (config.stats) {
-    EBB_TRY_ASSIGN(file, vmm::OutputFile::open(*config.stats));
+    EBB_TRY_ASSIGN(file, vmm::OutputFile::open("--stats", *config.stats));
     stats_file.emplace(std::move(file));
+  }
+  std::optional<vmm::TraceTarget> trace_target;
+  if (config.trace) {
+    EBB_TRY_ASSIGN(target, vmm::TraceTarget::open(*config.trace));
+    trace_target.emplace(std::move(target));
   }
   EBB_TRY_ASSIGN(image, vmm::load_image(config.image));
   std::optional<vmm::TraceInput> input;
@@ -109,7 +139,8 @@ vmm::Result<int> run(const vmm::Config& config) {
                      std::move(input),
                      {.console = [&](std::string_view text) { live.print_above(text); },
                       .observer = [&](const vmm::MemorySample& sample) { live.update(sample); },
-                      .interrupted = [&] { output.hurry(); }}));
+                      .interrupted = [&] { output.hurry(); },
+                      .trace = std::move(trace_target)}));
   if (const auto address = machine->gdb_address()) {
     fmt::print(stderr, "vmm: the guest waits for gdb: target remote {}\n", *address);
   }
@@ -125,10 +156,18 @@ vmm::Result<int> run(const vmm::Config& config) {
   if (config.verbosity != vmm::Verbosity::quiet && has_summary) {
     print(vmm::render_summary(stats));
   }
+  bool failed = false;
+  if (stats.trace) {
+    failed = !stats.trace->why.empty();
+    for (const std::string& loss : vmm::trace_losses(*stats.trace)) {
+      fmt::print(stderr, "vmm: --trace {}: {}\n", *config.trace, loss);
+    }
+  }
   if (stats_file) {
     EBB_TRY(stats_file->write(vmm::to_text(vmm::to_json(stats))));
   }
-  return ending.process_status();
+  // What could not be written is a failure of the host, unless there is a worse one to tell.
+  return failed && ending.process_status() == 0 ? exit_status_of({}) : ending.process_status();
 }
 
 vmm::Result<void> probe(const vmm::ProbeHost& request) {

@@ -130,6 +130,13 @@ RunStats make_stats(const Config& config, const Machine& machine, const GuestEnd
   stats.hints.host_ns = hints.host_ns;
   take_asynchronous(stats, hints, machine.guest_status());
   stats.oracle = machine.oracle();
+  if (config.trace && machine.trace() != nullptr && machine.trace()->has_begun()) {
+    const TraceLoss loss = machine.trace()->loss();
+    stats.trace = {.records = loss.kept_records,
+                   .lost_records = loss.lost_records,
+                   .lost_guest_events = machine.trace()->guest_events_lost(),
+                   .why = loss.why};
+  }
   take_allocator(stats, machine.guest_status());
   const ExitTotals exits = machine.exits();
   stats.exits.total = exits.exits;

@@ -12,6 +12,32 @@
 
 namespace hvtrace {
 
+namespace {
+
+// "yes", or "no: " and all that is missing.
+std::string completeness(const TraceFile& trace) {
+  const abi::TraceHeader& header = trace.header();
+  std::string missing;
+  const auto add = [&missing](const std::string& text) {
+    missing += (missing.empty() ? "no: " : ", ") + text;
+  };
+  if (trace.cut_off() != 0) {
+    add(fmt::format("{} records are cut off", trace.cut_off()));
+  }
+  if (header.lost != 0) {
+    add(fmt::format("{} records were lost, there was no room for them", header.lost));
+  }
+  if (header.guest_lost != 0) {
+    add(fmt::format("{} events of the guest were lost, its ring was full", header.guest_lost));
+  }
+  if (missing.empty() && !trace.finished()) {
+    add("the vmm did not get to its end");
+  }
+  return missing.empty() ? "yes" : missing;
+}
+
+} // namespace
+
 std::string render_info(const TraceFile& trace) {
   const abi::TraceHeader& header = trace.header();
   TextBuffer out;
@@ -24,14 +50,7 @@ std::string render_info(const TraceFile& trace) {
                  header.storage == abi::TraceStorage::ring
                      ? fmt::format(" (a ring: the last {})", header.capacity)
                      : std::string());
-  fmt::format_to(
-      to, "complete   {}\n",
-      trace.cut_off() != 0
-          ? fmt::format("no: {} records are cut off", trace.cut_off())
-          : std::string(trace.finished() ? "yes" : "no: the vmm did not get to its end"));
-  if (header.lost != 0) {
-    fmt::format_to(to, "lost       {} records for which there was no room\n", header.lost);
-  }
+  fmt::format_to(to, "complete   {}\n", completeness(trace));
   fmt::format_to(to, "recorded   {:%Y-%m-%d %H:%M:%S} UTC\n",
                  std::chrono::time_point_cast<std::chrono::seconds>(
                      std::chrono::time_point_cast<std::chrono::system_clock::duration>(start)));

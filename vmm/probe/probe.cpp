@@ -293,7 +293,7 @@ Json to_json(const HostReport& report) {
 }
 
 Result<void> write_report(const HostReport& report, const std::string& path) {
-  EBB_TRY_ASSIGN(file, OutputFile::open(path));
+  EBB_TRY_ASSIGN(file, OutputFile::open("--stats", path));
   return file.write(to_text(to_json(report)));
 }
 

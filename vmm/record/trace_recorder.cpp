@@ -131,9 +131,9 @@ std::uint64_t trace_hash(std::span<const std::byte> bytes) {
 }
 
 Result<std::unique_ptr<TraceRecorder>>
-TraceRecorder::create(const std::string& path, const TraceRun& run, const GuestMemory& memory) {
+TraceRecorder::create(TraceTarget target, const TraceRun& run, const GuestMemory& memory) {
   const abi::TraceHeader header = make_header(run, memory);
-  EBB_TRY_ASSIGN(writer, TraceWriter::create(path, header));
+  EBB_TRY_ASSIGN(writer, TraceWriter::create(std::move(target), header));
   return std::unique_ptr<TraceRecorder>(
       new TraceRecorder(std::move(writer), run, memory, header.start_ns));
 }
@@ -155,6 +155,7 @@ void TraceRecorder::start(ThreadStart on_start) {
 }
 
 void TraceRecorder::stop(const GuestEnding& ending) {
+  writer_->stop(); // whose last turn records, too
   drain_guest();
   append({.value = ending.status,
           .event = TraceEvent::end,
@@ -393,6 +394,8 @@ void TraceRecorder::drain_guest() {
   });
   if (const std::uint64_t lost = guest_->take_lost(); lost != 0) {
     append({.value = lost, .event = TraceEvent::guest_lost});
+    guest_lost_ += lost;
+    writer_->set_guest_lost(guest_lost_);
   }
 }
 

@@ -45,13 +45,18 @@ struct TraceRun {
 
 class TraceRecorder final : public HintObserver {
  public:
-  // `memory` outlives the recorder. User error when the file cannot be made.
-  static Result<std::unique_ptr<TraceRecorder>> create(const std::string& path, const TraceRun& run,
+  // `memory` outlives the recorder. User error when there is no room for the trace. Nothing is
+  // written yet.
+  static Result<std::unique_ptr<TraceRecorder>> create(TraceTarget target, const TraceRun& run,
                                                        const GuestMemory& memory);
   ~TraceRecorder() override;
 
+  // The target becomes this run's trace. Before anything is recorded; once. Error when it cannot.
+  [[nodiscard]] Result<void> begin() { return writer_->begin(); }
+  [[nodiscard]] bool has_begun() const { return writer_->has_begun(); }
+
   // Starts and ends the recorder's thread. After stop() nothing may be recorded; the trace is
-  // complete.
+  // complete, its last record the end.
   void start(ThreadStart on_start = {});
   void stop(const GuestEnding& ending);
 
@@ -82,6 +87,9 @@ class TraceRecorder final : public HintObserver {
   void mute() { muted_.store(true, std::memory_order_relaxed); }
 
   [[nodiscard]] std::uint64_t records() const { return writer_->records(); }
+  // After stop().
+  [[nodiscard]] TraceLoss loss() const { return writer_->loss(); }
+  [[nodiscard]] std::uint64_t guest_events_lost() const { return guest_lost_; }
   // Lives as long as the recorder.
   [[nodiscard]] const TraceWriter& writer() const { return *writer_; }
 
@@ -108,10 +116,11 @@ class TraceRecorder final : public HintObserver {
   std::atomic<bool> muted_{false};
   unsigned ticks_ = 0; // of the writer's thread
 
-  std::mutex guest_mutex_;           // guards the next two
+  std::mutex guest_mutex_;           // guards the next three
   std::optional<GuestEvents> guest_; // after negotiation
   std::optional<std::int64_t>
       tsc_offset_; // guest's counter minus the host's; after its first event
+  std::uint64_t guest_lost_ = 0;
 };
 
 } // namespace vmm

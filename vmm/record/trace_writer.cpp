@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "vmm/record/trace_writer.hpp"
 
-#include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -18,68 +16,54 @@ constexpr std::uint64_t touch_ahead_bytes = std::uint64_t{2} << 20;
 // linux/mman.h of 5.14: touch for writing. Older kernels answer EINVAL and the writers fault.
 constexpr int populate_write = 23;
 
-// Blocks behind [from, to). File systems without fallocate get a sparse file.
-bool allocate(int fd, std::uint64_t from, std::uint64_t to) {
-  if (::fallocate(fd, 0, static_cast<off_t>(from), static_cast<off_t>(to - from)) == 0) {
-    return true;
-  }
-  return (errno == EOPNOTSUPP || errno == ENOSYS) && ::ftruncate(fd, static_cast<off_t>(to)) == 0;
-}
-
 std::uint64_t records_within(std::uint64_t file_bytes) {
   return (file_bytes - abi::trace_header_bytes) / sizeof(abi::TraceRecord);
 }
 
 } // namespace
 
-Result<std::unique_ptr<TraceWriter>> TraceWriter::create(const std::string& path,
+Result<std::unique_ptr<TraceWriter>> TraceWriter::create(TraceTarget target,
                                                          const abi::TraceHeader& header) {
-  UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0644));
-  struct stat info {};
-  if (!fd.valid() || ::fstat(fd.get(), &info) != 0) {
-    return user_error("--trace {}: cannot be written: {}", path, errno_text(errno));
-  }
-  if (!S_ISREG(info.st_mode)) {
-    return user_error("--trace {}: not a regular file; a trace is written in place", path);
-  }
-  const std::uint64_t ring_bytes =
-      header.capacity == 0 ? 0
-                           : abi::trace_header_bytes + header.capacity * sizeof(abi::TraceRecord);
-  const std::uint64_t first_bytes = ring_bytes != 0 ? ring_bytes : chunk_bytes;
-  if (::ftruncate(fd.get(), 0) != 0 || !allocate(fd.get(), 0, first_bytes)) {
-    return user_error("--trace {}: no room for {} MiB: {}", path, first_bytes >> 20,
-                      errno_text(errno));
-  }
-  const std::uint64_t mapping_bytes = ring_bytes != 0 ? ring_bytes : max_file_bytes;
-  void* const mapped =
-      ::mmap(nullptr, mapping_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
-  if (mapped == MAP_FAILED) {
-    return user_error("--trace {}: cannot be mapped: {}", path, errno_text(errno));
-  }
-  std::unique_ptr<TraceWriter> writer(
-      new TraceWriter(std::move(fd), static_cast<std::byte*>(mapped), mapping_bytes));
-  *writer->header_ = header;
-  writer->capacity_ = header.capacity;
-  writer->writable_.store(header.capacity != 0 ? header.capacity : records_within(first_bytes));
-  writer->keep_ahead();
+  std::unique_ptr<TraceWriter> writer(new TraceWriter(std::move(target), header));
+  EBB_TRY(writer->target_.reserve(writer->first_bytes()));
   return writer;
 }
 
-TraceWriter::TraceWriter(UniqueFd fd, std::byte* mapping, std::uint64_t mapping_bytes)
-    : fd_(std::move(fd)), mapping_(mapping), mapping_bytes_(mapping_bytes),
-      // The file's bytes become a header and an array of trivial types; both offsets are aligned.
-      header_(reinterpret_cast<abi::TraceHeader*>(mapping)),
-      records_(reinterpret_cast<abi::TraceRecord*>(mapping + abi::trace_header_bytes)) {}
+std::uint64_t TraceWriter::first_bytes() const {
+  return capacity_ == 0 ? chunk_bytes
+                        : abi::trace_header_bytes + capacity_ * sizeof(abi::TraceRecord);
+}
+
+Result<void> TraceWriter::begin() {
+  EBB_TRY(target_.begin(pending_header_, first_bytes()));
+  const std::uint64_t bytes = capacity_ == 0 ? max_file_bytes : first_bytes();
+  void* const mapped = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, target_.fd(), 0);
+  if (mapped == MAP_FAILED) {
+    return system_error("a trace cannot be mapped");
+  }
+  mapping_ = static_cast<std::byte*>(mapped);
+  mapping_bytes_ = bytes;
+  guard_.emplace(std::span<const std::byte>(mapping_, mapping_bytes_));
+  // The file's bytes become a header and an array of trivial types; both offsets are aligned.
+  header_ = reinterpret_cast<abi::TraceHeader*>(mapping_);
+  records_ = reinterpret_cast<abi::TraceRecord*>(mapping_ + abi::trace_header_bytes);
+  writable_.store(capacity_ != 0 ? capacity_ : records_within(first_bytes()));
+  keep_ahead();
+  return {};
+}
 
 TraceWriter::~TraceWriter() {
   stop();
-  ::munmap(mapping_, mapping_bytes_);
+  guard_.reset();
+  if (mapping_ != nullptr) {
+    ::munmap(mapping_, mapping_bytes_);
+  }
 }
 
 void TraceWriter::write(std::uint64_t slot, const abi::TraceRecord& record) {
   const std::uint64_t index = capacity_ == 0 ? slot : slot % capacity_;
   if (index >= writable_.load(std::memory_order_acquire)) [[unlikely]] {
-    std::atomic_ref(header_->lost).fetch_add(1, std::memory_order_relaxed);
+    lost_.fetch_add(1, std::memory_order_relaxed);
     return;
   }
   abi::TraceRecord& to = records_[index];
@@ -126,28 +110,24 @@ void TraceWriter::start(std::chrono::nanoseconds period, std::function<void()> t
   });
 }
 
-// Only by one thread at a time: create(), then the writer's own.
+std::uint64_t TraceWriter::allocated_bytes() const {
+  return capacity_ != 0 ? mapping_bytes_
+                        : abi::trace_header_bytes +
+                              writable_.load(std::memory_order_relaxed) * sizeof(abi::TraceRecord);
+}
+
+// Only by one thread at a time: begin(), then the writer's own.
 void TraceWriter::keep_ahead() {
-  const std::uint64_t claimed = records();
-  const std::uint64_t used = abi::trace_header_bytes + claimed * sizeof(abi::TraceRecord);
-  std::uint64_t allocated = mapping_bytes_;
+  if (!is_whole()) {
+    return;
+  }
+  seen_records_ = records();
+  const std::uint64_t used = abi::trace_header_bytes + seen_records_ * sizeof(abi::TraceRecord);
   if (capacity_ == 0) {
-    allocated = abi::trace_header_bytes +
-                writable_.load(std::memory_order_relaxed) * sizeof(abi::TraceRecord);
-    if (allocated - std::min(allocated, used) < chunk_bytes / 2 && !out_of_space_) {
-      // From a whole chunk to the next: the last record that fits may end short of it.
-      const std::uint64_t from = abi::align_up(allocated, chunk_bytes);
-      const std::uint64_t to = std::max(from, abi::align_up(used, chunk_bytes)) + chunk_bytes;
-      if (to <= max_file_bytes && allocate(fd_.get(), from, to)) {
-        writable_.store(records_within(to), std::memory_order_release);
-        allocated = to;
-      } else {
-        out_of_space_ = true;
-      }
-    }
+    grow(used);
   }
   const std::uint64_t touch_end =
-      std::min(abi::align_down(allocated, abi::page_bytes),
+      std::min(abi::align_down(allocated_bytes(), abi::page_bytes),
                abi::align_up(used + touch_ahead_bytes, abi::page_bytes));
   if (touch_end > touched_bytes_) {
     // Only advice: failing costs the writers a fault for each page.
@@ -155,6 +135,35 @@ void TraceWriter::keep_ahead() {
         ::madvise(mapping_ + touched_bytes_, touch_end - touched_bytes_, populate_write));
     touched_bytes_ = touch_end;
   }
+}
+
+// Keeps half a chunk free behind the `used` bytes, as long as there is room.
+void TraceWriter::grow(std::uint64_t used) {
+  const std::uint64_t allocated = allocated_bytes();
+  if (allocated - std::min(allocated, used) >= chunk_bytes / 2 || out_of_space_ != 0) {
+    return;
+  }
+  // From a whole chunk to the next: the last record that fits may end short of it.
+  const std::uint64_t from = abi::align_up(allocated, chunk_bytes);
+  const std::uint64_t to = std::max(from, abi::align_up(used, chunk_bytes)) + chunk_bytes;
+  out_of_space_ = to <= max_file_bytes ? target_.grow(from, to) : EFBIG;
+  if (out_of_space_ == 0) {
+    writable_.store(records_within(to), std::memory_order_release);
+  }
+}
+
+// Brings the header's count up to date. False: somebody has cut the file; nothing can be told of
+// what is left of it, so that all of it counts as lost.
+bool TraceWriter::is_whole() {
+  // Without its magic it was cut and has grown again since.
+  if (!cut_short_ && (guard_->torn() || header_->magic != abi::trace_magic ||
+                      target_.is_shorter_than(allocated_bytes()))) {
+    cut_short_ = true;
+    writable_.store(0, std::memory_order_release);
+    lost_.fetch_add(std::max(seen_records_, std::uint64_t{1}), std::memory_order_relaxed);
+  }
+  std::atomic_ref(header_->lost).store(lost_.load(), std::memory_order_relaxed);
+  return !cut_short_;
 }
 
 void TraceWriter::stop() {
@@ -170,16 +179,33 @@ void TraceWriter::stop() {
 
 void TraceWriter::finish() {
   stop();
+  if (!is_whole()) {
+    return;
+  }
   const std::uint64_t kept = std::min(records(), writable_.load(std::memory_order_relaxed));
   if (capacity_ == 0) {
     header_->claimed = kept;
   }
-  std::atomic_ref(header_->finished).store(1, std::memory_order_release);
-  // Shorter is only tidier: a reader goes by the header.
-  const std::uint64_t used = abi::trace_header_bytes + kept * sizeof(abi::TraceRecord);
-  if (capacity_ == 0 && ::ftruncate(fd_.get(), static_cast<off_t>(used)) != 0) {
-    return;
+  if (lost_.load() == 0) {
+    std::atomic_ref(header_->finished).store(1, std::memory_order_release);
   }
+  // Shorter is only tidier: a reader goes by the header.
+  if (capacity_ == 0) {
+    static_cast<void>(target_.cut_to(abi::trace_header_bytes + kept * sizeof(abi::TraceRecord)));
+  }
+}
+
+TraceLoss TraceWriter::loss() const {
+  const std::uint64_t lost = lost_.load();
+  if (cut_short_) {
+    return {0, lost, "the file was made shorter by somebody else"};
+  }
+  if (lost == 0) {
+    return {records(), 0, {}};
+  }
+  return {records(), lost,
+          out_of_space_ != 0 ? errno_text(out_of_space_)
+                             : std::string("they came faster than the file could grow")};
 }
 
 } // namespace vmm

@@ -188,6 +188,15 @@ Json to_json(const RunStats& stats) {
                    {"redundant_bytes", hints.redundant_bytes},
                    {"host_ns", hints.host_ns}};
   add_asynchronous(json, stats);
+  if (stats.trace) {
+    json["trace"] = {{"complete", stats.trace->complete()},
+                     {"records", stats.trace->records},
+                     {"lost_records", stats.trace->lost_records},
+                     {"lost_guest_events", stats.trace->lost_guest_events}};
+    if (!stats.trace->why.empty()) {
+      json["trace"]["why"] = stats.trace->why;
+    }
+  }
   if (stats.oracle) {
     json["oracle"] = {{"guarded_bytes", stats.oracle->guarded_bytes},
                       {"unguarded_ranges", stats.oracle->unguarded_ranges},

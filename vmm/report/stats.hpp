@@ -101,6 +101,16 @@ struct RunStats {
 
   std::optional<OracleTotals> oracle; // empty: not asked for
 
+  struct Trace {
+    std::uint64_t records = 0; // in the file
+    std::uint64_t lost_records = 0;
+    std::uint64_t lost_guest_events = 0;
+    std::string why; // records were lost; empty: none were
+
+    [[nodiscard]] bool complete() const { return why.empty() && lost_guest_events == 0; }
+  };
+  std::optional<Trace> trace; // empty: none was asked for
+
   struct Hints {
     std::uint64_t batches = 0;
     std::uint64_t ranges = 0;

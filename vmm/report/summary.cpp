@@ -180,6 +180,18 @@ void add_ledger(Table& table, const RunStats& stats) {
 
 } // namespace
 
+std::vector<std::string> trace_losses(const RunStats::Trace& trace) {
+  std::vector<std::string> losses;
+  if (!trace.why.empty()) {
+    losses.push_back(fmt::format("{} records lost: {}", grouped(trace.lost_records), trace.why));
+  }
+  if (trace.lost_guest_events != 0) {
+    losses.push_back(fmt::format("{} events of the guest lost: its ring was full",
+                                 grouped(trace.lost_guest_events)));
+  }
+  return losses;
+}
+
 std::string render_summary(const RunStats& stats) {
   const auto& hints = stats.hints;
   const auto& memory = stats.memory;
@@ -215,6 +227,13 @@ std::string render_summary(const RunStats& stats) {
   add_allocator(table, stats);
   add_asynchronous(table, stats);
   add_ledger(table, stats);
+  if (stats.trace && !stats.trace->complete()) {
+    table.line("");
+    table.line("  The trace is not complete");
+    for (const std::string& loss : trace_losses(*stats.trace)) {
+      table.line("    " + loss);
+    }
+  }
   return table.take();
 }
 

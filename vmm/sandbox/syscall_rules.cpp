@@ -88,13 +88,13 @@ void add_main(Rules& rules, FeatureSet features) {
   rules.allow({SYS_poll, SYS_ppoll, SYS_read, SYS_close});
   add_samples(rules);
   if (features.has(SandboxFeature::trace)) {
-    rules.allow({SYS_ftruncate});
+    rules.allow({SYS_ftruncate, SYS_newfstatat});
   }
   if (features.has(SandboxFeature::control_socket) || features.has(SandboxFeature::debugger)) {
     rules.allow({SYS_newfstatat, SYS_unlink});
   }
   if (features.has(SandboxFeature::stats_file)) {
-    rules.allow({SYS_rename, SYS_unlink});
+    rules.allow({SYS_pwrite64, SYS_ftruncate, SYS_newfstatat, SYS_linkat, SYS_rename, SYS_unlink});
   }
 }
 
@@ -127,7 +127,7 @@ void add_sockets(Rules& rules) {
 }
 
 void add_trace(Rules& rules) {
-  rules.allow({SYS_ftruncate});
+  rules.allow({SYS_ftruncate, SYS_fstat, SYS_newfstatat});
   rules.allow_if(SYS_fallocate, {{.index = 1, .value = 0}});
   rules.allow_advice({populate_write});
   rules.allow_ioctl({page_scan_request});

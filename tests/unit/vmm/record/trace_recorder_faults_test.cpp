@@ -38,13 +38,15 @@ class Recorded {
   explicit Recorded(const HintServiceOptions& options,
                     abi::TraceLevel level = abi::TraceLevel::ranges)
       : path_("recorder-faults"), memory_(*GuestMemory::create(ram_bytes, Backing::small_pages)),
-        recorder_(*TraceRecorder::create(
-            path_.text(), {.level = level, .tsc_khz = 1'000'000, .host = "async"}, memory_)),
+        recorder_(*TraceRecorder::create(std::move(*TraceTarget::open(path_.text())),
+                                         {.level = level, .tsc_khz = 1'000'000, .host = "async"},
+                                         memory_)),
         service_(*HintService::create(memory_, 1, options, calls_, {})),
         channel_(*memory_.object_at<abi::Channel>({EBB_CHANNEL_GPA})),
         guest_(memory_.object_at<abi::GuestTraceRing>({EBB_TRACE_RING_GPA}), level) {
     service_->set_observer(*recorder_);
     const abi::GuestHello hello{.features_accepted = features, .managed_start_gpa = managed_start};
+    REQUIRE(recorder_->begin().has_value());
     recorder_->boot();
     recorder_->negotiated(hello);
     service_->configure(hello, HintCheck::off);

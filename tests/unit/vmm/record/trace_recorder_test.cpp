@@ -36,7 +36,8 @@ TraceFile record_one_batch(TraceLevel level) {
   const auto memory = vmm::GuestMemory::create(ram_bytes, vmm::Backing::small_pages);
   REQUIRE(memory);
   auto recorder = vmm::TraceRecorder::create(
-      path, {.level = level, .tsc_khz = 1'000'000, .image = "guest.bin"}, *memory);
+      std::move(*vmm::TraceTarget::open(path)),
+      {.level = level, .tsc_khz = 1'000'000, .image = "guest.bin"}, *memory);
   REQUIRE(recorder);
   vmm::SystemDiscardCalls calls;
   auto engine = vmm::DiscardEngine::create(*memory, {}, calls);
@@ -48,6 +49,7 @@ TraceFile record_one_batch(TraceLevel level) {
   server.set_observer(recorder->get(), 0);
   processor.set_observer(recorder->get(), 0);
 
+  REQUIRE((*recorder)->begin().has_value());
   (*recorder)->boot();
   (*recorder)->negotiated({.features_accepted = abi::feature_report | abi::feature_trace,
                            .managed_start_gpa = managed_start});

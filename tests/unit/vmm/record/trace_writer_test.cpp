@@ -10,30 +10,21 @@
 
 #include <doctest/doctest.h>
 
+#include "tests/support/temporary_folder.hpp"
+#include "tests/support/temporary_path.hpp"
 #include "tests/support/trace_builder.hpp"
 #include "tools/hvtrace/check.hpp"
 #include "tools/hvtrace/trace_file.hpp"
 
 using hvtrace::TraceFile;
+using test_support::content;
+using test_support::TemporaryFolder;
+using test_support::TemporaryPath;
+using test_support::write_content;
+using vmm::TraceTarget;
 using vmm::TraceWriter;
 
 namespace {
-
-// A file that is gone when the test is.
-class TemporaryPath {
- public:
-  explicit TemporaryPath(const char* name)
-      : path_((std::filesystem::temp_directory_path() /
-               (std::string(name) + std::to_string(::getpid())))
-                  .string()) {}
-  TemporaryPath(const TemporaryPath&) = delete;
-  TemporaryPath& operator=(const TemporaryPath&) = delete;
-  ~TemporaryPath() { std::filesystem::remove(path_); }
-  [[nodiscard]] const std::string& text() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 abi::TraceHeader open_header(std::uint64_t capacity = 0) {
   abi::TraceHeader header = test_support::trace_header(abi::TraceLevel::all);
@@ -43,10 +34,21 @@ abi::TraceHeader open_header(std::uint64_t capacity = 0) {
   return header;
 }
 
-std::unique_ptr<TraceWriter> writer_for(const TemporaryPath& path, std::uint64_t capacity = 0) {
-  auto writer = TraceWriter::create(path.text(), open_header(capacity));
+vmm::Result<std::unique_ptr<TraceWriter>> begin(const std::string& path,
+                                                const abi::TraceHeader& header) {
+  EBB_TRY_ASSIGN(target, TraceTarget::open(path));
+  EBB_TRY_ASSIGN(writer, TraceWriter::create(std::move(target), header));
+  EBB_TRY(writer->begin());
+  return writer;
+}
+
+std::unique_ptr<TraceWriter> writer_for(const std::string& path, std::uint64_t capacity = 0) {
+  auto writer = begin(path, open_header(capacity));
   REQUIRE_MESSAGE(writer, writer.error().message);
   return std::move(*writer);
+}
+std::unique_ptr<TraceWriter> writer_for(const TemporaryPath& path, std::uint64_t capacity = 0) {
+  return writer_for(path.text(), capacity);
 }
 
 } // namespace
@@ -122,6 +124,12 @@ TEST_CASE("trace writer: without room records are lost and counted") {
   REQUIRE(file);
   CHECK(file->header().lost != 0);
   CHECK(file->header().lost + file->end() - 1 == 500'000);
+  CHECK(writer->loss().lost_records == file->header().lost);
+  CHECK_FALSE(writer->loss().why.empty());
+  CHECK_FALSE(file->finished()); // what is missing at the end is no end
+  const auto result = hvtrace::check(*file);
+  CHECK(result.incomplete);
+  CHECK(result.violation_count == 0);
   CHECK(file->at(file->end() - 1));
 }
 
@@ -149,7 +157,7 @@ TEST_CASE("trace writer: a killed writer leaves what it wrote") {
   const pid_t child = ::fork();
   REQUIRE(child >= 0);
   if (child == 0) {
-    auto writer = TraceWriter::create(path.text(), open_header());
+    auto writer = begin(path.text(), open_header());
     for (const abi::TraceRecord& record : records) {
       (*writer)->append(record);
     }
@@ -171,10 +179,100 @@ TEST_CASE("trace writer: a killed writer leaves what it wrote") {
   CHECK(result.records == records.size());
 }
 
-TEST_CASE("trace writer: paths that cannot be are the user's mistake") {
-  for (const char* path : {"/", "/dev/null", "/nonexistent/trace"}) {
-    const auto writer = TraceWriter::create(path, open_header());
+TEST_CASE("trace target: paths that cannot be are the user's mistake and stay as they are") {
+  const TemporaryFolder dir;
+  write_content(dir / "text", "no trace at all");
+  write_content(dir / "short", "EBB");
+  for (const std::string path :
+       {std::string("/"), std::string("/dev/null"), std::string("/nonexistent/trace"),
+        std::string("-"), std::string("/dev/stdout"), dir / "text", dir / "short"}) {
+    CAPTURE(path);
+    const auto writer = begin(path, open_header());
     REQUIRE_FALSE(writer);
     CHECK(writer.error().error_class == vmm::ErrorClass::user);
+    CHECK(writer.error().message.starts_with("--trace " + path));
   }
+  CHECK(content(dir / "text") == "no trace at all");
+  CHECK(dir.entries() == 2);
+}
+
+TEST_CASE("trace target: nothing is made or lost before the recording begins") {
+  const TemporaryFolder dir;
+  writer_for(dir / "old")->finish();
+  const std::string before = content(dir / "old");
+  for (const char* const name : {"old", "new"}) {
+    auto target = TraceTarget::open(dir / name);
+    REQUIRE(target);
+    CHECK(TraceWriter::create(std::move(*target), open_header()));
+  }
+  CHECK(content(dir / "old") == before);
+  CHECK(dir.entries() == 1);
+}
+
+TEST_CASE("trace target: links stay, and a trace or an empty file is written over in place") {
+  const TemporaryFolder dir;
+  ::symlink("file", (dir / "dangling").c_str());
+  writer_for(dir / "dangling")->finish();
+  CHECK(TraceFile::open(dir / "file"));
+  ::link((dir / "file").c_str(), (dir / "hard").c_str());
+  auto writer = writer_for(dir / "hard");
+  writer->append({.event = abi::TraceEvent::end});
+  writer->finish();
+  CHECK(TraceFile::open(dir / "dangling")->end() == 2);
+  write_content(dir / "empty", "");
+  writer_for(dir / "empty")->finish();
+  CHECK(TraceFile::open(dir / "empty"));
+}
+
+TEST_CASE("trace target: two writers have not one file") {
+  const TemporaryFolder dir;
+  auto first = writer_for(dir / "t");
+  const auto second = TraceTarget::open(dir / "t");
+  REQUIRE_FALSE(second);
+  CHECK(second.error().message.ends_with("another process is writing it"));
+  first->append({.event = abi::TraceEvent::end});
+  first->finish();
+  CHECK(TraceFile::open(dir / "t")->end() == 2);
+  first.reset();
+  CHECK(TraceTarget::open(dir / "t"));
+
+  // Both found nothing there; the second to begin must not take it from the first.
+  auto early = TraceWriter::create(std::move(*TraceTarget::open(dir / "u")), open_header());
+  auto late = TraceWriter::create(std::move(*TraceTarget::open(dir / "u")), open_header());
+  REQUIRE((*early)->begin().has_value());
+  const auto begun = (*late)->begin();
+  REQUIRE_FALSE(begun.has_value());
+  CHECK(begun.error().message.ends_with("File exists"));
+}
+
+TEST_CASE("trace writer: a file that somebody cuts is given up, not a death by SIGBUS") {
+  for (const off_t left : {0, 100, 100'000}) {
+    CAPTURE(left);
+    const TemporaryFolder dir;
+    auto writer = writer_for(dir / "t");
+    for (int index = 0; index < 1000; ++index) {
+      writer->append({.event = abi::TraceEvent::doorbell});
+    }
+    REQUIRE(::truncate((dir / "t").c_str(), left) == 0);
+    for (int index = 0; index < 100'000; ++index) { // far over the end, wherever that is
+      writer->append({.event = abi::TraceEvent::doorbell});
+    }
+    writer->finish();
+    CHECK(writer->loss().lost_records != 0);
+    CHECK(writer->loss().why == "the file was made shorter by somebody else");
+  }
+}
+
+TEST_CASE("trace writer: what the last turn of its thread records has a place before the end") {
+  const TemporaryPath path("ebb-trace-last-turn");
+  auto writer = writer_for(path);
+  writer->start(std::chrono::hours(1),
+                [&writer] { writer->append({.event = abi::TraceEvent::refault}); });
+  writer->stop();
+  writer->append({.event = abi::TraceEvent::end});
+  writer->finish();
+  const auto file = TraceFile::open(path.text());
+  REQUIRE(file);
+  REQUIRE(file->end() >= 2);
+  CHECK(file->at(file->end() - 1)->event == abi::TraceEvent::end);
 }

@@ -8,42 +8,15 @@
 
 #include <doctest/doctest.h>
 #include <nlohmann/json.hpp>
-#include <stdlib.h>
-#include <sys/stat.h>
 
+#include "tests/support/temporary_folder.hpp"
 #include "vmm/base/output_file.hpp"
 #include "vmm/base/units.hpp"
 
 using namespace vmm;
+using test_support::TemporaryFolder;
 
 namespace {
-
-class TempDir {
- public:
-  TempDir() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "ebb-stats-XXXXXX").string();
-    REQUIRE(::mkdtemp(pattern.data()) != nullptr);
-    path_ = pattern;
-  }
-  TempDir(const TempDir&) = delete;
-  TempDir& operator=(const TempDir&) = delete;
-  ~TempDir() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
-  [[nodiscard]] std::size_t entries() const {
-    return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator(path_), {}));
-  }
-
- private:
-  std::filesystem::path path_;
-};
-
-std::string content(const std::filesystem::path& path) {
-  std::ifstream file(path);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
 
 nlohmann::json parsed(const RunStats& stats) {
   return nlohmann::json::parse(to_text(to_json(stats)));
@@ -193,66 +166,27 @@ TEST_CASE("a footprint is taken over whole") {
 }
 
 Result<void> write_stats(const RunStats& stats, const std::string& path) {
-  EBB_TRY_ASSIGN(file, OutputFile::open(path));
+  EBB_TRY_ASSIGN(file, OutputFile::open("--stats", path));
   return file.write(to_text(to_json(stats)));
 }
 
 TEST_CASE("statistics are written whole and replace what was there") {
-  const TempDir dir;
+  const TemporaryFolder dir;
   const auto path = dir.path() / "s.json";
   std::ofstream(path) << "old content that is much longer than nothing";
   RunStats stats;
   stats.workload.name = "replay";
   REQUIRE(write_stats(stats, path.string()).has_value());
-  const auto json = nlohmann::json::parse(content(path));
+  const auto json = nlohmann::json::parse(test_support::content(path));
   CHECK(json["workload"]["name"] == "replay");
-  CHECK(content(path).ends_with("}\n"));
+  CHECK(test_support::content(path).ends_with("}\n"));
   CHECK(dir.entries() == 1);
-}
-
-TEST_CASE("a file is made with the mode that the umask leaves") {
-  const TempDir dir;
-  const mode_t before = ::umask(022);
-  REQUIRE(write_stats(RunStats{}, (dir.path() / "s.json").string()).has_value());
-  ::umask(before);
-  struct stat status = {};
-  REQUIRE(::stat((dir.path() / "s.json").c_str(), &status) == 0);
-  CHECK((status.st_mode & 0777) == 0644);
 }
 
 TEST_CASE("a name that is not UTF-8 does not spoil the file") {
-  const TempDir dir;
+  const TemporaryFolder dir;
   RunStats stats;
   stats.workload.name = "a\xff\xfe\"b";
   REQUIRE(write_stats(stats, (dir.path() / "s.json").string()).has_value());
-  CHECK(nlohmann::json::accept(content(dir.path() / "s.json")));
-}
-
-TEST_CASE("a failure to write is one line and leaves nothing behind") {
-  const TempDir dir;
-  std::filesystem::create_directory(dir.path() / "taken");
-  for (const auto& path : {dir.path() / "absent" / "s.json", dir.path() / "taken"}) {
-    const auto written = write_stats(RunStats{}, path.string());
-    REQUIRE_FALSE(written.has_value());
-    CHECK(written.error().error_class == ErrorClass::user);
-    CHECK(written.error().message.starts_with("--stats " + path.string()));
-    CHECK(written.error().message.find('\n') == std::string::npos);
-  }
-  CHECK(dir.entries() == 1);
-}
-
-TEST_CASE("a path is checked before the run without leaving anything") {
-  const TempDir dir;
-  std::ofstream(dir.path() / "old.json") << "old";
-  CHECK(OutputFile::open((dir.path() / "new.json").string()).has_value());
-  CHECK(OutputFile::open((dir.path() / "old.json").string()).has_value());
-  CHECK(OutputFile::open("/dev/null").has_value());
-  CHECK(content(dir.path() / "old.json") == "old");
-  CHECK(dir.entries() == 1);
-  CHECK_FALSE(OutputFile::open((dir.path() / "absent" / "s.json").string()).has_value());
-}
-
-TEST_CASE("what is no regular file is written to, not replaced") {
-  CHECK(write_stats(RunStats{}, "/dev/null").has_value());
-  CHECK(std::filesystem::is_character_file("/dev/null"));
+  CHECK(nlohmann::json::accept(test_support::content(dir.path() / "s.json")));
 }

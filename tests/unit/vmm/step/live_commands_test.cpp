@@ -21,8 +21,9 @@ constexpr std::uint64_t words_gpa = std::uint64_t{4} << 20;
 std::unique_ptr<TraceWriter> make_writer(const test_support::TemporaryPath& path) {
   abi::TraceHeader header = test_support::trace_header(abi::TraceLevel::all);
   header.finished = 0;
-  auto writer = TraceWriter::create(path.text(), header);
+  auto writer = TraceWriter::create(std::move(*TraceTarget::open(path.text())), header);
   REQUIRE_MESSAGE(writer, writer.error().message);
+  REQUIRE((*writer)->begin().has_value());
   return std::move(*writer);
 }
 

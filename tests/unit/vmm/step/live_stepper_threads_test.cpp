@@ -31,8 +31,9 @@ class Session {
   explicit Session(Script script, LiveStepperParts::AfterDetach after_detach =
                                       LiveStepperParts::AfterDetach::record)
       : path_("live-stepper"), memory_(*GuestMemory::create(ram_bytes, Backing::small_pages)),
-        recorder_(*TraceRecorder::create(
-            path_.text(), {.level = abi::TraceLevel::all, .tsc_khz = 1'000'000}, memory_)),
+        recorder_(*TraceRecorder::create(std::move(*TraceTarget::open(path_.text())),
+                                         {.level = abi::TraceLevel::all, .tsc_khz = 1'000'000},
+                                         memory_)),
         end_(*GuestEnd::create()), gate_(threads, SIGUSR1), script_(std::move(script)),
         stepper_({.recorder = *recorder_,
                   .gate = gate_,
@@ -42,7 +43,9 @@ class Session {
                             .vcpus = threads,
                             .registers = [](unsigned) { return std::string(); }},
                   .console = [this](const StepLoop& loop, int) { return take_stop(loop); },
-                  .after_detach = after_detach}) {}
+                  .after_detach = after_detach}) {
+    REQUIRE(recorder_->begin().has_value());
+  }
 
   void run() {
     std::deque<std::jthread> running;
