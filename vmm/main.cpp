@@ -2,6 +2,7 @@
 // vmm: command line -> machine -> report -> exit status.
 #include <unistd.h>
 
+#include <array>
 #include <cstdio>
 #include <exception>
 #include <span>
@@ -14,12 +15,13 @@
 #include "vmm/base/output_file.hpp"
 #include "vmm/base/patient_output.hpp"
 #include "vmm/base/shared_files.hpp"
+#include "vmm/base/standard_output.hpp"
 #include "vmm/base/symbols.hpp"
 #include "vmm/boot/image.hpp"
 #include "vmm/machine.hpp"
 #include "vmm/probe/probe.hpp"
-#include "vmm/record/trace_writer.hpp"
 #include "vmm/record/trace_target.hpp"
+#include "vmm/record/trace_writer.hpp"
 #include "vmm/report/live_view.hpp"
 #include "vmm/report/stats.hpp"
 #include "vmm/report/summary.hpp"
@@ -37,13 +39,6 @@ int exit_status_of(const vmm::Error& error) {
 int fail(const vmm::Error& error) {
   fmt::print(stderr, "vmm: {}\n", error.message);
   return exit_status_of(error);
-}
-
-// Before or without a run.
-void write_out(std::string_view text) {
-  // Nobody is left to tell when standard output itself fails.
-  static_cast<void>(std::fwrite(text.data(), 1, text.size(), stdout));
-  static_cast<void>(std::fflush(stdout));
 }
 
 vmm::LiveStyle live_style(const vmm::Config& config) {
@@ -106,6 +101,28 @@ vmm::Result<void> keep_files_apart(const vmm::Config& config) {
   return vmm::refuse_shared_files(files);
 }
 
+// Tells what of the results could not be written. That is a failure of the host, unless there is
+// a worse one to tell.
+int status_after(const vmm::Config& config, const vmm::RunStats& stats,
+                 std::span<const vmm::Result<void>> outputs, int guest_status) {
+  int status = guest_status;
+  const auto failed = [&status](int with) { status = status == 0 ? with : status; };
+  if (stats.trace) {
+    for (const std::string& loss : vmm::trace_losses(*stats.trace)) {
+      fmt::print(stderr, "vmm: --trace {}: {}\n", *config.trace, loss);
+    }
+    if (!stats.trace->why.empty()) {
+      failed(exit_status_of({}));
+    }
+  }
+  for (const vmm::Result<void>& output : outputs) {
+    if (!output) {
+      failed(fail(output.error()));
+    }
+  }
+  return status;
+}
+
 vmm::Result<int> run(const vmm::Config& config) {
   // Whatever can be refused is refused before anything runs.
   EBB_TRY(keep_files_apart(config));
@@ -145,34 +162,27 @@ vmm::Result<int> run(const vmm::Config& config) {
     fmt::print(stderr, "vmm: the guest waits for gdb: target remote {}\n", *address);
   }
   const vmm::GuestEnding ending = machine->run(signals, *sandbox);
+  const vmm::RunStats stats = vmm::make_stats(config, *machine, ending);
+  // Results first: whatever becomes of the talk, they are there.
+  const vmm::Result<void> stats_written =
+      stats_file ? stats_file->write(vmm::to_text(vmm::to_json(stats))) : vmm::Result<void>{};
   live.finish();
   if (!ending.text.empty()) {
     fmt::print(stderr, "vmm: {}\n", ending.text);
   }
-  const vmm::RunStats stats = vmm::make_stats(config, *machine, ending);
   // A guest that never got to its workload has told why, and has nothing to sum up.
   const bool has_summary =
       machine->times().workload_begin_ns != 0 || ending.kind == vmm::EndKind::interrupted;
   if (config.verbosity != vmm::Verbosity::quiet && has_summary) {
     print(vmm::render_summary(stats));
   }
-  bool failed = false;
-  if (stats.trace) {
-    failed = !stats.trace->why.empty();
-    for (const std::string& loss : vmm::trace_losses(*stats.trace)) {
-      fmt::print(stderr, "vmm: --trace {}: {}\n", *config.trace, loss);
-    }
-  }
-  if (stats_file) {
-    EBB_TRY(stats_file->write(vmm::to_text(vmm::to_json(stats))));
-  }
-  // What could not be written is a failure of the host, unless there is a worse one to tell.
-  return failed && ending.process_status() == 0 ? exit_status_of({}) : ending.process_status();
+  const std::array outputs{stats_written, vmm::standard_output_result(output.error())};
+  return status_after(config, stats, outputs, ending.process_status());
 }
 
 vmm::Result<void> probe(const vmm::ProbeHost& request) {
   const vmm::HostReport report = vmm::probe_host(request.kvm_device);
-  write_out(vmm::render(report));
+  EBB_TRY(vmm::write_standard_output(vmm::render(report)));
   return request.stats ? vmm::write_report(report, *request.stats) : vmm::Result<void>{};
 }
 
@@ -185,8 +195,8 @@ int main(int argc, char** argv) {
     return fail(parsed.error());
   }
   if (const auto* const text = std::get_if<vmm::ShowText>(&*parsed)) {
-    write_out(text->text);
-    return 0;
+    const auto written = vmm::write_standard_output(text->text);
+    return written ? 0 : fail(written.error());
   }
   if (const auto* const request = std::get_if<vmm::ProbeHost>(&*parsed)) {
     const auto probed = probe(*request);

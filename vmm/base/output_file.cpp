@@ -2,7 +2,6 @@
 #include "vmm/base/output_file.hpp"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -13,26 +12,14 @@
 #include <cerrno>
 #include <span>
 
+#include "vmm/base/write_all.hpp"
+
 namespace vmm {
 namespace {
 
 constexpr std::size_t piece_bytes = std::size_t{64} << 10;
 
-// 0 or an errno. From where the descriptor stands.
-int write_all(int fd, std::string_view text) {
-  while (!text.empty()) {
-    const ssize_t written = ::write(fd, text.data(), text.size());
-    if (written < 0 && errno == EAGAIN) { // a pipe that somebody made non-blocking
-      pollfd room{fd, POLLOUT, 0};
-      static_cast<void>(::poll(&room, 1, -1));
-    } else if (written < 0 && errno != EINTR) {
-      return errno;
-    }
-    text.remove_prefix(written > 0 ? static_cast<std::size_t>(written) : 0);
-  }
-  return 0;
-}
-
+// 0 or an errno.
 int write_all_at(int fd, std::span<const char> bytes, off_t offset) {
   while (!bytes.empty()) {
     const ssize_t written = ::pwrite(fd, bytes.data(), bytes.size(), offset);
@@ -180,7 +167,8 @@ int OutputFile::overwrite() const {
   }
   if (const int error = copy(spool_.get(), target_.get(), before.st_size, content.st_size);
       error != 0) {
-    static_cast<void>(::ftruncate(target_.get(), before.st_size)); // as good as can be
+    // Cutting off what has just been added takes no room.
+    [[maybe_unused]] const int cut = ::ftruncate(target_.get(), before.st_size);
     return error;
   }
   if (const int error =

@@ -63,6 +63,9 @@ void PatientOutput::write(std::string_view text) {
     if (written > 0) {
       text.remove_prefix(static_cast<std::size_t>(written));
     } else if (written == 0 || (errno != EINTR && errno != EAGAIN)) {
+      int none = 0;
+      error_.compare_exchange_strong(none, written == 0 ? EIO : errno);
+      lost_.store(true, std::memory_order_relaxed);
       return;
     }
   }

@@ -16,12 +16,16 @@ class PatientOutput {
   // `fd` stays the caller's. Environment error when the host is out of descriptors.
   static Result<PatientOutput> create(int fd);
   PatientOutput(PatientOutput&& other) noexcept
-      : fd_(other.fd_), hurry_(std::move(other.hurry_)), lost_(other.lost_.load()) {}
+      : fd_(other.fd_), hurry_(std::move(other.hurry_)), lost_(other.lost_.load()),
+        error_(other.error_.load()) {}
 
   // Waits until the reader has taken all of it; after hurry() only a moment, and what is left is
-  // dropped then, as is everything that comes later. Errors are nobody's to act on: dropped, too.
+  // dropped then, as is everything that comes later. So it is after an error, which is kept.
   // Any thread; texts of several threads may mix in pieces of a page.
   void write(std::string_view text);
+
+  // The first errno of a write; 0 while there is none. Any thread.
+  [[nodiscard]] int error() const { return error_.load(std::memory_order_relaxed); }
 
   // The user wants the end. Any thread, any number of times; a write() that waits takes notice.
   void hurry();
@@ -33,6 +37,7 @@ class PatientOutput {
   int fd_;
   UniqueFd hurry_; // readable since hurry()
   std::atomic<bool> lost_{false};
+  std::atomic<int> error_{0};
 };
 
 } // namespace vmm

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 
 #include <array>
+#include <cerrno>
 #include <string>
 #include <thread>
 
@@ -85,4 +86,13 @@ TEST_CASE("patient output: without a reader, or without a descriptor, nothing wa
   PatientOutput nowhere = *PatientOutput::create(-1);
   nowhere.hurry();
   nowhere.write("text");
+}
+
+TEST_CASE("patient output: the first error is kept, and nothing is tried after it") {
+  const UniqueFd full(::open("/dev/full", O_WRONLY | O_CLOEXEC));
+  PatientOutput output = *PatientOutput::create(full.get());
+  CHECK(output.error() == 0);
+  output.write("text");
+  output.write("more");
+  CHECK(output.error() == ENOSPC);
 }

@@ -89,6 +89,20 @@ TEST_CASE("event ring: a full ring loses the newest and counts them, then goes o
   CHECK(drain(events).at(0).value == 999);
 }
 
+// What is lost at a level that the guest never rings for is lost in every ordinary run.
+TEST_CASE("event ring: at every level the guest knows when the host should look") {
+  for (const TraceLevel level : {TraceLevel::batches, TraceLevel::ranges, TraceLevel::all}) {
+    const auto ring = std::make_unique<abi::GuestTraceRing>();
+    EventTrace trace(ring.get(), level);
+    for (std::uint64_t id = 0; id < abi::guest_trace_entries * 3 / 4; ++id) {
+      CHECK_FALSE(trace.nearly_full());
+      trace.drained(0, id, 1);
+    }
+    CHECK(trace.nearly_full());
+  }
+  CHECK_FALSE(EventTrace().nearly_full());
+}
+
 TEST_CASE("event ring: indices may wrap around 2^64") {
   const auto ring = std::make_unique<abi::GuestTraceRing>();
   ring->tail = ring->head = ~std::uint64_t{0} - 3;
