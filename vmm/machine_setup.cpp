@@ -45,7 +45,9 @@ Result<std::unique_ptr<Machine>> Machine::create(const Config& config, Image ima
                                                std::move(memory), std::move(image),
                                                std::move(symbols), std::move(input)));
   machine->unit_costs_ = unit_costs;
-  machine->trace_target_ = std::move(output.trace);
+  if (output.trace) {
+    machine->trace_target_.emplace(std::move(*output.trace));
+  }
   EBB_TRY(machine->set_up(std::move(output)));
   return machine;
 }

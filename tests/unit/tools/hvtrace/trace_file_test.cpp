@@ -118,3 +118,22 @@ TEST_CASE("trace file: a ring holds the last records") {
   }
   CHECK(hvtrace::check(*file).violation_count == 0);
 }
+
+// Writers before 1.1's last closed a trace with lost records as if it were whole.
+TEST_CASE("trace file: what lacks records or events of the guest is not complete") {
+  auto bytes = test_support::trace_bytes(test_support::trace_header(abi::TraceLevel::all),
+                                         test_support::orderly_run(3));
+  const auto info_with = [&bytes](std::size_t offset, std::uint64_t count) {
+    std::memcpy(bytes.data() + offset, &count, sizeof count);
+    const auto file = TraceFile::parse(bytes, "t");
+    REQUIRE(file);
+    return std::pair(file->finished(), hvtrace::render_info(*file));
+  };
+  CHECK(info_with(offsetof(abi::TraceHeader, lost), 0).second.find("complete   yes") !=
+        std::string::npos);
+  const auto [finished, info] = info_with(offsetof(abi::TraceHeader, lost), 7);
+  CHECK_FALSE(finished);
+  CHECK(info.find("complete   no: 7 records were lost") != std::string::npos);
+  CHECK(info_with(offsetof(abi::TraceHeader, guest_lost), 9)
+            .second.find("9 events of the guest were lost") != std::string::npos);
+}

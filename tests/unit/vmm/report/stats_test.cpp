@@ -190,3 +190,17 @@ TEST_CASE("a name that is not UTF-8 does not spoil the file") {
   REQUIRE(write_stats(stats, (dir.path() / "s.json").string()).has_value());
   CHECK(nlohmann::json::accept(test_support::content(dir.path() / "s.json")));
 }
+
+TEST_CASE("a trace has its numbers, and why some are missing") {
+  RunStats stats;
+  CHECK_FALSE(to_json(stats).contains("trace"));
+  stats.trace = {.records = 10, .lost_records = 0, .lost_guest_events = 0, .why = {}};
+  CHECK(to_json(stats)["trace"] ==
+        nlohmann::json{
+            {"complete", true}, {"records", 10}, {"lost_records", 0}, {"lost_guest_events", 0}});
+  stats.trace->lost_guest_events = 3;
+  CHECK(to_json(stats)["trace"]["complete"] == false);
+  stats.trace = {.records = 10, .lost_records = 5, .lost_guest_events = 0, .why = "no room"};
+  CHECK(to_json(stats)["trace"]["complete"] == false);
+  CHECK(to_json(stats)["trace"]["why"] == "no room");
+}

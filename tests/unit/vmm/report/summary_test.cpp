@@ -145,3 +145,19 @@ TEST_CASE("extreme values stay within the table") {
   stats.faults.dropped = 123'456'789'012;
   CHECK(widest(render_summary(stats)) <= 80);
 }
+
+TEST_CASE("what a trace lacks is said, and a complete one is not talked of") {
+  RunStats stats = typical();
+  stats.trace = {.records = 1000, .lost_records = 0, .lost_guest_events = 0, .why = {}};
+  CHECK(render_summary(stats) == render_summary(typical()));
+  stats.trace->lost_guest_events = 17'934;
+  CHECK(render_summary(stats).find("17,934 events of the guest lost") != std::string::npos);
+  stats.trace->lost_records = 530'276;
+  stats.trace->why = "No space left on device";
+  const std::string text = render_summary(stats);
+  CHECK(
+      text.find("The trace is not complete\n    530,276 records lost: No space left on device\n") !=
+      std::string::npos);
+  CHECK(text.find("17,934 events") != std::string::npos);
+  CHECK(widest(text) <= 80);
+}
