@@ -11,6 +11,7 @@
 //   mmap=ERRNO:BYTES              mappings of at least so many bytes
 //   kvm_run=ERRNO:RATE            KVM_RUN
 //   ioctl=ERRNO:NUMBER:N          the N-th and later ioctl of that (hexadecimal) number
+//   process_vm_readv=ERRNO:RATE   and process_vm_writev
 //   clock=jumps                   the wall clock jumps by days, forward and back
 //   intruder=socket               somebody has taken over the thread that discards, and wants out
 //
@@ -54,12 +55,15 @@ enum Kind : unsigned {
   ioctl_fails,
   clock_jumps,
   intruder,
+  process_vm_readv_fails,
+  process_vm_writev_fails,
   kinds,
 };
 
 constexpr std::array<const char*, kinds> names{"madvise", "process_madvise", "partial", "fallocate",
                                                "eventfd", "pthread_create",  "mmap",    "kvm_run",
-                                               "ioctl",   "clock",           "intruder"};
+                                               "ioctl",   "clock",           "intruder",
+                                               "process_vm_readv", "process_vm_writev"};
 
 constexpr std::array<std::pair<std::string_view, int>, 9> errors{{{"EAGAIN", EAGAIN},
                                                                   {"EINTR", EINTR},
@@ -211,6 +215,29 @@ int madvise(void* address, std::size_t bytes, int advice) noexcept {
     return fail(madvise_fails);
   }
   return real(address, bytes, advice);
+}
+
+ssize_t process_vm_readv(pid_t process, const iovec* local, unsigned long locals,
+                         const iovec* remote, unsigned long remotes, unsigned long flags) noexcept {
+  static auto* const real =
+      next<ssize_t(pid_t, const iovec*, unsigned long, const iovec*, unsigned long, unsigned long)>(
+          "process_vm_readv");
+  if (shim().fails(process_vm_readv_fails)) {
+    return fail(process_vm_readv_fails);
+  }
+  return real(process, local, locals, remote, remotes, flags);
+}
+
+ssize_t process_vm_writev(pid_t process, const iovec* local, unsigned long locals,
+                          const iovec* remote, unsigned long remotes,
+                          unsigned long flags) noexcept {
+  static auto* const real =
+      next<ssize_t(pid_t, const iovec*, unsigned long, const iovec*, unsigned long, unsigned long)>(
+          "process_vm_writev");
+  if (shim().fails(process_vm_writev_fails)) {
+    return fail(process_vm_writev_fails);
+  }
+  return real(process, local, locals, remote, remotes, flags);
 }
 
 // process_madvise is called by number.

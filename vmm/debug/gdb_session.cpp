@@ -153,6 +153,10 @@ void GdbSession::dispatch(std::string_view payload) {
       {"vKill", &S::kill_and_confirm},
       {"Z0,", &S::insert_breakpoint},
       {"z0,", &S::remove_breakpoint},
+      // As KVM does not offer hardware's everywhere, hbreak gets the other kind: one that cannot be
+      // had would hold up every continue, too.
+      {"Z1,", &S::insert_breakpoint},
+      {"z1,", &S::remove_breakpoint},
       {"?", &S::tell_stop},
       {"H", &S::select_thread},
       {"T", &S::thread_alive},

@@ -11,6 +11,7 @@
 #include <span>
 
 #include "shared/address.hpp"
+#include "vmm/base/result.hpp"
 #include "vmm/memory/guest_memory.hpp"
 
 namespace vmm {
@@ -23,6 +24,10 @@ struct ReadOnlyArea {
 
 class GuestView {
  public:
+  // Environment error where the kernel refuses the calls that copy, as some containers make it do:
+  // all memory would look as if it were not there.
+  [[nodiscard]] static Result<void> check_access();
+
   // `memory` and what `area` shows outlive the view. RAM from `plugged_end()` on is not there yet.
   GuestView(const GuestMemory& memory, std::function<abi::Gpa()> plugged_end, ReadOnlyArea area)
       : memory_(memory), plugged_end_(std::move(plugged_end)), area_(area) {}
