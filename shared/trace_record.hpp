@@ -23,7 +23,7 @@ namespace abi {
 
 inline constexpr std::uint64_t trace_magic = 0x4543415254424245; // "EBBTRACE"
 inline constexpr std::uint16_t trace_version_major = 1;          // another major: another layout
-inline constexpr std::uint16_t trace_version_minor = 1;          // a higher minor only adds events
+inline constexpr std::uint16_t trace_version_minor = 2;          // a higher minor only adds
 
 enum class TraceLevel : std::uint32_t {
   off = 0,
@@ -178,7 +178,8 @@ struct TraceHeader {
   char discard[16] = {};
   char host[32] = {};   // how the host answers, such as "sync"
   char image[512] = {}; // path, NUL padded
-  std::uint64_t reserved1 = 0;
+  // Since 1.2: the host's CLOCK_BOOTTIME at time_ns 0; 0 in older traces.
+  std::uint64_t start_boottime_ns = 0;
   // Changed while recording; claimed on a cache line of its own.
   std::uint64_t claimed = 0; // slots handed to writers so far
   std::uint64_t reserved2[7] = {};
@@ -194,6 +195,7 @@ static_assert(offsetof(TraceHeader, tsc_khz) == 48);
 static_assert(offsetof(TraceHeader, capacity) == 64);
 static_assert(offsetof(TraceHeader, policy) == 80);
 static_assert(offsetof(TraceHeader, image) == 184);
+static_assert(offsetof(TraceHeader, start_boottime_ns) == 696);
 static_assert(offsetof(TraceHeader, claimed) == 704);
 static_assert(offsetof(TraceHeader, lost) == 768);
 static_assert(offsetof(TraceHeader, events) == 832);

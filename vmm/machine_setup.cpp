@@ -2,7 +2,9 @@
 // How a machine is put together, once, before its guest runs.
 #include "shared/guest_status.hpp"
 #include "vmm/base/clock.hpp"
+#include "vmm/base/file.hpp"
 #include "vmm/boot/guest_loader.hpp"
+#include "vmm/boot/image_symbols.hpp"
 #include "vmm/kvm/host_cpu.hpp"
 #include "vmm/machine.hpp"
 #include "vmm/probe/probe_vm.hpp"
@@ -324,8 +326,8 @@ Result<void> Machine::set_up_trace(std::uint32_t tsc_khz) {
                                                .tsc_khz = tsc_khz,
                                                .policy = config_.report,
                                                .method = config_.discard,
-                                               .image = config_.image,
-                                               .image_hash = trace_hash(image_.bytes),
+                                               .image = absolute_path(config_.image),
+                                               .image_hash = image_hash(image_.bytes),
                                                .host = std::string(name_of(config_.host))},
                                               memory_));
   trace_ = std::move(trace);

@@ -18,6 +18,7 @@
 #include "vmm/base/standard_output.hpp"
 #include "vmm/base/symbols.hpp"
 #include "vmm/boot/image.hpp"
+#include "vmm/boot/image_symbols.hpp"
 #include "vmm/machine.hpp"
 #include "vmm/probe/probe.hpp"
 #include "vmm/record/trace_target.hpp"
@@ -150,9 +151,12 @@ vmm::Result<int> run(const vmm::Config& config) {
   EBB_TRY_ASSIGN(output, vmm::PatientOutput::create(STDOUT_FILENO));
   const auto print = [&output](std::string_view text) { output.write(text); };
   vmm::LiveView live(live_style(config), print, [] { return vmm::terminal_width(STDOUT_FILENO); });
+  // For backtraces; without any there are addresses.
+  const std::uint64_t hash = vmm::image_hash(image.bytes);
+  vmm::Symbols symbols = vmm::symbols_of_image(config.image, hash).value_or(vmm::Symbols{});
   EBB_TRY_ASSIGN(machine,
                  vmm::Machine::create(
-                     config, std::move(image), vmm::Symbols::for_image(config.image),
+                     config, std::move(image), std::move(symbols),
                      std::move(input),
                      {.console = [&](std::string_view text) { live.print_above(text); },
                       .observer = [&](const vmm::MemorySample& sample) { live.update(sample); },

@@ -58,7 +58,7 @@ void read(std::span<const std::byte> bytes, unsigned reader) {
     static_cast<void>(hvtrace::why(*file, 8 << 20, symbols, 10));
     break;
   case 6:
-    static_cast<void>(hvtrace::diff(*file, *file, symbols));
+    static_cast<void>(hvtrace::diff(*file, symbols, *file, symbols));
     break;
   default: {
     hvtrace::Stepper stepper(*file);

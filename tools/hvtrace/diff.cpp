@@ -62,7 +62,8 @@ std::string deed_text(const std::optional<abi::TraceRecord>& record, const Event
 
 } // namespace
 
-DiffResult diff(const TraceSource& left, const TraceSource& right, const vmm::Symbols& symbols) {
+DiffResult diff(const TraceSource& left, const vmm::Symbols& left_symbols,
+                const TraceSource& right, const vmm::Symbols& right_symbols) {
   const Totals a = total(left);
   const Totals b = total(right);
   TextBuffer out;
@@ -109,8 +110,8 @@ DiffResult diff(const TraceSource& left, const TraceSource& right, const vmm::Sy
     if (!one || !other || !same_deed(*one, *other)) {
       fmt::format_to(std::back_inserter(out),
                      "\nfirst divergence after {} equal steps\n  A {}\n  B {}\n", same,
-                     deed_text(one, EventText(left.header(), &symbols)),
-                     deed_text(other, EventText(right.header(), &symbols)));
+                     deed_text(one, EventText(left.header(), &left_symbols)),
+                     deed_text(other, EventText(right.header(), &right_symbols)));
       break;
     }
     ++same;

@@ -14,7 +14,8 @@ struct DiffResult {
   bool same = false; // the same hints and answers in the same order, whenever they happened
 };
 
-[[nodiscard]] DiffResult diff(const TraceSource& left, const TraceSource& right,
-                              const vmm::Symbols& symbols);
+// Each with the symbols of its own image; either may be empty.
+[[nodiscard]] DiffResult diff(const TraceSource& left, const vmm::Symbols& left_symbols,
+                              const TraceSource& right, const vmm::Symbols& right_symbols);
 
 } // namespace hvtrace

@@ -2,6 +2,7 @@
 // A trace for other tools, in pieces to `sink`.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string_view>
 
@@ -11,9 +12,13 @@ namespace hvtrace {
 
 using ByteSink = std::function<void(std::string_view)>;
 
+// The guest's process in what is exported: beyond Linux's largest (PID_MAX_LIMIT, 2^22), so that it is
+// none of the host's own in a trace of the host that is put beside it.
+inline constexpr std::int32_t guest_process_id = (1 << 22) + 1;
+
 // Perfetto's own format: a protobuf Trace of TrackEvents (tools/hvtrace/perfetto.proto).
 void export_perfetto(const TraceSource& source, const ByteSink& sink);
-// The JSON of chrome://tracing.
+// The JSON of chrome://tracing. Times in us of the host's monotonic clock.
 void export_chrome(const TraceSource& source, const ByteSink& sink);
 // One line a record, all fields as numbers, with a heading.
 void export_csv(const TraceSource& source, const ByteSink& sink);

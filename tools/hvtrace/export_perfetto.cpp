@@ -11,26 +11,27 @@ namespace {
 
 namespace protos = perfetto::protos;
 
-constexpr std::uint64_t process_uuid = 1;
-constexpr std::int32_t process_id = 1;
-constexpr std::uint32_t sequence_id = 1;
-constexpr std::uint32_t clock_monotonic = 3;  // ClockSnapshot::BuiltinClocks
+// Ours among those of a host's own trace, which may be appended to this one: packets of another
+// writer have other sequences and tracks.
+constexpr std::uint32_t sequence_id = 0x456262;
+constexpr std::uint64_t process_uuid = std::uint64_t{sequence_id} << 40;
 constexpr std::uint32_t sequence_cleared = 1; // SEQ_INCREMENTAL_STATE_CLEARED
 constexpr std::size_t piece_bytes = std::size_t{64} << 10;
 
-std::uint64_t uuid_of(Track::Kind kind, std::uint32_t number) {
-  return (std::uint64_t{static_cast<std::uint8_t>(kind)} + 1) << 32 | number;
+std::uint64_t uuid_of(TrackId id) {
+  return process_uuid | (std::uint64_t{static_cast<std::uint8_t>(id.kind)} + 1) << 32 | id.number;
 }
 
 // A Trace is a repetition of packets, so whole Traces of one packet each may be strung together.
 class Writer {
  public:
-  Writer(const ByteSink& sink, std::uint64_t start_ns) : sink_(sink), start_ns_(start_ns) {
+  Writer(const ByteSink& sink, const abi::TraceHeader& header)
+      : sink_(sink), start_ns_(header.start_ns) {
+    clocks(header);
     auto* const descriptor = packet()->mutable_track_descriptor();
     descriptor->set_uuid(process_uuid);
-    descriptor->mutable_process()->set_pid(process_id);
+    descriptor->mutable_process()->set_pid(guest_process_id);
     descriptor->mutable_process()->set_process_name("guest");
-    trace_.mutable_packet(0)->set_sequence_flags(sequence_cleared);
     write();
   }
   Writer(const Writer&) = delete;
@@ -39,10 +40,10 @@ class Writer {
 
   void track(const Track& track) {
     auto* const descriptor = packet()->mutable_track_descriptor();
-    descriptor->set_uuid(uuid_of(track.kind, track.number));
+    descriptor->set_uuid(uuid_of(track.id));
     descriptor->set_parent_uuid(process_uuid);
     descriptor->set_name(track.name);
-    if (track.kind == Track::Kind::counter) {
+    if (track.id.kind == TrackId::Kind::counter) {
       const bool is_count = track.name.starts_with("batches");
       descriptor->mutable_counter()->set_unit(is_count
                                                   ? protos::CounterDescriptor::UNIT_COUNT
@@ -51,50 +52,78 @@ class Writer {
     write();
   }
 
-  void event(const TimelineEvent& event) {
-    protos::TracePacket* const to = packet();
-    to->set_timestamp(start_ns_ + event.time_ns);
-    to->set_timestamp_clock_id(clock_monotonic);
-    auto* const shown = to->mutable_track_event();
-    shown->set_track_uuid(uuid_of(event.track, event.track_number));
-    switch (event.kind) {
-    case TimelineEvent::Kind::begin:
-      shown->set_type(protos::TrackEvent::TYPE_SLICE_BEGIN);
-      break;
-    case TimelineEvent::Kind::end:
-      shown->set_type(protos::TrackEvent::TYPE_SLICE_END);
-      break;
-    case TimelineEvent::Kind::instant:
-      shown->set_type(protos::TrackEvent::TYPE_INSTANT);
-      break;
-    case TimelineEvent::Kind::counter:
-      shown->set_type(protos::TrackEvent::TYPE_COUNTER);
-      shown->set_counter_value(static_cast<std::int64_t>(event.value));
-      break;
+  void slice(const Slice& slice) {
+    describe(event(slice.track, slice.begin_ns, protos::TrackEvent::TYPE_SLICE_BEGIN), slice);
+    write();
+    if (slice.end_ns) {
+      event(slice.track, *slice.end_ns, protos::TrackEvent::TYPE_SLICE_END);
+      write();
     }
-    if (!event.name.empty()) {
-      shown->set_name(event.name);
-      shown->add_categories("hint");
-    }
-    if (event.flow != 0 && event.flow_ends) {
-      shown->add_terminating_flow_ids(event.flow);
-    } else if (event.flow != 0) {
-      shown->add_flow_ids(event.flow);
-    }
-    if (event.bytes != 0) {
-      auto* const annotation = shown->add_debug_annotations();
-      annotation->set_name("bytes");
-      annotation->set_uint_value(event.bytes);
-    }
+  }
+
+  void instant(const Instant& instant) {
+    describe(event(instant.track, instant.time_ns, protos::TrackEvent::TYPE_INSTANT), instant);
+    write();
+  }
+
+  void counter(const CounterValue& counter) {
+    event(counter.track, counter.time_ns, protos::TrackEvent::TYPE_COUNTER)
+        ->set_counter_value(static_cast<std::int64_t>(counter.value));
     write();
   }
 
  private:
+  // What puts times of this trace beside those that others took on the same host: Linux's tracing
+  // and Perfetto count from boot, suspended time included.
+  void clocks(const abi::TraceHeader& header) {
+    protos::TracePacket* const to = packet();
+    to->set_sequence_flags(sequence_cleared);
+    auto* const snapshot = to->mutable_clock_snapshot();
+    const auto add = [snapshot](protos::BuiltinClock clock, std::uint64_t time_ns) {
+      auto* const reading = snapshot->add_clocks();
+      reading->set_clock_id(static_cast<std::uint32_t>(clock));
+      reading->set_timestamp(time_ns);
+    };
+    add(protos::BUILTIN_CLOCK_MONOTONIC, header.start_ns);
+    add(protos::BUILTIN_CLOCK_REALTIME, header.start_realtime_ns);
+    if (header.start_boottime_ns != 0) {
+      add(protos::BUILTIN_CLOCK_BOOTTIME, header.start_boottime_ns);
+    } else {
+      // The default is the time since boot, which this trace does not know.
+      snapshot->set_primary_trace_clock(protos::BUILTIN_CLOCK_MONOTONIC);
+    }
+    write();
+  }
+
   protos::TracePacket* packet() {
     trace_.Clear();
     protos::TracePacket* const added = trace_.add_packet();
     added->set_trusted_packet_sequence_id(sequence_id);
     return added;
+  }
+  protos::TrackEvent* event(TrackId track, std::uint64_t time_ns, protos::TrackEvent::Type type) {
+    protos::TracePacket* const to = packet();
+    to->set_timestamp(start_ns_ + time_ns);
+    to->set_timestamp_clock_id(protos::BUILTIN_CLOCK_MONOTONIC);
+    auto* const shown = to->mutable_track_event();
+    shown->set_track_uuid(uuid_of(track));
+    shown->set_type(type);
+    return shown;
+  }
+  // `what`: a Slice or an Instant.
+  static void describe(protos::TrackEvent* shown, const auto& what) {
+    shown->set_name(what.name);
+    shown->add_categories("hint");
+    if (what.flow.id != 0 && what.flow.step == Flow::Step::ends) {
+      shown->add_terminating_flow_ids(what.flow.id);
+    } else if (what.flow.id != 0) {
+      shown->add_flow_ids(what.flow.id);
+    }
+    if (what.bytes != 0) {
+      auto* const annotation = shown->add_debug_annotations();
+      annotation->set_name("bytes");
+      annotation->set_uint_value(what.bytes);
+    }
   }
   void write() {
     trace_.AppendToString(&out_);
@@ -113,9 +142,12 @@ class Writer {
 } // namespace
 
 void export_perfetto(const TraceSource& source, const ByteSink& sink) {
-  Writer writer(sink, source.header().start_ns);
-  make_timeline(source, {.track = [&writer](const Track& track) { writer.track(track); },
-                         .event = [&writer](const TimelineEvent& event) { writer.event(event); }});
+  Writer writer(sink, source.header());
+  make_timeline(source,
+                {.track = [&writer](const Track& track) { writer.track(track); },
+                 .slice = [&writer](const Slice& slice) { writer.slice(slice); },
+                 .instant = [&writer](const Instant& instant) { writer.instant(instant); },
+                 .counter = [&writer](const CounterValue& value) { writer.counter(value); }});
 }
 
 } // namespace hvtrace

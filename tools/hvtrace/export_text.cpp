@@ -4,8 +4,8 @@
 
 #include <array>
 #include <iterator>
+#include <map>
 #include <string>
-#include <vector>
 
 #include <fmt/format.h>
 
@@ -19,68 +19,109 @@ namespace {
 using vmm::Json;
 
 constexpr std::size_t piece_bytes = std::size_t{64} << 10;
-constexpr std::uint32_t first_lane_thread = 1000; // vCPUs come before
+// Chrome knows threads: one for each track, by kind and number. vCPUs come first, then what waits for
+// the host, then the host.
+constexpr std::uint32_t threads_of_a_kind = 1'000'000;
 
-std::uint32_t thread_of(Track::Kind kind, std::uint32_t number) {
-  return kind == Track::Kind::lane ? first_lane_thread + number : number;
+std::uint32_t thread_of(TrackId id) {
+  return static_cast<std::uint32_t>(id.kind) * threads_of_a_kind + id.number;
 }
 
-// The elements of the array "traceEvents", as they come.
+double microseconds(std::uint64_t ns) {
+  return static_cast<double>(ns) / 1000;
+}
+
+// The elements of the array "traceEvents", as they come. Times are those of the host's monotonic
+// clock, as Chrome's own are on Linux.
 class ChromeWriter {
  public:
-  explicit ChromeWriter(const ByteSink& sink) : sink_(sink), out_("{\"traceEvents\":[") {}
+  ChromeWriter(const ByteSink& sink, const abi::TraceHeader& header)
+      : sink_(sink), header_(header), out_("{\"traceEvents\":[") {
+    metadata("process_name", 0, {{"name", "guest"}});
+  }
   ChromeWriter(const ChromeWriter&) = delete;
   ChromeWriter& operator=(const ChromeWriter&) = delete;
-  ~ChromeWriter() { sink_(out_ + "\n]}\n"); }
-
-  void track(const Track& track) {
-    if (track.kind == Track::Kind::counter) {
-      counters_.push_back(track.name);
-      return;
-    }
-    write({{"name", "thread_name"},
-           {"ph", "M"},
-           {"pid", 1},
-           {"tid", thread_of(track.kind, track.number)},
-           {"args", {{"name", track.name}}}});
+  ~ChromeWriter() {
+    // The clocks at one moment, for who wants to put another trace of the host beside this one.
+    const Json readings{{"clock-domain", "LINUX_CLOCK_MONOTONIC"},
+                        {"start-monotonic-ns", header_.start_ns},
+                        {"start-boottime-ns", header_.start_boottime_ns != 0
+                                                  ? Json(header_.start_boottime_ns)
+                                                  : Json(nullptr)},
+                        {"start-realtime-ns", header_.start_realtime_ns}};
+    sink_(out_ + "\n],\"displayTimeUnit\":\"ns\",\"metadata\":" + readings.dump() + "}\n");
   }
 
-  void event(const TimelineEvent& event) {
-    static constexpr std::array<const char*, 4> phases{"B", "E", "i", "C"};
-    Json json{{"ph", phases[static_cast<std::size_t>(event.kind)]},
-              {"ts", static_cast<double>(event.time_ns) / 1000},
-              {"pid", 1},
-              {"tid", thread_of(event.track, event.track_number)}};
-    if (event.kind == TimelineEvent::Kind::counter) {
-      json["name"] = counters_.at(event.track_number);
-      json["args"] = {{"value", event.value}};
-    } else if (!event.name.empty()) {
-      json["name"] = event.name;
-      json["cat"] = "hint";
+  void track(const Track& track) {
+    if (track.id.kind == TrackId::Kind::counter) {
+      counters_[track.id.number] = track.name;
+      return;
     }
-    if (event.kind == TimelineEvent::Kind::instant) {
-      json["s"] = "t";
+    metadata("thread_name", thread_of(track.id), {{"name", track.name}});
+    metadata("thread_sort_index", thread_of(track.id), {{"sort_index", thread_of(track.id)}});
+  }
+
+  // Finished ones as complete events: beginning and duration in one.
+  void slice(const Slice& slice) {
+    Json json = event(slice.end_ns ? "X" : "B", slice.track, slice.begin_ns);
+    if (slice.end_ns) {
+      json["dur"] = microseconds(*slice.end_ns - slice.begin_ns);
     }
-    if (event.bytes != 0) {
-      json["args"] = {{"bytes", event.bytes}};
-    }
+    describe(json, slice);
     write(json);
-    if (event.flow != 0) {
-      const bool starts = event.name.starts_with("submit");
-      write({{"ph", starts            ? "s"
-                    : event.flow_ends ? "f"
-                                      : "t"},
-             {"name", "batch"},
-             {"cat", "hint"},
-             {"id", fmt::format("{:#x}", event.flow)},
-             {"bp", "e"},
-             {"ts", json["ts"]},
-             {"pid", 1},
-             {"tid", json["tid"]}});
-    }
+    flow(slice.flow, slice.track, slice.begin_ns);
+  }
+
+  void instant(const Instant& instant) {
+    Json json = event("i", instant.track, instant.time_ns);
+    json["s"] = "t";
+    describe(json, instant);
+    write(json);
+    flow(instant.flow, instant.track, instant.time_ns);
+  }
+
+  void counter(const CounterValue& counter) {
+    Json json = event("C", counter.track, counter.time_ns);
+    json["name"] = counters_.at(counter.track.number);
+    json["args"] = {{"value", counter.value}};
+    write(json);
   }
 
  private:
+  [[nodiscard]] Json event(const char* phase, TrackId track, std::uint64_t time_ns) const {
+    return {{"ph", phase},
+            {"ts", microseconds(header_.start_ns + time_ns)},
+            {"pid", guest_process_id},
+            {"tid", thread_of(track)}};
+  }
+  void metadata(const char* name, std::uint32_t thread, const Json& arguments) {
+    write({{"name", name},
+           {"ph", "M"},
+           {"pid", guest_process_id},
+           {"tid", thread},
+           {"args", arguments}});
+  }
+  // `what`: a Slice or an Instant.
+  static void describe(Json& json, const auto& what) {
+    json["name"] = what.name;
+    json["cat"] = "hint";
+    if (what.bytes != 0) {
+      json["args"] = {{"bytes", what.bytes}};
+    }
+  }
+  // Binds to the slice of its track that its time lies in.
+  void flow(const Flow& flow, TrackId track, std::uint64_t time_ns) {
+    if (flow.id == 0) {
+      return;
+    }
+    static constexpr std::array<const char*, 3> phases{"s", "t", "f"};
+    Json json = event(phases.at(static_cast<std::size_t>(flow.step)), track, time_ns);
+    json["name"] = "batch";
+    json["cat"] = "hint";
+    json["id"] = fmt::format("{:#x}", flow.id);
+    json["bp"] = "e";
+    write(json);
+  }
   void write(const Json& json) {
     out_ += first_ ? "\n" : ",\n";
     first_ = false;
@@ -92,17 +133,21 @@ class ChromeWriter {
   }
 
   const ByteSink& sink_;
+  const abi::TraceHeader& header_;
   std::string out_;
   bool first_ = true;
-  std::vector<std::string> counters_;
+  std::map<std::uint32_t, std::string> counters_; // names, by number
 };
 
 } // namespace
 
 void export_chrome(const TraceSource& source, const ByteSink& sink) {
-  ChromeWriter writer(sink);
-  make_timeline(source, {.track = [&writer](const Track& track) { writer.track(track); },
-                         .event = [&writer](const TimelineEvent& event) { writer.event(event); }});
+  ChromeWriter writer(sink, source.header());
+  make_timeline(source,
+                {.track = [&writer](const Track& track) { writer.track(track); },
+                 .slice = [&writer](const Slice& slice) { writer.slice(slice); },
+                 .instant = [&writer](const Instant& instant) { writer.instant(instant); },
+                 .counter = [&writer](const CounterValue& value) { writer.counter(value); }});
 }
 
 void export_csv(const TraceSource& source, const ByteSink& sink) {

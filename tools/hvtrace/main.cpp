@@ -23,7 +23,8 @@
 #include "tools/hvtrace/session.hpp"
 #include "tools/hvtrace/stats.hpp"
 #include "tools/hvtrace/trace_file.hpp"
-#include "vmm/base/symbols.hpp"
+#include "vmm/base/version.hpp"
+#include "vmm/boot/image_symbols.hpp"
 #include "vmm/trace/event_text.hpp"
 #include "vmm/trace/why.hpp"
 
@@ -43,9 +44,23 @@ void write_out(std::string_view text) {
   static_cast<void>(std::fwrite(text.data(), 1, text.size(), stdout));
 }
 
-// The image's own symbols, from where it was when the trace was recorded.
-vmm::Symbols symbols_for(const Options& options, const abi::TraceHeader& header) {
-  return vmm::Symbols::for_image(options.elf.empty() ? std::string(header.image) : options.elf);
+// Of --elf, which must be right; else of the image where it was when the trace was recorded. That it
+// is not there any more, or was built anew, is told, and addresses stay numbers.
+Result<vmm::Symbols> symbols_for(const std::string& elf, const TraceFile& trace) {
+  const abi::TraceHeader& header = trace.header();
+  if (!elf.empty()) {
+    return vmm::load_symbols(elf, header.image_hash);
+  }
+  if (header.image[0] == '\0') {
+    return vmm::Symbols();
+  }
+  auto symbols = vmm::symbols_of_image(header.image, header.image_hash);
+  if (!symbols) {
+    fmt::print(stderr, "hvtrace: code addresses have no names: {}; --elf FILE gives them\n",
+               symbols.error().message);
+    return vmm::Symbols();
+  }
+  return symbols;
 }
 
 Result<std::uint64_t> parse_address(std::string_view text) {
@@ -73,15 +88,15 @@ Result<int> run_list(const Options& options) {
     EBB_TRY_ASSIGN(parsed, hvtrace::Filter::parse(options.filter));
     filter = std::move(parsed);
   }
-  const vmm::Symbols symbols = symbols_for(options, trace.header());
+  EBB_TRY_ASSIGN(symbols, symbols_for(options.elf, trace));
   hvtrace::list(trace, filter, symbols, write_out);
   return 0;
 }
 
 Result<int> run_stats(const Options& options) {
   EBB_TRY_ASSIGN(trace, TraceFile::open(options.trace));
-  write_out(hvtrace::render_stats(trace, hvtrace::total(trace),
-                                  symbols_for(options, trace.header()), options.top));
+  EBB_TRY_ASSIGN(symbols, symbols_for(options.elf, trace));
+  write_out(hvtrace::render_stats(trace, hvtrace::total(trace), symbols, options.top));
   return 0;
 }
 
@@ -95,22 +110,26 @@ Result<int> run_check(const Options& options) {
 Result<int> run_why(const Options& options) {
   EBB_TRY_ASSIGN(trace, TraceFile::open(options.trace));
   EBB_TRY_ASSIGN(gpa, parse_address(options.address));
-  write_out(hvtrace::why(trace, gpa, symbols_for(options, trace.header()), options.limit));
+  EBB_TRY_ASSIGN(symbols, symbols_for(options.elf, trace));
+  write_out(hvtrace::why(trace, gpa, symbols, options.limit));
   return 0;
 }
 
 Result<int> run_diff(const Options& options) {
   EBB_TRY_ASSIGN(left, TraceFile::open(options.trace));
   EBB_TRY_ASSIGN(right, TraceFile::open(options.other));
-  const hvtrace::DiffResult result =
-      hvtrace::diff(left, right, symbols_for(options, left.header()));
+  EBB_TRY_ASSIGN(left_symbols, symbols_for(options.elf, left));
+  // Two builds have two tables; --elf is then that of the first.
+  const bool same_image = left.header().image_hash == right.header().image_hash;
+  EBB_TRY_ASSIGN(right_symbols, symbols_for(same_image ? options.elf : std::string(), right));
+  const hvtrace::DiffResult result = hvtrace::diff(left, left_symbols, right, right_symbols);
   write_out(result.text);
   return result.same ? 0 : 1;
 }
 
 Result<int> run_step(const Options& options) {
   EBB_TRY_ASSIGN(trace, TraceFile::open(options.trace));
-  const vmm::Symbols symbols = symbols_for(options, trace.header());
+  EBB_TRY_ASSIGN(symbols, symbols_for(options.elf, trace));
   return hvtrace::run_session(trace, symbols);
 }
 
@@ -152,7 +171,7 @@ CLI::App* add(CLI::App& app, const char* name, const char* help, Options& option
 }
 
 void add_elf(CLI::App* command, Options& options) {
-  command->add_option("--elf", options.elf, "Symbols [those of the image when recorded]");
+  command->add_option("--elf", options.elf, "The image's ELF file [where it was when recorded]");
 }
 
 int fail(std::string_view message) {
@@ -166,6 +185,8 @@ int main(int argc, char** argv) {
   Options options;
   CLI::App app{"Reads hypercall traces.", "hvtrace"};
   app.require_subcommand(1);
+  app.set_version_flag("--version", fmt::format("hvtrace {} (traces {}.{})", vmm::version,
+                                                abi::trace_version_major, abi::trace_version_minor));
   std::map<CLI::App*, Command> commands;
 
   commands[add(app, "info", "What was recorded, and of which run", options)] = run_info;
@@ -211,7 +232,12 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
-    write_out(app.get_subcommands().empty() ? app.help() : app.get_subcommands()[0]->help());
+    // The program's name stands before a command's own.
+    write_out(app.get_subcommands().empty() ? app.help()
+                                            : app.get_subcommands()[0]->help(app.get_name()));
+    return 0;
+  } catch (const CLI::CallForVersion& version) {
+    write_out(version.what() + std::string("\n"));
     return 0;
   } catch (const CLI::ParseError& error) {
     const std::string text = error.what();

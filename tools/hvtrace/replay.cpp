@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <array>
-#include <map>
 #include <memory>
 #include <utility>
 
@@ -15,14 +14,12 @@
 #include "vmm/measure/sampler.hpp"
 #include "vmm/memory/guest_memory.hpp"
 #include "vmm/trace/event_text.hpp"
+#include "vmm/trace/open_batches.hpp"
 
 namespace hvtrace {
 namespace {
 
 using abi::TraceEvent;
-
-// What can be on its way between a batch record and its last range.
-constexpr std::size_t max_open = EBB_MAX_VCPUS * abi::ring_entries;
 
 template <typename T, std::size_t Size>
 vmm::Result<T> choose(std::string_view option, std::string_view text,
@@ -43,7 +40,6 @@ class Replayer {
         start_ns_(vmm::monotonic_ns()) {}
 
   void take(const abi::TraceRecord& record) {
-    const std::pair key{record.channel, record.value};
     switch (record.event) {
     case TraceEvent::negotiated:
       processor_.set_managed(
@@ -51,22 +47,19 @@ class Replayer {
       break;
     case TraceEvent::batch:
       if (record.detail != 0 && record.count <= abi::max_batch_ranges) {
-        if (open_.size() >= max_open) {
-          open_.erase(open_.begin());
-        }
         auto batch = std::make_unique<vmm::Batch>();
         batch->submission = {.batch_id = record.value, .page = 0, .range_count = record.count};
-        open_[key] = std::move(batch);
+        open_.open(record) = std::move(batch);
       }
       break;
     case TraceEvent::range:
-      take_range(record, key);
+      take_range(record);
       break;
     case TraceEvent::outcome:
-      compare(record, key);
+      compare(record);
       break;
     case TraceEvent::answer:
-      open_.erase(key);
+      open_.close(record);
       break;
     default:
       break;
@@ -84,14 +77,12 @@ class Replayer {
   }
 
  private:
-  using Key = std::pair<std::uint8_t, std::uint64_t>;
-
-  void take_range(const abi::TraceRecord& record, const Key& key) {
-    const auto found = open_.find(key);
-    if (found == open_.end() || record.count >= found->second->submission.range_count) {
+  void take_range(const abi::TraceRecord& record) {
+    const auto* const found = open_.find(record);
+    if (found == nullptr || record.count >= (*found)->submission.range_count) {
       return;
     }
-    vmm::Batch& batch = *found->second;
+    vmm::Batch& batch = **found;
     batch.descriptors[record.count] =
         abi::RangeDescriptor::make(abi::to_pfn({record.address}), {record.order},
                                    static_cast<abi::RangeKind>(record.detail & 0x3U));
@@ -132,11 +123,10 @@ class Replayer {
     }
   }
 
-  void compare(const abi::TraceRecord& record, const Key& key) {
-    const auto found = open_.find(key);
-    if (found != open_.end() && record.count < found->second->submission.range_count &&
-        static_cast<std::uint8_t>(found->second->answer.outcome(record.count)) !=
-            record.detail >> 4) {
+  void compare(const abi::TraceRecord& record) {
+    const auto* const found = open_.find(record);
+    if (found != nullptr && record.count < (*found)->submission.range_count &&
+        static_cast<std::uint8_t>((*found)->answer.outcome(record.count)) != record.detail >> 4) {
       ++result_.other_outcomes;
     }
   }
@@ -145,7 +135,7 @@ class Replayer {
   const ReplayOptions& options_;
   vmm::BatchProcessor processor_;
   std::uint64_t start_ns_;
-  std::map<Key, std::unique_ptr<vmm::Batch>> open_;
+  OpenBatches<std::unique_ptr<vmm::Batch>> open_;
   ReplayResult result_;
 };
 
@@ -194,7 +184,7 @@ std::string render_replay(const ReplayResult& result) {
                      size_text(result.discarded_bytes), result.calls, duration(result.host_ns),
                      gib_per_s, duration(result.batch_ns.percentile(50)),
                      duration(result.batch_ns.percentile(90)),
-                     duration(result.batch_ns.percentile(99)), duration(result.batch_ns.max),
+                     duration(result.batch_ns.percentile(99)), duration(result.batch_ns.percentile(100)),
                      result.other_outcomes);
 }
 

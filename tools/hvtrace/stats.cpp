@@ -3,16 +3,19 @@
 
 #include <algorithm>
 #include <iterator>
+#include <optional>
 #include <span>
 #include <tuple>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include <fmt/format.h>
 
+#include "shared/abi_version.hpp"
 #include "shared/report_channel.hpp"
+#include "vmm/measure/latency.hpp"
 #include "vmm/trace/event_text.hpp"
+#include "vmm/trace/open_batches.hpp"
 
 namespace hvtrace {
 namespace {
@@ -20,11 +23,12 @@ namespace {
 using abi::TraceEvent;
 
 constexpr std::size_t max_sites = 4096;
-constexpr std::size_t max_open = 4096;
 
-// A batch on its way.
+// A batch on its way. What the trace does not tell (its beginning was dropped, or lost) is empty,
+// and what would be counted from there is not counted.
 struct Open {
-  std::uint64_t submit_ns = 0, discard_ns = 0, code = 0;
+  std::optional<std::uint64_t> submit_ns{}, discard_ns{};
+  std::uint64_t code = 0;
 };
 
 class Counter {
@@ -37,12 +41,11 @@ class Counter {
     totals.duration_ns = std::max(totals.duration_ns, record.time_ns);
     switch (record.event) {
     case TraceEvent::submit:
-      open(record).submit_ns = record.time_ns;
-      open(record).code = record.address;
+      open_.open(record) = {.submit_ns = record.time_ns, .code = record.address};
       break;
     case TraceEvent::batch: {
-      Open& batch = open(record);
-      if (batch.submit_ns == 0) {
+      Open& batch = open_.open(record);
+      if (!batch.submit_ns) {
         batch.submit_ns = record.time_ns;
       }
       totals.fill.add(record.count);
@@ -52,11 +55,12 @@ class Counter {
       break;
     }
     case TraceEvent::discard_begin:
-      open(record).discard_ns = record.time_ns;
-      site_of(open(record).code).bytes += record.address;
+      discard_begin(record);
       break;
     case TraceEvent::discard_end:
-      totals.discard.add(since(record, open(record).discard_ns));
+      if (const Open* const batch = open_.find(record)) {
+        add_since(totals.discard, record, batch->discard_ns);
+      }
       break;
     case TraceEvent::range:
       ++totals.orders[record.order & 0xfU].ranges;
@@ -65,12 +69,22 @@ class Counter {
       outcome(record);
       break;
     case TraceEvent::answer:
-      totals.answer.add(since(record, open(record).submit_ns));
       totals.host.add(record.address);
+      if (const Open* const batch = open_.find(record)) {
+        add_since(totals.answer, record, batch->submit_ns);
+      }
+      if (!guest_traced_) {
+        open_.close(record); // nobody tells when it is taken in
+      }
       break;
     case TraceEvent::drain:
-      totals.drain.add(since(record, open(record).submit_ns));
-      open_.erase(key(record));
+      if (const Open* const batch = open_.find(record)) {
+        add_since(totals.drain, record, batch->submit_ns);
+        open_.close(record);
+      }
+      break;
+    case TraceEvent::negotiated:
+      guest_traced_ = (record.value & abi::feature_trace) != 0;
       break;
     case TraceEvent::allocate:
       totals.orders[record.order & 0xfU].reused_blocks += record.count != 0 ? 1 : 0;
@@ -94,17 +108,18 @@ class Counter {
   }
 
  private:
-  static std::uint64_t key(const abi::TraceRecord& record) {
-    return record.value << 8 | record.channel;
-  }
-  static std::uint64_t since(const abi::TraceRecord& record, std::uint64_t start_ns) {
-    return record.time_ns - std::min(record.time_ns, start_ns);
-  }
-  Open& open(const abi::TraceRecord& record) {
-    if (open_.size() > max_open) {
-      open_.clear(); // only a damaged or hostile trace has as many
+  static void add_since(Distribution& times, const abi::TraceRecord& record,
+                        std::optional<std::uint64_t> start_ns) {
+    if (start_ns) {
+      times.add(record.time_ns - std::min(record.time_ns, *start_ns));
     }
-    return open_[key(record)];
+  }
+  void discard_begin(const abi::TraceRecord& record) {
+    Open* const batch = open_.find(record);
+    if (batch != nullptr) {
+      batch->discard_ns = record.time_ns;
+    }
+    site_of(batch != nullptr ? batch->code : 0).bytes += record.address;
   }
   SiteTotals& site_of(std::uint64_t code) {
     // Frees come in rows from one place.
@@ -136,7 +151,8 @@ class Counter {
     }
   }
 
-  std::unordered_map<std::uint64_t, Open> open_;
+  OpenBatches<Open> open_;
+  bool guest_traced_ = true; // until the trace says otherwise
   std::uint64_t last_code_ = 0;
   SiteTotals* last_site_ = nullptr;
 };
@@ -147,26 +163,35 @@ void latency_line(TextBuffer& out, std::string_view what, const Distribution& ti
   }
   fmt::format_to(std::back_inserter(out), "  {:<22} {:>9} {:>9} {:>9} {:>9} {:>9}\n", what,
                  duration(times.percentile(50)), duration(times.percentile(90)),
-                 duration(times.percentile(99)), duration(times.max),
+                 duration(times.percentile(99)), duration(times.percentile(100)),
                  duration(times.sum / times.count));
 }
 
 } // namespace
 
-void Distribution::add(std::uint64_t value) {
-  ++histogram.counts[abi::LatencyHistogram::bucket_of(value)];
+void Distribution::add(std::uint64_t ns) {
+  ++histogram.counts[abi::LatencyHistogram::bucket_of(ns)];
   ++count;
-  sum += value;
-  max = std::max(max, value);
+  sum += ns;
 }
 
 std::uint64_t Distribution::percentile(unsigned percent) const {
-  const std::uint64_t wanted = (count * percent + 99) / 100;
+  return vmm::percentile_ns(histogram, percent / 100.0).value_or(0);
+}
+
+void BatchFill::add(std::uint64_t ranges) {
+  ++batches[std::min<std::uint64_t>(ranges, abi::max_batch_ranges)];
+  ++count;
+  sum += ranges;
+}
+
+std::uint64_t BatchFill::percentile(unsigned percent) const {
+  const std::uint64_t wanted = std::max<std::uint64_t>(1, (count * percent + 99) / 100);
   std::uint64_t seen = 0;
-  for (std::size_t bucket = 0; bucket < abi::LatencyHistogram::buckets; ++bucket) {
-    seen += histogram.counts[bucket];
-    if (seen >= wanted && seen != 0) {
-      return abi::LatencyHistogram::lower_bound_ns(bucket);
+  for (std::uint64_t ranges = 0; ranges < batches.size(); ++ranges) {
+    seen += batches[ranges];
+    if (seen >= wanted) {
+      return ranges;
     }
   }
   return 0;
@@ -216,7 +241,7 @@ std::string render_stats(const TraceSource& source, const Totals& totals,
   if (totals.guest_lost != 0) {
     fmt::format_to(to, "events of the guest that were lost: {}\n", totals.guest_lost);
   }
-  if (totals.answer.count != 0) {
+  if (totals.host.count != 0) {
     fmt::format_to(to, "\n  {:<22} {:>9} {:>9} {:>9} {:>9} {:>9}\n", "latency", "p50", "p90", "p99",
                    "max", "mean");
     latency_line(out, "submission to answer", totals.answer);
@@ -225,7 +250,7 @@ std::string render_stats(const TraceSource& source, const Totals& totals,
     latency_line(out, "host, discarding", totals.discard);
     const std::uint64_t full = source.header().policy.batch;
     fmt::format_to(to, "\nranges in a batch: p50 {}, p90 {}, max {}, mean {} (full: {})\n",
-                   totals.fill.percentile(50), totals.fill.percentile(90), totals.fill.max,
+                   totals.fill.percentile(50), totals.fill.percentile(90), totals.fill.percentile(100),
                    totals.fill.sum / std::max<std::uint64_t>(totals.fill.count, 1), full);
   }
   if (totals.of(TraceEvent::outcome) != 0) {

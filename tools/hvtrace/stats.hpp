@@ -9,17 +9,29 @@
 #include <string>
 
 #include "shared/latency_histogram.hpp"
+#include "shared/report_channel.hpp"
 #include "vmm/base/symbols.hpp"
 #include "vmm/trace/trace_source.hpp"
 
 namespace hvtrace {
 
+// Times in ns.
 struct Distribution {
   abi::LatencyHistogram histogram;
-  std::uint64_t count = 0, sum = 0, max = 0;
+  std::uint64_t count = 0, sum = 0;
 
-  void add(std::uint64_t value);
-  // Lower bound of the bucket that holds it; right to an eighth.
+  void add(std::uint64_t ns);
+  // As the vmm's statistics have them (vmm::percentile_ns): at most an eighth more than the truth,
+  // never less. 100 is the longest. 0 when there are no samples.
+  [[nodiscard]] std::uint64_t percentile(unsigned percent) const;
+};
+
+// How many ranges batches have, exactly.
+struct BatchFill {
+  std::array<std::uint64_t, abi::max_batch_ranges + 1> batches{}; // by ranges; more count as most
+  std::uint64_t count = 0, sum = 0;
+
+  void add(std::uint64_t ranges);
   [[nodiscard]] std::uint64_t percentile(unsigned percent) const;
 };
 
@@ -36,7 +48,7 @@ struct Totals {
   std::uint64_t records = 0, duration_ns = 0, missing = 0;
   std::array<std::uint64_t, 256> events{};
   Distribution answer, drain, host, discard; // ns; the first two since the submission
-  Distribution fill;                         // ranges in a batch
+  BatchFill fill;
   std::array<OrderTotals, 16> orders{};
   std::map<std::uint64_t, SiteTotals> sites; // by code address; what is beyond the cap is under 0
   std::uint64_t refault_bytes = 0, guest_lost = 0;

@@ -1,21 +1,23 @@
 // SPDX-License-Identifier: MIT
 #include "tools/hvtrace/timeline.hpp"
 
+#include <algorithm>
 #include <array>
-#include <bitset>
 #include <map>
+#include <set>
 #include <string_view>
 #include <utility>
 
 #include <fmt/format.h>
 
+#include "tools/hvtrace/track_lanes.hpp"
 #include "vmm/trace/event_text.hpp"
+#include "vmm/trace/open_batches.hpp"
 
 namespace hvtrace {
 namespace {
 
 using abi::TraceEvent;
-using Kind = TimelineEvent::Kind;
 
 enum CounterTrack : std::uint32_t {
   resident,
@@ -34,74 +36,48 @@ std::uint64_t flow_of(const abi::TraceRecord& record) {
   return (std::uint64_t{record.channel} + 1) << 48 ^ record.value;
 }
 
+std::string_view name_of(TraceEvent event) {
+  for (const abi::TraceEventText& text : abi::trace_event_texts) {
+    if (text.event == event) {
+      return text.name;
+    }
+  }
+  return "?";
+}
+
+// A batch between its submission, or the moment at which it was taken, and its answer.
+struct Flight {
+  std::optional<std::uint64_t> submit_ns; // empty: not told
+  bool taken = false;
+};
+
 class Timeline {
  public:
   explicit Timeline(const TimelineSink& sink) : sink_(sink) {}
 
   void take(const abi::TraceRecord& record) {
-    const std::pair key{record.channel, record.value};
     switch (record.event) {
     case TraceEvent::submit:
-      remember(key, record.time_ns);
+      flights_.open(record) = {.submit_ns = record.time_ns};
       count_in_flight(record.time_ns);
       break;
-    case TraceEvent::batch: {
-      const auto submitted = submitted_.find(key);
-      const std::uint64_t since =
-          submitted == submitted_.end() ? record.time_ns : submitted->second;
-      if (submitted == submitted_.end()) {
-        remember(key, record.time_ns);
-        count_in_flight(record.time_ns);
-      }
-      const std::string name = fmt::format("submit batch {}", record.value);
-      emit({.kind = Kind::begin,
-            .track_number = record.channel,
-            .time_ns = since,
-            .name = name,
-            .flow = flow_of(record)});
-      emit({.kind = Kind::end,
-            .track_number = record.channel,
-            .time_ns = record.time_ns,
-            .name = {}});
+    case TraceEvent::batch:
+      taken(record);
       break;
-    }
     case TraceEvent::discard_begin:
-      emit({.kind = Kind::begin,
-            .track = Track::Kind::lane,
-            .track_number = record.order,
-            .time_ns = record.time_ns,
-            .name = fmt::format("discard batch {}", record.value),
-            .flow = flow_of(record),
-            .bytes = record.address});
-      discarding_[record.order] = true;
+      discard_begin(record);
       break;
     case TraceEvent::discard_end:
-      // Without its begin (a ring that wrapped) it would end something else.
-      if (discarding_[record.order]) {
-        discarding_[record.order] = false;
-        emit({.kind = Kind::end,
-              .track = Track::Kind::lane,
-              .track_number = record.order,
-              .time_ns = record.time_ns,
-              .name = {}});
-      }
+      discard_end(record);
       break;
     case TraceEvent::answer:
-      emit({.kind = Kind::instant,
-            .track_number = record.channel,
-            .time_ns = record.time_ns,
-            .name = fmt::format("answer to batch {}", record.value),
-            .flow = flow_of(record)});
-      submitted_.erase(key);
+      instant(record, fmt::format("answer to batch {}", record.value), 0, {flow_of(record)});
+      flights_.close(record);
       count_in_flight(record.time_ns);
       break;
     case TraceEvent::drain:
-      emit({.kind = Kind::instant,
-            .track_number = record.channel,
-            .time_ns = record.time_ns,
-            .name = fmt::format("drain batch {}", record.value),
-            .flow = flow_of(record),
-            .flow_ends = true});
+      instant(record, fmt::format("drain batch {}", record.value), 0,
+              {flow_of(record), Flow::Step::ends});
       break;
     case TraceEvent::resident:
       counter(resident, record.time_ns, record.address);
@@ -124,90 +100,161 @@ class Timeline {
     case TraceEvent::workload_begin:
     case TraceEvent::workload_end:
     case TraceEvent::quarantine:
-      instant(record, name_of(record.event), 0);
+      instant(record, std::string(name_of(record.event)));
       break;
     case TraceEvent::mode:
     case TraceEvent::fault:
     case TraceEvent::end:
     case TraceEvent::hypercall:
-      instant(record, fmt::format("{} {}", name_of(record.event), detail_name(record)), 0);
+      instant(record, fmt::format("{} {}", name_of(record.event), detail_name(record)));
       break;
     default:
       break;
     }
   }
 
- private:
-  static constexpr std::size_t max_open = 4096;
-
-  static std::string_view name_of(TraceEvent event) {
-    for (const abi::TraceEventText& text : abi::trace_event_texts) {
-      if (text.event == event) {
-        return text.name;
+  // What began and was not seen to end.
+  void finish() {
+    for (const auto& [key, flight] : flights_) {
+      if (!flight.taken && flight.submit_ns) {
+        const auto& [channel, batch] = key;
+        place(TrackId::Kind::waiting, channel,
+              {.track = {},
+               .begin_ns = *flight.submit_ns,
+               .end_ns = std::nullopt,
+               .name = fmt::format("submit batch {}", batch),
+               .flow = {}});
       }
     }
-    return "?";
+    for (auto& discard : discards_) {
+      if (discard) {
+        place(TrackId::Kind::worker, discard->order, discard_slice(*discard, std::nullopt));
+      }
+    }
   }
 
-  void emit(const TimelineEvent& event) { sink_.event(event); }
-  void remember(const std::pair<std::uint8_t, std::uint64_t>& key, std::uint64_t time_ns) {
-    if (submitted_.size() >= max_open) {
-      submitted_.clear(); // only a damaged or hostile trace has as many
+ private:
+  void taken(const abi::TraceRecord& record) {
+    Flight& flight = flights_.open(record);
+    const Flow starts{flow_of(record), Flow::Step::starts};
+    if (flight.submit_ns && !flight.taken) {
+      place(TrackId::Kind::waiting, record.channel,
+            {.track = {},
+             .begin_ns = std::min(*flight.submit_ns, record.time_ns),
+             .end_ns = record.time_ns,
+             .name = fmt::format("submit batch {}", record.value),
+             .flow = starts});
+    } else {
+      instant(record, fmt::format("take batch {}", record.value), 0, starts);
     }
-    submitted_[key] = time_ns;
+    flight.taken = true;
+    count_in_flight(record.time_ns);
   }
-  void instant(const abi::TraceRecord& record, std::string_view name, std::uint64_t bytes) {
-    emit({.kind = Kind::instant,
-          .track_number = record.channel,
-          .time_ns = record.time_ns,
-          .name = std::string(name),
-          .bytes = bytes});
+
+  static Slice discard_slice(const abi::TraceRecord& begin, std::optional<std::uint64_t> end_ns) {
+    return {.track = {},
+            .begin_ns = begin.time_ns,
+            .end_ns = end_ns ? std::max(begin.time_ns, *end_ns) : end_ns,
+            .name = fmt::format("discard batch {}", begin.value),
+            .flow = {flow_of(begin)},
+            .bytes = begin.address};
+  }
+  void discard_begin(const abi::TraceRecord& record) {
+    auto& discard = discards_[record.order];
+    if (discard) {
+      lost_end(*discard);
+    }
+    discard = record;
+  }
+  void discard_end(const abi::TraceRecord& record) {
+    auto& discard = discards_[record.order];
+    // An end without its begin (in a ring that wrapped) would end something else.
+    if (discard && discard->channel == record.channel && discard->value == record.value) {
+      place(TrackId::Kind::worker, record.order, discard_slice(*discard, record.time_ns));
+      discard.reset();
+    }
+  }
+  void lost_end(const abi::TraceRecord& begin) {
+    instant(begin, fmt::format("discard batch {}, whose end is missing", begin.value),
+            begin.address);
+  }
+
+  // `row`: the vCPU or the processor of the host.
+  void place(TrackId::Kind kind, std::uint32_t row, Slice slice) {
+    const auto lane =
+        lanes_[{kind, row}].place(slice.begin_ns, slice.end_ns.value_or(TrackLanes::open_end));
+    if (!lane) {
+      slice.track = {kind, row * static_cast<std::uint32_t>(TrackLanes::most)};
+      sink_.instant({.track = slice.track,
+                     .time_ns = slice.begin_ns,
+                     .name = slice.name + ", one of too many at once",
+                     .flow = slice.flow,
+                     .bytes = slice.bytes});
+      return;
+    }
+    slice.track = {kind, row * static_cast<std::uint32_t>(TrackLanes::most) + *lane};
+    tell_track(slice.track, row, *lane);
+    sink_.slice(slice);
+  }
+  void instant(const abi::TraceRecord& record, std::string name, std::uint64_t bytes = 0,
+               Flow flow = {}) {
+    const TrackId track{TrackId::Kind::vcpu, record.channel};
+    tell_track(track, record.channel, 0);
+    sink_.instant({.track = track,
+                   .time_ns = record.time_ns,
+                   .name = std::move(name),
+                   .flow = flow,
+                   .bytes = bytes});
   }
   void counter(CounterTrack which, std::uint64_t time_ns, std::uint64_t value) {
-    emit({.kind = Kind::counter,
-          .track = Track::Kind::counter,
-          .track_number = which,
-          .time_ns = time_ns,
-          .name = {},
-          .value = value});
+    const TrackId track{TrackId::Kind::counter, which};
+    tell_track(track, which, 0);
+    sink_.counter({.track = track, .time_ns = time_ns, .value = value});
   }
   void count_in_flight(std::uint64_t time_ns) {
-    counter(batches_in_flight, time_ns, submitted_.size());
+    counter(batches_in_flight, time_ns, flights_.size());
+  }
+
+  void tell_track(TrackId id, std::uint32_t row, std::uint32_t lane) {
+    const auto [known, is_new] = told_.insert(id);
+    if (!is_new) {
+      return;
+    }
+    const std::string number = lane == 0 ? std::string() : fmt::format(", {} at once", lane + 1);
+    switch (id.kind) {
+    case TrackId::Kind::vcpu:
+      sink_.track({id, fmt::format("vCPU {}", row)});
+      break;
+    case TrackId::Kind::waiting:
+      sink_.track({id, fmt::format("vCPU {}, submitted{}", row, number)});
+      break;
+    case TrackId::Kind::worker:
+      sink_.track({id, fmt::format("host worker {}{}", row, number)});
+      break;
+    case TrackId::Kind::counter:
+      sink_.track({id, std::string(counter_names.at(row))});
+      break;
+    }
   }
 
   const TimelineSink& sink_;
-  std::map<std::pair<std::uint8_t, std::uint64_t>, std::uint64_t> submitted_;
-  std::bitset<256> discarding_;
+  OpenBatches<Flight> flights_;
+  // The begins that wait for their ends, by processor of the host.
+  std::array<std::optional<abi::TraceRecord>, 256> discards_{};
+  std::map<std::pair<TrackId::Kind, std::uint32_t>, TrackLanes> lanes_;
+  std::set<TrackId> told_;
 };
 
 } // namespace
 
 void make_timeline(const TraceSource& source, const TimelineSink& sink) {
-  // A first look for the lanes there are; viewers want tracks before their events.
-  std::bitset<256> lanes;
-  for (std::uint64_t number = source.first(); number < source.end(); ++number) {
-    const auto record = source.at(number);
-    if (record && record->event == TraceEvent::discard_begin) {
-      lanes.set(record->order);
-    }
-  }
-  for (std::uint32_t vcpu = 0; vcpu < source.header().vcpus; ++vcpu) {
-    sink.track({Track::Kind::vcpu, vcpu, fmt::format("vCPU {}", vcpu)});
-  }
-  for (std::uint32_t lane = 0; lane < lanes.size(); ++lane) {
-    if (lanes.test(lane)) {
-      sink.track({Track::Kind::lane, lane, fmt::format("host worker {}", lane)});
-    }
-  }
-  for (std::uint32_t counter = 0; counter < counter_names.size(); ++counter) {
-    sink.track({Track::Kind::counter, counter, std::string(counter_names[counter])});
-  }
   Timeline timeline(sink);
   for (std::uint64_t number = source.first(); number < source.end(); ++number) {
     if (const auto record = source.at(number)) {
       timeline.take(*record);
     }
   }
+  timeline.finish();
 }
 
 } // namespace hvtrace

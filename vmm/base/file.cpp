@@ -5,6 +5,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <filesystem>
+#include <system_error>
+
 #include "vmm/base/unique_fd.hpp"
 
 namespace vmm {
@@ -36,6 +39,12 @@ Result<std::vector<std::byte>> read_file(const std::string& path, std::uint64_t 
     done += static_cast<std::size_t>(count);
   }
   return bytes;
+}
+
+std::string absolute_path(const std::string& path) {
+  std::error_code error;
+  const std::filesystem::path absolute = std::filesystem::absolute(path, error);
+  return error ? path : absolute.lexically_normal().string();
 }
 
 std::string folder_of(const std::string& path) {

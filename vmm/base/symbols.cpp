@@ -6,12 +6,9 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <filesystem>
 #include <memory>
 
 #include <fmt/format.h>
-
-#include "vmm/base/file.hpp"
 
 // <cxxabi.h> would declare a namespace `abi`, the name of the project's own; this is the one
 // function of it that is needed (Itanium C++ ABI, 3.4).
@@ -22,8 +19,6 @@ extern "C" char* __cxa_demangle(const char* name, char* buffer, std::size_t* len
 namespace vmm {
 
 namespace {
-
-constexpr std::uint64_t max_elf_bytes = std::uint64_t{256} << 20;
 
 std::string demangle(const char* name) {
   int status = 0;
@@ -70,19 +65,6 @@ Symbols Symbols::parse(std::span<const std::byte> elf) {
   }
   std::ranges::sort(result.functions_, {}, &Function::start);
   return result;
-}
-
-Symbols Symbols::for_image(const std::string& image) {
-  for (const std::filesystem::path& candidate :
-       {std::filesystem::path(image), std::filesystem::path(image).replace_extension(".elf")}) {
-    if (const auto file = read_file(candidate.string(), max_elf_bytes)) {
-      Symbols symbols = parse(*file);
-      if (!symbols.functions_.empty()) {
-        return symbols;
-      }
-    }
-  }
-  return {};
 }
 
 std::string Symbols::describe(std::uint64_t address) const {

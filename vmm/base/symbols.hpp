@@ -17,9 +17,7 @@ class Symbols {
 
   // The table of an ELF file's bytes; empty when it has none or is damaged.
   [[nodiscard]] static Symbols parse(std::span<const std::byte> elf);
-  // That of the ELF file that belongs to `image`: itself, or guest.elf beside guest.bin. Empty
-  // when there is none; symbols are a convenience, never an error.
-  [[nodiscard]] static Symbols for_image(const std::string& image);
+  [[nodiscard]] bool empty() const { return functions_.empty(); }
 
   // "0x4012ab mm::Buddy::allocate(Order)+0x1b", or the address alone when it lies in no function.
   [[nodiscard]] std::string describe(std::uint64_t address) const;

@@ -33,9 +33,9 @@ template <std::size_t Size> void copy_text(char (&to)[Size], std::string_view fr
   std::copy_n(from.begin(), length, to);
 }
 
-std::uint64_t realtime_ns() {
+std::uint64_t clock_ns(clockid_t clock) {
   timespec now{};
-  static_cast<void>(::clock_gettime(CLOCK_REALTIME, &now));
+  static_cast<void>(::clock_gettime(clock, &now));
   return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 +
          static_cast<std::uint64_t>(now.tv_nsec);
 }
@@ -45,7 +45,8 @@ abi::TraceHeader make_header(const TraceRun& run, const GuestMemory& memory) {
   header.header_bytes = abi::trace_header_bytes;
   header.start_tsc = __rdtsc();
   header.start_ns = monotonic_ns();
-  header.start_realtime_ns = realtime_ns();
+  header.start_boottime_ns = clock_ns(CLOCK_BOOTTIME);
+  header.start_realtime_ns = clock_ns(CLOCK_REALTIME);
   header.tsc_khz = run.tsc_khz;
   header.level = run.level;
   header.vcpus = run.vcpus;
@@ -121,14 +122,6 @@ std::uint8_t narrow(std::uint32_t number) {
 }
 
 } // namespace
-
-std::uint64_t trace_hash(std::span<const std::byte> bytes) {
-  std::uint64_t hash = 0xcbf29ce484222325;
-  for (const std::byte byte : bytes) {
-    hash = (hash ^ std::to_integer<std::uint64_t>(byte)) * 0x100000001b3;
-  }
-  return hash;
-}
 
 Result<std::unique_ptr<TraceRecorder>>
 TraceRecorder::create(TraceTarget target, const TraceRun& run, const GuestMemory& memory) {

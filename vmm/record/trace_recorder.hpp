@@ -35,13 +35,10 @@ struct TraceRun {
   std::uint32_t tsc_khz = 0;
   abi::ReportPolicy policy{};
   DiscardMethod method = DiscardMethod::dontneed;
-  std::string image{};
+  std::string image{}; // its path, absolute: traces are read elsewhere
   std::uint64_t image_hash = 0;
   std::string host = "sync";
 };
-
-// FNV-1a, 64 bit.
-[[nodiscard]] std::uint64_t trace_hash(std::span<const std::byte> bytes);
 
 class TraceRecorder final : public HintObserver {
  public:

@@ -15,10 +15,6 @@ using Stage = BatchState::Stage;
 
 namespace {
 
-// More batches at once than any guest's channels can hold, quarantined ones included, is nonsense
-// in the trace; older ones are forgotten then.
-constexpr std::size_t max_batches = 4096;
-
 constexpr auto hint = static_cast<std::uint8_t>(abi::RangeKind::hint);
 constexpr auto span = static_cast<std::uint8_t>(abi::RangeKind::span);
 
@@ -41,18 +37,6 @@ struct Model::Context {
 Model::Model(const TraceSource& source)
     : frames_(source.header().ram_bytes), level_(source.header().level),
       whole_history_(source.first() == 1) {}
-
-BatchState* Model::find(const abi::TraceRecord& record) {
-  const auto found = batches_.find({record.channel, record.value});
-  return found == batches_.end() ? nullptr : &found->second;
-}
-
-BatchState& Model::get_or_make(const abi::TraceRecord& record) {
-  if (batches_.size() >= max_batches) {
-    batches_.erase(batches_.begin());
-  }
-  return batches_[{record.channel, record.value}];
-}
 
 void Model::apply_missing(std::uint64_t /*number*/) {
   latency_ns_ = std::nullopt;
@@ -98,14 +82,14 @@ void Model::apply(const abi::TraceRecord& record, std::vector<Violation>& violat
     on_drain(context);
     break;
   case TraceEvent::quarantine:
-    if (BatchState* const batch = find(record)) {
+    if (BatchState* const batch = batches_.find(record)) {
       batch->quarantined = true;
     } else if (guest_complete()) {
       context.object("quarantine of {}, which is not in flight", context.batch());
     }
     break;
   case TraceEvent::fault:
-    if (BatchState* const batch = find(record)) {
+    if (BatchState* const batch = batches_.find(record)) {
       const auto fault = static_cast<abi::TraceFault>(record.detail);
       batch->unanswerable |= fault == abi::TraceFault::drop || fault == abi::TraceFault::stall;
     }
@@ -147,17 +131,17 @@ void Model::apply(const abi::TraceRecord& record, std::vector<Violation>& violat
 
 void Model::on_submit(const Context& context) {
   const abi::TraceRecord& record = context.record;
-  if (const BatchState* const known = find(record)) {
+  if (const BatchState* const known = batches_.find(record)) {
     context.object("{} submitted again while it is {}", context.batch(),
                    known->stage == Stage::answered ? "not taken in" : "in flight");
   }
-  get_or_make(record) = {
+  batches_.open(record) = {
       .ranges = record.count, .submit_ns = record.time_ns, .code = record.address};
 }
 
 void Model::on_batch(const Context& context) {
   const abi::TraceRecord& record = context.record;
-  BatchState* batch = find(record);
+  BatchState* batch = batches_.find(record);
   if (whole_history_ && !negotiated_) {
     context.object("{} taken before anything was negotiated", context.batch());
   }
@@ -165,7 +149,7 @@ void Model::on_batch(const Context& context) {
     if (guest_complete()) {
       context.object("{} taken without a submission", context.batch());
     }
-    batch = &get_or_make(record);
+    batch = &batches_.open(record);
     *batch = {.ranges = record.count, .submit_ns = record.time_ns};
   } else if (batch->stage != Stage::submitted) {
     context.object("{} taken twice", context.batch());
@@ -179,7 +163,7 @@ void Model::on_batch(const Context& context) {
 
 void Model::on_range(const Context& context) {
   const abi::TraceRecord& record = context.record;
-  BatchState* const batch = find(record);
+  BatchState* const batch = batches_.find(record);
   if (batch == nullptr || batch->stage != Stage::taken) {
     if (batch != nullptr || whole_history_) {
       context.object("a range of {}, which is not being taken", context.batch());
@@ -235,7 +219,7 @@ void Model::on_range(const Context& context) {
 
 void Model::on_discard(const Context& context) {
   const abi::TraceRecord& record = context.record;
-  BatchState* const batch = find(record);
+  BatchState* const batch = batches_.find(record);
   const bool begins = record.event == TraceEvent::discard_begin;
   if (batch == nullptr) {
     if (whole_history_) {
@@ -261,7 +245,7 @@ void Model::on_discard(const Context& context) {
 
 void Model::on_outcome(const Context& context) {
   const abi::TraceRecord& record = context.record;
-  BatchState* const batch = find(record);
+  BatchState* const batch = batches_.find(record);
   if (batch == nullptr) {
     if (whole_history_) {
       context.object("an outcome for {}, which is not in flight", context.batch());
@@ -300,7 +284,7 @@ void Model::on_outcome(const Context& context) {
 
 void Model::on_answer(const Context& context) {
   const abi::TraceRecord& record = context.record;
-  BatchState* const batch = find(record);
+  BatchState* const batch = batches_.find(record);
   if (batch == nullptr) {
     if (whole_history_) {
       context.object("an answer to {}, which was not submitted", context.batch());
@@ -324,12 +308,12 @@ void Model::on_answer(const Context& context) {
   latency_ns_ = record.time_ns - std::min(record.time_ns, batch->submit_ns);
   // Where the guest does not tell when it takes the answer in, the batch is over.
   if (!guest_traced_) {
-    batches_.erase({record.channel, record.value});
+    batches_.close(record);
   }
 }
 
 void Model::on_answer_dropped(const Context& context) {
-  BatchState* const batch = find(context.record);
+  BatchState* const batch = batches_.find(context.record);
   if (batch == nullptr) {
     if (whole_history_) {
       context.object("no room for the answer to {}, which is not in flight", context.batch());
@@ -344,7 +328,7 @@ void Model::on_answer_dropped(const Context& context) {
 
 void Model::on_drain(const Context& context) {
   const abi::TraceRecord& record = context.record;
-  const BatchState* const batch = find(record);
+  const BatchState* const batch = batches_.find(record);
   if (batch == nullptr) {
     if (guest_complete()) {
       context.object("the guest took in an answer to {}, which is not in flight", context.batch());
@@ -355,7 +339,7 @@ void Model::on_drain(const Context& context) {
     context.object("the guest took in an answer to {}, which has none", context.batch());
   }
   latency_ns_ = record.time_ns - std::min(record.time_ns, batch->submit_ns);
-  batches_.erase({record.channel, record.value});
+  batches_.close(record);
 }
 
 void Model::on_block(const Context& context) {

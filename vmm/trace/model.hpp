@@ -14,13 +14,12 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "vmm/trace/frame_map.hpp"
+#include "vmm/trace/open_batches.hpp"
 #include "vmm/trace/trace_source.hpp"
 
 namespace hvtrace {
@@ -53,8 +52,6 @@ struct MemoryView {
 
 class Model {
  public:
-  using BatchKey = std::pair<std::uint8_t, std::uint64_t>; // channel, batch id
-
   explicit Model(const TraceSource& source);
 
   // The next record, or that record `number` is missing. Objections are appended to `violations`.
@@ -64,7 +61,7 @@ class Model {
   void finish(std::vector<Violation>& violations) const;
 
   [[nodiscard]] const FrameMap& frames() const { return frames_; }
-  [[nodiscard]] const std::map<BatchKey, BatchState>& batches() const { return batches_; }
+  [[nodiscard]] const OpenBatches<BatchState>& batches() const { return batches_; }
   [[nodiscard]] const MemoryView& memory() const { return memory_; }
   // From its submission to the batch's answer, or drain, that the latest record is; else empty.
   [[nodiscard]] std::optional<std::uint64_t> latency_ns() const { return latency_ns_; }
@@ -76,8 +73,6 @@ class Model {
  private:
   struct Context; // record and where objections go
 
-  BatchState* find(const abi::TraceRecord& record);
-  BatchState& get_or_make(const abi::TraceRecord& record);
   void on_submit(const Context& context);
   void on_batch(const Context& context);
   void on_range(const Context& context);
@@ -89,7 +84,7 @@ class Model {
   void on_block(const Context& context);
 
   FrameMap frames_;
-  std::map<BatchKey, BatchState> batches_;
+  OpenBatches<BatchState> batches_;
   MemoryView memory_;
   std::optional<std::uint64_t> latency_ns_;
   abi::TraceLevel level_;

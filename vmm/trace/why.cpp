@@ -117,8 +117,7 @@ class History {
   }
 
   [[nodiscard]] std::string submission(const abi::TraceRecord& record) const {
-    const auto batch = model_.batches().find({record.channel, record.value});
-    const bool known = batch != model_.batches().end();
+    const BatchState* const batch = model_.batches().find(record);
     if (record.detail == static_cast<std::uint8_t>(abi::RangeKind::span)) {
       return fmt::format("enclosed by a span: merged into free {}, of which batch {} of channel {} "
                          "hints a part",
@@ -126,9 +125,9 @@ class History {
     }
     return fmt::format("hinted as part of {}, range {} of batch {} on channel {}{}", block(record),
                        record.count, record.value, record.channel,
-                       known && batch->second.code != 0
+                       batch != nullptr && batch->code != 0
                            ? fmt::format(", which was completed{} and submitted at {} s",
-                                         by(batch->second.code), seconds(batch->second.submit_ns))
+                                         by(batch->code), seconds(batch->submit_ns))
                            : std::string());
   }
 
@@ -143,13 +142,12 @@ class History {
     if ((record.detail & 0xf) != static_cast<std::uint8_t>(abi::RangeKind::hint)) {
       return std::nullopt;
     }
-    const auto batch = model_.batches().find({record.channel, record.value});
+    const BatchState* const batch = model_.batches().find(record);
     const std::string after =
-        batch == model_.batches().end()
+        batch == nullptr
             ? std::string()
-            : fmt::format(
-                  ", {} after the submission",
-                  duration(record.time_ns - std::min(record.time_ns, batch->second.submit_ns)));
+            : fmt::format(", {} after the submission",
+                          duration(record.time_ns - std::min(record.time_ns, batch->submit_ns)));
     return fmt::format("answered: {}{}", outcome_name(record.detail >> 4), after);
   }
 
