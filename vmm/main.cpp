@@ -156,8 +156,7 @@ vmm::Result<int> run(const vmm::Config& config) {
   vmm::Symbols symbols = vmm::symbols_of_image(config.image, hash).value_or(vmm::Symbols{});
   EBB_TRY_ASSIGN(machine,
                  vmm::Machine::create(
-                     config, std::move(image), std::move(symbols),
-                     std::move(input),
+                     config, std::move(image), std::move(symbols), std::move(input),
                      {.console = [&](std::string_view text) { live.print_above(text); },
                       .observer = [&](const vmm::MemorySample& sample) { live.update(sample); },
                       .interrupted = [&] { output.hurry(); },

@@ -60,10 +60,19 @@ enum Kind : unsigned {
   kinds,
 };
 
-constexpr std::array<const char*, kinds> names{"madvise", "process_madvise", "partial", "fallocate",
-                                               "eventfd", "pthread_create",  "mmap",    "kvm_run",
-                                               "ioctl",   "clock",           "intruder",
-                                               "process_vm_readv", "process_vm_writev"};
+constexpr std::array<const char*, kinds> names{"madvise",
+                                               "process_madvise",
+                                               "partial",
+                                               "fallocate",
+                                               "eventfd",
+                                               "pthread_create",
+                                               "mmap",
+                                               "kvm_run",
+                                               "ioctl",
+                                               "clock",
+                                               "intruder",
+                                               "process_vm_readv",
+                                               "process_vm_writev"};
 
 constexpr std::array<std::pair<std::string_view, int>, 9> errors{{{"EAGAIN", EAGAIN},
                                                                   {"EINTR", EINTR},

@@ -62,8 +62,8 @@ std::string deed_text(const std::optional<abi::TraceRecord>& record, const Event
 
 } // namespace
 
-DiffResult diff(const TraceSource& left, const vmm::Symbols& left_symbols,
-                const TraceSource& right, const vmm::Symbols& right_symbols) {
+DiffResult diff(const TraceSource& left, const vmm::Symbols& left_symbols, const TraceSource& right,
+                const vmm::Symbols& right_symbols) {
   const Totals a = total(left);
   const Totals b = total(right);
   TextBuffer out;

@@ -12,8 +12,8 @@ namespace hvtrace {
 
 using ByteSink = std::function<void(std::string_view)>;
 
-// The guest's process in what is exported: beyond Linux's largest (PID_MAX_LIMIT, 2^22), so that it is
-// none of the host's own in a trace of the host that is put beside it.
+// The guest's process in what is exported: beyond Linux's largest (PID_MAX_LIMIT, 2^22), so that it
+// is none of the host's own in a trace of the host that is put beside it.
 inline constexpr std::int32_t guest_process_id = (1 << 22) + 1;
 
 // Perfetto's own format: a protobuf Trace of TrackEvents (tools/hvtrace/perfetto.proto).

@@ -44,8 +44,8 @@ void write_out(std::string_view text) {
   static_cast<void>(std::fwrite(text.data(), 1, text.size(), stdout));
 }
 
-// Of --elf, which must be right; else of the image where it was when the trace was recorded. That it
-// is not there any more, or was built anew, is told, and addresses stay numbers.
+// Of --elf, which must be right; else of the image where it was when the trace was recorded. That
+// it is not there any more, or was built anew, is told, and addresses stay numbers.
 Result<vmm::Symbols> symbols_for(const std::string& elf, const TraceFile& trace) {
   const abi::TraceHeader& header = trace.header();
   if (!elf.empty()) {
@@ -185,8 +185,9 @@ int main(int argc, char** argv) {
   Options options;
   CLI::App app{"Reads hypercall traces.", "hvtrace"};
   app.require_subcommand(1);
-  app.set_version_flag("--version", fmt::format("hvtrace {} (traces {}.{})", vmm::version,
-                                                abi::trace_version_major, abi::trace_version_minor));
+  app.set_version_flag("--version",
+                       fmt::format("hvtrace {} (traces {}.{})", vmm::version,
+                                   abi::trace_version_major, abi::trace_version_minor));
   std::map<CLI::App*, Command> commands;
 
   commands[add(app, "info", "What was recorded, and of which run", options)] = run_info;

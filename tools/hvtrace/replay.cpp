@@ -184,8 +184,8 @@ std::string render_replay(const ReplayResult& result) {
                      size_text(result.discarded_bytes), result.calls, duration(result.host_ns),
                      gib_per_s, duration(result.batch_ns.percentile(50)),
                      duration(result.batch_ns.percentile(90)),
-                     duration(result.batch_ns.percentile(99)), duration(result.batch_ns.percentile(100)),
-                     result.other_outcomes);
+                     duration(result.batch_ns.percentile(99)),
+                     duration(result.batch_ns.percentile(100)), result.other_outcomes);
 }
 
 } // namespace hvtrace

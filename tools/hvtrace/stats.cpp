@@ -250,7 +250,8 @@ std::string render_stats(const TraceSource& source, const Totals& totals,
     latency_line(out, "host, discarding", totals.discard);
     const std::uint64_t full = source.header().policy.batch;
     fmt::format_to(to, "\nranges in a batch: p50 {}, p90 {}, max {}, mean {} (full: {})\n",
-                   totals.fill.percentile(50), totals.fill.percentile(90), totals.fill.percentile(100),
+                   totals.fill.percentile(50), totals.fill.percentile(90),
+                   totals.fill.percentile(100),
                    totals.fill.sum / std::max<std::uint64_t>(totals.fill.count, 1), full);
   }
   if (totals.of(TraceEvent::outcome) != 0) {

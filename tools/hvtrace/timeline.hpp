@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A trace as what trace viewers show: slices and instants on tracks, counters, flows from a batch's
-// submission through its discard to answer and drain. Slices of one track never overlap, and each is
-// told whole, so no viewer's rule of pairing can make another duration of it than was recorded.
+// submission through its discard to answer and drain. Slices of one track never overlap, and each
+// is told whole, so no viewer's rule of pairing can make another duration of it than was recorded.
 #pragma once
 
 #include <cstdint>
@@ -40,8 +40,9 @@ struct Flow {
 
 struct Slice {
   TrackId track;
-  std::uint64_t begin_ns = 0;          // since the start of the trace, as all times here
-  std::optional<std::uint64_t> end_ns; // not before begin_ns; empty: it was open when the trace ended
+  std::uint64_t begin_ns = 0; // since the start of the trace, as all times here
+  std::optional<std::uint64_t>
+      end_ns; // not before begin_ns; empty: it was open when the trace ended
   std::string name;
   Flow flow;
   std::uint64_t bytes = 0; // 0: not shown

@@ -158,10 +158,10 @@ Read read_perfetto(const Recorded& recorded) {
   for (const auto& clock : trace.packet(0).clock_snapshot().clocks()) {
     clocks[clock.clock_id()] = clock.timestamp();
   }
-  CHECK(clocks == std::map<std::uint32_t, std::uint64_t>{
-                      {protos::BUILTIN_CLOCK_REALTIME, 7'000},
-                      {protos::BUILTIN_CLOCK_MONOTONIC, start_ns},
-                      {protos::BUILTIN_CLOCK_BOOTTIME, start_ns + 42}});
+  CHECK(clocks ==
+        std::map<std::uint32_t, std::uint64_t>{{protos::BUILTIN_CLOCK_REALTIME, 7'000},
+                                               {protos::BUILTIN_CLOCK_MONOTONIC, start_ns},
+                                               {protos::BUILTIN_CLOCK_BOOTTIME, start_ns + 42}});
   std::vector<Event> events;
   for (const protos::TracePacket& packet : trace.packet()) {
     if (!packet.has_track_event()) {
