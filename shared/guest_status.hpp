@@ -61,7 +61,10 @@ struct GuestStatus {
   // half_life_never; else 0.
   std::uint64_t half_life_ns = 0;
   std::uint64_t report_order = 0; // smallest that is hinted
-  std::uint64_t reserved3[6] = {};
+  // The most that was ever allocated at a time, in all but the last few pages of each vCPU. Any
+  // vCPU may raise it. 0: this guest does not tell.
+  std::uint64_t live_high_bytes = 0;
+  std::uint64_t reserved3[5] = {};
 };
 inline constexpr std::uint32_t guest_status_bytes_1_0 = 192 + 64 * EBB_MAX_VCPUS;
 static_assert(offsetof(GuestStatus, frontier_gpa) == 32);

@@ -29,9 +29,12 @@
 #include "vmm/kvm/kvm.hpp"
 #include "vmm/kvm/memory_slots.hpp"
 #include "vmm/kvm/wake_lines.hpp"
+#include "vmm/measure/discard_moments.hpp"
+#include "vmm/measure/ever_resident.hpp"
 #include "vmm/measure/ledger.hpp"
 #include "vmm/measure/reuse_watch.hpp"
 #include "vmm/measure/sampler.hpp"
+#include "vmm/memory/frame_scan.hpp"
 #include "vmm/memory/guest_memory.hpp"
 #include "vmm/memory/resident_meter.hpp"
 #include "vmm/record/trace_recorder.hpp"
@@ -105,6 +108,7 @@ class Machine {
   [[nodiscard]] const std::optional<UnitCosts>& unit_costs() const { return unit_costs_; }
   // What the guest was told last.
   [[nodiscard]] ReportSettings report_settings() const { return report_control_->settings(); }
+  [[nodiscard]] ReportChanges report_changes() const { return report_control_->changes(); }
   // CPU time spent on discarding; passed time where CPU time was not measured.
   [[nodiscard]] std::uint64_t discard_ns() const;
 
@@ -117,6 +121,8 @@ class Machine {
   [[nodiscard]] Result<void> set_up_vcpus();
   [[nodiscard]] Result<void> set_up_control();
   [[nodiscard]] Result<void> set_up_services(MachineOutput output);
+  void set_up_meter();
+  [[nodiscard]] std::function<Result<std::uint64_t>(std::uint64_t, Occasion)> resident_source();
   [[nodiscard]] Result<void> set_up_debugger();
   [[nodiscard]] Result<void> set_up_trace(std::uint32_t tsc_khz);
   void set_up_observers();
@@ -148,10 +154,13 @@ class Machine {
   std::optional<UnitCosts> unit_costs_;     // empty when nobody asked for them
   std::unique_ptr<Oracle> oracle_;          // null when nobody asked for it
   std::unique_ptr<ReuseWatch> reuse_;       // null where the kernel does not tell, and without need
+  std::unique_ptr<EverResident> ever_resident_;   // null where the kernel does not tell
+  std::optional<DiscardMoments> discard_moments_; // with sampler_
   HintObservers observers_;
   std::unique_ptr<HintService> hints_;
   std::optional<Console> console_;
-  std::unique_ptr<ResidentMeter> meter_;
+  std::unique_ptr<FrameScan> scan_;      // null where the kernel has none
+  std::unique_ptr<ResidentMeter> meter_; // null where resident memory cannot be measured
   std::unique_ptr<Sampler> sampler_;
   std::unique_ptr<Hypercalls> hypercalls_;
   std::vector<Vcpu> vcpus_;

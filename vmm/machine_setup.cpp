@@ -135,11 +135,15 @@ Result<void> Machine::set_up_services(MachineOutput output) {
     };
   }
   console_.emplace(memory_, std::move(output.console), std::move(copy));
-  EBB_TRY_ASSIGN(meter, ResidentMeter::create(memory_));
-  meter_ = std::make_unique<ResidentMeter>(std::move(meter));
+  set_up_meter();
   sampler_ = std::make_unique<Sampler>(
-      SamplerSources{.resident_bytes = [this] { return meter_->sample().value_or(0); },
+      SamplerSources{.resident_bytes = resident_source(),
                      .guest = [this] { return read_guest_sample(*status_); },
+                     .ever_resident_bytes =
+                         [this] {
+                           return ever_resident_ ? std::optional(ever_resident_->bytes())
+                                                 : std::nullopt;
+                         },
                      .now_ns = monotonic_ns,
                      .wait_ns = monotonic_wait_ns,
                      .observer =
@@ -147,20 +151,12 @@ Result<void> Machine::set_up_services(MachineOutput output) {
                            if (trace_) {
                              trace_->memory_sample(sample);
                            }
-                           if (oracle_) {
-                             oracle_->scan();
-                           }
-                           if (reuse_) {
-                             reuse_->look(sample.at_ns);
-                           }
                            if (observer) {
                              observer(sample);
                            }
                          }},
       config_.sample_period);
-  if (config_.keeps_ledger()) {
-    reuse_ = ReuseWatch::create(memory_);
-  }
+  discard_moments_.emplace(*sampler_);
   std::function<void(unsigned, abi::Hypercall, std::uint64_t)> on_call;
   if (records()) {
     on_call = [this](unsigned vcpu, abi::Hypercall call, std::uint64_t argument) {
@@ -181,6 +177,39 @@ Result<void> Machine::set_up_services(MachineOutput output) {
                        .on_workload_begin = [this] { on_workload_begin(); },
                        .on_workload_end = [this](std::uint64_t ns) { on_workload_end(ns); }});
   return {};
+}
+
+// What the page tables are asked for, and how much is resident. Measuring is no condition of
+// running.
+void Machine::set_up_meter() {
+  if (auto scan = FrameScan::create(memory_)) {
+    scan_ = std::make_unique<FrameScan>(std::move(*scan));
+  }
+  if (auto meter = ResidentMeter::create(memory_, scan_.get())) {
+    meter_ = std::make_unique<ResidentMeter>(std::move(*meter));
+  }
+  if (!scan_) {
+    return;
+  }
+  if (oracle_) {
+    scan_->subscribe(*oracle_);
+  }
+  if (auto lookup = FrameScan::create(memory_)) {
+    ever_resident_ = std::make_unique<EverResident>(memory_, std::move(*lookup));
+    scan_->subscribe(*ever_resident_);
+  }
+  if (config_.keeps_ledger()) {
+    reuse_ = std::make_unique<ReuseWatch>(memory_);
+    scan_->subscribe(*reuse_);
+  }
+}
+
+std::function<Result<std::uint64_t>(std::uint64_t, Occasion)> Machine::resident_source() {
+  if (!meter_) {
+    return {};
+  }
+  return
+      [this](std::uint64_t now_ns, Occasion occasion) { return meter_->sample(now_ns, occasion); };
 }
 
 std::uint64_t Machine::features_offered() const {
@@ -331,6 +360,9 @@ Result<void> Machine::set_up_trace(std::uint32_t tsc_khz) {
                                                .host = std::string(name_of(config_.host))},
                                               memory_));
   trace_ = std::move(trace);
+  if (scan_) {
+    scan_->subscribe(*trace_);
+  }
   return {};
 }
 
@@ -342,12 +374,15 @@ void Machine::set_up_observers() {
   if (trace_) {
     observers_.add(*trace_);
   }
+  observers_.add(*discard_moments_);
+  if (ever_resident_) {
+    observers_.add(*ever_resident_);
+  }
+  // Last: it measures what discarding costs, not what watching does.
   if (reuse_) {
     observers_.add(*reuse_);
   }
-  if (!observers_.empty()) {
-    hints_->set_observer(observers_);
-  }
+  hints_->set_observer(observers_);
 }
 
 void Machine::set_up_stepper() {

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "vmm/run_report.hpp"
 
-#include <algorithm>
-
 #include "vmm/measure/latency.hpp"
 
 namespace vmm {
@@ -54,33 +52,19 @@ void take_allocator(RunStats& stats, const abi::GuestStatus& guest) {
   }
 }
 
-// Discarded memory that came back, where the kernel does not tell which: what became resident in
-// all, less what a run without reporting would have touched for the first time.
-std::uint64_t modelled_reuse(const RunStats& stats, std::uint64_t resident_bytes) {
-  const std::uint64_t appeared = resident_bytes + stats.hints.discarded_bytes;
-  const std::uint64_t needed = stats.memory.live_peak_bytes;
-  return std::min(appeared - std::min(appeared, needed), stats.hints.discarded_bytes);
-}
-
 std::optional<Ledger> make_ledger(const Config& config, const Machine& machine,
-                                  const RunStats& stats, std::uint64_t resident_bytes) {
-  if (!machine.unit_costs() || machine.times().workload_end_ns == 0) {
+                                  const RunStats& stats) {
+  const auto uses = machine.order_uses();
+  if (!machine.unit_costs() || !uses || machine.times().workload_end_ns == 0 ||
+      !stats.memory.rss_mib_s || !stats.memory.unreported_mib_s) {
     return std::nullopt;
   }
-  LedgerInput input{.saved_mib_s = stats.memory.unreported_mib_s - stats.memory.rss_mib_s,
-                    .doorbells = stats.host.mode == HostMode::sync ? stats.exits.doorbells : 0,
+  LedgerInput input{.saved_mib_s = *stats.memory.unreported_mib_s - *stats.memory.rss_mib_s,
+                    .doorbells = stats.doorbells(),
                     .discard_ns = machine.discard_ns(),
-                    .uses = machine.order_uses(),
-                    .discarded_bytes = stats.hints.discarded_bytes,
-                    .reused_bytes = modelled_reuse(stats, resident_bytes),
-                    .report_order = stats.report.order,
+                    .uses = *uses,
                     .units = *machine.unit_costs(),
                     .memory_price_ns = config.memory_price_ns};
-  if (stats.host.mode != HostMode::sync) {
-    for (const RunStats::Channel& channel : stats.channels) {
-      input.doorbells += channel.doorbells;
-    }
-  }
   // The guest, or a host out of threads, fell back to another mode, whose doorbells cost otherwise.
   if (stats.host.mode != config.host) {
     input.units.doorbell_ns.reset();
@@ -115,6 +99,8 @@ RunStats make_stats(const Config& config, const Machine& machine, const GuestEnd
     stats.report_automatic = true;
     stats.report = machine.report_settings().policy;
   }
+  stats.report_changes = machine.report_changes();
+  stats.first_run_ns = times.first_run_ns;
   stats.vcpus = config.cpus;
   stats.host.mode = machine.host_mode();
   stats.host.workers = stats.host.mode == HostMode::sync ? 0 : config.workers;
@@ -147,7 +133,7 @@ RunStats make_stats(const Config& config, const Machine& machine, const GuestEnd
 
   stats.memory.guest_bytes = machine.memory().size_bytes();
   stats.memory.backing = name_of(config.backing);
-  stats.take(machine.sampler().footprint());
+  stats.take(machine.sampler().footprint(), hints.discarded_bytes);
   stats.memory.rss_final_bytes = last.resident_bytes;
   if (const auto& settled = machine.settled()) {
     stats.memory.rss_final_bytes = settled->resident_bytes;
@@ -159,8 +145,11 @@ RunStats make_stats(const Config& config, const Machine& machine, const GuestEnd
     stats.memory.minor_faults = times.at_end.minor_faults - times.at_begin.minor_faults;
     stats.workload.cpu_seconds = times.at_end.cpu_seconds - times.at_begin.cpu_seconds;
   }
+  const Sampler::Failures failures = machine.sampler().failures();
+  stats.memory.failed_samples = failures.count;
+  stats.memory.last_failure = failures.last;
   stats.series = machine.sampler().series();
-  stats.ledger = make_ledger(config, machine, stats, last.resident_bytes);
+  stats.ledger = make_ledger(config, machine, stats);
   return stats;
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <span>
+#include <utility>
 
 #include "guest/mm/status_field.hpp"
 
@@ -20,6 +21,9 @@ constexpr unsigned max_quiet_attempts = 4;
 // Longest wait for the host to take events out of the trace's ring: a thread of a busy host may not
 // run for tens of milliseconds.
 constexpr std::uint64_t trace_patience_ns = 100'000'000;
+
+// Allocated pages of one vCPU that the sum of all does not know of yet, or freed ones.
+constexpr std::int64_t most_untold_frames = 16;
 
 } // namespace
 
@@ -118,10 +122,27 @@ FreeResult PageAllocator::free_uncached(unsigned vcpu, abi::Pfn pfn, abi::Order 
 
 void PageAllocator::count_allocated(unsigned vcpu, abi::Order order) {
   add(status_.vcpu[vcpu].allocated_frames, order.frames());
+  count_live(vcpu, static_cast<std::int64_t>(order.frames()));
 }
 
 void PageAllocator::count_freed(unsigned vcpu, abi::Order order) {
   add(status_.vcpu[vcpu].freed_frames, order.frames());
+  count_live(vcpu, -static_cast<std::int64_t>(order.frames()));
+}
+
+// The host samples the counters and would miss a peak between two samples. The sum over all vCPUs
+// is shared, so each adds to it only once it has changed by more than a little.
+void PageAllocator::count_live(unsigned vcpu, std::int64_t frames) {
+  std::int64_t& untold = caches_[vcpu].untold_live_frames;
+  untold += frames;
+  if (untold < most_untold_frames && untold > -most_untold_frames) [[likely]] {
+    return;
+  }
+  const std::int64_t told = std::exchange(untold, 0);
+  const std::int64_t live = live_frames_.fetch_add(told, std::memory_order_relaxed) + told;
+  if (live > 0) {
+    raise(status_.live_high_bytes, static_cast<std::uint64_t>(live) << abi::page_shift);
+  }
 }
 
 std::optional<abi::Order> PageAllocator::allocated_order(abi::Pfn pfn) const {

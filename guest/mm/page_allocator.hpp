@@ -141,6 +141,7 @@ class PageAllocator {
   struct alignas(64) VcpuCache {
     FairLock lock;
     PageCache cache;
+    std::int64_t untold_live_frames = 0; // of its vCPU alone: not in live_frames_ yet
   };
 
   [[nodiscard]] Spin spin() { return {.platform = &platform_}; }
@@ -173,6 +174,7 @@ class PageAllocator {
 
   void count_allocated(unsigned vcpu, abi::Order order);
   void count_freed(unsigned vcpu, abi::Order order);
+  void count_live(unsigned vcpu, std::int64_t frames);
 
   PagePlatform& platform_;
   abi::GuestStatus& status_;
@@ -197,6 +199,7 @@ class PageAllocator {
   // vCPUs that are carrying blocks between a cache and the Buddy. Raised before the blocks leave
   // the one, lowered when they are in the other.
   std::atomic<std::uint32_t> carrying_{0};
+  std::atomic<std::int64_t> live_frames_{0}; // allocated, but for what vCPUs have not told yet
   alignas(8) mutable std::uint64_t last_buddy_free_ns_ = 0;
   std::array<VcpuCache, EBB_MAX_VCPUS> caches_;
 };

@@ -18,4 +18,12 @@ inline void add(std::uint64_t& field, std::uint64_t amount) {
   ref.store(ref.load(std::memory_order_relaxed) + amount, std::memory_order_relaxed);
 }
 
+// Makes a high-water mark that any vCPU may raise at least `value`.
+inline void raise(std::uint64_t& field, std::uint64_t value) {
+  const std::atomic_ref ref(field);
+  std::uint64_t seen = ref.load(std::memory_order_relaxed);
+  while (seen < value && !ref.compare_exchange_weak(seen, value, std::memory_order_relaxed)) {
+  }
+}
+
 } // namespace guest::mm

@@ -4,6 +4,8 @@
 #include <atomic>
 #include <utility>
 
+#include "vmm/base/clock.hpp"
+
 namespace vmm {
 
 ReportControlWriter::ReportControlWriter(abi::ReportControl& control, const ReportSettings& initial,
@@ -16,11 +18,17 @@ ReportSettings ReportControlWriter::settings() const {
   return settings_;
 }
 
+ReportChanges ReportControlWriter::changes() const {
+  const std::scoped_lock lock(mutex_);
+  return changes_;
+}
+
 void ReportControlWriter::set_reader(ControlReader reader) {
   const std::scoped_lock lock(mutex_);
   reader_ = reader;
   if (reader == ControlReader::absent) {
     settings_ = initial_;
+    changes_ = {};
     if (observer_) {
       observer_(settings_);
     }
@@ -55,6 +63,7 @@ std::optional<ReportSettings> ReportControlWriter::change(const Change& change) 
       return settings_;
     }
     settings_ = changed;
+    changes_.add({monotonic_ns(), changed});
     if (observer_) {
       observer_(settings_);
     }

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "shared/boot_info.hpp"
+#include "vmm/settings/report_changes.hpp"
 #include "vmm/settings/report_settings.hpp"
 
 namespace vmm {
@@ -39,6 +40,8 @@ class ReportControlWriter {
   // All of these from any thread. What is written is what was returned; nothing, when there is no
   // reader.
   [[nodiscard]] ReportSettings settings() const;
+  // Since the beginning: a guest without a reader has seen none.
+  [[nodiscard]] ReportChanges changes() const;
   std::optional<ReportSettings> set(const ReportSettings& settings);
   // Off if on and on if off.
   std::optional<ReportSettings> toggle();
@@ -57,6 +60,7 @@ class ReportControlWriter {
   const ReportSettings initial_;
   mutable std::mutex mutex_; // guards what follows and writing to control_
   ReportSettings settings_;
+  ReportChanges changes_;
   ControlReader reader_ = ControlReader::unknown;
   std::uint64_t generation_;
 };

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "vmm/base/or_dash.hpp"
 #include "vmm/base/units.hpp"
 
 namespace vmm {
@@ -49,7 +50,7 @@ std::string DebugMonitor::hints() const {
 
 std::string DebugMonitor::memory() const {
   const MemorySample now = sources_.memory();
-  return row("host memory", human_size(now.resident_bytes)) +
+  return row("host memory", or_dash(now.resident_bytes, human_size)) +
          row("guest RAM", human_size(sources_.guest_bytes)) +
          row("  live", human_size(now.guest.live_bytes)) +
          row("  free, not reported", human_size(now.guest.fresh_bytes)) +

@@ -34,6 +34,9 @@ class HintObservers final : public HintObserver {
     each_in_reverse(
         [&](HintObserver& observer) { observer.on_discard_end(batch, lane, counters); });
   }
+  void on_settled(const Batch& batch) override {
+    each_in_reverse([&](HintObserver& observer) { observer.on_settled(batch); });
+  }
   void on_answer(const Batch& batch) override {
     each_in_reverse([&](HintObserver& observer) { observer.on_answer(batch); });
   }

@@ -75,6 +75,11 @@ void HintPort::take_doorbell() {
   ++totals_.doorbells;
 }
 
+void HintPort::count_doorbell() {
+  const std::scoped_lock lock(mutex_);
+  ++totals_.doorbells;
+}
+
 void HintPort::ring_doorbell() {
   // Fails only when the counter is full, and then it is readable.
   static_cast<void>(::eventfd_write(doorbell_.get(), 1));

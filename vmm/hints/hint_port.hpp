@@ -51,9 +51,9 @@ struct FaultCounters {
 struct PortTotals {
   std::uint64_t batches = 0; // taken
   std::uint64_t answered = 0;
-  std::uint64_t ranges = 0;               // hints accepted, of answered batches
-  std::uint64_t bytes = 0;                // of these
-  std::uint64_t doorbells = 0;            // wake-ups through the doorbell's eventfd
+  std::uint64_t ranges = 0;    // hints accepted, of answered batches
+  std::uint64_t bytes = 0;     // of these
+  std::uint64_t doorbells = 0; // that reached the host: exits, or wake-ups by the eventfd
   std::uint64_t doorbells_suppressed = 0; // batches taken while the guest was told not to ring
   std::uint64_t interrupts = 0;           // answers for which the guest wanted one
   std::uint64_t max_held = 0;             // batches taken and not answered at one time
@@ -77,6 +77,8 @@ class HintPort {
   // Empties the doorbell; call before take(), so that what is submitted later rings anew.
   void take_doorbell();
   void ring_doorbell();
+  // A ring that came as an exit and is served by the same thread.
+  void count_doorbell();
 
   struct Taken {
     HeldBatch* held = nullptr; // null: nothing to take

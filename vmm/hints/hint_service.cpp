@@ -128,6 +128,7 @@ void HintService::set_observer(HintObserver& observer) {
   // A lane for every processor: channels', workers', the one of postponed answers and the one of
   // batches that are never answered.
   unsigned lane = 0;
+  observer_ = &observer;
   for (const auto& port : ports_) {
     port->set_observer(observer);
   }
@@ -152,6 +153,7 @@ std::optional<HintViolation> HintService::serve(std::uint32_t channel) {
     port.ring_doorbell();
     return std::nullopt;
   }
+  port.count_doorbell();
   Seat& seat = *seats_[channel];
   const std::scoped_lock lock(seat.mutex);
   // A guest that goes on submitting meanwhile is served by the next call.
@@ -215,6 +217,9 @@ void HintService::offer(HintPort& port, HeldBatch& held) const {
 
 void HintService::finish(HintPort& port, HeldBatch& held, FaultyProcessor& processor) {
   processor.process(held);
+  if (observer_ != nullptr) [[unlikely]] {
+    observer_->on_settled(held.batch);
+  }
   const HintPort::Answered answered = port.answer(held);
   if (answered.disposal == HintPort::Disposal::withheld && may_defer_) {
     delays_.add(monotonic_ns() + withheld_ns, [this, &port, ticket = answered.ticket] {

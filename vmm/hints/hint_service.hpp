@@ -48,7 +48,7 @@ struct HintTotals {
   std::uint64_t failed_discards = 0;  // accepted hints declined because the host's call failed
   std::uint64_t host_ns = 0;          // in the discarding system calls
   std::uint64_t protocol_errors = 0;  // ring overruns, bad or excess submissions, lost answers
-  std::uint64_t doorbells = 0;        // that woke a worker
+  std::uint64_t doorbells = 0;        // that reached the host: exits, or wake-ups of a worker
   std::uint64_t doorbells_suppressed = 0;
   std::uint64_t interrupts = 0;
   std::uint64_t worker_sleeps = 0; // of polling workers
@@ -149,6 +149,7 @@ class HintService {
   const HintServiceOptions options_;
   const HintEvents events_;
   const FaultPlan plan_;
+  HintObserver* observer_ = nullptr; // null: nobody watches
   HintWorkers::Ports ports_;
   std::vector<std::unique_ptr<Seat>> seats_;                        // one per channel
   std::vector<std::unique_ptr<FaultyProcessor>> worker_processors_; // one per worker

@@ -16,7 +16,7 @@ namespace vmm {
 
 Oracle::Oracle(const GuestMemory& memory, Failed failed)
     : memory_(memory), failed_(std::move(failed)), validator_(ManagedRange{}),
-      in_flight_(memory.end().value / abi::page_bytes), answered_(RefaultWatch::create(memory)) {}
+      in_flight_(memory.end().value / abi::page_bytes), answered_(memory) {}
 
 Result<void> Oracle::configure(const abi::GuestHello& hello) {
   const std::uint64_t frames = abi::to_pfn(memory_.end()).value -
@@ -106,27 +106,32 @@ bool Oracle::allocated_since(abi::Gpa start, std::uint64_t bytes) const {
   return false;
 }
 
-void Oracle::scan() {
+bool Oracle::pass_begins(std::uint64_t /*now_ns*/, Occasion /*occasion*/) {
   // With the lock no answer gets out, so the guest cannot clear the audit bits of what was found.
-  const std::scoped_lock lock(mutex_);
-  if (!answered_) {
-    return;
-  }
+  pass_lock_ = std::unique_lock(mutex_);
   ++totals_.scans;
+  counted_end_ = 0;
+  return true;
+}
+
+void Oracle::resident(abi::Gpa start, std::uint64_t bytes) {
   const std::uint64_t grain =
       memory_.backing() == Backing::small_pages || memory_.backing() == Backing::memfd
           ? abi::page_bytes
           : abi::huge_page_bytes;
-  std::uint64_t counted_end = 0; // of the grain that was looked at last
-  answered_->scan([&](abi::Gpa start, std::uint64_t bytes) {
-    const std::uint64_t end = std::min(abi::align_up(start.value + bytes, grain),
+  answered_.take(start, bytes, [&](abi::Gpa found, std::uint64_t found_bytes) {
+    const std::uint64_t end = std::min(abi::align_up(found.value + found_bytes, grain),
                                        abi::align_down(memory_.end().value, grain));
-    for (std::uint64_t at = std::max(abi::align_down(start.value, grain), counted_end); at < end;
+    for (std::uint64_t at = std::max(abi::align_down(found.value, grain), counted_end_); at < end;
          at += grain) {
-      counted_end = at + grain;
+      counted_end_ = at + grain;
       totals_.touched_bytes += allocated_since({at}, grain) ? 0 : grain;
     }
   });
+}
+
+void Oracle::pass_ends(Ended /*how*/) {
+  pass_lock_.unlock();
 }
 
 OracleTotals Oracle::totals() const {
@@ -138,20 +143,18 @@ void Oracle::on_taken(const Batch& batch) {
   const std::scoped_lock lock(mutex_);
   guard_locked(batch, Access::none);
   for (const Run& run : runs_.runs()) {
-    if (answered_) {
-      answered_->forget(run.start, run.bytes);
-    }
+    answered_.forget(run.start, run.bytes);
   }
 }
 
 void Oracle::on_answer(const Batch& batch) {
   const std::scoped_lock lock(mutex_);
   guard_locked(batch, Access::all);
-  for (std::uint32_t index = 0; answered_ && index < checked_.count; ++index) {
+  for (std::uint32_t index = 0; index < checked_.count; ++index) {
     const CheckedRange& range = checked_.ranges()[index];
     if (range.accepted() && range.kind == abi::RangeKind::hint &&
         batch.answer.outcome(index) == abi::Outcome::discarded) {
-      answered_->watch(range.start, range.bytes);
+      answered_.watch(range.start, range.bytes);
     }
   }
 }

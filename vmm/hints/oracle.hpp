@@ -7,8 +7,8 @@
 //                                    RIP still at the instruction. Never answered: for ever.
 //   answered as discarded            What becomes resident again though the guest's own tags say
 //                                    that it was not allocated since (shared/frame_tag.hpp, audit
-//                                    bit) is counted. Looked for with PAGEMAP_SCAN now and then, so
-//                                    a use is seen only if it is still there at the next scan;
+//                                    bit) is counted. Looked for in the passes of a FrameScan, so a
+//                                    use is seen only if it is still there at the next pass;
 //                                    reads map the zero page and are not seen.
 //
 // With huge pages behind RAM a touch makes 2 MiB resident; such an area counts only if none of it
@@ -30,6 +30,7 @@
 #include "vmm/hints/batch_validator.hpp"
 #include "vmm/hints/hint_observer.hpp"
 #include "vmm/hints/range_coalescer.hpp"
+#include "vmm/memory/frame_scan.hpp"
 #include "vmm/memory/guest_memory.hpp"
 #include "vmm/memory/refault_watch.hpp"
 
@@ -39,10 +40,10 @@ struct OracleTotals {
   std::uint64_t guarded_bytes = 0;    // of hints that were without access while in flight
   std::uint64_t unguarded_ranges = 0; // for which the host had no mapping to spare, or too coarse
   std::uint64_t touched_bytes = 0;    // discarded, resident again, not allocated in between
-  std::uint64_t scans = 0;            // 0: this kernel has none
+  std::uint64_t scans = 0;            // passes looked at; 0: this kernel has none
 };
 
-class Oracle final : public HintObserver {
+class Oracle final : public HintObserver, public FrameWatcher {
  public:
   // Told when the host cannot give the guest its memory back: the run must end.
   using Failed = std::function<void(const std::string& what)>;
@@ -60,20 +61,15 @@ class Oracle final : public HintObserver {
   // in flight.
   [[nodiscard]] std::optional<std::string> copy(abi::Gpa gpa,
                                                 std::span<const std::byte> bytes) const;
-  // Looks for memory that was touched after its answer. Any thread.
-  void scan();
-
   [[nodiscard]] OracleTotals totals() const;
 
-  void on_doorbell(unsigned /*vcpu*/, std::uint32_t /*channel*/) override {}
   void on_taken(const Batch& batch) override;
-  void on_fault(const Batch& /*batch*/, abi::TraceFault /*fault*/) override {}
-  void on_discard_begin(const Batch& /*batch*/, unsigned /*lane*/, const CoalescedRuns& /*runs*/,
-                        const DiscardCounters& /*counters*/) override {}
-  void on_discard_end(const Batch& /*batch*/, unsigned /*lane*/,
-                      const DiscardCounters& /*counters*/) override {}
   void on_answer(const Batch& batch) override;
-  void on_answer_dropped(const Batch& /*batch*/) override {}
+
+  // Looks for memory that was touched after its answer, in every pass.
+  bool pass_begins(std::uint64_t now_ns, Occasion occasion) override;
+  void resident(abi::Gpa start, std::uint64_t bytes) override;
+  void pass_ends(Ended how) override;
 
  private:
   enum class Access : std::uint8_t { none, all };
@@ -93,8 +89,11 @@ class Oracle final : public HintObserver {
   CheckedBatch checked_;
   CoalescedRuns runs_;
   std::vector<bool> in_flight_; // by frame
-  std::optional<RefaultWatch> answered_;
+  RefaultWatch answered_;
   OracleTotals totals_;
+  std::uint64_t counted_end_ = 0; // of the grain that was looked at last in this pass
+
+  std::unique_lock<std::mutex> pass_lock_; // of mutex_, held through a pass
 };
 
 } // namespace vmm

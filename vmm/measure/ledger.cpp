@@ -46,30 +46,23 @@ Ledger Ledger::make(const LedgerInput& input) {
   const auto doorbell_ns = cost(static_cast<double>(input.doorbells), input.units.doorbell_ns);
   const auto discard_ns = static_cast<double>(input.discard_ns);
   std::optional<double> refault_ns = 0;
-  if (!input.uses) {
-    const abi::Order order{static_cast<std::uint8_t>(input.report_order)};
-    ledger.reused_bytes = input.reused_bytes;
-    refault_ns = cost(pages(input.reused_bytes), input.units.fault_ns(order));
-  } else {
-    ledger.reuse_measured = true;
-    double ranges = 0;
-    for (const OrderUse& use : *input.uses) {
-      ranges += static_cast<double>(use.ranges);
-    }
-    for (std::uint8_t order = 0; order < abi::order_count; ++order) {
-      Row& row = ledger.orders[order];
-      row.use = (*input.uses)[order];
-      const double share = ranges == 0 ? 0 : static_cast<double>(row.use.ranges) / ranges;
-      const auto row_refault_ns =
-          cost(pages(row.use.reused_bytes), input.units.fault_ns(abi::Order{order}));
-      row.spent = spending(discard_ns * share,
-                           doorbell_ns ? std::optional(*doorbell_ns * share) : std::nullopt,
-                           row_refault_ns);
-      row.net_mib_s = net(row.use.away_mib_s, row.spent, input.memory_price_ns);
-      ledger.reused_bytes += row.use.reused_bytes;
-      refault_ns = refault_ns && row_refault_ns ? std::optional(*refault_ns + *row_refault_ns)
-                                                : std::nullopt;
-    }
+  double ranges = 0;
+  for (const OrderUse& use : input.uses) {
+    ranges += static_cast<double>(use.ranges);
+  }
+  for (std::uint8_t order = 0; order < abi::order_count; ++order) {
+    Row& row = ledger.orders[order];
+    row.use = input.uses[order];
+    const double share = ranges == 0 ? 0 : static_cast<double>(row.use.ranges) / ranges;
+    const auto row_refault_ns =
+        cost(pages(row.use.reused_bytes), input.units.fault_ns(abi::Order{order}));
+    row.spent =
+        spending(discard_ns * share,
+                 doorbell_ns ? std::optional(*doorbell_ns * share) : std::nullopt, row_refault_ns);
+    row.net_mib_s = net(row.use.away_mib_s, row.spent, input.memory_price_ns);
+    ledger.reused_bytes += row.use.reused_bytes;
+    refault_ns =
+        refault_ns && row_refault_ns ? std::optional(*refault_ns + *row_refault_ns) : std::nullopt;
   }
   ledger.spent = spending(discard_ns, doorbell_ns, refault_ns);
   ledger.net_mib_s = net(input.saved_mib_s, ledger.spent, input.memory_price_ns);

@@ -37,11 +37,7 @@ struct LedgerInput {
   double saved_mib_s = 0;
   std::uint64_t doorbells = 0;
   std::uint64_t discard_ns = 0;
-  std::optional<OrderUses> uses; // empty: the kernel does not tell
-  // Stands in for them: memory discarded, and of it, by a model, what came back.
-  std::uint64_t discarded_bytes = 0;
-  std::uint64_t reused_bytes = 0;
-  std::uint32_t report_order = 0;
+  OrderUses uses{};
   UnitCosts units;
   std::uint64_t memory_price_ns = default_memory_price_ns; // of 1 MiB for 1 s; not 0
 };
@@ -62,7 +58,6 @@ struct Ledger {
 
   double saved_mib_s = 0;
   std::uint64_t reused_bytes = 0;
-  bool reuse_measured = false; // not modelled
   UnitCosts units;
   std::uint64_t memory_price_ns = default_memory_price_ns;
   std::optional<Spending> spent; // empty: a unit that is needed is not known

@@ -8,13 +8,9 @@
 #include <span>
 #include <vector>
 
-namespace vmm {
+#include "vmm/measure/footprint.hpp"
 
-struct SeriesPoint {
-  std::uint64_t at_ns = 0; // monotonic clock
-  std::uint64_t resident_bytes = 0;
-  std::uint64_t live_bytes = 0;
-};
+namespace vmm {
 
 class MemorySeries {
  public:
@@ -23,7 +19,7 @@ class MemorySeries {
   // Forgets what was there.
   void begin() { *this = MemorySeries(); }
 
-  void add(const SeriesPoint& point) {
+  void add(const MemoryPoint& point) {
     if (seen_++ % stride_ != 0) {
       return;
     }
@@ -38,10 +34,10 @@ class MemorySeries {
   }
 
   // In order of time; the first is the first that was added.
-  [[nodiscard]] std::span<const SeriesPoint> points() const { return points_; }
+  [[nodiscard]] std::span<const MemoryPoint> points() const { return points_; }
 
  private:
-  std::vector<SeriesPoint> points_;
+  std::vector<MemoryPoint> points_;
   std::uint64_t stride_ = 1; // every such point is kept
   std::uint64_t seen_ = 0;
 };

@@ -14,6 +14,12 @@ namespace {
 // History beyond this is halved: more than ten seconds at the default period, bounded for ever.
 constexpr std::size_t history_limit = 2048;
 
+// So many samples while the measured interval doubles its length, until they are a period apart.
+constexpr unsigned samples_per_doubling = 64;
+constexpr std::chrono::microseconds shortest_pause{200};
+// A sample's time is at most this part of the time until the next.
+constexpr std::uint64_t pause_per_sample = 20;
+
 constexpr std::uint64_t settle_interval_ns = 2'000'000;
 constexpr std::uint64_t settle_limit_ns = 2'000'000'000;
 constexpr std::size_t settle_stable_points = 5;
@@ -33,6 +39,7 @@ GuestSample read_guest_sample(abi::GuestStatus& status) {
   sample.isolated_bytes = load(status.isolated_bytes);
   sample.cached_bytes = load(status.cached_bytes);
   sample.events_total = load(status.events_total);
+  sample.live_high_bytes = load(status.live_high_bytes);
   std::uint64_t allocated_frames = 0;
   std::uint64_t freed_frames = 0;
   for (abi::VcpuCounters& vcpu : status.vcpu) {
@@ -86,6 +93,7 @@ MemorySample Sampler::sample() {
 
 void Sampler::begin() {
   sample_marked(Mark::begin);
+  wake_.notify_all();
 }
 
 void Sampler::end() {
@@ -98,8 +106,11 @@ Settled Sampler::settle(std::optional<std::uint64_t> last_free_ns) {
   Settled settled;
   while (true) {
     const MemorySample now = sample();
-    watched.push_back({now.at_ns, now.resident_bytes});
     settled.resident_bytes = now.resident_bytes;
+    if (!now.resident_bytes) {
+      return settled;
+    }
+    watched.push_back({now.at_ns, *now.resident_bytes});
     if (is_stable(watched, settle_stable_points, settle_spread_bytes)) {
       break;
     }
@@ -132,40 +143,98 @@ MemorySeries Sampler::series() const {
   return series_;
 }
 
+Sampler::Failures Sampler::failures() const {
+  const std::lock_guard lock(mutex_);
+  return failures_;
+}
+
+// A failure is no measurement of nothing: memory is taken to be what it was.
+std::optional<std::uint64_t> Sampler::measure_resident_locked(std::uint64_t now_ns, Mark mark) {
+  if (!sources_.resident_bytes) {
+    return std::nullopt;
+  }
+  auto measured =
+      sources_.resident_bytes(now_ns, mark == Mark::none ? Occasion::routine : Occasion::mark);
+  if (measured) {
+    return *measured;
+  }
+  ++failures_.count;
+  failures_.last = std::move(measured.error().message);
+  return latest_.resident_bytes;
+}
+
 MemorySample Sampler::sample_marked(Mark mark) {
   MemorySample sample;
   {
     const std::lock_guard lock(mutex_);
-    sample.at_ns = sources_.now_ns();
-    sample.resident_bytes = sources_.resident_bytes();
-    sample.guest = sources_.guest();
-    if (mark == Mark::begin) {
-      series_.begin();
-    }
-    if (mark == Mark::begin || footprint_.running()) {
-      series_.add({sample.at_ns, sample.resident_bytes, sample.guest.live_bytes});
-    }
-    switch (mark) {
-    case Mark::none:
-      footprint_.add(sample.at_ns, sample.resident_bytes, sample.guest.live_bytes);
-      break;
-    case Mark::begin:
-      footprint_.begin(sample.at_ns, sample.resident_bytes, sample.guest.live_bytes);
-      break;
-    case Mark::end:
-      footprint_.end(sample.at_ns, sample.resident_bytes, sample.guest.live_bytes);
-      break;
-    }
-    latest_ = sample;
-    if (history_.size() == history_limit) {
-      history_.erase(history_.begin(), history_.begin() + history_limit / 2);
-    }
-    history_.push_back({sample.at_ns, sample.resident_bytes});
+    sample = take_locked(mark);
   }
   if (sources_.observer) {
     sources_.observer(sample);
   }
   return sample;
+}
+
+void Sampler::before_discard() {
+  const std::unique_lock lock(mutex_, std::try_to_lock);
+  if (lock.owns_lock() && footprint_.running() &&
+      sources_.now_ns() >= latest_.at_ns + pause_per_sample * cost_ns_) {
+    take_locked(Mark::none);
+  }
+}
+
+MemorySample Sampler::take_locked(Mark mark) {
+  MemorySample sample;
+  sample.at_ns = sources_.now_ns();
+  sample.resident_bytes = measure_resident_locked(sample.at_ns, mark);
+  sample.guest = sources_.guest();
+  MemoryPoint point{.at_ns = sample.at_ns,
+                    .resident_bytes = sample.resident_bytes,
+                    .live_bytes = sample.guest.live_bytes,
+                    .ever_resident_bytes = {},
+                    .live_high_bytes = sample.guest.live_high_bytes};
+  if (sources_.ever_resident_bytes) {
+    point.ever_resident_bytes = sources_.ever_resident_bytes();
+  }
+  const bool in_interval = mark == Mark::begin || footprint_.running();
+  switch (mark) {
+  case Mark::none:
+    footprint_.add(point);
+    break;
+  case Mark::begin:
+    series_.begin();
+    footprint_.begin(point);
+    hurried_ = true;
+    break;
+  case Mark::end:
+    footprint_.end(point);
+    break;
+  }
+  if (in_interval) {
+    series_.add(point);
+  }
+  latest_ = sample;
+  if (history_.size() == history_limit) {
+    history_.erase(history_.begin(), history_.begin() + history_limit / 2);
+  }
+  if (sample.resident_bytes) {
+    history_.push_back({sample.at_ns, *sample.resident_bytes});
+  }
+  const std::uint64_t done_ns = sources_.now_ns();
+  cost_ns_ = done_ns > sample.at_ns ? done_ns - sample.at_ns : 0;
+  return sample;
+}
+
+// From the beginning of the interval on the pause grows with what has passed of it.
+std::chrono::nanoseconds Sampler::pause_locked() const {
+  if (!footprint_.running() || latest_.at_ns < footprint_.begin_ns()) {
+    return period_;
+  }
+  const std::chrono::nanoseconds passed(latest_.at_ns - footprint_.begin_ns());
+  const std::chrono::nanoseconds affordable(pause_per_sample * cost_ns_);
+  const std::chrono::nanoseconds wanted =
+      std::max<std::chrono::nanoseconds>(passed / samples_per_doubling, shortest_pause);
+  return std::min(period_, std::max(wanted, affordable));
 }
 
 void Sampler::run() {
@@ -174,7 +243,8 @@ void Sampler::run() {
     lock.unlock();
     sample();
     lock.lock();
-    wake_.wait_for(lock, period_, [this] { return stopping_; });
+    wake_.wait_for(lock, pause_locked(),
+                   [this] { return stopping_ || std::exchange(hurried_, false); });
   }
 }
 

@@ -2,7 +2,6 @@
 #include "vmm/memory/resident_meter.hpp"
 
 #include <fcntl.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -10,15 +9,11 @@
 #include <algorithm>
 #include <charconv>
 #include <cstring>
-#include <span>
 #include <string_view>
-
-#include "vmm/memory/page_scan.hpp"
 
 namespace vmm {
 namespace {
 
-constexpr std::size_t region_capacity = 4096;
 constexpr std::size_t text_capacity = std::size_t{16} << 10;
 // st_blocks counts these whatever the block size of the file system.
 constexpr std::uint64_t stat_block_bytes = 512;
@@ -77,85 +72,48 @@ class SmapsLines {
 
 } // namespace
 
-Result<ResidentMeter> ResidentMeter::create(const GuestMemory& memory) {
+Result<ResidentMeter> ResidentMeter::create(const GuestMemory& memory, FrameScan* scan) {
   if (fits(ResidentMethod::file_blocks, memory.backing())) {
-    return create(memory, ResidentMethod::file_blocks);
+    return create(memory, scan, ResidentMethod::file_blocks);
   }
-  auto best = create(memory, ResidentMethod::page_scan);
-  return best ? std::move(best) : create(memory, ResidentMethod::smaps);
+  return create(memory, scan, scan != nullptr ? ResidentMethod::page_scan : ResidentMethod::smaps);
 }
 
-Result<ResidentMeter> ResidentMeter::create(const GuestMemory& memory, ResidentMethod method) {
+Result<ResidentMeter> ResidentMeter::create(const GuestMemory& memory, FrameScan* scan,
+                                            ResidentMethod method) {
   if (!fits(method, memory.backing())) {
     return environment_error("resident bytes of {} memory cannot be measured that way",
                              name_of(memory.backing()));
   }
-  ResidentMeter meter(memory, method);
-  if (method != ResidentMethod::file_blocks) {
-    const char* const path =
-        method == ResidentMethod::page_scan ? "/proc/self/pagemap" : "/proc/self/smaps";
-    meter.proc_ = UniqueFd(::open(path, O_RDONLY | O_CLOEXEC));
-    if (!meter.proc_.valid()) {
+  if (method == ResidentMethod::page_scan && scan == nullptr) {
+    return environment_error("this kernel has no PAGEMAP_SCAN to measure resident memory with");
+  }
+  ResidentMeter meter(memory, scan, method);
+  if (method == ResidentMethod::smaps) {
+    constexpr const char* path = "/proc/self/smaps";
+    meter.smaps_ = UniqueFd(::open(path, O_RDONLY | O_CLOEXEC));
+    if (!meter.smaps_.valid()) {
       return system_error("cannot open {} to measure resident memory", path);
     }
+    meter.text_.resize(text_capacity);
+    EBB_TRY(meter.sample_smaps());
   }
-  EBB_TRY(meter.sample());
   return meter;
 }
 
-ResidentMeter::ResidentMeter(const GuestMemory& memory, ResidentMethod method)
+ResidentMeter::ResidentMeter(const GuestMemory& memory, FrameScan* scan, ResidentMethod method)
     : start_(address_of(memory.base())), end_(start_ + memory.mapped_bytes()),
-      memory_fd_(memory.fd()), method_(method) {
-  if (method == ResidentMethod::page_scan) {
-    regions_.resize(region_capacity);
-  } else if (method == ResidentMethod::smaps) {
-    text_.resize(text_capacity);
-  }
-}
+      memory_fd_(memory.fd()), scan_(scan), method_(method) {}
 
-Result<std::uint64_t> ResidentMeter::sample() {
-  switch (method_) {
-  case ResidentMethod::page_scan:
-    return sample_page_scan();
-  case ResidentMethod::smaps:
-    return sample_smaps();
-  case ResidentMethod::file_blocks:
-    return sample_file_blocks();
+Result<std::uint64_t> ResidentMeter::sample(std::uint64_t now_ns, Occasion occasion) {
+  if (method_ == ResidentMethod::page_scan) {
+    return scan_->pass(now_ns, occasion);
   }
-  return environment_error("no such method of measuring resident memory");
-}
-
-Result<std::uint64_t> ResidentMeter::sample_page_scan() {
-  std::uint64_t resident_bytes = 0;
-  std::uint64_t position = start_;
-  while (position < end_) {
-    PageScan scan;
-    scan.start = position;
-    scan.end = end_;
-    // Justified: the kernel takes the address as a number.
-    scan.regions = reinterpret_cast<std::uintptr_t>(regions_.data());
-    scan.region_count = regions_.size();
-    scan.required = page_is_present | page_is_zero_page;
-    scan.inverted = page_is_zero_page;
-    scan.returned = page_is_present;
-    const int found = ::ioctl(proc_.get(), page_scan_request, &scan);
-    if (found < 0) {
-      return system_error("PAGEMAP_SCAN of guest memory failed");
-    }
-    std::uint64_t next = scan.walk_end;
-    for (const PageRegion& region : std::span(regions_).first(
-             std::min<std::size_t>(static_cast<std::size_t>(found), regions_.size()))) {
-      resident_bytes += region.end - region.start;
-      next = std::max(next, region.end);
-    }
-    // Linux 6.18 was seen to return a walk_end before the last region when the array was full, so
-    // walk_end alone would count pages twice.
-    if (next <= position) {
-      return environment_error("PAGEMAP_SCAN of guest memory made no progress");
-    }
-    position = next;
+  if (scan_ != nullptr) {
+    // What a watcher misses, it sees in a later pass.
+    static_cast<void>(scan_->pass_for_watchers(now_ns, occasion));
   }
-  return resident_bytes;
+  return method_ == ResidentMethod::smaps ? sample_smaps() : sample_file_blocks();
 }
 
 Result<std::uint64_t> ResidentMeter::sample_smaps() {
@@ -163,7 +121,7 @@ Result<std::uint64_t> ResidentMeter::sample_smaps() {
   off_t offset = 0;
   std::size_t held = 0; // bytes of an unfinished line at the front of text_
   while (!lines.past()) {
-    const ssize_t got = ::pread(proc_.get(), text_.data() + held, text_.size() - held, offset);
+    const ssize_t got = ::pread(smaps_.get(), text_.data() + held, text_.size() - held, offset);
     if (got < 0) {
       return system_error("cannot read /proc/self/smaps");
     }

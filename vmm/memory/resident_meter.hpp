@@ -18,47 +18,42 @@
 
 #include "vmm/base/result.hpp"
 #include "vmm/base/unique_fd.hpp"
+#include "vmm/memory/frame_scan.hpp"
 #include "vmm/memory/guest_memory.hpp"
 
 namespace vmm {
 
 enum class ResidentMethod : std::uint8_t { page_scan, smaps, file_blocks };
 
-// One per thread that samples.
+// One thread at a time.
 class ResidentMeter {
  public:
-  // The best method that works here. `memory`'s mapping outlives the meter.
-  static Result<ResidentMeter> create(const GuestMemory& memory);
+  // The best method that works here. `scan` is of the same memory, null where the kernel has none;
+  // both outlive the meter.
+  static Result<ResidentMeter> create(const GuestMemory& memory, FrameScan* scan);
   // A method of the caller's choice; environment error if it does not fit or does not work.
-  static Result<ResidentMeter> create(const GuestMemory& memory, ResidentMethod method);
+  static Result<ResidentMeter> create(const GuestMemory& memory, FrameScan* scan,
+                                      ResidentMethod method);
 
   [[nodiscard]] ResidentMethod method() const { return method_; }
 
-  // Resident bytes of guest RAM now. Allocates nothing unless it fails.
-  Result<std::uint64_t> sample();
+  // Resident bytes of guest RAM now, which is `now_ns`. Whatever the method, watchers of the scan
+  // see the pass that they want. Allocates nothing unless it fails.
+  Result<std::uint64_t> sample(std::uint64_t now_ns, Occasion occasion);
 
  private:
-  // struct page_region of linux/fs.h, which older header packages lack.
-  struct PageRegion {
-    std::uint64_t start = 0;
-    std::uint64_t end = 0;
-    std::uint64_t categories = 0;
-  };
+  ResidentMeter(const GuestMemory& memory, FrameScan* scan, ResidentMethod method);
 
-  ResidentMeter(const GuestMemory& memory, ResidentMethod method);
-
-  Result<std::uint64_t> sample_page_scan();
   Result<std::uint64_t> sample_smaps();
   Result<std::uint64_t> sample_file_blocks() const;
 
   std::uint64_t start_; // host addresses of guest RAM, [start_, end_)
   std::uint64_t end_;
   int memory_fd_;
+  FrameScan* scan_;
   ResidentMethod method_;
-  UniqueFd proc_; // pagemap or smaps, kept open
-  // Sized once, by what the method needs; sample() only overwrites them.
-  std::vector<PageRegion> regions_;
-  std::vector<char> text_;
+  UniqueFd smaps_;         // kept open
+  std::vector<char> text_; // scratch of sample_smaps(), sized once
 };
 
 } // namespace vmm

@@ -23,7 +23,6 @@ using abi::TraceLevel;
 // Levels below `all` see few guest events and only have to keep the file ahead of its writers.
 constexpr std::chrono::milliseconds tick_all{1};
 constexpr std::chrono::milliseconds tick_other{5};
-constexpr unsigned ticks_per_scan = 20; // for refaults
 // Counters that are no further apart than this are taken as one; what is measured is mostly the
 // time it takes the host to look.
 constexpr std::int64_t same_tsc_us = 1000;
@@ -136,7 +135,7 @@ TraceRecorder::TraceRecorder(std::unique_ptr<TraceWriter> writer, const TraceRun
     : writer_(std::move(writer)), memory_(memory), level_(run.level), method_(run.method),
       vcpus_(run.vcpus), tsc_khz_(run.tsc_khz), start_ns_(start_ns) {
   if (at_least(TraceLevel::all)) {
-    refaults_ = RefaultWatch::create(memory);
+    refaults_.emplace(memory);
   }
 }
 
@@ -144,7 +143,8 @@ TraceRecorder::~TraceRecorder() = default;
 
 void TraceRecorder::start(ThreadStart on_start) {
   writer_->start(
-      at_least(TraceLevel::all) ? tick_all : tick_other, [this] { tick(); }, std::move(on_start));
+      at_least(TraceLevel::all) ? tick_all : tick_other, [this] { drain_guest(); },
+      std::move(on_start));
 }
 
 void TraceRecorder::stop(const GuestEnding& ending) {
@@ -168,13 +168,14 @@ void TraceRecorder::append(abi::TraceRecord record) {
   writer_->append(record);
 }
 
-void TraceRecorder::tick() {
-  drain_guest();
-  if (refaults_ && ++ticks_ % ticks_per_scan == 0) {
-    refaults_->scan([this](abi::Gpa start, std::uint64_t bytes) {
-      append({.address = start.value, .value = bytes, .event = TraceEvent::refault});
-    });
-  }
+bool TraceRecorder::pass_begins(std::uint64_t /*now_ns*/, Occasion /*occasion*/) {
+  return refaults_.has_value();
+}
+
+void TraceRecorder::resident(abi::Gpa start, std::uint64_t bytes) {
+  refaults_->take(start, bytes, [this](abi::Gpa found, std::uint64_t found_bytes) {
+    append({.address = found.value, .value = found_bytes, .event = TraceEvent::refault});
+  });
 }
 
 // ---- the run -----------------------------------------------------------------------------------
@@ -199,9 +200,11 @@ void TraceRecorder::workload_end() {
 }
 
 void TraceRecorder::memory_sample(const MemorySample& sample) {
-  append({.address = sample.resident_bytes,
-          .value = sample.guest.live_bytes,
-          .event = TraceEvent::resident});
+  if (sample.resident_bytes) {
+    append({.address = *sample.resident_bytes,
+            .value = sample.guest.live_bytes,
+            .event = TraceEvent::resident});
+  }
   append({.address = sample.guest.fresh_bytes,
           .value = sample.guest.reported_bytes,
           .event = TraceEvent::free_memory});
@@ -315,6 +318,15 @@ void TraceRecorder::on_discard_end(const Batch& batch, unsigned lane,
           .detail = static_cast<std::uint8_t>(trace_method(method_))});
 }
 
+void TraceRecorder::on_settled(const Batch& batch) {
+  const std::span<const abi::RangeDescriptor> ranges = batch.submitted();
+  for (std::uint32_t index = 0; refaults_ && index < ranges.size(); ++index) {
+    if (batch.answer.outcome(index) == abi::Outcome::discarded) {
+      refaults_->watch(abi::to_gpa(ranges[index].pfn()), ranges[index].order().bytes());
+    }
+  }
+}
+
 void TraceRecorder::on_answer(const Batch& batch) {
   if (muted()) [[unlikely]] {
     return;
@@ -335,9 +347,6 @@ void TraceRecorder::on_answer(const Batch& batch) {
       record.detail = abi::trace_detail(static_cast<std::uint8_t>(range.kind()),
                                         static_cast<std::uint8_t>(outcome));
       writer_->write(slot++, record);
-      if (refaults_ && outcome == abi::Outcome::discarded) {
-        refaults_->watch(abi::to_gpa(range.pfn()), range.order().bytes());
-      }
     }
   }
   record.event = TraceEvent::answer;

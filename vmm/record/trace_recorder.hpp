@@ -17,6 +17,7 @@
 #include "shared/trace_record.hpp"
 #include "vmm/hints/hint_observer.hpp"
 #include "vmm/measure/sampler.hpp"
+#include "vmm/memory/frame_scan.hpp"
 #include "vmm/memory/guest_memory.hpp"
 #include "vmm/memory/refault_watch.hpp"
 #include "vmm/record/guest_events.hpp"
@@ -40,7 +41,7 @@ struct TraceRun {
   std::string host = "sync";
 };
 
-class TraceRecorder final : public HintObserver {
+class TraceRecorder final : public HintObserver, public FrameWatcher {
  public:
   // `memory` outlives the recorder. User error when there is no room for the trace. Nothing is
   // written yet.
@@ -75,8 +76,14 @@ class TraceRecorder final : public HintObserver {
   void on_discard_begin(const Batch& batch, unsigned lane, const CoalescedRuns& runs,
                         const DiscardCounters& counters) override;
   void on_discard_end(const Batch& batch, unsigned lane, const DiscardCounters& counters) override;
+  void on_settled(const Batch& batch) override;
   void on_answer(const Batch& batch) override;
   void on_answer_dropped(const Batch& batch) override;
+
+  // Of level all: discarded memory that is back.
+  bool pass_begins(std::uint64_t now_ns, Occasion occasion) override;
+  void resident(abi::Gpa start, std::uint64_t bytes) override;
+  void pass_ends(Ended /*how*/) override {}
 
   // Records what the guest has told of so far.
   void take_guest_events() { drain_guest(); }
@@ -99,7 +106,6 @@ class TraceRecorder final : public HintObserver {
   [[nodiscard]] bool muted() const { return muted_.load(std::memory_order_relaxed); }
   void append(abi::TraceRecord record);
   void drain_guest();
-  void tick();
 
   const std::unique_ptr<TraceWriter> writer_;
   const GuestMemory& memory_;
@@ -108,10 +114,9 @@ class TraceRecorder final : public HintObserver {
   const std::uint32_t vcpus_;
   const std::uint32_t tsc_khz_;
   const std::uint64_t start_ns_;
-  std::optional<RefaultWatch> refaults_; // of level all, where the kernel can tell
+  std::optional<RefaultWatch> refaults_; // of level all
 
   std::atomic<bool> muted_{false};
-  unsigned ticks_ = 0; // of the writer's thread
 
   std::mutex guest_mutex_;           // guards the next three
   std::optional<GuestEvents> guest_; // after negotiation

@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 #include <sys/ioctl.h>
 
+#include "vmm/base/or_dash.hpp"
 #include "vmm/base/units.hpp"
 
 namespace vmm {
@@ -48,7 +49,8 @@ std::string status_line(const LiveState& state, std::size_t width) {
   std::string line;
   // The most telling first: what does not fit is left out.
   append_fitting(line, fmt::format("{:.1f} s", state.elapsed_seconds), width);
-  append_fitting(line, fmt::format("host {}", human_size(state.now.resident_bytes)), width);
+  append_fitting(line, fmt::format("host {}", or_dash(state.now.resident_bytes, human_size)),
+                 width);
   append_fitting(line, fmt::format("live {}", human_size(state.now.live_bytes)), width);
   append_fitting(line, fmt::format("free {}", human_size(state.fresh_bytes)), width);
   append_fitting(line, fmt::format("reported {}", human_size(state.reported_bytes)), width);
@@ -68,6 +70,11 @@ std::optional<double> progress_of(const GuestSample& guest) {
 // Mean of `count` values so far and one more.
 std::uint64_t running_mean(std::uint64_t mean, std::uint64_t count, std::uint64_t value) {
   return value >= mean ? mean + (value - mean) / (count + 1) : mean - (mean - value) / (count + 1);
+}
+
+std::optional<std::uint64_t> running_mean(std::optional<std::uint64_t> mean, std::uint64_t count,
+                                          std::optional<std::uint64_t> value) {
+  return mean && value ? std::optional(running_mean(*mean, count, *value)) : std::nullopt;
 }
 
 std::size_t line_count(std::string_view text) {
@@ -107,9 +114,10 @@ std::string render_chart(const LiveState& state, std::size_t width) {
   std::vector<std::uint64_t> live;
   std::uint64_t top = 0;
   for (const LivePoint& point : state.history) {
-    resident.push_back(point.resident_bytes);
+    const std::uint64_t host_bytes = point.resident_bytes.value_or(0); // a blank column
+    resident.push_back(host_bytes);
     live.push_back(point.live_bytes);
-    top = std::max({top, point.resident_bytes, point.live_bytes});
+    top = std::max({top, host_bytes, point.live_bytes});
   }
   constexpr std::string_view host_label = "host ";
   constexpr std::string_view live_label = "live ";
@@ -123,7 +131,7 @@ std::string render_chart(const LiveState& state, std::size_t width) {
 std::string render_plain(const LiveState& state) {
   std::string text =
       fmt::format("[{:.1f} s] host {}, live {}, free {}, reported {}", state.elapsed_seconds,
-                  human_size(state.now.resident_bytes), human_size(state.now.live_bytes),
+                  or_dash(state.now.resident_bytes, human_size), human_size(state.now.live_bytes),
                   human_size(state.fresh_bytes), human_size(state.reported_bytes));
   if (state.progress) {
     text += ", ";

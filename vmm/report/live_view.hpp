@@ -20,7 +20,7 @@ namespace vmm {
 
 // One point of the chart.
 struct LivePoint {
-  std::uint64_t resident_bytes = 0;
+  std::optional<std::uint64_t> resident_bytes = 0; // empty: not measured
   std::uint64_t live_bytes = 0;
 };
 

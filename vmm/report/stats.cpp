@@ -10,8 +10,9 @@
 namespace vmm {
 namespace {
 
-std::optional<double> ratio(double numerator, double denominator) {
-  return denominator > 0 ? std::optional(numerator / denominator) : std::nullopt;
+std::optional<double> ratio(std::optional<double> numerator, std::optional<double> denominator) {
+  return numerator && denominator && *denominator > 0 ? std::optional(*numerator / *denominator)
+                                                      : std::nullopt;
 }
 
 Json latency_json(const std::optional<LatencySummary>& latency) {
@@ -97,7 +98,7 @@ Json ledger_json(const Ledger& ledger) {
   }
   return {{"saved_mib_s", ledger.saved_mib_s},
           {"reused_bytes", ledger.reused_bytes},
-          {"reuse", ledger.reuse_measured ? "measured" : "modelled"},
+          {"reuse", "measured"},
           {"unit_ns",
            {{"doorbell", ledger.units.doorbell_ns},
             {"page_fault", ledger.units.page_fault_ns},
@@ -115,9 +116,9 @@ Json series_json(const MemorySeries& series) {
   Json resident = Json::array();
   Json live = Json::array();
   const auto points = series.points();
-  for (const SeriesPoint& point : points) {
+  for (const MemoryPoint& point : points) {
     at_ms.push_back((point.at_ns - points.front().at_ns) / ns_per_ms);
-    resident.push_back(point.resident_bytes / kib);
+    resident.push_back(point.resident_bytes ? Json(*point.resident_bytes / kib) : Json(nullptr));
     live.push_back(point.live_bytes / kib);
   }
   return {{"at_ms", std::move(at_ms)},
@@ -125,7 +126,35 @@ Json series_json(const MemorySeries& series) {
           {"live_kib", std::move(live)}};
 }
 
+// Times are since the guest began to run.
+Json changes_json(const RunStats& stats) {
+  Json last = Json::array();
+  for (const ReportChange& change : stats.report_changes.last) {
+    const abi::ReportPolicy& policy = change.settings.policy;
+    const std::uint64_t since_ns =
+        change.at_ns > stats.first_run_ns ? change.at_ns - stats.first_run_ns : 0;
+    last.push_back({{"at_ms", static_cast<double>(since_ns) / 1e6},
+                    {"enabled", policy.enabled != 0},
+                    {"order", policy.order},
+                    {"batch", policy.batch},
+                    {"keep_bytes", policy.keep_bytes},
+                    {"delay_ns", policy.delay_ns},
+                    {"timeout_ns", change.settings.timeout_ns},
+                    {"automatic", change.settings.automatic},
+                    {"strategy", name_of(policy.strategy)}});
+  }
+  return {{"count", stats.report_changes.count}, {"last", std::move(last)}};
+}
+
 } // namespace
+
+std::uint64_t RunStats::doorbells() const {
+  std::uint64_t sum = 0;
+  for (const Channel& channel : channels) {
+    sum += channel.doorbells;
+  }
+  return sum;
+}
 
 std::optional<double> RunStats::Memory::footprint_ratio() const {
   return ratio(rss_mib_s, live_mib_s);
@@ -135,13 +164,31 @@ std::optional<double> RunStats::Memory::unreported_ratio() const {
   return ratio(unreported_mib_s, live_mib_s);
 }
 
-void RunStats::take(const FootprintIntegral& footprint) {
+void RunStats::take(const FootprintIntegral& footprint, std::uint64_t discarded_bytes) {
   workload.seconds = footprint.seconds();
-  memory.rss_peak_bytes = footprint.resident_peak_bytes();
-  memory.live_peak_bytes = footprint.live_peak_bytes();
-  memory.rss_mib_s = footprint.resident_mib_s();
-  memory.live_mib_s = footprint.live_mib_s();
-  memory.unreported_mib_s = footprint.unreported_mib_s();
+  const bool fine = footprint.is_fine();
+  if (fine) {
+    memory.rss_mib_s = footprint.resident_mib_s();
+    memory.live_mib_s = footprint.live_mib_s();
+    memory.unreported_mib_s = footprint.unreported_mib_s();
+  }
+  // Without discards resident memory only grows, and is highest at the end.
+  if (fine || discarded_bytes == 0) {
+    memory.rss_peak_bytes = footprint.resident_peak_bytes();
+  }
+  if (fine || footprint.live_peak_told()) {
+    memory.live_peak_bytes = footprint.live_peak_bytes();
+  }
+  if (footprint.points() == 0) {
+    memory.missing = "the workload never began";
+  } else if (!fine) {
+    memory.missing = fmt::format("memory moved too fast for {} samples in {}", footprint.points(),
+                                 human_duration(footprint.seconds()));
+  } else if (!memory.rss_mib_s) {
+    memory.missing = "this host does not tell how much memory is resident";
+  } else if (!memory.unreported_mib_s) {
+    memory.missing = "the model without reporting needs PAGEMAP_SCAN (Linux 6.7)";
+  }
 }
 
 Json to_json(const RunStats& stats) {
@@ -168,7 +215,8 @@ Json to_json(const RunStats& stats) {
                     {"automatic", stats.report_automatic},
                     {"order_in_force", stats.report_order_in_force},
                     {"half_life_ns", stats.report_half_life_ns},
-                    {"strategy", name_of(report.strategy)}};
+                    {"strategy", name_of(report.strategy)},
+                    {"changes", changes_json(stats)}};
   json["vcpus"] = stats.vcpus;
   json["host"] = {{"mode", name_of(stats.host.mode)},
                   {"workers", stats.host.workers},
@@ -186,7 +234,8 @@ Json to_json(const RunStats& stats) {
                    {"declined_bytes", hints.declined_bytes},
                    {"failed_ranges", hints.failed_ranges},
                    {"redundant_bytes", hints.redundant_bytes},
-                   {"host_ns", hints.host_ns}};
+                   {"host_ns", hints.host_ns},
+                   {"doorbells", stats.doorbells()}};
   add_asynchronous(json, stats);
   if (stats.trace) {
     json["trace"] = {{"complete", stats.trace->complete()},
@@ -206,18 +255,22 @@ Json to_json(const RunStats& stats) {
   json["exits"] = {
       {"total", exits.total}, {"doorbells", exits.doorbells}, {"vmcalls", exits.vmcalls}};
   json["prefaults"] = {{"calls", stats.prefaults.calls}, {"bytes", stats.prefaults.bytes}};
-  json["memory"] = {{"guest_bytes", memory.guest_bytes},
-                    {"backing", memory.backing},
-                    {"rss_peak_bytes", memory.rss_peak_bytes},
-                    {"rss_final_bytes", memory.rss_final_bytes},
-                    {"live_peak_bytes", memory.live_peak_bytes},
-                    {"settle_ms", memory.settle_ms},
-                    {"rss_mib_s", memory.rss_mib_s},
-                    {"live_mib_s", memory.live_mib_s},
-                    {"footprint_ratio", memory.footprint_ratio()},
-                    {"unreported_mib_s", memory.unreported_mib_s},
-                    {"unreported_footprint_ratio", memory.unreported_ratio()},
-                    {"minor_faults", memory.minor_faults}};
+  json["memory"] = {
+      {"guest_bytes", memory.guest_bytes},
+      {"backing", memory.backing},
+      {"rss_peak_bytes", memory.rss_peak_bytes},
+      {"rss_final_bytes", memory.rss_final_bytes},
+      {"live_peak_bytes", memory.live_peak_bytes},
+      {"settle_ms", memory.settle_ms},
+      {"rss_mib_s", memory.rss_mib_s},
+      {"live_mib_s", memory.live_mib_s},
+      {"footprint_ratio", memory.footprint_ratio()},
+      {"unreported_mib_s", memory.unreported_mib_s},
+      {"unreported_footprint_ratio", memory.unreported_ratio()},
+      {"minor_faults", memory.minor_faults},
+      {"missing", memory.missing.empty() ? Json(nullptr) : Json(memory.missing)},
+      {"failed_samples", memory.failed_samples},
+      {"last_failure", memory.failed_samples != 0 ? Json(memory.last_failure) : Json(nullptr)}};
   json["ledger"] = stats.ledger ? ledger_json(*stats.ledger) : Json(nullptr);
   json["series"] = series_json(stats.series);
   return json;

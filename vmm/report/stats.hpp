@@ -18,6 +18,7 @@
 #include "vmm/measure/ledger.hpp"
 #include "vmm/measure/memory_series.hpp"
 #include "vmm/settings/host_mode.hpp"
+#include "vmm/settings/report_changes.hpp"
 
 namespace vmm {
 
@@ -50,6 +51,8 @@ struct RunStats {
   // Of free memory; 0: the strategy has none, empty: nothing is let go.
   std::optional<std::uint64_t> report_half_life_ns = 0;
   std::uint64_t report_order_in_force = 0; // at the end, by the guest's word
+  ReportChanges report_changes;            // of the policy, while the guest ran
+  std::uint64_t first_run_ns = 0;          // monotonic clock: when the guest began to run
 
   struct Host {
     HostMode mode = HostMode::sync; // that was in force, not the one asked for
@@ -67,13 +70,17 @@ struct RunStats {
     std::uint64_t batches = 0;
     std::uint64_t ranges = 0;
     std::uint64_t bytes = 0;
-    std::uint64_t doorbells = 0; // that woke a worker
+    // Rings that reached the host: exits of a synchronous host, wake-ups of a worker of others,
+    // for which several rings may be one.
+    std::uint64_t doorbells = 0;
     std::uint64_t doorbells_suppressed = 0;
     std::uint64_t interrupts = 0;
     std::uint64_t max_batches = 0;         // in the host's hands at one time
     std::optional<LatencySummary> latency; // from taking a batch to its answer
   };
   std::vector<Channel> channels;
+  // Of all channels.
+  [[nodiscard]] std::uint64_t doorbells() const;
 
   // As the guest sees it.
   struct InFlight {
@@ -124,8 +131,8 @@ struct RunStats {
 
   struct Exits {
     std::uint64_t total = 0;
-    std::uint64_t doorbells = 0;
-    std::uint64_t vmcalls = 0; // doorbells that came as hypercalls
+    std::uint64_t doorbells = 0; // of these, rings: not those that an eventfd took
+    std::uint64_t vmcalls = 0;   // of these, by a hypercall instruction
   } exits;
 
   struct Prefaults {
@@ -136,26 +143,35 @@ struct RunStats {
   struct Memory {
     std::uint64_t guest_bytes = 0;
     std::string backing;
-    std::uint64_t rss_peak_bytes = 0;
-    std::uint64_t rss_final_bytes = 0;
-    std::uint64_t live_peak_bytes = 0;
+    // Resident memory: empty where it was not measured.
+    std::optional<std::uint64_t> rss_peak_bytes;
+    std::optional<std::uint64_t> rss_final_bytes;
+    std::optional<std::uint64_t> live_peak_bytes;
     std::optional<double> settle_ms; // empty: nothing was freed, or the workload did not end
-    double rss_mib_s = 0;
-    double live_mib_s = 0;
-    double unreported_mib_s = 0;    // model of the same run without reporting
+    std::optional<double> rss_mib_s;
+    std::optional<double> live_mib_s;
+    // What would have been resident, had nothing been given back: empty where the kernel does not
+    // tell which pages were resident.
+    std::optional<double> unreported_mib_s;
+    std::string missing;            // why integrals or peaks are; empty: they are there
     std::uint64_t minor_faults = 0; // of the vmm, in the measured interval
+    // Measurements of resident memory that failed, in whose place the last value stands, and what
+    // the last of them said.
+    std::uint64_t failed_samples = 0;
+    std::string last_failure;
 
-    // Resident over live memory; empty when nothing was live.
+    // Resident over live memory; empty when nothing was live or resident memory is not known.
     [[nodiscard]] std::optional<double> footprint_ratio() const;
-    // The same for the model without reporting: at least this much.
+    // The same for the model without reporting.
     [[nodiscard]] std::optional<double> unreported_ratio() const;
   } memory;
 
   std::optional<Ledger> ledger; // empty: nothing to balance, or nobody asked
   MemorySeries series;
 
-  // Takes over peaks, integrals and the measured time.
-  void take(const FootprintIntegral& footprint);
+  // Takes over the measured time, and of peaks and integrals what can be believed. `discarded`: of
+  // memory, in the whole run.
+  void take(const FootprintIntegral& footprint, std::uint64_t discarded_bytes);
 };
 
 // What was not measured is null.

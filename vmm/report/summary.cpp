@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "vmm/base/or_dash.hpp"
 #include "vmm/base/units.hpp"
 #include "vmm/settings/report_settings.hpp"
 
@@ -48,12 +49,22 @@ class Table {
   std::string text_;
 };
 
+std::string mib_s_text(std::optional<double> value) {
+  return value ? fmt::format("{:.1f} MiB s", *value) : "-";
+}
+
 std::string ratio_text(std::optional<double> ratio) {
   return ratio ? fmt::format("{:.3f}", *ratio) : "-";
 }
 
-std::string policy_text(const RunStats& stats) {
-  const abi::ReportPolicy& policy = stats.report;
+enum class Chosen : std::uint8_t { by_hand, automatically };
+
+Chosen chosen(bool automatic) {
+  return automatic ? Chosen::automatically : Chosen::by_hand;
+}
+
+// `stats` tells what became of a policy that adapts.
+std::string policy_text(const RunStats& stats, const abi::ReportPolicy& policy, Chosen chosen) {
   if (policy.enabled == 0) {
     return "report off";
   }
@@ -61,7 +72,7 @@ std::string policy_text(const RunStats& stats) {
   if (policy.strategy != abi::ReportStrategy::batch) {
     text = fmt::format("report {}, order {}", name_of(policy.strategy), policy.order);
   }
-  if (stats.report_automatic) {
+  if (chosen == Chosen::automatically) {
     text =
         fmt::format("report auto, order {}, batch {}", stats.report_order_in_force, policy.batch);
   }
@@ -74,7 +85,7 @@ std::string policy_text(const RunStats& stats) {
   if (policy.keep_bytes != 0) {
     text += fmt::format(", keep {}", human_size(policy.keep_bytes));
   }
-  if (policy.delay_ns != 0 && !stats.report_automatic) {
+  if (policy.delay_ns != 0 && chosen == Chosen::by_hand) {
     text += fmt::format(", delay {}", human_duration(static_cast<double>(policy.delay_ns) / 1e9));
   }
   return text;
@@ -136,10 +147,6 @@ void add_asynchronous(Table& table, const RunStats& stats) {
             grouped(stats.quarantine.ignored_answers));
 }
 
-std::string signed_mib_s(std::optional<double> value) {
-  return value ? fmt::format("{:.1f} MiB s", *value) : "-";
-}
-
 std::string time_text(const std::optional<Spending>& spent, double Spending::*part) {
   return spent ? human_duration((*spent).*part / 1e9) : "-";
 }
@@ -153,17 +160,13 @@ void add_ledger(Table& table, const RunStats& stats) {
   table.line("");
   table.heading("Time spent", "Memory saved");
   table.row("discards", time_text(ledger.spent, &Spending::discard_ns), "saved (model)",
-            signed_mib_s(ledger.saved_mib_s));
+            mib_s_text(ledger.saved_mib_s));
   table.row("doorbells", time_text(ledger.spent, &Spending::doorbell_ns), "net benefit",
-            signed_mib_s(ledger.net_mib_s));
+            mib_s_text(ledger.net_mib_s));
   table.row("refaults", time_text(ledger.spent, &Spending::refault_ns), "  at, for 1 MiB s",
             human_duration(static_cast<double>(ledger.memory_price_ns) / 1e9));
-  table.row("all", ledger.spent ? human_duration(ledger.spent->sum_ns() / 1e9) : "-",
-            ledger.reuse_measured ? "came back" : "came back (model)",
+  table.row("all", ledger.spent ? human_duration(ledger.spent->sum_ns() / 1e9) : "-", "came back",
             human_size(ledger.reused_bytes));
-  if (!ledger.reuse_measured) {
-    return;
-  }
   table.line("");
   table.line(fmt::format("  {:<7}{:>15}{:>12}{:>12}{:>16}{:>16}", "Order", "ranges", "discarded",
                          "came back", "away", "net benefit"));
@@ -172,8 +175,8 @@ void add_ledger(Table& table, const RunStats& stats) {
     if (row.use.ranges != 0) {
       table.line(fmt::format("    {:<5}{:>15}{:>12}{:>12}{:>16}{:>16}", order,
                              grouped(row.use.ranges), human_size(row.use.discarded_bytes),
-                             human_size(row.use.reused_bytes), signed_mib_s(row.use.away_mib_s),
-                             signed_mib_s(row.net_mib_s)));
+                             human_size(row.use.reused_bytes), mib_s_text(row.use.away_mib_s),
+                             mib_s_text(row.net_mib_s)));
     }
   }
 }
@@ -201,19 +204,26 @@ std::string render_summary(const RunStats& stats) {
                          human_duration(stats.workload.seconds), grouped(stats.workload.events),
                          grouped(stats.workload.verified_pages)));
   table.line(fmt::format("  {} RAM ({}), {}", human_size(memory.guest_bytes), memory.backing,
-                         policy_text(stats)));
+                         policy_text(stats, stats.report, chosen(stats.report_automatic))));
+  if (const ReportChanges& changes = stats.report_changes; changes.count != 0) {
+    const ReportSettings& settings = changes.last.back().settings;
+    table.line(fmt::format("  re-tuned {} time{}; at the end:", grouped(changes.count),
+                           changes.count == 1 ? "" : "s"));
+    table.line(
+        fmt::format("    {}", policy_text(stats, settings.policy, chosen(settings.automatic))));
+  }
   table.line("");
   table.heading("Hints", "Host memory behind guest RAM");
-  table.row("batches", grouped(hints.batches), "peak", human_size(memory.rss_peak_bytes));
-  table.row("ranges", grouped(hints.ranges), "final", human_size(memory.rss_final_bytes));
+  table.row("batches", grouped(hints.batches), "peak", or_dash(memory.rss_peak_bytes, human_size));
+  table.row("ranges", grouped(hints.ranges), "final", or_dash(memory.rss_final_bytes, human_size));
   table.row("hinted", human_size(hints.bytes), "peak of live memory",
-            human_size(memory.live_peak_bytes));
+            or_dash(memory.live_peak_bytes, human_size));
   table.row("discarded", human_size(hints.discarded_bytes), "settled after",
             memory.settle_ms ? milliseconds(*memory.settle_ms) : "-");
   table.row("declined", human_size(hints.declined_bytes), "resident integral",
-            fmt::format("{:.1f} MiB s", memory.rss_mib_s));
+            mib_s_text(memory.rss_mib_s));
   table.row("redundant", human_size(hints.redundant_bytes), "live integral",
-            fmt::format("{:.1f} MiB s", memory.live_mib_s));
+            mib_s_text(memory.live_mib_s));
   table.row("failed ranges", grouped(hints.failed_ranges), "footprint ratio",
             ratio_text(memory.footprint_ratio()));
   const auto unreported = memory.unreported_ratio();
@@ -222,7 +232,7 @@ std::string render_summary(const RunStats& stats) {
             unreported ? fmt::format("{} (model)", ratio_text(unreported)) : "");
   table.row("exits", grouped(stats.exits.total), stats.guest.boot_us ? "boot time" : "",
             stats.guest.boot_us ? human_duration(*stats.guest.boot_us / 1e6) : "");
-  table.row("doorbells", grouped(stats.exits.doorbells), "exit status",
+  table.row("doorbells", grouped(stats.doorbells()), "exit status",
             fmt::format("{}", stats.guest.exit_status));
   add_allocator(table, stats);
   add_asynchronous(table, stats);
@@ -233,6 +243,15 @@ std::string render_summary(const RunStats& stats) {
     for (const std::string& loss : trace_losses(*stats.trace)) {
       table.line("    " + loss);
     }
+  }
+  if (!memory.missing.empty()) {
+    table.line("");
+    table.line(fmt::format("  Not measured: {}.", memory.missing));
+  }
+  if (memory.failed_samples != 0) {
+    table.line("");
+    table.line(fmt::format("  {} measurements of resident memory failed; the last value stood in.",
+                           grouped(memory.failed_samples)));
   }
   return table.take();
 }

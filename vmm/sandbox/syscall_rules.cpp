@@ -78,10 +78,17 @@ void add_discards(Rules& rules) {
   rules.allow_if(SYS_fallocate, {{.index = 1, .value = punch}});
 }
 
-// A memory sample and what it shows, by descriptors opened before; output waits for its reader.
+// A memory sample, by descriptors opened before.
+void add_measuring(Rules& rules) {
+  rules.allow({SYS_pread64, SYS_fstat});
+  rules.allow_ioctl({page_scan_request});
+}
+
+// The same and what it shows; output waits for its reader.
 void add_samples(Rules& rules) {
-  rules.allow({SYS_pread64, SYS_fstat, SYS_poll});
-  rules.allow_ioctl({page_scan_request, TIOCGWINSZ});
+  add_measuring(rules);
+  rules.allow({SYS_poll});
+  rules.allow_ioctl({TIOCGWINSZ});
 }
 
 void add_main(Rules& rules, FeatureSet features) {
@@ -130,7 +137,6 @@ void add_trace(Rules& rules) {
   rules.allow({SYS_ftruncate, SYS_fstat, SYS_newfstatat});
   rules.allow_if(SYS_fallocate, {{.index = 1, .value = 0}});
   rules.allow_advice({populate_write});
-  rules.allow_ioctl({page_scan_request});
 }
 
 } // namespace
@@ -152,6 +158,7 @@ std::vector<SyscallRule> syscall_rules(ThreadKind kind, FeatureSet features, int
   case ThreadKind::worker:
     rules.allow({SYS_epoll_wait, SYS_epoll_pwait, SYS_ppoll, SYS_read});
     add_discards(rules);
+    add_measuring(rules); // what is resident just before it is discarded
     break;
   case ThreadKind::sampler:
     add_samples(rules);

@@ -82,10 +82,9 @@ class EventTrace {
   // Whether the host should be asked, by a doorbell, to take events out before some are lost.
   // Any vCPU, without the lock.
   [[nodiscard]] bool nearly_full() const {
-    return on() &&
-           std::atomic_ref(ring_->tail).load(std::memory_order_relaxed) -
-                   std::atomic_ref(ring_->head).load(std::memory_order_relaxed) >=
-               abi::guest_trace_entries * 3 / 4;
+    return on() && std::atomic_ref(ring_->tail).load(std::memory_order_relaxed) -
+                           std::atomic_ref(ring_->head).load(std::memory_order_relaxed) >=
+                       abi::guest_trace_entries * 3 / 4;
   }
 
  private:

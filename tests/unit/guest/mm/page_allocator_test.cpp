@@ -549,3 +549,19 @@ TEST_CASE("reporting goes on when nothing can be allocated, by anybody") {
     CHECK(fixture.status.reported_bytes == block_frames * abi::page_bytes);
   }
 }
+
+TEST_CASE("the most that was live is told, whatever was freed since") {
+  Fixture fixture({.blocks = 4, .vcpus = 2});
+  std::vector<abi::Pfn> blocks;
+  for (unsigned index = 0; index < 200; ++index) {
+    const Allocation got = fixture.pages->allocate(index % 2, abi::Order{2});
+    REQUIRE(got.ok());
+    blocks.push_back(got.pfn);
+  }
+  for (const abi::Pfn block : blocks) {
+    REQUIRE(fixture.pages->free(0, block, abi::Order{2}) == FreeResult::ok); // from either vCPU
+  }
+  const std::uint64_t peak = 200 * abi::Order{2}.bytes();
+  CHECK(fixture.status.live_high_bytes <= peak);
+  CHECK(fixture.status.live_high_bytes + 2 * 16 * abi::page_bytes > peak);
+}

@@ -167,6 +167,47 @@ TEST_CASE("a guest that takes no late answers is served synchronously, whatever 
   }
 }
 
+TEST_CASE("a synchronous host counts the rings that it serves") {
+  Setup setup(options_of(HostMode::sync), 2);
+  setup.submit(1, 0);
+  setup.serve();
+  setup.serve(); // for nothing, but it rang
+  setup.serve(1);
+  const HintTotals totals = setup.service->totals();
+  CHECK(totals.doorbells == 3);
+  CHECK(totals.channels[0].doorbells == 2);
+  CHECK(totals.channels[1].doorbells == 1);
+}
+
+// What the observer may do by the frame happens where no channel waits for it.
+TEST_CASE("a batch is settled before its answer, once, and one without an answer never") {
+  struct Watcher final : HintObserver {
+    void on_settled(const Batch& batch) override {
+      settled.push_back(batch.submission.batch_id);
+      outcome = batch.answer.outcome(0);
+    }
+    void on_answer(const Batch& batch) override {
+      settled_before_answer = !settled.empty() && settled.back() == batch.submission.batch_id;
+    }
+    std::vector<std::uint64_t> settled;
+    Outcome outcome = Outcome::failed;
+    bool settled_before_answer = false;
+  };
+  for (const double drop : {0.0, 1.0}) {
+    HintServiceOptions options = options_of(HostMode::sync);
+    options.faults.drop = drop;
+    Setup setup(options);
+    Watcher watcher;
+    setup.service->set_observer(watcher);
+    setup.submit(1, 0);
+    setup.serve();
+    CHECK(watcher.settled.size() == (drop == 0 ? 1 : 0));
+    CHECK(watcher.settled_before_answer == (drop == 0));
+    CHECK((watcher.outcome == Outcome::discarded) == (drop == 0));
+    setup.service->stop();
+  }
+}
+
 TEST_CASE("a doorbell by exit reaches the workers, too") {
   for (const HostMode mode : {HostMode::async, HostMode::poll}) {
     Setup setup(options_of(mode));

@@ -21,10 +21,17 @@ struct World {
   std::function<std::uint64_t(std::uint64_t)> resident = [](std::uint64_t) { return mib; };
   GuestSample guest;
   std::uint64_t waits = 0;
+  bool failing = false; // measuring resident memory
 
   SamplerSources sources() {
-    return {.resident_bytes = [this] { return resident(now_ns); },
+    return {.resident_bytes = [this](std::uint64_t at_ns, Occasion) -> Result<std::uint64_t> {
+              if (failing) {
+                return environment_error("no tables today");
+              }
+              return resident(at_ns);
+            },
             .guest = [this] { return guest; },
+            .ever_resident_bytes = {},
             .now_ns = [this] { return now_ns; },
             .wait_ns =
                 [this](std::uint64_t duration_ns) {
@@ -44,6 +51,7 @@ TEST_CASE("the guest's counters are summed over all vCPUs") {
   status.isolated_bytes = 3;
   status.cached_bytes = 4;
   status.events_total = 50;
+  status.live_high_bytes = 5 * mib;
   status.vcpu[0] = {.allocated_frames = 100, .freed_frames = 20, .verified_pages = 7, .events = 8};
   status.vcpu[15] = {.allocated_frames = 0, .freed_frames = 70, .verified_pages = 1, .events = 2};
   const GuestSample sample = read_guest_sample(status);
@@ -52,6 +60,7 @@ TEST_CASE("the guest's counters are summed over all vCPUs") {
   CHECK(sample.reported_bytes == 2);
   CHECK(sample.isolated_bytes == 3);
   CHECK(sample.cached_bytes == 4);
+  CHECK(sample.live_high_bytes == 5 * mib);
   CHECK(sample.events == 10);
   CHECK(sample.events_total == 50);
   CHECK(sample.verified_pages == 8);
@@ -80,8 +89,8 @@ TEST_CASE("the measured interval lies between the marks, samples at the marks in
   const FootprintIntegral footprint = sampler.footprint();
   CHECK_FALSE(footprint.running());
   CHECK(footprint.seconds() == doctest::Approx(2));
-  CHECK(footprint.resident_mib_s() == doctest::Approx(8));
-  CHECK(footprint.live_mib_s() == doctest::Approx(4));
+  CHECK(footprint.resident_mib_s().value() == doctest::Approx(8));
+  CHECK(footprint.live_mib_s().value() == doctest::Approx(4));
   CHECK(sampler.latest().at_ns == world.now_ns);
   CHECK(sampler.latest().resident_bytes == 4 * mib);
 }
@@ -195,7 +204,7 @@ TEST_CASE("marks from another thread and the sampling thread do not disturb each
   SamplerSources sources = world.sources();
   int inside = 0; // guarded by the sampler's lock: the sources are never called twice at a time
   sources.now_ns = [&clock] { return clock.fetch_add(ms); };
-  sources.resident_bytes = [&inside] {
+  sources.resident_bytes = [&inside](std::uint64_t, Occasion) {
     CHECK(inside == 0);
     ++inside;
     const std::uint64_t bytes = 8 * mib;
@@ -212,5 +221,99 @@ TEST_CASE("marks from another thread and the sampling thread do not disturb each
   sampler.stop();
   const FootprintIntegral footprint = sampler.footprint();
   CHECK(footprint.seconds() > 1.0);
-  CHECK(footprint.resident_mib_s() == doctest::Approx(8 * footprint.seconds()));
+  CHECK(footprint.resident_mib_s().value() == doctest::Approx(8 * footprint.seconds()));
+}
+
+TEST_CASE("a measurement that fails repeats the last value and is counted") {
+  World world;
+  world.resident = [](std::uint64_t) { return 8 * mib; };
+  Sampler sampler(world.sources(), std::chrono::milliseconds(20));
+  sampler.begin();
+  world.failing = true;
+  for (int i = 0; i < 3; ++i) {
+    world.now_ns += 1000 * ms;
+    CHECK(sampler.sample().resident_bytes == 8 * mib);
+  }
+  world.failing = false;
+  world.now_ns += 1000 * ms;
+  sampler.end();
+  CHECK(sampler.failures().count == 3);
+  CHECK(sampler.failures().last == "no tables today");
+  CHECK(sampler.footprint().resident_mib_s().value() == doctest::Approx(32));
+  CHECK(sampler.footprint().resident_peak_bytes() == 8 * mib);
+}
+
+TEST_CASE("what was never measured is no zero") {
+  World world;
+  world.failing = true;
+  world.guest.live_bytes = mib;
+  SamplerSources nothing = world.sources();
+  nothing.resident_bytes = {};
+  for (const SamplerSources& sources : {world.sources(), nothing}) {
+    Sampler sampler(sources, std::chrono::milliseconds(20));
+    sampler.begin();
+    world.now_ns += 1000 * ms;
+    sampler.end();
+    CHECK_FALSE(sampler.latest().resident_bytes.has_value());
+    CHECK_FALSE(sampler.footprint().resident_mib_s().has_value());
+    CHECK_FALSE(sampler.footprint().resident_peak_bytes().has_value());
+    CHECK(sampler.footprint().live_mib_s().value() == doctest::Approx(1));
+    CHECK_FALSE(sampler.settle(world.now_ns).resident_bytes.has_value());
+  }
+}
+
+TEST_CASE("a peak just before a discard is seen, however long the period") {
+  World world;
+  std::uint64_t resident_bytes = mib;
+  world.resident = [&](std::uint64_t) { return resident_bytes; };
+  Sampler sampler(world.sources(), std::chrono::hours(24));
+  sampler.before_discard(); // outside the interval nothing is measured
+  CHECK(sampler.latest().at_ns == 0);
+  sampler.begin();
+  world.now_ns += 3 * ms;
+  resident_bytes = 30 * mib;
+  sampler.before_discard();
+  resident_bytes = mib;
+  world.now_ns += 3 * ms;
+  sampler.end();
+  CHECK(sampler.footprint().resident_peak_bytes() == 30 * mib);
+}
+
+TEST_CASE("samples before discards cost no more than a part of the time") {
+  World world;
+  std::uint64_t samples = 0;
+  world.resident = [&](std::uint64_t) {
+    ++samples;
+    world.now_ns += ms; // what it takes
+    return mib;
+  };
+  Sampler sampler(world.sources(), std::chrono::hours(24));
+  sampler.begin();
+  for (int batch = 0; batch < 1000; ++batch) {
+    world.now_ns += ms / 10;
+    sampler.before_discard();
+  }
+  CHECK(samples > 3);
+  CHECK(samples <= 1 + 1000 / 10 / 20 + 1);
+}
+
+TEST_CASE("a short interval has as many samples as a long one, whatever the period") {
+  std::counting_semaphore<> sampled(0);
+  std::atomic<std::uint64_t> clock = 1;
+  World world;
+  SamplerSources sources = world.sources();
+  sources.now_ns = [&clock] { return clock.load(); };
+  sources.resident_bytes = [](std::uint64_t, Occasion) { return mib; };
+  sources.observer = [&](const MemorySample&) { sampled.release(); };
+  Sampler sampler(sources, std::chrono::hours(24));
+  sampler.start();
+  sampled.acquire(); // the thread's first, before the interval
+  sampler.begin();
+  for (int i = 0; i < 20; ++i) {
+    sampled.acquire(); // no period passes
+    clock.fetch_add(10'000);
+  }
+  sampler.end();
+  sampler.stop();
+  CHECK(sampler.footprint().points() >= 20);
 }

@@ -5,35 +5,51 @@
 #include <sys/mman.h>
 
 #include <cstring>
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include <doctest/doctest.h>
 
-using vmm::Backing;
-using vmm::GuestMemory;
-using vmm::ResidentMeter;
-using vmm::ResidentMethod;
+#include "vmm/base/units.hpp"
+
+using namespace vmm;
 
 namespace {
 
-constexpr std::uint64_t mib = std::uint64_t{1} << 20;
 constexpr std::uint64_t page = abi::page_bytes;
 
 void touch(const GuestMemory& memory, std::uint64_t from, std::uint64_t bytes) {
   std::memset(memory.base() + from, 1, bytes);
 }
 
-std::vector<ResidentMeter> anonymous_meters(const GuestMemory& memory) {
+// Of one memory.
+struct Meters {
+  std::unique_ptr<FrameScan> scan; // null where the kernel has none
   std::vector<ResidentMeter> meters;
+
+  auto begin() { return meters.begin(); }
+  auto end() { return meters.end(); }
+};
+
+Result<std::uint64_t> sample(ResidentMeter& meter) {
+  return meter.sample(0, Occasion::routine);
+}
+
+Meters anonymous_meters(const GuestMemory& memory) {
+  Meters meters;
+  if (auto scan = FrameScan::create(memory)) {
+    meters.scan = std::make_unique<FrameScan>(std::move(*scan));
+  }
   for (const ResidentMethod method : {ResidentMethod::page_scan, ResidentMethod::smaps}) {
-    auto meter = ResidentMeter::create(memory, method);
+    auto meter = ResidentMeter::create(memory, meters.scan.get(), method);
     if (!meter) {
       MESSAGE("skipped a method: ", meter.error().message);
       continue;
     }
-    meters.push_back(std::move(*meter));
+    meters.meters.push_back(std::move(*meter));
   }
-  REQUIRE_FALSE(meters.empty());
+  REQUIRE_FALSE(meters.meters.empty());
   return meters;
 }
 
@@ -46,7 +62,7 @@ TEST_CASE("small pages: resident is what was touched and not discarded") {
   const auto expect = [&](std::uint64_t bytes) {
     for (ResidentMeter& meter : meters) {
       CAPTURE(static_cast<int>(meter.method()));
-      const auto now = meter.sample();
+      const auto now = sample(meter);
       REQUIRE(now);
       CHECK(*now == bytes);
     }
@@ -77,7 +93,7 @@ TEST_CASE("memory that was only read is the shared zero page and not resident") 
     }
     CHECK(sum == std::byte{0});
     for (ResidentMeter& meter : meters) {
-      CHECK(meter.sample() == 0);
+      CHECK(sample(meter) == 0);
     }
   }
 }
@@ -90,7 +106,7 @@ TEST_CASE("huge pages: whole, partly discarded, and split by the small-page pref
   const auto expect = [&](std::uint64_t bytes) {
     for (ResidentMeter& meter : meters) {
       CAPTURE(static_cast<int>(meter.method()));
-      CHECK(meter.sample() == bytes);
+      CHECK(sample(meter) == bytes);
     }
   };
   touch(*memory, 0, page);
@@ -112,11 +128,13 @@ TEST_CASE("two guests are told apart") {
   REQUIRE(two);
   touch(*one, 0, 3 * page);
   touch(*two, 0, 5 * page);
-  for (ResidentMeter& meter : anonymous_meters(*one)) {
-    CHECK(meter.sample() == 3 * page);
+  Meters first = anonymous_meters(*one);
+  for (ResidentMeter& meter : first) {
+    CHECK(sample(meter) == 3 * page);
   }
-  for (ResidentMeter& meter : anonymous_meters(*two)) {
-    CHECK(meter.sample() == 5 * page);
+  Meters second = anonymous_meters(*two);
+  for (ResidentMeter& meter : second) {
+    CHECK(sample(meter) == 5 * page);
   }
 }
 
@@ -129,15 +147,15 @@ TEST_CASE("memory files: allocated blocks, whatever is mapped") {
       continue;
     }
     REQUIRE(memory);
-    auto meter = ResidentMeter::create(*memory);
+    auto meter = ResidentMeter::create(*memory, nullptr);
     REQUIRE(meter);
     CHECK(meter->method() == ResidentMethod::file_blocks);
-    CHECK(meter->sample() == 0);
+    CHECK(sample(*meter) == 0);
     touch(*memory, 4 * mib, 8 * mib);
-    CHECK(meter->sample() == 8 * mib);
+    CHECK(sample(*meter) == 8 * mib);
     CHECK(::fallocate(memory->fd(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 6 * mib, 2 * mib) ==
           0);
-    CHECK(meter->sample() == 6 * mib);
+    CHECK(sample(*meter) == 6 * mib);
   }
 }
 
@@ -146,7 +164,7 @@ TEST_CASE("a method that does not fit the backing is refused") {
   const auto file = GuestMemory::create(4 * mib, Backing::memfd);
   REQUIRE(anonymous);
   REQUIRE(file);
-  CHECK_FALSE(ResidentMeter::create(*anonymous, ResidentMethod::file_blocks));
-  CHECK_FALSE(ResidentMeter::create(*file, ResidentMethod::smaps));
-  CHECK_FALSE(ResidentMeter::create(*file, ResidentMethod::page_scan));
+  CHECK_FALSE(ResidentMeter::create(*anonymous, nullptr, ResidentMethod::file_blocks));
+  CHECK_FALSE(ResidentMeter::create(*file, nullptr, ResidentMethod::smaps));
+  CHECK_FALSE(ResidentMeter::create(*file, nullptr, ResidentMethod::page_scan));
 }

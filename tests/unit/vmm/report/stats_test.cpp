@@ -154,15 +154,83 @@ TEST_CASE("what was not measured is null, not zero") {
 
 TEST_CASE("a footprint is taken over whole") {
   FootprintIntegral footprint;
-  footprint.begin(0, 4 * mib, 2 * mib);
-  footprint.end(2'000'000'000, 4 * mib, 2 * mib);
+  const auto at = [](std::uint64_t now_ns) {
+    return MemoryPoint{.at_ns = now_ns,
+                       .resident_bytes = 4 * mib,
+                       .live_bytes = 2 * mib,
+                       .ever_resident_bytes = 6 * mib};
+  };
+  footprint.begin(at(0));
+  for (std::uint64_t tenth = 1; tenth < 10; ++tenth) {
+    footprint.add(at(tenth * 200'000'000));
+  }
+  footprint.end(at(2'000'000'000));
   RunStats stats;
-  stats.take(footprint);
+  stats.take(footprint, mib);
   CHECK(stats.workload.seconds == doctest::Approx(2));
   CHECK(stats.memory.rss_peak_bytes == 4 * mib);
   CHECK(stats.memory.live_peak_bytes == 2 * mib);
-  CHECK(stats.memory.footprint_ratio() == doctest::Approx(2));
-  CHECK(stats.memory.unreported_ratio() == doctest::Approx(1));
+  CHECK(stats.memory.footprint_ratio().value() == doctest::Approx(2));
+  CHECK(stats.memory.unreported_ratio().value() == doctest::Approx(3));
+  CHECK(stats.memory.missing.empty());
+}
+
+TEST_CASE("what two samples cannot tell is absent, and what they can is there") {
+  FootprintIntegral footprint;
+  footprint.begin({.at_ns = 0, .resident_bytes = mib, .live_bytes = 0, .live_high_bytes = kib});
+  footprint.end(
+      {.at_ns = 3'000'000, .resident_bytes = 9 * mib, .live_bytes = 0, .live_high_bytes = 8 * mib});
+  RunStats stats;
+  stats.take(footprint, 0);
+  CHECK_FALSE(stats.memory.rss_mib_s.has_value());
+  CHECK_FALSE(stats.memory.live_mib_s.has_value());
+  CHECK_FALSE(stats.memory.footprint_ratio().has_value());
+  CHECK(stats.memory.missing == "memory moved too fast for 2 samples in 3.00 ms");
+  CHECK(stats.memory.live_peak_bytes == 8 * mib); // the guest's word
+  CHECK(stats.memory.rss_peak_bytes == 9 * mib);  // nothing was given back
+  RunStats discarding;
+  discarding.take(footprint, 4 * kib);
+  CHECK_FALSE(discarding.memory.rss_peak_bytes.has_value());
+  const auto json = to_json(discarding);
+  for (const char* const name : {"rss_mib_s", "live_mib_s", "footprint_ratio", "rss_peak_bytes"}) {
+    CHECK(json["memory"][name].is_null());
+  }
+  CHECK(json["memory"]["missing"] == discarding.memory.missing);
+}
+
+TEST_CASE("what was re-tuned is told: how often, and the latest of it") {
+  RunStats stats;
+  CHECK(to_json(stats)["report"]["changes"]["count"] == 0);
+  stats.first_run_ns = 1'000'000;
+  for (std::uint64_t change = 0; change < 40; ++change) {
+    ReportSettings settings;
+    settings.policy.batch = static_cast<std::uint32_t>(change);
+    stats.report_changes.add({.at_ns = 1'000'000 + change * 2'000'000, .settings = settings});
+  }
+  const auto changes = to_json(stats)["report"]["changes"];
+  CHECK(changes["count"] == 40);
+  REQUIRE(changes["last"].size() == ReportChanges::most_kept);
+  CHECK(changes["last"].front()["batch"] == 40 - ReportChanges::most_kept);
+  CHECK(changes["last"].back()["batch"] == 39);
+  CHECK(changes["last"].back()["at_ms"] == 78.0);
+}
+
+TEST_CASE("doorbells have one meaning: the sum is that of the channels") {
+  RunStats stats;
+  stats.channels.resize(3);
+  stats.channels[0].doorbells = 5;
+  stats.channels[2].doorbells = 7;
+  CHECK(to_json(stats)["hints"]["doorbells"] == 12);
+}
+
+TEST_CASE("measurements that failed are told") {
+  RunStats stats;
+  CHECK(to_json(stats)["memory"]["failed_samples"] == 0);
+  CHECK(to_json(stats)["memory"]["last_failure"].is_null());
+  stats.memory.failed_samples = 3;
+  stats.memory.last_failure = "no tables today";
+  CHECK(to_json(stats)["memory"]["failed_samples"] == 3);
+  CHECK(to_json(stats)["memory"]["last_failure"] == "no tables today");
 }
 
 Result<void> write_stats(const RunStats& stats, const std::string& path) {

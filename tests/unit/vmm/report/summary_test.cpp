@@ -97,8 +97,7 @@ TEST_CASE("the ledger is shown where something was hinted, within 80 columns") {
   input.saved_mib_s = 2145.4;
   input.doorbells = 12;
   input.discard_ns = 23'400'000;
-  input.uses.emplace();
-  (*input.uses)[10] = {123'456'789'012, 999 * gib, 1023 * gib, 99'999'999};
+  input.uses[10] = {123'456'789'012, 999 * gib, 1023 * gib, 99'999'999};
   input.units = {.doorbell_ns = 30'000, .page_fault_ns = 5'000, .huge_page_fault_ns = {}};
   stats.ledger = Ledger::make(input);
   const std::string text = render_summary(stats);
@@ -111,6 +110,44 @@ TEST_CASE("the ledger is shown where something was hinted, within 80 columns") {
   CHECK_FALSE(contains(render_summary(stats), "nan"));
   stats.hints = {};
   CHECK_FALSE(contains(render_summary(stats), "Time spent"));
+}
+
+TEST_CASE("a policy that was changed on the way is told, within 80 columns") {
+  RunStats stats = typical();
+  CHECK_FALSE(contains(render_summary(stats), "re-tuned"));
+  ReportSettings changed;
+  changed.policy.order = 3;
+  changed.policy.keep_bytes = 255 * gib;
+  changed.policy.strategy = abi::ReportStrategy::adaptive;
+  changed.automatic = true;
+  stats.report_changes.add({});
+  stats.report_changes.add({.at_ns = 1, .settings = changed});
+  const std::string text = render_summary(stats);
+  CHECK(contains(text, "re-tuned 2 times; at the end:"));
+  CHECK(contains(text, "report auto"));
+  CHECK(widest(text) <= 80);
+}
+
+TEST_CASE("doorbells are the rings that reached the host, whoever answers") {
+  RunStats stats = typical();
+  stats.host = {.mode = HostMode::async, .workers = 2};
+  stats.exits.doorbells = 0; // an eventfd took them
+  stats.channels.resize(2);
+  stats.channels[0].doorbells = 1000;
+  stats.channels[1].doorbells = 234;
+  CHECK(contains(render_summary(stats), "doorbells                1,234"));
+}
+
+TEST_CASE("what is missing is told with its reason, within 80 columns") {
+  RunStats stats = typical();
+  stats.memory.missing = "memory moved too fast for 18446744073709551615 samples in 870 us";
+  stats.memory.rss_mib_s.reset();
+  stats.memory.rss_peak_bytes.reset();
+  stats.memory.failed_samples = 3;
+  const std::string text = render_summary(stats);
+  CHECK(contains(text, "Not measured: memory moved too fast"));
+  CHECK(contains(text, "3 measurements of resident memory failed"));
+  CHECK(widest(text) <= 80);
 }
 
 TEST_CASE("what is not known is a dash or left out") {
