@@ -31,8 +31,12 @@ void Env::sleep_until_ns(std::uint64_t deadline) {
   kernel_.sleep_until_ns(deadline);
 }
 
-void Env::relax() {
-  kernel_.relax();
+void Env::settle() {
+  kernel_.settle();
+}
+
+mm::Backoff Env::backoff() const {
+  return kernel_.backoff();
 }
 
 std::string_view Env::arg(std::string_view key, std::string_view fallback) const {
@@ -68,6 +72,25 @@ std::uint64_t Env::arg_bytes(std::string_view key, std::uint64_t fallback) const
     Env(kernel_).usage_error("{}={} is not a size: use bytes or a suffix K, M, G, T", key, *text);
   }
   return value << shift;
+}
+
+std::uint64_t Env::arg_duration_ns(std::string_view key, std::uint64_t fallback) const {
+  const auto text = kernel_.arg(key);
+  if (!text) {
+    return fallback;
+  }
+  constexpr std::uint64_t longest_ns = std::uint64_t{366} * 24 * 3600 * 1'000'000'000;
+  std::uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), value);
+  const std::string_view unit(end, static_cast<std::size_t>(text->data() + text->size() - end));
+  const std::uint64_t unit_ns = unit == "us"   ? 1'000
+                                : unit == "ms" ? 1'000'000
+                                : unit == "s"  ? 1'000'000'000
+                                               : 0;
+  if (error != std::errc{} || unit_ns == 0 || value > longest_ns / unit_ns) {
+    Env(kernel_).usage_error("{}={} is not a time: use a number with us, ms or s", key, *text);
+  }
+  return value * unit_ns;
 }
 
 std::span<const std::byte> Env::input() const {

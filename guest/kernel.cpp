@@ -21,11 +21,8 @@ constexpr std::uint64_t features_known =
     abi::feature_report | abi::feature_zeroed | abi::feature_plug | abi::feature_async |
     abi::feature_interrupt | abi::feature_smp | abi::feature_vmcall | abi::feature_retune |
     abi::feature_trace | abi::feature_prefault;
-// A turn of a waiting loop takes some 50 ns. Whoever is waited for longer than these many has
-// probably lost its CPU to a thread of the host, perhaps to this very vCPU: a fair lock would then
-// hand the CPU round in whole time slices. So give it away for a moment.
-constexpr std::uint64_t turns_before_yield = 256;
-constexpr std::uint64_t yield_ns = 10'000;
+// Longest sleep in a hypercall of a vCPU that no interrupt can wake.
+constexpr std::uint64_t longest_wait_ns = 10'000'000;
 constexpr std::uint64_t settle_timeout_ns = 10'000'000'000;
 
 // The boot info page outlives everything.
@@ -40,11 +37,6 @@ const abi::BootInfo& checked(const abi::BootInfo& boot) {
           boot.vcpus);
   }
   return boot; // NOLINT(bugprone-return-const-ref-from-parameter): see above
-}
-
-// Whether the host wrote the part of boot info that came with ABI 1.1.
-bool knows_1_1(const abi::BootInfo& boot) {
-  return boot.struct_bytes >= sizeof(abi::BootInfo);
 }
 
 // Free memory: the allocator's metadata, then what it manages.
@@ -78,7 +70,7 @@ mm::PageAllocatorConfig allocator_config(const abi::BootInfo& boot) {
   if ((boot.features_offered & abi::feature_report) == 0) {
     config.policy.enabled = 0;
   }
-  if (knows_1_1(boot)) {
+  if (abi::knows_1_1(boot)) {
     config.hole = {abi::to_pfn({boot.hole_start_gpa}), abi::to_pfn({boot.hole_end_gpa})};
     config.timeout_ns = boot.control.timeout_ns;
     if ((boot.features_offered & abi::feature_prefault) != 0) {
@@ -91,8 +83,7 @@ mm::PageAllocatorConfig allocator_config(const abi::BootInfo& boot) {
   config.discarded = (boot.features_offered & abi::feature_zeroed) != 0
                          ? mm::DiscardedContent::zero
                          : mm::DiscardedContent::unknown;
-  if ((boot.features_offered & abi::feature_trace) != 0 &&
-      boot.struct_bytes >= sizeof(abi::BootInfo)) {
+  if ((boot.features_offered & abi::feature_trace) != 0 && abi::knows_1_1(boot)) {
     config.trace = mm::EventTrace(arch::pointer_to<abi::GuestTraceRing>({EBB_TRACE_RING_GPA}),
                                   static_cast<abi::TraceLevel>(boot.trace_level));
   }
@@ -131,7 +122,7 @@ Kernel::Kernel(const abi::BootInfo& boot)
       features_(boot.features_offered & features_known), clock_(boot.tsc_khz),
       pages_(*this, allocator_config(boot), metadata_memory(boot),
              ChannelPointers(boot.vcpus).span(), status_),
-      heap_(*this), crew_(*this, boot.vcpus) {
+      heap_(*this, *this), crew_(*this, boot.vcpus) {
   const Layout layout(boot);
   abi::GuestHello hello;
   hello.version_major = abi::version_major;
@@ -227,18 +218,24 @@ void Kernel::sleep_until_ns(std::uint64_t deadline) {
 void Kernel::idle_until_ns(std::uint64_t deadline) {
   const std::uint64_t report_at = pages_.idle(this_vcpu());
   const std::uint64_t wake_at = std::min(deadline, report_at);
-  const std::uint64_t now = now_ns();
-  if (wake_at <= now) {
+  if (wake_at <= now_ns()) {
     return;
   }
-  if (!has(abi::feature_interrupt)) {
-    hypercall::wait(wake_at - now);
-    return;
-  }
-  // An answer ends the halt by interrupt, if it is not there already.
+  // An answer ends the sleep by interrupt, if it is not there already.
   if (pages_.arm_interrupt(this_vcpu())) {
-    arch::halt_until(wake_at == mm::PageAllocator::never ? 0 : clock_.tsc_at(wake_at));
+    sleep_until(this_vcpu(), wake_at);
     pages_.disarm_interrupt(this_vcpu());
+  }
+}
+
+void Kernel::sleep_until(unsigned /*vcpu*/, std::uint64_t deadline_ns) {
+  if (has(abi::feature_interrupt)) {
+    arch::halt_until(deadline_ns == mm::PageAllocator::never ? 0 : clock_.tsc_at(deadline_ns));
+    return;
+  }
+  const std::uint64_t now = now_ns();
+  if (now < deadline_ns) {
+    hypercall::wait(std::min(deadline_ns - now, longest_wait_ns));
   }
 }
 
@@ -258,7 +255,7 @@ void Kernel::settle() {
 }
 
 std::uint64_t Kernel::ram_bytes() const {
-  return boot_.ram_bytes - (knows_1_1(boot_) ? boot_.hole_end_gpa - boot_.hole_start_gpa : 0);
+  return boot_.ram_bytes - (abi::knows_1_1(boot_) ? boot_.hole_end_gpa - boot_.hole_start_gpa : 0);
 }
 
 std::optional<std::string_view> Kernel::arg(std::string_view key) const {
@@ -288,6 +285,14 @@ bool Kernel::plug(abi::Gpa next) {
 
 void Kernel::relax() {
   arch::pause();
+}
+
+void Kernel::nap(std::uint64_t ns) {
+  hypercall::wait(ns);
+}
+
+void Kernel::count_spinning(std::uint64_t ns) {
+  mm::add(status_.vcpu[this_vcpu()].spun_ns, ns);
 }
 
 std::optional<abi::Order> Kernel::block_order(const void* address) const {

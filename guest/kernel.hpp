@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "guest/crew.hpp"
+#include "guest/mm/backoff.hpp"
 #include "guest/mm/page_allocator.hpp"
 #include "guest/mm/page_platform.hpp"
 #include "guest/mm/small_heap.hpp"
@@ -48,9 +49,8 @@ class Kernel final : private mm::PagePlatform, private mm::PageSource, private C
 
   // Idles the calling vCPU until the clock has reached `deadline`; reports meanwhile.
   void sleep_until_ns(std::uint64_t deadline);
-  // One turn of a loop that waits for another vCPU or for the host. Now and then it gives the
-  // host's CPU away, in case the other one needs it.
-  void relax() override;
+  // For a loop that waits for another vCPU.
+  [[nodiscard]] mm::Backoff backoff() { return mm::Backoff(*this); }
   // Reports everything and waits, bounded, for the answers.
   void settle();
 
@@ -65,7 +65,11 @@ class Kernel final : private mm::PagePlatform, private mm::PageSource, private C
   [[nodiscard]] bool has(std::uint64_t feature) const { return (features_ & feature) != 0; }
 
   void sleep() override;
-  void wake(unsigned vcpu) override;
+  void wake(unsigned vcpu) override; // for the crew and for the allocator
+  void relax() override;
+  void nap(std::uint64_t ns) override;
+  void count_spinning(std::uint64_t ns) override;
+  void sleep_until(unsigned vcpu, std::uint64_t deadline_ns) override;
   void trace_caller();
   void ring_doorbell(unsigned channel) override;
   [[nodiscard]] bool plug(abi::Gpa next) override;

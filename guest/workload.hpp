@@ -11,6 +11,7 @@
 #include <span>
 #include <string_view>
 
+#include "guest/mm/backoff.hpp"
 #include "guest/mm/buddy/block_mover.hpp"
 #include "guest/runtime/print.hpp"
 #include "shared/address.hpp"
@@ -60,9 +61,13 @@ class Env {
   // Lets the vCPU idle until now_ns() >= deadline. Free memory is reported meanwhile.
   void sleep_until_ns(std::uint64_t deadline);
 
-  // For loops that wait for another vCPU: pauses, and after many calls lets other threads of the
-  // host run.
-  void relax();
+  // Moves what may be moved, reports everything and waits, for a bounded time, for the answers. The
+  // kernel does so at the workload's end, too.
+  void settle();
+
+  // For a loop that waits for another vCPU: call the object between looks. It spins for a moment,
+  // then lets other threads of the host run.
+  [[nodiscard]] mm::Backoff backoff() const;
 
   // The value of --arg key=value, or `fallback` when absent. A value that is not of the kind
   // asked for ends the guest with a message and exit status 2.
@@ -70,6 +75,8 @@ class Env {
   [[nodiscard]] std::uint64_t arg_number(std::string_view key, std::uint64_t fallback) const;
   // Bytes, with an optional suffix K, M, G or T.
   [[nodiscard]] std::uint64_t arg_bytes(std::string_view key, std::uint64_t fallback) const;
+  // A time with its unit: us, ms or s; at most a year.
+  [[nodiscard]] std::uint64_t arg_duration_ns(std::string_view key, std::uint64_t fallback) const;
 
   // The file given with --input, read-only; empty when there is none.
   [[nodiscard]] std::span<const std::byte> input() const;
@@ -109,13 +116,16 @@ class Env {
 };
 
 // While it lives, idle vCPUs have `mover` move movable blocks, so that what few of them hold on to
-// can go back to the host. One at a time.
+// can go back to the host; at its end, what can be moved then is moved. One at a time.
 class Moving {
  public:
   Moving(Env& env, mm::BlockMover& mover) : env_(env) { env_.set_mover(&mover); }
   Moving(const Moving&) = delete;
   Moving& operator=(const Moving&) = delete;
-  ~Moving() { env_.set_mover(nullptr); }
+  ~Moving() {
+    env_.settle();
+    env_.set_mover(nullptr);
+  }
 
  private:
   Env& env_;

@@ -9,10 +9,11 @@ namespace abi {
 // A different major is another protocol: the host refuses the image before it runs.
 // A higher minor only adds; what it adds is announced by a feature bit.
 inline constexpr std::uint16_t version_major = 1;
-inline constexpr std::uint16_t version_minor = 1;
+inline constexpr std::uint16_t version_minor = 2;
 
-// Feature bits. The host offers a set in BootInfo, the guest answers with the subset it will use
-// in GuestHello, and the host refuses a set that is not a subset of its own.
+// Feature bits; bit 8 was never part of a version. The host offers a set in BootInfo, the guest
+// answers with the subset it will use in GuestHello, and the host refuses a set that is not a
+// subset of its own.
 enum Feature : std::uint64_t {
   // Free ranges are hinted over the report channels.
   feature_report = 1U << 0,

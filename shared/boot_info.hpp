@@ -52,7 +52,7 @@ inline constexpr std::size_t boot_args_bytes = 2048;
 struct ReportControl {
   std::uint64_t generation = 0;
   ReportPolicy policy;
-  // An answer that takes longer puts its batch into quarantine; 0: for ever patient.
+  // An answer that takes longer puts its batch into quarantine; 0: never times out.
   std::uint64_t timeout_ns = 0;
 };
 static_assert(sizeof(ReportControl) == 48);
@@ -89,7 +89,10 @@ struct BootInfo {
   std::uint32_t prefault_order = 0; // with feature_prefault: smallest order worth a call
   std::uint32_t reserved2 = 0;
 };
+// What hosts of each version write of it, never today's size: a later field must not turn an older
+// host into one that is older still.
 inline constexpr std::uint32_t boot_info_bytes_1_0 = 136 + boot_args_bytes;
+inline constexpr std::uint32_t boot_info_bytes_1_1 = boot_info_bytes_1_0 + 80;
 static_assert(offsetof(BootInfo, version_major) == 8);
 static_assert(offsetof(BootInfo, struct_bytes) == 12);
 static_assert(offsetof(BootInfo, features_offered) == 16);
@@ -112,8 +115,25 @@ static_assert(offsetof(BootInfo, hole_end_gpa) == boot_info_bytes_1_0 + 56);
 static_assert(offsetof(BootInfo, wake_vector) == boot_info_bytes_1_0 + 64);
 static_assert(offsetof(BootInfo, trace_level) == boot_info_bytes_1_0 + 68);
 static_assert(offsetof(BootInfo, prefault_order) == boot_info_bytes_1_0 + 72);
-static_assert(sizeof(BootInfo) == boot_info_bytes_1_0 + 80);
+static_assert(sizeof(BootInfo) >= boot_info_bytes_1_1);
 static_assert(sizeof(BootInfo) <= page_bytes);
+
+// Bytes of boot info that a host of this version writes.
+constexpr std::uint32_t boot_info_bytes(std::uint16_t minor) {
+  switch (minor) {
+  case 0:
+    return boot_info_bytes_1_0;
+  case 1:
+    return boot_info_bytes_1_1;
+  default:
+    return sizeof(BootInfo);
+  }
+}
+
+// Whether the host wrote the part that came with 1.1.
+constexpr bool knows_1_1(const BootInfo& info) {
+  return info.struct_bytes >= boot_info_bytes_1_1;
+}
 
 // Argument of the negotiate hypercall, in the payload of the vCPU page.
 struct GuestHello {
@@ -136,6 +156,10 @@ static_assert(offsetof(GuestHello, status_bytes) == 28);
 static_assert(offsetof(GuestHello, managed_start_gpa) == 32);
 static_assert(offsetof(GuestHello, tags_gpa) == 40);
 static_assert(offsetof(GuestHello, tags_first_pfn) == 48);
-static_assert(sizeof(GuestHello) == 56);
+
+// What guests of each version say, never today's size: see above.
+inline constexpr std::uint32_t hello_bytes_1_0 = 56;
+inline constexpr std::uint32_t hello_bytes_1_1 = 56;
+static_assert(sizeof(GuestHello) >= hello_bytes_1_1);
 
 } // namespace abi

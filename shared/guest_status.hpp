@@ -22,11 +22,13 @@ struct alignas(64) VcpuCounters {
   std::uint64_t events = 0;           // workload events done
   // Since 1.1.
   std::uint64_t moved_frames = 0;      // of movable blocks that were moved to empty an area
-  std::uint64_t zero_asked_frames = 0; // handed out to who wants zeroes
+  std::uint64_t zero_asked_frames = 0; // allocated by callers that asked for zeroes
   std::uint64_t zero_known_frames = 0; // of these, known to be zero already
-  std::uint64_t reserved = 0;
+  // Since 1.2.
+  std::uint64_t spun_ns = 0; // time in loops that waited for another vCPU without sleeping
 };
 static_assert(offsetof(VcpuCounters, moved_frames) == 32);
+static_assert(offsetof(VcpuCounters, spun_ns) == 56);
 static_assert(sizeof(VcpuCounters) == 64);
 
 inline constexpr std::uint64_t half_life_never = ~std::uint64_t{0};

@@ -52,6 +52,19 @@ inline constexpr std::uint64_t prefault_bytes = std::uint64_t{4} << 20;
 inline constexpr std::size_t panic_message_bytes = 256;
 inline constexpr std::size_t panic_frames = 16;
 
+// Registers at the trap; of a panic by software, where it was called (but for RDI).
+struct PanicRegisters {
+  std::uint64_t rax = 0, rbx = 0, rcx = 0, rdx = 0;
+  std::uint64_t rsi = 0, rdi = 0, rbp = 0, rsp = 0;
+  std::uint64_t r8 = 0, r9 = 0, r10 = 0, r11 = 0;
+  std::uint64_t r12 = 0, r13 = 0, r14 = 0, r15 = 0;
+  std::uint64_t rip = 0, rflags = 0, cs = 0, ss = 0;
+};
+static_assert(offsetof(PanicRegisters, rsi) == 32);
+static_assert(offsetof(PanicRegisters, r8) == 64);
+static_assert(offsetof(PanicRegisters, rip) == 128);
+static_assert(sizeof(PanicRegisters) == 160);
+
 // Payload of the panic hypercall; the host prints it with symbols.
 struct PanicRecord {
   std::uint64_t vector = 0; // exception vector, or panic_by_software
@@ -62,12 +75,16 @@ struct PanicRecord {
   std::uint64_t frame_count = 0;           // used entries of frames
   std::uint64_t frames[panic_frames] = {}; // return addresses, innermost first
   char message[panic_message_bytes] = {};  // NUL terminated
+  // Since 1.2. Of registers, that the guest filled in: all or, as an older guest leaves it, 0.
+  std::uint64_t register_bytes = 0;
+  PanicRegisters registers;
 };
 inline constexpr std::uint64_t panic_by_software = 0xffff;
 static_assert(offsetof(PanicRecord, rip) == 24);
 static_assert(offsetof(PanicRecord, frames) == 48);
 static_assert(offsetof(PanicRecord, message) == 176);
-static_assert(sizeof(PanicRecord) == 432);
+static_assert(offsetof(PanicRecord, register_bytes) == 432);
+static_assert(sizeof(PanicRecord) == 600);
 
 // One page per vCPU; GS base points at it.
 struct VcpuPage {
@@ -77,8 +94,7 @@ struct VcpuPage {
   std::uint64_t guest_private = 0; // the guest's own per-vCPU pointer
   std::uint64_t stack_low_gpa = 0; // host-written: stack is [stack_low_gpa, stack_high_gpa)
   std::uint64_t stack_high_gpa = 0;
-  std::uint64_t guest_turns = 0; // guest: turns of waiting loops
-  std::uint64_t reserved2[2] = {};
+  std::uint64_t reserved2[3] = {};
   std::uint64_t number = 0; // Hypercall
   std::uint64_t args[4] = {};
   std::uint64_t result = 0; // Status

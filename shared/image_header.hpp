@@ -51,4 +51,9 @@ static_assert(offsetof(ImageHeader, trap_stubs_gpa) == 48);
 static_assert(offsetof(ImageHeader, segments) == 64);
 static_assert(sizeof(ImageHeader) == 64 + 4 * sizeof(ImageSegment));
 
+// What images of each version have of it, never today's size: a later field must not shut them out.
+inline constexpr std::uint32_t image_header_bytes_1_0 = 160;
+inline constexpr std::uint32_t image_header_bytes_1_1 = 160;
+static_assert(sizeof(ImageHeader) >= image_header_bytes_1_1);
+
 } // namespace abi

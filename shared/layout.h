@@ -3,7 +3,7 @@
  * script include this file.
  *
  *   0x000000  page 0, never mapped (null dereferences fault)
- *   0x001000  GDT, IDT, TSSs, hello page     host-written, supervisor
+ *   0x001000  GDT, IDT, TSSs                 host-written, supervisor
  *   0x005000  boot info                      host-written, guest reads
  *   0x006000  guest status                   guest-written, host samples
  *   0x007000  the host's own trap stubs      with a debugger only; supervisor

@@ -44,6 +44,9 @@ inline abi::VcpuPage& vcpu_page() {
   return frame;
 }
 
+// Registers of the caller at the call, but for RDI (guest/arch/registers.S).
+extern "C" void read_registers(abi::PanicRegisters* registers);
+
 // Halts this vCPU until an interrupt comes, at the latest when the TSC reaches `deadline` (0: no
 // deadline). Returns at once if an interrupt has come since the last call. Needs feature_interrupt.
 inline void halt_until(std::uint64_t deadline) {

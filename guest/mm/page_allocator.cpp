@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <span>
 #include <utility>
 
@@ -25,11 +26,11 @@ constexpr std::uint64_t trace_patience_ns = 100'000'000;
 // Allocated pages of one vCPU that the sum of all does not know of yet, or freed ones.
 constexpr std::int64_t most_untold_frames = 16;
 
-} // namespace
+// Longest sleep of a vCPU that waits for memory beside others: one that computes takes no answers
+// in and does not see that its cache is wanted.
+constexpr std::uint64_t longest_sleep_beside_others_ns = 10'000'000;
 
-void PageAllocator::Spin::operator()() {
-  platform->relax();
-}
+} // namespace
 
 PageAllocator::PageAllocator(PagePlatform& platform, const PageAllocatorConfig& config,
                              std::span<std::byte> metadata, std::span<abi::Channel* const> channels,
@@ -45,8 +46,7 @@ PageAllocator::PageAllocator(PagePlatform& platform, const PageAllocatorConfig& 
       reporter_(buddy_, channels, {.policy = config.policy, .timeout_ns = config.timeout_ns},
                 status.answer_latency, trace_.on() ? &trace_ : nullptr),
       control_(config.control) {
-  frees_are_cached_.store(reporter_.strategy() != abi::ReportStrategy::each,
-                          std::memory_order_relaxed);
+  choose_way_of_frees_locked();
   if (reporter_.channel_count() == 1) {
     for (FairLock* lock : {&lock_, &mover_lock_, &plug_lock_, &caches_[0].lock}) {
       lock->set_users(FairLock::Users::one);
@@ -61,7 +61,7 @@ PageAllocator::PageAllocator(PagePlatform& platform, const PageAllocatorConfig& 
 Allocation PageAllocator::allocate(unsigned vcpu, abi::Order order) {
   if (PageCache::holds(order)) {
     VcpuCache& mine = caches_[vcpu];
-    const Guard guard(mine.lock, spin());
+    const Guard guard(mine.lock, backoff());
     if (!mine.cache.empty(order)) [[likely]] {
       const PageCache::Block block = mine.cache.pop(buddy_.tags(), order);
       count_allocated(vcpu, order);
@@ -79,7 +79,7 @@ FreeResult PageAllocator::free(unsigned vcpu, abi::Pfn pfn, abi::Order order) {
   }
   VcpuCache& mine = caches_[vcpu];
   {
-    const Guard guard(mine.lock, spin());
+    const Guard guard(mine.lock, backoff());
     const FreeResult result = buddy_.tags().check_owned(pfn, order);
     if (result != FreeResult::ok) [[unlikely]] {
       return result;
@@ -101,7 +101,7 @@ FreeResult PageAllocator::free(unsigned vcpu, abi::Pfn pfn, abi::Order order) {
   std::array<PageCache::Block, PageCache::max_bulk> drained;
   std::uint32_t count = 0;
   {
-    const Guard guard(mine.lock, spin());
+    const Guard guard(mine.lock, backoff());
     carrying_.fetch_add(1, std::memory_order_relaxed);
     count = mine.cache.take_oldest(order, std::span(drained).first(PageCache::bulk(order)));
   }
@@ -110,7 +110,7 @@ FreeResult PageAllocator::free(unsigned vcpu, abi::Pfn pfn, abi::Order order) {
 }
 
 FreeResult PageAllocator::free_uncached(unsigned vcpu, abi::Pfn pfn, abi::Order order) {
-  Lease lease(lock_, spin());
+  Lease lease(lock_, backoff());
   const FreeResult result = buddy_.free(pfn, order);
   if (result == FreeResult::ok) {
     count_freed(vcpu, order);
@@ -194,7 +194,7 @@ BuddyAllocation PageAllocator::allocate_and_refill(unsigned vcpu, abi::Order ord
   std::array<BuddyAllocation, 1 + PageCache::max_bulk> blocks;
   std::uint32_t count = 0;
   {
-    Lease lease(lock_, spin());
+    Lease lease(lock_, backoff());
     const std::uint64_t now_ns = safe_point(lease);
     count = buddy_.allocate_many(order, std::span(blocks).first(wanted));
     reporter_.note_time_locked(now_ns);
@@ -209,7 +209,7 @@ BuddyAllocation PageAllocator::allocate_and_refill(unsigned vcpu, abi::Order ord
   }
   if (count > 1) {
     VcpuCache& mine = caches_[vcpu];
-    const Guard guard(mine.lock, spin());
+    const Guard guard(mine.lock, backoff());
     // Last in, first out: the block that the Buddy liked best goes on top. There is room, because
     // the cache was empty and only its own vCPU adds to it.
     const std::span<const BuddyAllocation> rest = std::span(blocks).first(count).subspan(1);
@@ -228,9 +228,9 @@ BuddyAllocation PageAllocator::allocate_and_refill(unsigned vcpu, abi::Order ord
 
 // Lets the host map more, unless another vCPU has seen to it since. Returns whether to try again.
 bool PageAllocator::plug_more(abi::Pfn seen_end) {
-  const Guard plug_guard(plug_lock_, spin());
+  const Guard plug_guard(plug_lock_, backoff());
   {
-    const Guard guard(lock_, spin());
+    const Guard guard(lock_, backoff());
     if (buddy_.plugged_end() != seen_end) {
       return true;
     }
@@ -242,7 +242,7 @@ bool PageAllocator::plug_more(abi::Pfn seen_end) {
   if (!platform_.plug(abi::to_gpa(next))) {
     return false;
   }
-  const Guard guard(lock_, spin());
+  const Guard guard(lock_, backoff());
   buddy_.set_plugged_end(next + plug_frames_);
   return true;
 }
@@ -251,19 +251,20 @@ bool PageAllocator::plug_more(abi::Pfn seen_end) {
 // way, or what the caches give would be isolated before it can be had.
 BuddyAllocation PageAllocator::allocate_under_pressure(unsigned vcpu, abi::Order order) {
   const std::uint64_t start_ns = platform_.now_ns();
+  Backoff carrier = backoff();
   unsigned quiet_attempts = 0;
   bool waited = false;
   for (;;) {
     flush_all_caches(vcpu, AfterFree::keep);
     {
-      Lease lease(lock_, spin());
+      Lease lease(lock_, backoff());
       const std::uint64_t now_ns = safe_point(lease);
       const BuddyAllocation got = take_locked(vcpu, order);
       bool done = got.ok();
       if (!done && reporter_.awaited_batches() != 0) {
         oom_waits_ += waited ? 0 : 1;
         waited = true;
-        done = !worth_waiting_locked(start_ns, now_ns);
+        done = now_ns >= give_up_at_locked(start_ns);
         oom_failures_ += done ? 1 : 0;
       } else if (!done && carrying_.load(std::memory_order_acquire) == 0) {
         done = ++quiet_attempts == max_quiet_attempts;
@@ -275,15 +276,64 @@ BuddyAllocation PageAllocator::allocate_under_pressure(unsigned vcpu, abi::Order
       if (done) {
         return got;
       }
+      if (reporter_.awaited_batches() != 0) {
+        sleep_for_memory(vcpu, lease, give_up_at_locked(start_ns));
+        continue;
+      }
     }
-    platform_.relax();
+    carrier(); // somebody carries blocks, or did at our look into the caches
   }
 }
 
 // A batch that the host has not answered for the whole timeout was waited for before.
-bool PageAllocator::worth_waiting_locked(std::uint64_t start_ns, std::uint64_t now_ns) const {
+std::uint64_t PageAllocator::give_up_at_locked(std::uint64_t start_ns) const {
   const std::uint64_t since_ns = std::min(start_ns, reporter_.last_submit_ns());
-  return now_ns < since_ns || now_ns - since_ns < std::max(oom_timeout_ns_, reporter_.timeout_ns());
+  const std::uint64_t patience_ns = std::max(oom_timeout_ns_, reporter_.timeout_ns());
+  return since_ns < never - patience_ns ? since_ns + patience_ns : never;
+}
+
+// ---- sleeping until memory comes back
+// ------------------------------------------------------------
+
+void PageAllocator::note_sleeper_locked(unsigned vcpu, bool sleeps) {
+  const std::uint32_t bit = std::uint32_t{1} << vcpu;
+  sleepers_ = sleeps ? sleepers_ | bit : sleepers_ & ~bit;
+  choose_way_of_frees_locked();
+}
+
+void PageAllocator::choose_way_of_frees_locked() {
+  frees_are_cached_.store(reporter_.strategy() != abi::ReportStrategy::each && sleepers_ == 0,
+                          std::memory_order_relaxed);
+}
+
+// No wake-up is lost: whoever brings memory back does so under the lock, and sees the sleeper then;
+// an answer that comes before the interrupt is armed is seen by arming it; and an interrupt or a
+// wake() between here and the halt makes the halt return at once.
+void PageAllocator::sleep_for_memory(unsigned vcpu, Lease& lease, std::uint64_t deadline_ns) {
+  if (!reporter_.arm_interrupt_locked(vcpu)) {
+    return; // an answer is there
+  }
+  note_sleeper_locked(vcpu, true);
+  std::uint64_t wake_at_ns = std::min(deadline_ns, reporter_.next_overdue_ns());
+  if (reporter_.channel_count() > 1) {
+    wake_at_ns = std::min(wake_at_ns, platform_.now_ns() + longest_sleep_beside_others_ns);
+  }
+  lease.unlock();
+  platform_.sleep_until(vcpu, wake_at_ns);
+  lease.lock();
+  note_sleeper_locked(vcpu, false);
+  reporter_.disarm_interrupt_locked(vcpu);
+}
+
+void PageAllocator::wake_sleepers(Lease& lease) {
+  std::uint32_t woken = sleepers_;
+  sleepers_ = 0;
+  choose_way_of_frees_locked();
+  lease.unlock();
+  for (; woken != 0; woken &= woken - 1) {
+    platform_.wake(static_cast<unsigned>(std::countr_zero(woken)));
+  }
+  lease.lock();
 }
 
 // ---- free, slow path ---------------------------------------------------------------------------
@@ -302,13 +352,15 @@ inline void PageAllocator::give_back_locked(unsigned vcpu, const PageCache::Bloc
 void PageAllocator::give_back(unsigned vcpu, std::span<const PageCache::Block> blocks,
                               AfterFree after) {
   {
-    Lease lease(lock_, spin());
+    Lease lease(lock_, backoff());
     for (const PageCache::Block& block : blocks) {
       give_back_locked(vcpu, block);
     }
     carrying_.fetch_sub(1, std::memory_order_release);
     if (after == AfterFree::report) {
       after_free_locked(vcpu, lease);
+    } else if (sleepers_ != 0 && !blocks.empty()) {
+      wake_sleepers(lease);
     }
   }
   make_room_in_trace(vcpu);
@@ -322,13 +374,14 @@ void PageAllocator::make_room_in_trace(unsigned vcpu) {
   }
   platform_.ring_doorbell(vcpu);
   const std::uint64_t start_ns = platform_.now_ns();
+  Backoff host = backoff(); // which does not interrupt anybody for this
   while (trace_.nearly_full() && platform_.now_ns() - start_ns < trace_patience_ns) {
-    platform_.relax();
+    host();
   }
 }
 
 void PageAllocator::after_free_locked(unsigned vcpu, Lease& lease) {
-  const std::uint64_t now_ns = safe_point(lease);
+  const std::uint64_t now_ns = safe_point(lease, Freed::something);
   publish(last_buddy_free_ns_, now_ns);
   reporter_.note_time_locked(now_ns);
   // Busy or not, freeing goes on; what was not sent stays fresh.
@@ -337,19 +390,25 @@ void PageAllocator::after_free_locked(unsigned vcpu, Lease& lease) {
 }
 
 // What every slow path does first. Lets others have the lock between two answers, so that it is
-// held no longer than one batch takes. Returns the time.
-std::uint64_t PageAllocator::safe_point(Lease& lease) {
+// held no longer than one batch takes. Wakes who waits for memory if some has come back, by an
+// answer or by what the caller has freed. Returns the time.
+std::uint64_t PageAllocator::safe_point(Lease& lease, Freed freed) {
   const std::uint64_t now_ns = platform_.now_ns();
   for (unsigned channel = 0; channel < reporter_.channel_count(); ++channel) {
     // Bounded, should the host never stop.
     for (unsigned entry = 0; entry < abi::completion_entries; ++entry) {
-      if (reporter_.take_answer_locked(channel, now_ns) == AnswerKind::none) [[likely]] {
+      const AnswerKind answer = reporter_.take_answer_locked(channel, now_ns);
+      if (answer == AnswerKind::none) [[likely]] {
         break;
       }
+      freed = answer == AnswerKind::fits ? Freed::something : freed;
       lease.yield();
     }
   }
   reporter_.expire_locked(now_ns);
+  if (sleepers_ != 0 && freed == Freed::something) [[unlikely]] {
+    wake_sleepers(lease);
+  }
   if (control_.changed()) [[unlikely]] {
     if (const std::optional<ReportSettings> settings = control_.read()) {
       retune_locked(*settings, now_ns);
@@ -391,7 +450,7 @@ void PageAllocator::flush_cache(unsigned owner, unsigned vcpu, AfterFree after) 
   std::array<PageCache::Block, PageCache::total_capacity> blocks;
   std::uint32_t count = 0;
   {
-    const Guard guard(victim.lock, spin());
+    const Guard guard(victim.lock, backoff());
     carrying_.fetch_add(1, std::memory_order_relaxed);
     for (std::uint8_t order = 0; order < PageCache::cached_orders; ++order) {
       count += victim.cache.take_oldest({order}, std::span(blocks).subspan(count));
@@ -409,14 +468,13 @@ void PageAllocator::flush_all_caches(unsigned vcpu, AfterFree after) {
 // ---- settings and statistics --------------------------------------------------------------------
 
 void PageAllocator::retune(const ReportSettings& settings) {
-  const Guard guard(lock_, spin());
+  const Guard guard(lock_, backoff());
   retune_locked(settings, platform_.now_ns());
 }
 
 void PageAllocator::retune_locked(const ReportSettings& settings, std::uint64_t now_ns) {
   reporter_.retune_locked(settings, now_ns);
-  frees_are_cached_.store(reporter_.strategy() != abi::ReportStrategy::each,
-                          std::memory_order_relaxed);
+  choose_way_of_frees_locked();
 }
 
 std::uint64_t PageAllocator::last_buddy_free_ns() const {
@@ -424,12 +482,12 @@ std::uint64_t PageAllocator::last_buddy_free_ns() const {
 }
 
 ReporterCounters PageAllocator::reporter_counters() {
-  const Guard guard(lock_, spin());
+  const Guard guard(lock_, backoff());
   return reporter_.counters();
 }
 
 ChannelCounters PageAllocator::channel_counters(unsigned channel) {
-  const Guard guard(lock_, spin());
+  const Guard guard(lock_, backoff());
   return reporter_.counters(channel);
 }
 

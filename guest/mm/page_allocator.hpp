@@ -2,10 +2,12 @@
 // The page allocator that a kernel uses: per-vCPU caches in front of a Buddy, with a Reporter that
 // hands what is free to the host. One instance serves all vCPUs.
 //
+// clang-format off
 //   allocate/free --> PageCache (own lock, orders 0...3, about 10 ns on a hit)
 //                        | bulk refill and drain
 //                        v
 //                     Buddy + Reporter (one lock) --> channels --> host
+// clang-format on
 //
 // Safe points: every slow path first takes in the answers of all channels, whoever submitted, and
 // looks whether the host wants another policy. So a vCPU that computes for ever strands nothing.
@@ -13,6 +15,12 @@
 // Each vCPU passes its own number; no two threads use one number at the same time. Lock order:
 // plug lock or mover lock, then the allocator's lock; a cache's lock is never held together with
 // another. The doorbell rings and the host maps memory with the allocator's lock released.
+//
+// Waiting: for a lock a vCPU spins for a bounded time and then naps (Backoff). For memory that is
+// with the host, and when quiescing, it sleeps: it notes in sleepers_ that it waits, arms its
+// channel's interrupt, both under the lock and after a last look, and halts. Whoever brings memory
+// back, by an answer or a free, wakes the sleepers; the host's interrupt does so for answers of the
+// sleeper's own channel. While somebody sleeps, frees go past the caches, to where it finds them.
 #pragma once
 
 #include <array>
@@ -22,6 +30,7 @@
 #include <optional>
 #include <span>
 
+#include "guest/mm/backoff.hpp"
 #include "guest/mm/buddy/allocation.hpp"
 #include "guest/mm/buddy/buddy.hpp"
 #include "guest/mm/buddy/compactor.hpp"
@@ -48,7 +57,7 @@ struct PageAllocatorConfig {
   std::uint64_t plug_frames = 0; // unit of PagePlatform::plug
   FrameHole hole{};              // not RAM; plug units inside it are skipped
   abi::ReportPolicy policy;
-  // An answer that takes longer puts its batch into quarantine; 0: for ever patient.
+  // An answer that takes longer puts its batch into quarantine; 0: never times out.
   std::uint64_t timeout_ns = 0;
   // What the host wants changed while the guest runs; null when it cannot.
   const abi::ReportControl* control = nullptr;
@@ -80,9 +89,9 @@ class PageAllocator {
   // for the configured timeout since it asked or since the last submission, if that was earlier.
   [[nodiscard]] Allocation allocate(unsigned vcpu, abi::Order order);
 
-  // Gives a block back, on any vCPU. Never waits for the host. With the strategy `each` it goes
-  // past the cache. Catches double and wild frees,
-  // except two of the same block on two vCPUs at the very same moment.
+  // Gives a block back, on any vCPU. Never waits for the host. With the strategy `each`, and while
+  // somebody waits for memory, it goes past the cache. Catches double and wild frees, except two of
+  // the same block on two vCPUs at the very same moment.
   [[nodiscard]] FreeResult free(unsigned vcpu, abi::Pfn pfn, abi::Order order);
 
   // Order of the allocated block that starts at this frame, if one does.
@@ -130,13 +139,8 @@ class PageAllocator {
   [[nodiscard]] const Buddy& buddy() const { return buddy_; }
 
  private:
-  // Waits for another vCPU the platform's way.
-  struct Spin {
-    PagePlatform* platform = nullptr;
-    void operator()();
-  };
-  using Guard = FairGuard<Spin>;
-  using Lease = FairLease<Spin>;
+  using Guard = FairGuard<Backoff>;
+  using Lease = FairLease<Backoff>;
 
   struct alignas(64) VcpuCache {
     FairLock lock;
@@ -144,14 +148,14 @@ class PageAllocator {
     std::int64_t untold_live_frames = 0; // of its vCPU alone: not in live_frames_ yet
   };
 
-  [[nodiscard]] Spin spin() { return {.platform = &platform_}; }
+  [[nodiscard]] Backoff backoff() { return Backoff(platform_); }
 
   [[nodiscard]] FreeResult free_uncached(unsigned vcpu, abi::Pfn pfn, abi::Order order);
   FreeResult drain_and_free(unsigned vcpu, abi::Pfn pfn, abi::Order order);
   [[nodiscard]] Allocation allocate_slow(unsigned vcpu, abi::Order order);
   [[nodiscard]] BuddyAllocation allocate_and_refill(unsigned vcpu, abi::Order order);
   [[nodiscard]] BuddyAllocation allocate_under_pressure(unsigned vcpu, abi::Order order);
-  [[nodiscard]] bool worth_waiting_locked(std::uint64_t start_ns, std::uint64_t now_ns) const;
+  [[nodiscard]] std::uint64_t give_up_at_locked(std::uint64_t start_ns) const;
   [[nodiscard]] bool plug_more(abi::Pfn seen_end);
 
   // What to do with memory that has come back.
@@ -167,7 +171,14 @@ class PageAllocator {
   [[nodiscard]] std::optional<PlannedMove> plan_move(unsigned vcpu);
   void finish_move(unsigned vcpu, const PlannedMove& move, Compactor::Outcome outcome);
   void after_free_locked(unsigned vcpu, Lease& lease);
-  std::uint64_t safe_point(Lease& lease);
+  enum class Freed : std::uint8_t { nothing, something };
+  std::uint64_t safe_point(Lease& lease, Freed freed = Freed::nothing);
+  void note_sleeper_locked(unsigned vcpu, bool sleeps);
+  void wake_sleepers(Lease& lease);
+  void choose_way_of_frees_locked();
+  // Until memory may have come back, at the latest until `deadline_ns`. The lock is held before and
+  // afterwards; what the caller saw under it still holds when the sleep begins.
+  void sleep_for_memory(unsigned vcpu, Lease& lease, std::uint64_t deadline_ns);
   void retune_locked(const ReportSettings& settings, std::uint64_t now_ns);
   [[nodiscard]] SubmitResult report_locked(unsigned vcpu, Lease& lease, Urgency urgency);
   void publish_locked();
@@ -181,13 +192,14 @@ class PageAllocator {
   std::uint64_t plug_frames_;
   std::uint64_t oom_timeout_ns_;
   std::optional<abi::Order> prefault_;
-  // With the strategy `each` there is no cache in front of frees.
+  // With the strategy `each`, and while somebody waits for memory, there is no cache in front of
+  // frees.
   std::atomic<bool> frees_are_cached_{true};
   FairLock plug_lock_;
   FairLock mover_lock_;
   BlockMover* mover_ = nullptr; // guarded by mover_lock_, also while it is at work
-  // Guards trace_, buddy_, compactor_, reporter_, control_, the oom_ counters, the writer side of
-  // status_.
+  // Guards trace_, buddy_, compactor_, reporter_, control_, the oom_ counters, sleepers_, the
+  // writer side of status_.
   FairLock lock_;
   EventTrace trace_;
   Buddy buddy_;
@@ -196,6 +208,7 @@ class PageAllocator {
   ControlWatcher control_;
   std::uint64_t oom_waits_ = 0;
   std::uint64_t oom_failures_ = 0;
+  std::uint32_t sleepers_ = 0; // bit per vCPU that sleeps until memory comes back
   // vCPUs that are carrying blocks between a cache and the Buddy. Raised before the blocks leave
   // the one, lowered when they are in the other.
   std::atomic<std::uint32_t> carrying_{0};

@@ -16,7 +16,7 @@ constexpr unsigned max_moves_per_call = 32;
 // ---- moving ------------------------------------------------------------------------------------
 
 void PageAllocator::set_mover(BlockMover* mover) {
-  const Guard guard(mover_lock_, spin());
+  const Guard guard(mover_lock_, backoff());
   mover_ = mover;
 }
 
@@ -41,7 +41,7 @@ PageAllocator::Compaction PageAllocator::compact(unsigned vcpu) {
 }
 
 std::optional<PlannedMove> PageAllocator::plan_move(unsigned vcpu) {
-  const Guard guard(lock_, spin());
+  const Guard guard(lock_, backoff());
   const std::optional<PlannedMove> move = compactor_.plan_locked();
   if (move) {
     trace_.allocated(vcpu, move->to.pfn, move->order, move->to.reused_frames);
@@ -52,7 +52,7 @@ std::optional<PlannedMove> PageAllocator::plan_move(unsigned vcpu) {
 
 void PageAllocator::finish_move(unsigned vcpu, const PlannedMove& move,
                                 Compactor::Outcome outcome) {
-  const Guard guard(lock_, spin());
+  const Guard guard(lock_, backoff());
   compactor_.finish_locked(move, outcome);
   if (outcome == Compactor::Outcome::moved) {
     trace_.freed(vcpu, move.from, move.order);
@@ -71,7 +71,7 @@ std::uint64_t PageAllocator::idle(unsigned vcpu) {
   flush_cache(vcpu, vcpu, AfterFree::report);
   const Compaction compaction = compact(vcpu);
   make_room_in_trace(vcpu);
-  Lease lease(lock_, spin());
+  Lease lease(lock_, backoff());
   const std::uint64_t now_ns = safe_point(lease);
   reporter_.note_time_locked(now_ns);
   static_cast<void>(report_locked(vcpu, lease, Urgency::idle));
@@ -82,12 +82,12 @@ std::uint64_t PageAllocator::idle(unsigned vcpu) {
 }
 
 bool PageAllocator::arm_interrupt(unsigned vcpu) {
-  const Guard guard(lock_, spin());
+  const Guard guard(lock_, backoff());
   return reporter_.arm_interrupt_locked(vcpu);
 }
 
 void PageAllocator::disarm_interrupt(unsigned vcpu) {
-  const Guard guard(lock_, spin());
+  const Guard guard(lock_, backoff());
   reporter_.disarm_interrupt_locked(vcpu);
 }
 
@@ -96,7 +96,7 @@ QuiesceResult PageAllocator::quiesce(unsigned vcpu, std::uint64_t deadline_ns) {
     flush_all_caches(vcpu, AfterFree::report);
     const Compaction compaction = compact(vcpu);
     {
-      Lease lease(lock_, spin());
+      Lease lease(lock_, backoff());
       static_cast<void>(safe_point(lease));
       const SubmitResult result = report_locked(vcpu, lease, Urgency::now);
       publish_locked();
@@ -107,11 +107,15 @@ QuiesceResult PageAllocator::quiesce(unsigned vcpu, std::uint64_t deadline_ns) {
       if (result == SubmitResult::busy && reporter_.awaited_batches(vcpu) == 0) {
         return QuiesceResult::timed_out;
       }
+      if (platform_.now_ns() >= deadline_ns) {
+        return QuiesceResult::timed_out;
+      }
+      const bool more_to_do =
+          compaction == Compaction::interrupted || result == SubmitResult::submitted;
+      if (!more_to_do && reporter_.awaited_batches() != 0) {
+        sleep_for_memory(vcpu, lease, deadline_ns);
+      }
     }
-    if (platform_.now_ns() >= deadline_ns) {
-      return QuiesceResult::timed_out;
-    }
-    platform_.relax();
   }
 }
 

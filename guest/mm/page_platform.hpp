@@ -24,9 +24,19 @@ class PagePlatform {
   // Asks the host to have memory behind [start, start + bytes) at once. Advice; called without any
   // lock held.
   virtual void prefault(abi::Gpa start, std::uint64_t bytes) = 0;
-  // Called repeatedly while a vCPU has to wait for another one or for the host. May be called
-  // with locks held.
+  // A pause in a spin loop, some tens of nanoseconds. May be called with locks held.
   virtual void relax() = 0;
+  // Lets the host's CPU go for about `ns`, for a vCPU that waits for another one. May return
+  // earlier; may be called with locks held.
+  virtual void nap(std::uint64_t ns) = 0;
+  // The calling vCPU has spun for so long in one wait.
+  virtual void count_spinning(std::uint64_t ns) = 0;
+  // The calling vCPU, which is number `vcpu`, sleeps until the clock has reached `deadline_ns`, an
+  // interrupt comes that it has armed for its channel, or wake(vcpu) is called. One that came since
+  // its last sleep ends this one at once. May return earlier. Called without any lock held.
+  virtual void sleep_until(unsigned vcpu, std::uint64_t deadline_ns) = 0;
+  // Ends the sleep of a vCPU, or its next one.
+  virtual void wake(unsigned vcpu) = 0;
 
  protected:
   PagePlatform() = default;

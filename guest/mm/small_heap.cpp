@@ -68,7 +68,7 @@ void* SmallHeap::allocate(std::size_t bytes, std::size_t alignment) {
 
 void* SmallHeap::allocate_small(unsigned size_class) {
   {
-    const FairGuard guard(lock_);
+    const FairGuard guard(lock_, Backoff(platform_));
     if (Slab* slab = partial_[size_class]) {
       return take_slot_locked(*slab);
     }
@@ -87,7 +87,7 @@ void* SmallHeap::allocate_small(unsigned size_class) {
                                 .previous = nullptr,
                                 .next = nullptr};
   static_assert(sizeof(Slab) <= header_bytes);
-  const FairGuard guard(lock_);
+  const FairGuard guard(lock_, Backoff(platform_));
   ++slabs_;
   link_locked(*slab);
   return take_slot_locked(*slab);
@@ -139,7 +139,7 @@ ReleaseResult SmallHeap::release(void* object) {
     return ReleaseResult::not_an_object; // no allocated memory, so not to be looked at
   }
   {
-    const FairGuard guard(lock_);
+    const FairGuard guard(lock_, Backoff(platform_));
     if (slab->magic != slab_magic || slab->used == 0) {
       return ReleaseResult::not_an_object;
     }
@@ -173,7 +173,7 @@ std::size_t SmallHeap::usable_bytes(const void* object) const {
 }
 
 std::uint64_t SmallHeap::slabs() {
-  const FairGuard guard(lock_);
+  const FairGuard guard(lock_, Backoff(platform_));
   return slabs_;
 }
 

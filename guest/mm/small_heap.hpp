@@ -16,7 +16,9 @@
 #include <cstdint>
 #include <optional>
 
+#include "guest/mm/backoff.hpp"
 #include "guest/mm/fair_lock.hpp"
+#include "guest/mm/page_platform.hpp"
 #include "shared/address.hpp"
 
 namespace guest::mm {
@@ -52,7 +54,8 @@ class SmallHeap {
                                                              256, 384, 512, 768, 1024, 1536, 2048};
   static constexpr abi::Order slab_order{2};
 
-  explicit SmallHeap(PageSource& pages) : pages_(pages) {}
+  // vCPUs wait for each other the platform's way.
+  SmallHeap(PageSource& pages, PagePlatform& platform) : pages_(pages), platform_(platform) {}
   SmallHeap(const SmallHeap&) = delete;
   SmallHeap& operator=(const SmallHeap&) = delete;
 
@@ -81,6 +84,7 @@ class SmallHeap {
   void unlink_locked(Slab& slab);
 
   PageSource& pages_;
+  PagePlatform& platform_;
   FairLock lock_;
   // Slabs with a slot to give, per class.
   std::array<Slab*, class_bytes.size()> partial_{};

@@ -23,6 +23,35 @@ void set_message(abi::PanicRecord& record, std::string_view text) {
   record.message[count] = '\0';
 }
 
+// At the trap.
+abi::PanicRegisters registers_of(const arch::TrapFrame& frame) {
+  return {.rax = frame.rax,
+          .rbx = frame.rbx,
+          .rcx = frame.rcx,
+          .rdx = frame.rdx,
+          .rsi = frame.rsi,
+          .rdi = frame.rdi,
+          .rbp = frame.rbp,
+          .rsp = frame.rsp,
+          .r8 = frame.r8,
+          .r9 = frame.r9,
+          .r10 = frame.r10,
+          .r11 = frame.r11,
+          .r12 = frame.r12,
+          .r13 = frame.r13,
+          .r14 = frame.r14,
+          .r15 = frame.r15,
+          .rip = frame.rip,
+          .rflags = frame.rflags,
+          .cs = frame.cs,
+          .ss = frame.ss};
+}
+
+void set_registers(abi::PanicRecord& record, const abi::PanicRegisters& registers) {
+  record.registers = registers;
+  record.register_bytes = sizeof registers;
+}
+
 // Follows saved frame pointers as long as they stay on this vCPU's stack and go upwards.
 void collect_frames(abi::PanicRecord& record, const std::uint64_t* frame) {
   const abi::VcpuPage& page = arch::vcpu_page();
@@ -54,7 +83,10 @@ void collect_frames(abi::PanicRecord& record, const std::uint64_t* frame) {
 } // namespace
 
 void panic_args(fmt::string_view format, fmt::format_args args) {
+  abi::PanicRegisters registers;
+  arch::read_registers(&registers);
   abi::PanicRecord record;
+  set_registers(record, registers);
   record.vector = abi::panic_by_software;
   if (!panicking.load()) {
     std::array<char, abi::panic_message_bytes> text; // NOLINT
@@ -68,7 +100,10 @@ void panic_args(fmt::string_view format, fmt::format_args args) {
 }
 
 void panic_text(const char* message) {
+  abi::PanicRegisters registers;
+  arch::read_registers(&registers);
   abi::PanicRecord record;
+  set_registers(record, registers);
   record.vector = abi::panic_by_software;
   set_message(record, message);
   collect_frames(record, arch::frame_pointer());
@@ -82,6 +117,7 @@ void panic_on_trap(const arch::TrapFrame& frame) {
   record.fault_address = frame.cr2;
   record.rip = frame.rip;
   record.rsp = frame.rsp;
+  set_registers(record, registers_of(frame));
   set_message(record, arch::vector_name(frame.vector));
   collect_frames(record, arch::pointer_to<const std::uint64_t>({frame.rbp}));
   report(record);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The end of a guest that found its own invariants broken: message, code address and backtrace go
-// to the host, which prints them with symbols and ends with exit status 3.
+// The end of a guest that found its own invariants broken: message, backtrace and registers
+// go to the host, which prints them with symbols and ends with exit status 3.
 #pragma once
 
 #include <string_view>

@@ -57,8 +57,8 @@ class Gate {
   explicit Gate(unsigned vcpus) : vcpus_(vcpus) {}
   void wait(Env& env) {
     const unsigned turn = arrived_.fetch_add(1) / vcpus_;
-    while (arrived_.load() < (turn + 1) * vcpus_) {
-      env.relax();
+    for (mm::Backoff others = env.backoff(); arrived_.load() < (turn + 1) * vcpus_;) {
+      others();
     }
   }
 

@@ -18,8 +18,9 @@
 namespace guest {
 namespace {
 
-// Below this a sleep costs more than it saves: an exit and a wake-up take about 50 us.
-constexpr std::uint64_t spin_below_ns = 50'000;
+// An event may come earlier than recorded by so much: a sleep costs about that, an exit and a
+// wake-up, and waiting without one would burn the host's CPU.
+constexpr std::uint64_t pace_tolerance_ns = 50'000;
 
 // Block id to address and order, for all vCPUs. All of it is zeroed at the start: no part is live
 // but untouched, and it lies together instead of pinning areas here and there.
@@ -59,13 +60,12 @@ class BlockTable {
   // any more. Another vCPU may still be allocating or moving it; it never waits for this one,
   // because vCPUs take events in order, and moving waits for nothing.
   [[nodiscard]] Block take(std::uint64_t id) {
-    for (;;) {
+    for (mm::Backoff other = env_.backoff();; other()) {
       std::uint32_t bits = entry(id).load(std::memory_order_relaxed);
       if (bits > last_mark && entry(id).compare_exchange_strong(bits, mark_gone)) {
         return {arch::pointer_to<void>(abi::to_gpa({bits >> order_bits})),
                 {static_cast<std::uint8_t>(bits & ((1U << order_bits) - 1))}};
       }
-      env_.relax();
     }
   }
   // For who moves it: whether the block is there and nobody has taken it. Then set() must follow.
@@ -134,8 +134,8 @@ class EventFeed {
  public:
   static constexpr std::uint64_t run_length = 8;
 
-  explicit EventFeed(std::span<const std::byte> input)
-      : body_(input.subspan(sizeof(abi::PageTraceHeader))) {}
+  EventFeed(const Env& env, std::span<const std::byte> input)
+      : env_(env), body_(input.subspan(sizeof(abi::PageTraceHeader))) {}
 
   // Before the first run is taken.
   void start(std::uint64_t now_ns) { due_ns_ = now_ns; }
@@ -160,7 +160,7 @@ class EventFeed {
     std::uint64_t start_ns;   // when the event before the first was due
   };
   [[nodiscard]] Run take() {
-    const mm::FairGuard guard(lock_);
+    const mm::FairGuard guard(lock_, env_.backoff());
     Run run{next_, std::min(next_ + run_length, count()), due_ns_};
     for (; next_ < run.end; ++next_) {
       due_ns_ += std::uint64_t{event(next_).delta_us()} * 1000;
@@ -169,6 +169,7 @@ class EventFeed {
   }
 
  private:
+  const Env& env_;
   std::span<const std::byte> body_;
   mm::FairLock lock_;
   std::uint64_t next_ = 0;   // guarded by lock_
@@ -183,6 +184,7 @@ struct ReplayOptions {
   Speed speed = Speed::max;
   Mobility mobility = Mobility::movable;
   Wanted wanted = Wanted::anything;
+  std::uint64_t rest_ns = 0; // idle time behind the last event
 };
 
 // An argument that is on or off.
@@ -205,17 +207,10 @@ void* allocate(Env& env, abi::Order order, const Pattern& pattern, Wanted wanted
   return block;
 }
 
-// Waits until the event's recorded time has come.
+// Sleeps until the event's recorded time has come, or nearly so.
 void pace(Env& env, std::uint64_t due_ns) {
-  const std::uint64_t now = env.now_ns();
-  if (now >= due_ns) {
-    return;
-  }
-  if (due_ns - now >= spin_below_ns) {
+  if (due_ns > env.now_ns() + pace_tolerance_ns) {
     env.sleep_until_ns(due_ns);
-  }
-  while (env.now_ns() < due_ns) {
-    arch::pause();
   }
 }
 
@@ -259,19 +254,21 @@ int run_replay(Env& env) {
   const ReplayOptions options{
       .speed = speed == "real" ? Speed::real : Speed::max,
       .mobility = is_on(env, "movable", "on") ? Mobility::movable : Mobility::pinned,
-      .wanted = is_on(env, "zero", "off") ? Wanted::zeroes : Wanted::anything};
+      .wanted = is_on(env, "zero", "off") ? Wanted::zeroes : Wanted::anything,
+      .rest_ns = env.arg_duration_ns("rest", 0)};
   const std::span<const std::byte> input = env.input();
   if (input.size() < sizeof(abi::PageTraceHeader)) {
     env.usage_error("replay needs a page trace: give one with --input FILE");
   }
   const Pattern pattern(env);
-  EventFeed feed(input);
+  EventFeed feed(env, input);
   env.set_events_total(feed.count());
   BlockTable table(env, feed.id_limit());
   TableMover mover(env, table, pattern);
   const Moving moving(env, mover);
   feed.start(env.now_ns());
   env.run_on_all([&](unsigned) { replay_on_one_vcpu(env, feed, table, pattern, options); });
+  env.sleep_until_ns(env.now_ns() + options.rest_ns);
   return 0;
 }
 
@@ -279,7 +276,7 @@ int run_replay(Env& env) {
 
 EBB_WORKLOAD(replay,
              "replay the page trace given with --input on all vCPUs; speed=max|real, "
-             "fill=edges|full, movable=on|off, zero=off|on",
+             "fill=edges|full, movable=on|off, zero=off|on, rest=TIME (0s) behind the last event",
              run_replay);
 
 } // namespace guest

@@ -69,7 +69,7 @@ void Wire::wait_a_little(std::uint64_t deadline, const char* what) {
                  rings().complete_head);
     env_.exit(1);
   }
-  env_.relax();
+  env_.backoff()();
 }
 
 } // namespace hostile

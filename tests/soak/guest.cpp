@@ -51,6 +51,7 @@ std::vector<abi::Channel*> channels_of(const vmm::GuestMemory& memory, unsigned 
   return channels;
 }
 
+constexpr std::uint64_t longest_sleep_ns = 1'000'000'000;
 constexpr abi::Pfn first_pfn = abi::to_pfn({managed_start});
 constexpr abi::Pfn end_pfn = abi::to_pfn({ram_bytes});
 
@@ -89,9 +90,25 @@ void Platform::relax() {
   std::this_thread::yield();
 }
 
+void Platform::nap(std::uint64_t ns) {
+  std::this_thread::sleep_for(std::chrono::nanoseconds(ns));
+}
+
+void Platform::sleep_until(unsigned vcpu, std::uint64_t deadline_ns) {
+  const std::uint64_t now = now_ns();
+  if (now < deadline_ns) {
+    // Returning early is allowed, and keeps the arithmetic far from overflow.
+    gates_[vcpu].wait(std::min(deadline_ns - now, longest_sleep_ns));
+  }
+}
+
+void Platform::wake(unsigned vcpu) {
+  gates_[vcpu].wake();
+}
+
 Guest::Guest(const Cell& cell, const vmm::GuestMemory& memory, vmm::HintService& host,
              std::array<HaltGate, EBB_MAX_VCPUS>& gates, std::uint64_t seed)
-    : cell_(cell), memory_(memory), gates_(gates), seed_(seed), platform_(host),
+    : cell_(cell), memory_(memory), gates_(gates), seed_(seed), platform_(host, gates),
       metadata_(guest::mm::Buddy::metadata_bytes(first_pfn, end_pfn)),
       channels_(channels_of(memory, cell.vcpus)),
       pages_(platform_,

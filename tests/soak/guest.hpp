@@ -39,15 +39,21 @@ class HaltGate {
 
 class Platform final : public guest::mm::PagePlatform {
  public:
-  explicit Platform(vmm::HintService& host) : host_(host) {}
+  Platform(vmm::HintService& host, std::array<HaltGate, EBB_MAX_VCPUS>& gates)
+      : host_(host), gates_(gates) {}
   void ring_doorbell(unsigned channel) override;
   std::uint64_t now_ns() override;
   bool plug(abi::Gpa) override { return false; }
   void prefault(abi::Gpa, std::uint64_t) override {}
   void relax() override;
+  void nap(std::uint64_t ns) override;
+  void count_spinning(std::uint64_t) override {}
+  void sleep_until(unsigned vcpu, std::uint64_t deadline_ns) override;
+  void wake(unsigned vcpu) override;
 
  private:
   vmm::HintService& host_;
+  std::array<HaltGate, EBB_MAX_VCPUS>& gates_;
 };
 
 class Guest {

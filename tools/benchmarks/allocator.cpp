@@ -12,6 +12,7 @@
 #include <mutex>
 #include <random>
 #include <span>
+#include <thread>
 #include <vector>
 
 #include <benchmark/benchmark.h>
@@ -36,6 +37,10 @@ class Host final : public mm::PagePlatform {
   bool plug(abi::Gpa) override { return false; }
   void prefault(abi::Gpa, std::uint64_t) override {}
   void relax() override { _mm_pause(); }
+  void nap(std::uint64_t) override { std::this_thread::yield(); }
+  void count_spinning(std::uint64_t) override {}
+  void sleep_until(unsigned, std::uint64_t) override {}
+  void wake(unsigned) override {}
 };
 
 struct Machine {

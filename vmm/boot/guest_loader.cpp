@@ -32,8 +32,7 @@ void write_boot_info(const GuestMemory& memory, const Config& config, const Boot
   *info = abi::BootInfo{};
   info->version_major = abi::version_major;
   info->version_minor = config.abi_minor;
-  info->struct_bytes =
-      config.abi_minor == 0 ? abi::boot_info_bytes_1_0 : std::uint32_t{sizeof(abi::BootInfo)};
+  info->struct_bytes = abi::boot_info_bytes(config.abi_minor);
   info->features_offered = facts.features;
   info->doorbell = facts.doorbell;
   info->wake_vector = EBB_WAKE_VECTOR;

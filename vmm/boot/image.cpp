@@ -10,6 +10,7 @@
 
 #include "shared/abi_version.hpp"
 #include "shared/address.hpp"
+#include "shared/known_part.hpp"
 #include "vmm/base/file.hpp"
 
 namespace vmm {
@@ -107,37 +108,43 @@ Result<void> check_segments(const abi::ImageHeader& header, const std::string& n
   return {};
 }
 
+// What the image knows of the header.
+abi::ImageHeader known_header(std::span<const std::byte> flat) {
+  const auto first = abi::known_part<abi::ImageHeader>(flat, abi::image_header_bytes_1_0);
+  return abi::known_part<abi::ImageHeader>(flat, first.header_bytes);
+}
+
 Result<abi::ImageHeader> check_header(std::span<const std::byte> flat, const std::string& name) {
-  const auto header = read_at<abi::ImageHeader>(flat, 0);
-  if (!header) {
+  if (flat.size() < abi::image_header_bytes_1_0) {
     return user_error("{}: truncated image: {} bytes, the header alone takes {}", name, flat.size(),
-                      sizeof(abi::ImageHeader));
+                      abi::image_header_bytes_1_0);
   }
-  if (header->magic != abi::image_magic) {
+  const auto header = known_header(flat);
+  if (header.magic != abi::image_magic) {
     return user_error("{}: not an Ebb guest image: magic {:#018x} instead of {:#018x}", name,
-                      header->magic, abi::image_magic);
+                      header.magic, abi::image_magic);
   }
-  if (header->version_major != abi::version_major) {
+  if (header.version_major != abi::version_major) {
     return user_error("{}: image speaks ABI {}.{}, this vmm speaks {}.{}; rebuild the guest", name,
-                      header->version_major, header->version_minor, abi::version_major,
+                      header.version_major, header.version_minor, abi::version_major,
                       abi::version_minor);
   }
-  if (header->header_bytes < sizeof(abi::ImageHeader) || header->load_gpa != EBB_IMAGE_GPA) {
+  if (header.header_bytes < abi::image_header_bytes_1_0 || header.load_gpa != EBB_IMAGE_GPA) {
     return user_error("{}: image header has {} bytes and load address {:#x}; expected {} and {:#x}",
-                      name, header->header_bytes, header->load_gpa, sizeof(abi::ImageHeader),
+                      name, header.header_bytes, header.load_gpa, abi::image_header_bytes_1_0,
                       EBB_IMAGE_GPA);
   }
-  if (header->memory_bytes > max_image_bytes || header->file_bytes > header->memory_bytes ||
-      header->file_bytes < sizeof(abi::ImageHeader)) {
+  if (header.memory_bytes > max_image_bytes || header.file_bytes > header.memory_bytes ||
+      header.file_bytes < header.header_bytes) {
     return user_error("{}: image of {} bytes in {} bytes of memory is not possible (limit {})",
-                      name, header->file_bytes, header->memory_bytes, max_image_bytes);
+                      name, header.file_bytes, header.memory_bytes, max_image_bytes);
   }
-  if (flat.size() < header->file_bytes) {
+  if (flat.size() < header.file_bytes) {
     return user_error("{}: truncated image: {} bytes, the header promises {}", name, flat.size(),
-                      header->file_bytes);
+                      header.file_bytes);
   }
-  EBB_TRY(check_segments(*header, name));
-  return *header;
+  EBB_TRY(check_segments(header, name));
+  return header;
 }
 
 } // namespace

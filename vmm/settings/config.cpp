@@ -46,8 +46,8 @@ constexpr std::array<std::pair<std::string_view, HostMode>, 3> host_modes{
     {{name_of(HostMode::sync), HostMode::sync},
      {name_of(HostMode::async), HostMode::async},
      {name_of(HostMode::poll), HostMode::poll}}};
-constexpr std::array<std::pair<std::string_view, std::uint16_t>, 2> abi_minors{
-    {{"1.0", std::uint16_t{0}}, {"1.1", std::uint16_t{1}}}};
+constexpr std::array<std::pair<std::string_view, std::uint16_t>, 3> abi_minors{
+    {{"1.0", std::uint16_t{0}}, {"1.1", std::uint16_t{1}}, {"1.2", std::uint16_t{2}}}};
 constexpr std::array<std::pair<std::string_view, Speed>, 2> speeds{
     {{"max", Speed::max}, {"real", Speed::real}}};
 constexpr std::array<std::pair<std::string_view, Transport>, 3> transports{
@@ -196,7 +196,7 @@ class CommandLine {
         "Confine the vmm before the guest runs; trap names a forbidden system call [on]");
     add(kvm_device, "--kvm", "PATH", "The KVM device [/dev/kvm]");
     add(gdb, "--gdb", "PORT|unix:PATH", "Wait for gdb's `target remote` there");
-    add(abi_version, "--abi", "1.0|1.1", "Behave as a host of that ABI version [1.1]");
+    add(abi_version, "--abi", "1.0|1.1|1.2", "Behave as a host of that ABI version [1.2]");
 
     probe = add_flag("--probe", "Say what this host offers and what it costs, then exit");
 

@@ -14,6 +14,16 @@ namespace {
 
 constexpr std::uint64_t page_fault_vector = 14;
 
+// The general registers, four lines; for crashes and panics alike.
+std::string general_registers(const abi::PanicRegisters& regs) {
+  return fmt::format("rax {:016x} rbx {:016x} rcx {:016x} rdx {:016x}\n"
+                     "rsi {:016x} rdi {:016x} rbp {:016x} rsp {:016x}\n"
+                     "r8  {:016x} r9  {:016x} r10 {:016x} r11 {:016x}\n"
+                     "r12 {:016x} r13 {:016x} r14 {:016x} r15 {:016x}",
+                     regs.rax, regs.rbx, regs.rcx, regs.rdx, regs.rsi, regs.rdi, regs.rbp, regs.rsp,
+                     regs.r8, regs.r9, regs.r10, regs.r11, regs.r12, regs.r13, regs.r14, regs.r15);
+}
+
 std::string describe_internal_error(const kvm_run& run) {
   std::string_view suberror = "other";
   switch (run.internal.suberror) {
@@ -76,18 +86,28 @@ std::string dump_registers(const Vcpu& vcpu, const Symbols& symbols) {
   if (!regs || !sregs) {
     return "registers cannot be read";
   }
-  return fmt::format("rip {}\n"
-                     "rax {:016x} rbx {:016x} rcx {:016x} rdx {:016x}\n"
-                     "rsi {:016x} rdi {:016x} rbp {:016x} rsp {:016x}\n"
-                     "r8  {:016x} r9  {:016x} r10 {:016x} r11 {:016x}\n"
-                     "r12 {:016x} r13 {:016x} r14 {:016x} r15 {:016x}\n"
+  const std::string general = general_registers({.rax = regs->rax,
+                                                 .rbx = regs->rbx,
+                                                 .rcx = regs->rcx,
+                                                 .rdx = regs->rdx,
+                                                 .rsi = regs->rsi,
+                                                 .rdi = regs->rdi,
+                                                 .rbp = regs->rbp,
+                                                 .rsp = regs->rsp,
+                                                 .r8 = regs->r8,
+                                                 .r9 = regs->r9,
+                                                 .r10 = regs->r10,
+                                                 .r11 = regs->r11,
+                                                 .r12 = regs->r12,
+                                                 .r13 = regs->r13,
+                                                 .r14 = regs->r14,
+                                                 .r15 = regs->r15});
+  return fmt::format("rip {}\n{}\n"
                      "rflags {:08x} cs {:04x} ss {:04x} cr0 {:08x} cr2 {:x} cr3 {:x} cr4 {:x} "
                      "efer {:x}",
-                     symbols.describe(regs->rip), regs->rax, regs->rbx, regs->rcx, regs->rdx,
-                     regs->rsi, regs->rdi, regs->rbp, regs->rsp, regs->r8, regs->r9, regs->r10,
-                     regs->r11, regs->r12, regs->r13, regs->r14, regs->r15, regs->rflags,
-                     sregs->cs.selector, sregs->ss.selector, sregs->cr0, sregs->cr2, sregs->cr3,
-                     sregs->cr4, sregs->efer);
+                     symbols.describe(regs->rip), general, regs->rflags, sregs->cs.selector,
+                     sregs->ss.selector, sregs->cr0, sregs->cr2, sregs->cr3, sregs->cr4,
+                     sregs->efer);
 }
 
 std::string describe_panic(const abi::PanicRecord& record, const Symbols& symbols) {
@@ -107,6 +127,16 @@ std::string describe_panic(const abi::PanicRecord& record, const Symbols& symbol
   for (std::size_t index = 0; index < frames; ++index) {
     // A return address lies behind its call, which may be the last instruction of its function.
     text += fmt::format("\n  by {}", symbols.describe(record.frames[index] - 1));
+  }
+  // A guest older than 1.2 leaves them out.
+  if (record.register_bytes >= sizeof(abi::PanicRegisters)) {
+    const abi::PanicRegisters& regs = record.registers;
+    text +=
+        fmt::format("\nrip {}\n{}\nrflags {:08x} cs {:04x} ss {:04x}", symbols.describe(regs.rip),
+                    general_registers(regs), regs.rflags, regs.cs, regs.ss);
+    if (record.vector != abi::panic_by_software) {
+      text += fmt::format(" cr2 {:x}", record.fault_address);
+    }
   }
   return text;
 }

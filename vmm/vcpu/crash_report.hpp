@@ -18,8 +18,8 @@ namespace vmm {
 // Registers, CR2 and the symbolised RIP, several lines. Says so when they cannot be read.
 [[nodiscard]] std::string dump_registers(const Vcpu& vcpu, const Symbols& symbols);
 
-// What the guest said of its own end, with symbols. `record` is a copy; its fields are not
-// believed.
+// What the guest said of its own end: message, symbolised backtrace, registers. `record` is a copy;
+// its fields are not believed.
 [[nodiscard]] std::string describe_panic(const abi::PanicRecord& record, const Symbols& symbols);
 
 } // namespace vmm

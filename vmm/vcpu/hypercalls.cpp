@@ -9,9 +9,11 @@
 #include <cassert>
 #include <cstring>
 #include <ctime>
+#include <span>
 
 #include "shared/abi_version.hpp"
 #include "shared/guest_status.hpp"
+#include "shared/known_part.hpp"
 #include "shared/layout.h"
 #include "shared/report_channel.hpp"
 #include "vmm/vcpu/crash_report.hpp"
@@ -97,10 +99,12 @@ abi::Status Hypercalls::perform(const Call& call, const abi::VcpuPage& page) {
 }
 
 abi::Status Hypercalls::negotiate(const abi::VcpuPage& page) {
-  const auto hello = copy_payload<abi::GuestHello>(page);
+  const auto whole = copy_payload<abi::GuestHello>(page);
+  const auto hello =
+      abi::known_part<abi::GuestHello>(std::as_bytes(std::span(&whole, 1)), whole.struct_bytes);
   const bool acceptable =
       hello.magic == abi::hello_magic && hello.version_major == abi::version_major &&
-      hello.struct_bytes >= sizeof(abi::GuestHello) &&
+      hello.struct_bytes >= abi::hello_bytes_1_0 &&
       (hello.features_accepted & ~targets_.features_offered) == 0 &&
       hello.channel_bytes == sizeof(abi::Channel) &&
       hello.status_bytes >= abi::guest_status_bytes_1_0 && hello.status_bytes <= abi::page_bytes &&

@@ -10,7 +10,7 @@ namespace guest::mm {
 
 struct ReportSettings {
   abi::ReportPolicy policy{}; // values out of range are clamped by the Reporter
-  // An answer that takes longer puts its batch into quarantine; 0: for ever patient.
+  // An answer that takes longer puts its batch into quarantine; 0: never times out.
   std::uint64_t timeout_ns = 0;
 };
 

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: MIT
 // The reporting state machine: free pages become hints, answers become free pages again.
 //
+// clang-format off
 //   free -> merge -> isolate -> submit -> (host) -> answer -> put back
 //                                  |
-//                                  +-- no answer within the timeout: quarantine --+-- late: put
-//                                  back
+//                                  +-- no answer within the timeout: quarantine -- late: put back
+// clang-format on
 //
 // One path serves synchronous and asynchronous hosts: a synchronous one has answered before the
 // doorbell returns. Never allocates, never waits; the work of a call is bounded by one batch. A
 // busy channel only means that blocks stay fresh and are reported later. What is never answered
-// stays isolated, and its descriptor page occupied, for ever: a late discard would destroy data.
+// stays isolated for good, and its descriptor page occupied: a late discard would destroy data.
 //
 // Strategies (abi::ReportStrategy):
 //   batch  when a full batch is reportable, or a partial one has become old enough
@@ -125,6 +126,8 @@ class Reporter {
 
   // Batches in flight whose answer is not overdue, on all channels or on one.
   [[nodiscard]] unsigned awaited_batches() const { return awaited_batches_; }
+  // When the oldest of them is overdue; never without a timeout or if there is none.
+  [[nodiscard]] std::uint64_t next_overdue_ns() const { return next_overdue_ns_; }
   [[nodiscard]] unsigned awaited_batches(unsigned channel) const {
     return ports_[channel].awaited();
   }

@@ -2,14 +2,16 @@
 // When the `scan` strategy reports, and how much: as Linux's free page reporting does
 // (mm/page_reporting.c), so that it can be compared with the other strategies.
 //
-//   idle --memory becomes reportable--> requested --2 s--> pass over the lists --> idle or
-//   requested
+// clang-format off
+//   idle --memory becomes reportable--> requested --2 s--> pass over the lists --> idle, requested
+// clang-format on
 //
 // A pass visits the free lists from the report order upwards. From each it takes at most
-// DIV_ROUND_UP(free blocks of the list, 16 * 32) batches of up to 32 ranges: a sixteenth of the
-// list, so what is free on an idle system is reported within about half a minute. What is left
-// waits for the next pass. Where Linux carries a half-filled batch over to the next list, each list
-// here ends with its own partial batch.
+// DIV_ROUND_UP(free blocks of the list, 16 * 32) + 1 batches of up to 32 ranges: a sixteenth of the
+// list and one batch, because page_reporting_cycle() tests its budget for being negative after it
+// has counted a report down. So a list of up to 512 blocks gives 64 in a pass: 256 MiB of 4 MiB
+// blocks. What is left waits for the next pass. Where Linux carries a half-filled batch over to the
+// next list, each list here ends with its own partial batch.
 #pragma once
 
 #include <cstdint>
@@ -59,9 +61,11 @@ class ScanSchedule {
   [[nodiscard]] static constexpr std::uint64_t saturated_sum(std::uint64_t a, std::uint64_t b) {
     return a < never - b ? a + b : never;
   }
+  // Batches that one pass takes from a list.
   [[nodiscard]] static std::uint64_t budget_of(const Buddy& buddy, abi::Order list) {
     constexpr std::uint64_t divisor = fraction * batch_ranges;
-    return (buddy.free_blocks(list) + divisor - 1) / divisor;
+    const std::uint64_t blocks = buddy.free_blocks(list);
+    return blocks == 0 ? 0 : (blocks + divisor - 1) / divisor + 1;
   }
 
   State state_ = State::idle;

@@ -24,6 +24,7 @@
 #include "guest/mm/page_allocator.hpp"
 #include "tests/support/fake_report_host.hpp"
 #include "tests/support/page_trace.hpp"
+#include "tests/support/still_platform.hpp"
 #include "vmm/measure/auto_policy.hpp"
 #include "vmm/measure/ledger.hpp"
 
@@ -49,7 +50,7 @@ void must(bool condition) {
 }
 
 // The guest, its host and the books.
-class Simulation final : public PagePlatform {
+class Simulation final : public test_support::StillPlatform {
  public:
   Simulation(const abi::ReportPolicy& policy, const vmm::UnitCosts& units, double stretch)
       : stretch_(stretch), units_(units), policy_(policy), channels_(1), host_(channels_[0]),
@@ -179,9 +180,6 @@ class Simulation final : public PagePlatform {
     });
   }
   std::uint64_t now_ns() override { return now_ns_; }
-  bool plug(abi::Gpa) override { return false; }
-  void prefault(abi::Gpa, std::uint64_t) override {}
-  void relax() override {}
 
   double stretch_;
   vmm::UnitCosts units_;

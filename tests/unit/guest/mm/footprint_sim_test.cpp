@@ -18,6 +18,7 @@
 #include "tests/support/fake_report_host.hpp"
 #include "tests/support/footprint.hpp"
 #include "tests/support/page_trace.hpp"
+#include "tests/support/still_platform.hpp"
 
 #ifndef EBB_TRACE_DIR
 #define EBB_TRACE_DIR "tests/traces"
@@ -124,7 +125,7 @@ class BareBuddy {
 
 // The whole allocator with a synchronous host, as a guest runs it: idle whenever the recorded
 // program paused.
-class WholeAllocator final : public PagePlatform {
+class WholeAllocator final : public test_support::StillPlatform {
  public:
   explicit WholeAllocator(unsigned order)
       : channels_(1), host_(channels_[0]), metadata_(Buddy::metadata_bytes(ram_first, ram_end)),
@@ -166,9 +167,6 @@ class WholeAllocator final : public PagePlatform {
     });
   }
   std::uint64_t now_ns() override { return now_ns_; }
-  bool plug(abi::Gpa) override { return false; }
-  void prefault(abi::Gpa, std::uint64_t) override {}
-  void relax() override {}
 
   test_support::ChannelSet channels_;
   test_support::FakeReportHost host_;

@@ -29,10 +29,12 @@ constexpr std::uint64_t second_ns = 1'000'000'000;
 class FakePlatform final : public PagePlatform {
  public:
   std::function<void(unsigned)> on_doorbell = [](unsigned) {};
-  std::function<void()> on_relax = [] {};
+  std::function<void()> on_sleep = [] {}; // after which the sleep is over
   std::function<bool(abi::Gpa)> on_plug = [](abi::Gpa) { return false; };
   std::uint64_t time_ns = 1;
   unsigned doorbells = 0;
+  std::uint64_t spun_ns = 0;
+  std::vector<unsigned> woken;
   std::vector<std::pair<abi::Gpa, std::uint64_t>> prefaults;
 
   void ring_doorbell(unsigned channel) override {
@@ -44,10 +46,14 @@ class FakePlatform final : public PagePlatform {
   void prefault(abi::Gpa start, std::uint64_t bytes) override {
     prefaults.emplace_back(start, bytes);
   }
-  void relax() override {
-    time_ns += second_ns / 100;
-    on_relax();
+  void relax() override { time_ns += 50; }
+  void nap(std::uint64_t ns) override { time_ns += ns; }
+  void count_spinning(std::uint64_t ns) override { spun_ns += ns; }
+  void sleep_until(unsigned, std::uint64_t deadline_ns) override {
+    time_ns = std::min(deadline_ns, time_ns + second_ns / 100);
+    on_sleep();
   }
+  void wake(unsigned vcpu) override { woken.push_back(vcpu); }
 };
 
 struct Setup {
@@ -254,7 +260,7 @@ TEST_CASE("an allocation waits for ranges in flight") {
   CHECK(fixture.platform.doorbells == 1);
   CHECK(fixture.status.isolated_bytes == block_frames * abi::page_bytes);
   unsigned waits = 0;
-  fixture.platform.on_relax = [&] {
+  fixture.platform.on_sleep = [&] {
     if (++waits == 5) {
       fixture.hosts[0].serve(discard_all);
     }
@@ -264,6 +270,76 @@ TEST_CASE("an allocation waits for ranges in flight") {
   CHECK(got.content == Content::zeroed);
   CHECK(waits == 5);
   CHECK(fixture.status.oom_waits == 1);
+}
+
+TEST_CASE("who waits for ranges in flight sleeps, with its channel's interrupt armed") {
+  Fixture fixture({.blocks = 1, .policy = {.batch = 1}});
+  fixture.free(fixture.allocate(10), 10);
+  unsigned sleeps = 0;
+  fixture.platform.on_sleep = [&] {
+    CHECK(fixture.channels[0].rings.want_interrupt == 1);
+    CHECK(fixture.platform.spun_ns == 0);
+    if (++sleeps == 3) {
+      fixture.hosts[0].serve(discard_all);
+    }
+  };
+  CHECK(fixture.pages->allocate(0, {0}).ok());
+  CHECK(sleeps == 3);
+  CHECK(fixture.channels[0].rings.want_interrupt == 0);
+  CHECK(fixture.platform.spun_ns == 0);
+}
+
+TEST_CASE("who waits for memory is woken by what another vCPU frees, and gets it") {
+  Fixture fixture({.blocks = 2, .vcpus = 2, .policy = {.batch = 1}});
+  const abi::Pfn in_flight = fixture.allocate(10);
+  std::vector<abi::Pfn> singles;
+  for (std::uint64_t page = 0; page < block_frames; ++page) {
+    singles.push_back(fixture.allocate(0, 1));
+  }
+  fixture.free(in_flight, 10); // never answered
+  unsigned sleeps = 0;
+  fixture.platform.on_sleep = [&] {
+    ++sleeps;
+    fixture.free(singles.back(), 0, 1); // would lie in the other vCPU's cache otherwise
+    singles.pop_back();
+    CHECK(fixture.platform.woken == std::vector<unsigned>{0});
+  };
+  CHECK(fixture.pages->allocate(0, {0}).ok());
+  CHECK(sleeps == 1);
+  // And frees are cached again.
+  fixture.free(singles.back(), 0, 1);
+  static_cast<void>(fixture.allocate(0, 1));
+  CHECK(fixture.platform.woken.size() == 1);
+}
+
+TEST_CASE("who waits for memory is woken by an answer that another vCPU takes in") {
+  Fixture fixture({.blocks = 2, .vcpus = 2, .policy = {.batch = 1}});
+  const abi::Pfn first = fixture.allocate(10, 0);
+  const abi::Pfn second = fixture.allocate(10, 1);
+  fixture.free(first, 10, 0);
+  fixture.free(second, 10, 1);
+  unsigned sleeps = 0;
+  fixture.platform.on_sleep = [&] {
+    if (++sleeps == 1) {
+      fixture.hosts[1].serve(discard_all);
+      static_cast<void>(fixture.pages->idle(1));
+      CHECK(fixture.platform.woken == std::vector<unsigned>{0});
+    }
+  };
+  CHECK(fixture.pages->allocate(0, {10}).ok());
+  CHECK(sleeps == 1);
+}
+
+TEST_CASE("beside other vCPUs nobody who waits for memory sleeps for long") {
+  Fixture fixture({.blocks = 1, .vcpus = 2, .policy = {.batch = 1}});
+  fixture.free(fixture.allocate(10), 10);
+  const std::uint64_t start_ns = fixture.platform.time_ns;
+  unsigned sleeps = 0;
+  fixture.platform.on_sleep = [&] {
+    CHECK(fixture.platform.time_ns <= start_ns + ++sleeps * (second_ns / 100));
+  };
+  CHECK_FALSE(fixture.pages->allocate(0, {0}).ok());
+  CHECK(sleeps >= 1000); // of 10 ms
 }
 
 TEST_CASE("a batch that is never answered is waited for once, and stays set aside") {
@@ -289,7 +365,7 @@ TEST_CASE("freeing goes on at a busy channel, and everything is reported later")
     held.push_back(fixture.allocate(10));
   }
   unsigned waits = 0;
-  fixture.platform.on_relax = [&] { ++waits; };
+  fixture.platform.on_sleep = [&] { ++waits; };
   for (const abi::Pfn block : held) {
     fixture.free(block, 10);
   }
@@ -299,7 +375,7 @@ TEST_CASE("freeing goes on at a busy channel, and everything is reported later")
   CHECK(fixture.status.fresh_bytes == (32 - abi::ring_entries) * block_frames * abi::page_bytes);
   CHECK(fixture.pages->quiesce(0, fixture.platform.time_ns + second_ns) ==
         QuiesceResult::timed_out);
-  fixture.platform.on_relax = [&] { fixture.hosts[0].serve(discard_all); };
+  fixture.platform.on_sleep = [&] { fixture.hosts[0].serve(discard_all); };
   CHECK(fixture.pages->quiesce(0, fixture.platform.time_ns + second_ns) == QuiesceResult::settled);
   CHECK(fixture.status.fresh_bytes == 0);
   CHECK(fixture.status.isolated_bytes == 0);

@@ -38,6 +38,13 @@ class ThreadedPlatform final : public PagePlatform {
     time_ns.fetch_add(400, std::memory_order_relaxed);
     std::this_thread::yield();
   }
+  void nap(std::uint64_t ns) override {
+    time_ns.fetch_add(ns, std::memory_order_relaxed);
+    std::this_thread::yield();
+  }
+  void count_spinning(std::uint64_t) override {}
+  void sleep_until(unsigned, std::uint64_t) override { relax(); } // nobody has to wake it
+  void wake(unsigned) override {}
 
   std::atomic<std::uint64_t> time_ns{1};
   std::atomic<unsigned> doorbells{0};

@@ -10,6 +10,8 @@
 
 #include <doctest/doctest.h>
 
+#include "tests/support/still_platform.hpp"
+
 namespace {
 
 using namespace guest::mm;
@@ -57,7 +59,8 @@ std::uintptr_t address_of(const void* object) {
 
 TEST_CASE("small heap: sizes, alignment and the way to whole blocks") {
   FakePages pages;
-  SmallHeap heap(pages);
+  test_support::StillPlatform platform;
+  SmallHeap heap(pages, platform);
   for (const std::size_t bytes :
        {0U, 1U, 16U, 17U, 64U, 65U, 2047U, 2048U, 2049U, 4096U, 4097U, 100'000U, 4U << 20}) {
     for (std::size_t alignment = 1; alignment <= (std::size_t{4} << 20); alignment *= 2) {
@@ -83,7 +86,8 @@ TEST_CASE("small heap: a slab holds as many as fit and goes back when empty") {
   for (const std::uint16_t bytes : SmallHeap::class_bytes) {
     CAPTURE(bytes);
     FakePages pages;
-    SmallHeap heap(pages);
+    test_support::StillPlatform platform;
+    SmallHeap heap(pages, platform);
     std::vector<void*> objects;
     do {
       objects.push_back(heap.allocate(bytes));
@@ -106,7 +110,8 @@ TEST_CASE("small heap: a slab holds as many as fit and goes back when empty") {
 
 TEST_CASE("small heap: nothing is done for addresses it never handed out") {
   FakePages pages;
-  SmallHeap heap(pages);
+  test_support::StillPlatform platform;
+  SmallHeap heap(pages, platform);
   auto* object = static_cast<std::byte*>(heap.allocate(64));
   CHECK(heap.release(object + 16) == ReleaseResult::not_an_object);
   CHECK(heap.release(object + 64) == ReleaseResult::not_an_object); // not handed out yet
@@ -120,7 +125,8 @@ TEST_CASE("small heap: nothing is done for addresses it never handed out") {
 TEST_CASE("small heap: no pages, no objects, and no harm") {
   FakePages pages;
   pages.limit = 1;
-  SmallHeap heap(pages);
+  test_support::StillPlatform platform;
+  SmallHeap heap(pages, platform);
   std::vector<void*> objects;
   while (void* object = heap.allocate(2048)) {
     objects.push_back(object);
@@ -134,7 +140,8 @@ TEST_CASE("small heap: no pages, no objects, and no harm") {
 
 TEST_CASE("small heap agrees with a model: no overlap, contents stay") {
   FakePages pages;
-  SmallHeap heap(pages);
+  test_support::StillPlatform platform;
+  SmallHeap heap(pages, platform);
   struct Object {
     std::size_t bytes;
     std::uint8_t fill;

@@ -144,6 +144,17 @@ TEST_CASE("image: impossible headers are refused with the reason") {
   }
 }
 
+TEST_CASE("image: a later version's header may be longer, none is shorter than that of 1.0") {
+  Sample sample;
+  sample.header.version_minor = 99;
+  sample.header.header_bytes = abi::image_header_bytes_1_0 + 64;
+  CHECK(vmm::parse_image(sample.flat(), "sample").has_value());
+  sample.header.header_bytes = abi::image_header_bytes_1_0;
+  CHECK(vmm::parse_image(sample.flat(), "sample").has_value());
+  sample.header.header_bytes = abi::image_header_bytes_1_0 - 1;
+  check_refused(sample.flat(), "image header has");
+}
+
 TEST_CASE("image: damaged ELF files are refused") {
   const auto with = [](auto damage) {
     std::vector<std::byte> file = Sample().elf();

@@ -31,22 +31,26 @@ TEST_CASE("each: every free that makes a block reportable is due at once, a batc
   CHECK(batches[2].entry.range_count == 1);
 }
 
-TEST_CASE("scan: after two seconds a batch of at most 32, then again two seconds") {
-  Fixture fixture({.batch = 1, .strategy = abi::ReportStrategy::scan});
+TEST_CASE("scan: after two seconds two batches of at most 32, then again two seconds") {
+  constexpr std::uint64_t blocks = 96;
+  Fixture fixture({.batch = 1, .strategy = abi::ReportStrategy::scan}, 0, blocks);
   Reporter& reporter = *fixture.reporter;
   fixture.free_one(100);
-  fixture.free_many(63);
+  fixture.free_many(blocks - 1);
   const std::uint64_t first_ns = 100 + ScanSchedule::delay_ns;
   CHECK(reporter.next_deadline_ns(0, 100) == 0 + ScanSchedule::delay_ns + 100);
   CHECK_FALSE(reporter.due_locked(first_ns - 1, Urgency::idle));
   CHECK(reporter.due_locked(first_ns, Urgency::busy));
-  CHECK(fixture.submit(first_ns) == SubmitResult::ring_doorbell);
-  CHECK(reporter.due_locked(first_ns, Urgency::busy)); // the pass is not over
+  for (unsigned batch = 0; batch < 2; ++batch) {
+    CHECK(fixture.submit(first_ns) == SubmitResult::ring_doorbell);
+    CHECK(reporter.due_locked(first_ns, Urgency::busy)); // the pass is not over
+  }
   CHECK(fixture.submit(first_ns) == SubmitResult::nothing);
   CHECK_FALSE(reporter.due_locked(first_ns, Urgency::busy));
   const auto batches = fixture.host->take();
-  REQUIRE(batches.size() == 1);
+  REQUIRE(batches.size() == 2);
   CHECK(batches[0].entry.range_count == ScanSchedule::batch_ranges);
+  CHECK(batches[1].entry.range_count == ScanSchedule::batch_ranges);
   CHECK(reporter.next_deadline_ns(0, first_ns) == first_ns + ScanSchedule::delay_ns);
   CHECK(fixture.submit(first_ns + ScanSchedule::delay_ns) == SubmitResult::ring_doorbell);
   // Nothing is left: no more passes.

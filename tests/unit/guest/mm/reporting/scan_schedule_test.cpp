@@ -68,9 +68,10 @@ TEST_CASE("a pass is wanted two seconds after the first request, not after the l
   CHECK(scan.deadline_ns() == ScanSchedule::never);
 }
 
-TEST_CASE("the budget is a sixteenth of the list, rounded up to whole batches") {
+TEST_CASE("a pass takes a sixteenth of a list, rounded up to whole batches, and one more, as Linux "
+          "does") {
   for (const auto& [singles, batches] :
-       std::vector<std::pair<unsigned, unsigned>>{{1, 1}, {512, 1}, {513, 2}, {1024, 2}}) {
+       std::vector<std::pair<unsigned, unsigned>>{{1, 2}, {512, 2}, {513, 3}, {1024, 3}}) {
     CAPTURE(singles);
     const Fixture fixture(singles);
     REQUIRE(fixture.buddy.free_blocks({0}) == singles);
@@ -80,6 +81,35 @@ TEST_CASE("the budget is a sixteenth of the list, rounded up to whole batches") 
     CHECK(scan.finish(1000) == ScanSchedule::PassResult::took_some);
     CHECK(scan.deadline_ns() == 1000 + ScanSchedule::delay_ns);
   }
+}
+
+TEST_CASE(
+    "a pass over large free memory takes 256 MiB at report order 9, as measured of Linux 6.1") {
+  constexpr std::uint64_t blocks = 400; // of 4 MiB
+  constexpr abi::Pfn first{block_frames};
+  constexpr abi::Pfn end{(1 + blocks) * block_frames};
+  std::vector<std::byte> metadata(Buddy::metadata_bytes(first, end));
+  Buddy buddy({.first = first, .end = end, .plugged_end = end}, metadata);
+  for (std::uint64_t block = 0; block < blocks; ++block) {
+    REQUIRE(buddy.allocate({abi::max_order}).ok());
+  }
+  for (abi::Pfn block = first; block < end; block = block + block_frames) {
+    REQUIRE(buddy.free(block, {abi::max_order}) == FreeResult::ok);
+  }
+  ScanSchedule scan;
+  scan.request(0);
+  std::vector<abi::RangeDescriptor> batch(abi::max_batch_ranges);
+  std::uint64_t frames = 0;
+  while (const auto list = scan.current_list(buddy)) {
+    const auto taken = buddy.isolate_list(*list, ScanSchedule::batch_ranges, 0, batch);
+    frames += taken.hinted_frames;
+    if (taken.descriptors != 0) {
+      scan.took_batch();
+    } else {
+      scan.list_exhausted();
+    }
+  }
+  CHECK(frames * abi::page_bytes == std::uint64_t{256} << 20);
 }
 
 TEST_CASE("a pass is due until it is over, and says when it took nothing") {
