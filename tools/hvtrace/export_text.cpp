@@ -49,7 +49,7 @@ class ChromeWriter {
                                                   ? Json(header_.start_boottime_ns)
                                                   : Json(nullptr)},
                         {"start-realtime-ns", header_.start_realtime_ns}};
-    sink_(out_ + "\n],\"displayTimeUnit\":\"ns\",\"metadata\":" + readings.dump() + "}\n");
+    sink_(out_ + "\n],\"displayTimeUnit\":\"ns\",\"metadata\":" + readings.line() + "}\n");
   }
 
   void track(const Track& track) {

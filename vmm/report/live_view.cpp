@@ -294,15 +294,12 @@ std::string LiveView::draw_locked() {
 
 std::string LiveView::take_whole_lines_locked() {
   const std::size_t last_newline = held_.rfind('\n');
-  std::string lines;
-  if (last_newline != std::string::npos) {
-    lines = held_.substr(0, last_newline + 1);
-    held_.erase(0, last_newline + 1);
-  }
+  std::string lines(held_, 0, last_newline == std::string::npos ? 0 : last_newline + 1);
+  held_.erase(0, lines.size());
   if (held_.size() > held_limit) {
     // A guest that never ends its line gets one.
-    lines += std::exchange(held_, {});
-    lines += '\n';
+    lines.append(held_).push_back('\n');
+    held_.clear();
   }
   return lines;
 }
