@@ -14,13 +14,18 @@ thread_local unsigned forbidden = 0;
 } // namespace
 
 // Replace the global ones; all other forms end up here, but for over-aligned types. Sanitizers see
-// malloc and free beneath.
-void* operator new(std::size_t bytes) {
+// malloc and free beneath; they bring a form of their own that does not throw, so that is replaced,
+// too.
+void* operator new(std::size_t bytes, const std::nothrow_t& /*tag*/) noexcept {
   if (forbidden != 0) {
     static_cast<void>(std::fputs("allocation where none is allowed\n", stderr));
     std::abort();
   }
-  if (void* memory = std::malloc(bytes == 0 ? 1 : bytes)) {
+  return std::malloc(bytes == 0 ? 1 : bytes);
+}
+
+void* operator new(std::size_t bytes) {
+  if (void* memory = ::operator new(bytes, std::nothrow)) {
     return memory;
   }
   throw std::bad_alloc();

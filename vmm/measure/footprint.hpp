@@ -15,7 +15,7 @@ struct MemoryPoint {
   std::optional<std::uint64_t> resident_bytes; // empty: not known
   std::uint64_t live_bytes = 0;
   // What is resident or was at any time before: the model of a run that gives nothing back.
-  std::optional<std::uint64_t> ever_resident_bytes;
+  std::optional<std::uint64_t> ever_resident_bytes{};
   // The most that was live at any time so far, by the guest's own account; 0: it does not tell.
   std::uint64_t live_high_bytes = 0;
 };

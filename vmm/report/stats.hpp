@@ -153,12 +153,12 @@ struct RunStats {
     // What would have been resident, had nothing been given back: empty where the kernel does not
     // tell which pages were resident.
     std::optional<double> unreported_mib_s;
-    std::string missing;            // why integrals or peaks are; empty: they are there
+    std::string missing{};          // why integrals or peaks are; empty: they are there
     std::uint64_t minor_faults = 0; // of the vmm, in the measured interval
     // Measurements of resident memory that failed, in whose place the last value stands, and what
     // the last of them said.
     std::uint64_t failed_samples = 0;
-    std::string last_failure;
+    std::string last_failure{};
 
     // Resident over live memory; empty when nothing was live or resident memory is not known.
     [[nodiscard]] std::optional<double> footprint_ratio() const;

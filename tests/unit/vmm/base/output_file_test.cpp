@@ -128,8 +128,8 @@ TEST_CASE("a dangling link stays one, and its target is made") {
 TEST_CASE("standard output by any name is written from where it stands") {
   const TemporaryFolder dir;
   ::symlink("/proc/self/fd/1", (dir / "link").c_str());
-  for (const std::string path : {std::string("-"), std::string("/dev/stdout"),
-                                 std::string("/proc/self/fd/1"), dir / "link", dir / "out"}) {
+  for (const std::string& path : {std::string("-"), std::string("/dev/stdout"),
+                                  std::string("/proc/self/fd/1"), dir / "link", dir / "out"}) {
     CAPTURE(path);
     {
       const UniqueFd out(
@@ -174,7 +174,7 @@ TEST_CASE("what cannot be an output is one line and changes nothing") {
   const TemporaryFolder dir;
   std::filesystem::create_directory(dir.path() / "folder");
   write_content(dir / "file", "text");
-  for (const std::string path :
+  for (const std::string& path :
        {dir / "absent/s.json", dir / "folder", dir / "folder/", dir / "file/s.json", std::string(),
         std::string("/proc/self/fd/999999")}) {
     CAPTURE(path);

@@ -183,7 +183,7 @@ TEST_CASE("trace target: paths that cannot be are the user's mistake and stay as
   const TemporaryFolder dir;
   write_content(dir / "text", "no trace at all");
   write_content(dir / "short", "EBB");
-  for (const std::string path :
+  for (const std::string& path :
        {std::string("/"), std::string("/dev/null"), std::string("/nonexistent/trace"),
         std::string("-"), std::string("/dev/stdout"), dir / "text", dir / "short"}) {
     CAPTURE(path);

@@ -191,7 +191,7 @@ TEST_CASE("what two samples cannot tell is absent, and what they can is there") 
   RunStats discarding;
   discarding.take(footprint, 4 * kib);
   CHECK_FALSE(discarding.memory.rss_peak_bytes.has_value());
-  const auto json = to_json(discarding);
+  const auto json = parsed(discarding);
   for (const char* const name : {"rss_mib_s", "live_mib_s", "footprint_ratio", "rss_peak_bytes"}) {
     CHECK(json["memory"][name].is_null());
   }
@@ -200,14 +200,14 @@ TEST_CASE("what two samples cannot tell is absent, and what they can is there") 
 
 TEST_CASE("what was re-tuned is told: how often, and the latest of it") {
   RunStats stats;
-  CHECK(to_json(stats)["report"]["changes"]["count"] == 0);
+  CHECK(parsed(stats)["report"]["changes"]["count"] == 0);
   stats.first_run_ns = 1'000'000;
   for (std::uint64_t change = 0; change < 40; ++change) {
     ReportSettings settings;
     settings.policy.batch = static_cast<std::uint32_t>(change);
     stats.report_changes.add({.at_ns = 1'000'000 + change * 2'000'000, .settings = settings});
   }
-  const auto changes = to_json(stats)["report"]["changes"];
+  const auto changes = parsed(stats)["report"]["changes"];
   CHECK(changes["count"] == 40);
   REQUIRE(changes["last"].size() == ReportChanges::most_kept);
   CHECK(changes["last"].front()["batch"] == 40 - ReportChanges::most_kept);
@@ -220,17 +220,17 @@ TEST_CASE("doorbells have one meaning: the sum is that of the channels") {
   stats.channels.resize(3);
   stats.channels[0].doorbells = 5;
   stats.channels[2].doorbells = 7;
-  CHECK(to_json(stats)["hints"]["doorbells"] == 12);
+  CHECK(parsed(stats)["hints"]["doorbells"] == 12);
 }
 
 TEST_CASE("measurements that failed are told") {
   RunStats stats;
-  CHECK(to_json(stats)["memory"]["failed_samples"] == 0);
-  CHECK(to_json(stats)["memory"]["last_failure"].is_null());
+  CHECK(parsed(stats)["memory"]["failed_samples"] == 0);
+  CHECK(parsed(stats)["memory"]["last_failure"].is_null());
   stats.memory.failed_samples = 3;
   stats.memory.last_failure = "no tables today";
-  CHECK(to_json(stats)["memory"]["failed_samples"] == 3);
-  CHECK(to_json(stats)["memory"]["last_failure"] == "no tables today");
+  CHECK(parsed(stats)["memory"]["failed_samples"] == 3);
+  CHECK(parsed(stats)["memory"]["last_failure"] == "no tables today");
 }
 
 Result<void> write_stats(const RunStats& stats, const std::string& path) {
@@ -261,14 +261,14 @@ TEST_CASE("a name that is not UTF-8 does not spoil the file") {
 
 TEST_CASE("a trace has its numbers, and why some are missing") {
   RunStats stats;
-  CHECK_FALSE(to_json(stats).contains("trace"));
+  CHECK_FALSE(parsed(stats).contains("trace"));
   stats.trace = {.records = 10, .lost_records = 0, .lost_guest_events = 0, .why = {}};
-  CHECK(to_json(stats)["trace"] ==
+  CHECK(parsed(stats)["trace"] ==
         nlohmann::json{
             {"complete", true}, {"records", 10}, {"lost_records", 0}, {"lost_guest_events", 0}});
   stats.trace->lost_guest_events = 3;
-  CHECK(to_json(stats)["trace"]["complete"] == false);
+  CHECK(parsed(stats)["trace"]["complete"] == false);
   stats.trace = {.records = 10, .lost_records = 5, .lost_guest_events = 0, .why = "no room"};
-  CHECK(to_json(stats)["trace"]["complete"] == false);
-  CHECK(to_json(stats)["trace"]["why"] == "no room");
+  CHECK(parsed(stats)["trace"]["complete"] == false);
+  CHECK(parsed(stats)["trace"]["why"] == "no room");
 }

@@ -113,9 +113,9 @@ struct Guest {
 
 // Resident pages of guest RAM.
 bool is_resident(const GuestMemory& memory, std::uint64_t bytes) {
-  auto meter = ResidentMeter::create(memory);
+  auto meter = ResidentMeter::create(memory, nullptr);
   REQUIRE(meter);
-  const auto resident = meter->sample();
+  const auto resident = meter->sample(0, Occasion::mark);
   REQUIRE(resident);
   return *resident >= bytes;
 }
@@ -288,7 +288,8 @@ TEST_CASE("an exit ends the run with the guest's status") {
 
 TEST_CASE("a panic ends the run with what the guest says of it") {
   Guest guest;
-  abi::PanicRecord record{.vector = abi::panic_by_software};
+  abi::PanicRecord record{};
+  record.vector = abi::panic_by_software;
   std::memcpy(record.message, "the heap is damaged", 20);
   std::memcpy(guest.page(1).payload, &record, sizeof record);
   guest.page(1).number = static_cast<std::uint64_t>(Hypercall::panic);
