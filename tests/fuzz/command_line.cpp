@@ -5,6 +5,7 @@
 
 #include "tests/fuzz/fuzz_bytes.hpp"
 #include "vmm/settings/config.hpp"
+#include "vmm/settings/guest_arguments.hpp"
 
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   // Words are separated by NUL, as the kernel passes them.

@@ -9,6 +9,7 @@
 #include "shared/abi_version.hpp"
 #include "shared/hypercall.hpp"
 #include "vmm/kvm/memory_slots.hpp"
+#include "vmm/settings/guest_arguments.hpp"
 
 namespace vmm {
 

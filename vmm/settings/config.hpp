@@ -22,6 +22,7 @@
 #include "shared/trace_record.hpp"
 #include "vmm/base/result.hpp"
 #include "vmm/base/units.hpp"
+#include "vmm/settings/command_line.hpp"
 #include "vmm/settings/fault_options.hpp"
 #include "vmm/settings/gdb_address.hpp"
 #include "vmm/settings/host_mode.hpp"
@@ -112,11 +113,6 @@ struct Config {
   [[nodiscard]] bool keeps_ledger() const { return stats || report_automatic; }
 };
 
-// Text to print on standard output, then exit status 0: --help and --version.
-struct ShowText {
-  std::string text;
-};
-
 // --probe: say what this host offers instead of running a guest.
 struct ProbeHost {
   std::string kvm_device = "/dev/kvm";
@@ -127,9 +123,5 @@ struct ProbeHost {
 // Every error is of class user.
 Result<std::variant<Config, ShowText, ProbeHost>>
 parse_command_line(std::span<const char* const> argv);
-
-// What goes into BootInfo::args: "workload=NAME", "speed=max|real", then Config::guest_args, each
-// ended by NUL. parse_command_line has checked that it fits boot_args_bytes.
-std::string encode_guest_args(const Config& config);
 
 } // namespace vmm
