@@ -9,7 +9,6 @@
 #include <csignal>
 
 #include "vmm/base/clock.hpp"
-#include "vmm/base/start_thread.hpp"
 #include "vmm/measure/auto_policy.hpp"
 
 namespace vmm {
@@ -90,33 +89,28 @@ Result<void> Machine::start_threads(Sandbox& sandbox) {
   EBB_TRY(sandbox.give_up_privileges());
   unsigned threads = plan_.vcpus + 1; // the sampler
   if (control_socket_) {
-    EBB_TRY(start_thread("the control socket",
-                         [&] { control_socket_->start(sandbox.start_of(ThreadKind::control)); }));
+    EBB_TRY(control_socket_->start(sandbox.start_of(ThreadKind::control)));
     ++threads;
   }
   if (gdb_server_) {
-    EBB_TRY(start_thread("the debugger", [&] {
-      // Asks for nothing before there are vCPUs to kick.
-      gdb_server_->start([this, &sandbox] {
-        sandbox.enter(ThreadKind::debugger);
-        vcpu_threads_.wait_for_first();
-      });
+    // Asks for nothing before there are vCPUs to kick.
+    EBB_TRY(gdb_server_->start([this, &sandbox] {
+      sandbox.enter(ThreadKind::debugger);
+      vcpu_threads_.wait_for_first();
     }));
     ++threads;
   }
-  EBB_TRY(start_thread("measuring", [&] {
-    if (trace_) {
-      trace_->start(sandbox.start_of(ThreadKind::trace));
-      ++threads;
-    }
-    // Shows nothing of a guest that does not run yet.
-    sampler_->start([this, &sandbox] {
-      sandbox.enter(ThreadKind::sampler);
-      vcpu_threads_.wait_for_first();
-    });
+  if (trace_) {
+    EBB_TRY(trace_->start(sandbox.start_of(ThreadKind::trace)));
+    ++threads;
+  }
+  // Shows nothing of a guest that does not run yet.
+  EBB_TRY(sampler_->start([this, &sandbox] {
+    sandbox.enter(ThreadKind::sampler);
+    vcpu_threads_.wait_for_first();
   }));
   EBB_TRY(vcpu_threads_.start(sandbox.start_of(ThreadKind::vcpu)));
-  EBB_TRY_ASSIGN(serving, hints_->prepare_threads(sandbox.start_of(ThreadKind::worker)));
+  EBB_TRY_ASSIGN(serving, hints_->make_threads(sandbox.start_of(ThreadKind::worker)));
   threads += serving;
   return sandbox.complete(threads);
 }
@@ -145,10 +139,7 @@ void Machine::on_hello(const abi::GuestHello& hello) {
   if (wake_lines_ && (hello.features_accepted & abi::feature_interrupt) != 0) {
     wake_lines_->allow();
   }
-  if (const auto configured = hints_->configure(hello, config_.check_hints); !configured) {
-    end_->end({EndKind::host_failed, 0, configured.error().message});
-    return;
-  }
+  hints_->configure(hello, config_.check_hints);
   if (trace_) {
     trace_->host_mode(hints_->mode(), config_.workers);
   }

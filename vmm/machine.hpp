@@ -22,6 +22,7 @@
 #include "vmm/debug/debug_monitor.hpp"
 #include "vmm/debug/gdb_server.hpp"
 #include "vmm/debug/guest_debugger.hpp"
+#include "vmm/hints/adversary/adversary.hpp"
 #include "vmm/hints/discard_calls.hpp"
 #include "vmm/hints/hint_observers.hpp"
 #include "vmm/hints/hint_service.hpp"
@@ -125,6 +126,8 @@ class Machine {
   [[nodiscard]] std::function<Result<std::uint64_t>(std::uint64_t, Occasion)> resident_source();
   [[nodiscard]] Result<void> set_up_debugger();
   [[nodiscard]] Result<void> set_up_trace(std::uint32_t tsc_khz);
+  [[nodiscard]] Result<std::unique_ptr<Adversary>> make_adversary(const DiscardOptions& discard,
+                                                                  const HintEvents& events);
   void set_up_observers();
   [[nodiscard]] abi::ReportPolicy automatic(const abi::ReportPolicy& policy) const;
   void set_up_stepper();

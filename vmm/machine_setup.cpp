@@ -94,35 +94,46 @@ Result<void> Machine::set_up_memory() {
   return {};
 }
 
+// Null for an honest host: nobody at a prompt may change its answers, and no plan does.
+Result<std::unique_ptr<Adversary>> Machine::make_adversary(const DiscardOptions& discard,
+                                                           const HintEvents& events) {
+  if (!config_.host_faults.any() && !config_.step) {
+    return nullptr;
+  }
+  FaultsByHand by_hand;
+  if (config_.step) {
+    by_hand = [this](const Batch& batch, BatchFaults& faults) {
+      stepper_->at_batch(batch, faults);
+    };
+  }
+  return Adversary::create(memory_, plan_.vcpus,
+                           {.discard = discard,
+                            .faults = config_.host_faults,
+                            .seed = config_.seed,
+                            .stop_fd = end_->stop_fd()},
+                           discard_calls_, events, std::move(by_hand));
+}
+
 Result<void> Machine::set_up_services(MachineOutput output) {
   EBB_TRY_ASSIGN(end, GuestEnd::create());
   end_ = std::move(end);
   const DiscardOptions options{.method = config_.discard, .decline_below = config_.decline_below};
-  const HintServiceOptions hint_options{.discard = options,
-                                        .mode = config_.host,
-                                        .workers = config_.workers,
-                                        .faults = config_.host_faults,
-                                        .fault_seed = config_.seed,
-                                        .stop_fd = end_->stop_fd()};
-  HintEvents events{.interrupt =
-                        [this](unsigned channel) {
-                          if (wake_lines_) {
-                            wake_lines_->wake(channel);
-                          }
-                        },
-                    .violation =
-                        [this](const HintViolation& violation) {
-                          end_->end({EndKind::crashed, 0,
-                                     "guest crash: check of hints: " + violation.describe()});
-                        },
-                    .taken = {}};
-  if (config_.step) {
-    events.taken = [this](const Batch& batch, BatchFaults& faults) {
-      stepper_->at_batch(batch, faults);
-    };
-  }
+  const HintServiceOptions hint_options{
+      .discard = options, .mode = config_.host, .workers = config_.workers};
+  const HintEvents events{.interrupt =
+                              [this](unsigned channel) {
+                                if (wake_lines_) {
+                                  wake_lines_->wake(channel);
+                                }
+                              },
+                          .violation =
+                              [this](const HintViolation& violation) {
+                                end_->end({EndKind::crashed, 0,
+                                           "guest crash: check of hints: " + violation.describe()});
+                              }};
+  EBB_TRY_ASSIGN(adversary, make_adversary(options, events));
   EBB_TRY_ASSIGN(hints, HintService::create(memory_, plan_.vcpus, hint_options, discard_calls_,
-                                            std::move(events)));
+                                            events, std::move(adversary)));
   hints_ = std::move(hints);
   on_interrupted_ = std::move(output.interrupted);
   Console::Copy copy;

@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "tests/fuzz/fuzz_bytes.hpp"
+#include "tests/support/serve_channel.hpp"
 #include "vmm/hints/batch_processor.hpp"
 #include "vmm/hints/channel_server.hpp"
 
@@ -136,7 +137,7 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   while (!bytes.empty()) {
     guest_step(*channel, bytes);
     calls.reset();
-    fuzz::require(server.serve(processor) <= abi::ring_entries);
+    fuzz::require(test_support::serve(server, processor) <= abi::ring_entries);
     // A batch holds at most so many of the largest blocks; a hint may be named once by its span.
     fuzz::require(calls.discarded_bytes() <= 2 * abi::ring_entries * abi::max_batch_ranges *
                                                  abi::Order{abi::max_order}.bytes());

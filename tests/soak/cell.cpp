@@ -13,6 +13,7 @@
 
 #include "shared/abi_version.hpp"
 #include "tests/soak/guest.hpp"
+#include "vmm/hints/adversary/adversary.hpp"
 
 namespace soak {
 namespace {
@@ -74,6 +75,27 @@ class HesitantCalls final : public vmm::DiscardCalls {
   std::atomic<std::uint64_t> calls_{0};
 };
 
+vmm::Result<std::unique_ptr<vmm::HintService>>
+start_host(const Cell& cell, const vmm::GuestMemory& memory, vmm::DiscardCalls& calls,
+           std::array<HaltGate, EBB_MAX_VCPUS>& gates, std::uint64_t seed) {
+  const vmm::HintEvents events{.interrupt = [&gates](unsigned channel) { gates[channel].wake(); }};
+  std::unique_ptr<vmm::Adversary> adversary;
+  if (cell.faults.any()) {
+    EBB_TRY_ASSIGN(made,
+                   vmm::Adversary::create(memory, cell.vcpus, {.faults = cell.faults, .seed = seed},
+                                          calls, events));
+    adversary = std::move(made);
+  }
+  EBB_TRY_ASSIGN(host, vmm::HintService::create(memory, cell.vcpus,
+                                                {.mode = cell.mode, .workers = cell.workers}, calls,
+                                                events, std::move(adversary)));
+  EBB_TRY(host->make_threads({}));
+  host->configure({.features_accepted = abi::feature_report | abi::feature_async,
+                   .managed_start_gpa = managed_start},
+                  vmm::HintCheck::off);
+  return host;
+}
+
 } // namespace
 
 std::vector<Cell> matrix(std::uint64_t seed) {
@@ -108,23 +130,9 @@ Verdict run_cell(const Cell& cell, std::uint64_t duration_ns, std::uint64_t seed
   }
   std::array<HaltGate, EBB_MAX_VCPUS> gates;
   HesitantCalls calls;
-  auto host = vmm::HintService::create(
-      *memory, cell.vcpus,
-      {.mode = cell.mode, .workers = cell.workers, .faults = cell.faults, .fault_seed = seed},
-      calls,
-      {.interrupt = [&gates](unsigned channel) { gates[channel].wake(); },
-       .violation = {},
-       .taken = {}});
+  auto host = start_host(cell, *memory, calls, gates, seed);
   if (!host) {
     verdict.failures.push_back(host.error().message);
-    return verdict;
-  }
-  const auto configured =
-      (*host)->configure({.features_accepted = abi::feature_report | abi::feature_async,
-                          .managed_start_gpa = managed_start},
-                         vmm::HintCheck::off);
-  if (!configured) {
-    verdict.failures.push_back(configured.error().message);
     return verdict;
   }
   Guest guest(cell, *memory, **host, gates, seed);

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "vmm/hints/fault_plan.hpp"
+#include "vmm/hints/adversary/fault_plan.hpp"
 #include "vmm/settings/host_mode.hpp"
 
 namespace soak {

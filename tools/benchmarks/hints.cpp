@@ -67,9 +67,9 @@ class Batch {
     channel_->rings.submissions[tail_ % abi::ring_entries] = {
         .batch_id = tail_, .page = 0, .range_count = static_cast<std::uint32_t>(starts_.size())};
     std::atomic_ref(channel_->rings.submit_tail).store(++tail_);
-    if (server_.serve(processor_) != 1) {
-      std::abort();
-    }
+    check(server_.take(taken_));
+    processor_.process(taken_);
+    check(server_.answer(taken_) == vmm::AnswerResult::written);
     channel_->rings.complete_head = channel_->rings.complete_tail;
   }
   void bare() {
@@ -106,6 +106,7 @@ class Batch {
                                  must(vmm::DiscardEngine::create(memory_, {}, calls_))};
   std::unique_ptr<abi::Channel> channel_ = std::make_unique<abi::Channel>();
   vmm::ChannelServer server_{*channel_};
+  vmm::Batch taken_;
   std::uint32_t tail_ = 0;
   std::vector<abi::Gpa> starts_;
   std::vector<iovec> vector_;

@@ -42,8 +42,8 @@ class Replayer {
   void take(const abi::TraceRecord& record) {
     switch (record.event) {
     case TraceEvent::negotiated:
-      processor_.set_managed(
-          {{std::min(record.address, memory_.size_bytes())}, {memory_.size_bytes()}});
+      processor_.configure(
+          {{std::min(record.address, memory_.size_bytes())}, {memory_.size_bytes()}}, {});
       break;
     case TraceEvent::batch:
       if (record.detail != 0 && record.count <= abi::max_batch_ranges) {

@@ -15,7 +15,7 @@
 #include <string_view>
 
 #include "vmm/control/report_control_writer.hpp"
-#include "vmm/hints/hint_service.hpp"
+#include "vmm/hints/hint_totals.hpp"
 #include "vmm/measure/sampler.hpp"
 
 namespace vmm {

@@ -30,16 +30,13 @@ ControlSocket::ControlSocket(UnixListener listener, UniqueFd stop, Handler handl
 
 ControlSocket::~ControlSocket() {
   static_cast<void>(::eventfd_write(stop_.get(), 1));
-  if (thread_.joinable()) {
-    thread_.join();
-  }
 }
 
-void ControlSocket::start(ThreadStart on_start) {
-  thread_ = std::jthread([this, on_start = std::move(on_start)] {
-    begin_thread(on_start);
-    run();
-  });
+Result<void> ControlSocket::start(ThreadStart on_start) {
+  EBB_TRY_ASSIGN(thread,
+                 Thread::make("the control socket", std::move(on_start), [this] { run(); }));
+  thread_ = std::move(thread);
+  return {};
 }
 
 void ControlSocket::run() {

@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "vmm/base/result.hpp"
-#include "vmm/base/thread_start.hpp"
+#include "vmm/base/thread.hpp"
 #include "vmm/base/unique_fd.hpp"
 #include "vmm/base/unix_listener.hpp"
 
@@ -38,7 +38,7 @@ class ControlSocket {
   ~ControlSocket();
 
   // Starts serving; once.
-  void start(ThreadStart on_start = {});
+  [[nodiscard]] Result<void> start(ThreadStart on_start = {});
 
  private:
   struct Client {
@@ -63,7 +63,7 @@ class ControlSocket {
   UniqueFd stop_;
   const Handler handler_;
   std::vector<Client> clients_;
-  std::jthread thread_; // last: it uses the others
+  Thread thread_; // last: it uses the others
 };
 
 } // namespace vmm

@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-#include "vmm/hints/hint_service.hpp"
+#include "vmm/hints/hint_totals.hpp"
 #include "vmm/measure/sampler.hpp"
 
 namespace vmm {

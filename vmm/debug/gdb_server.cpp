@@ -77,11 +77,10 @@ GdbServer::~GdbServer() {
   static_cast<void>(::eventfd_write(stop_.get(), 1));
 }
 
-void GdbServer::start(ThreadStart on_start) {
-  thread_ = std::jthread([this, on_start = std::move(on_start)] {
-    begin_thread(on_start);
-    run();
-  });
+Result<void> GdbServer::start(ThreadStart on_start) {
+  EBB_TRY_ASSIGN(thread, Thread::make("the debugger", std::move(on_start), [this] { run(); }));
+  thread_ = std::move(thread);
+  return {};
 }
 
 void GdbServer::run() {

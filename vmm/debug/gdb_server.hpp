@@ -10,7 +10,7 @@
 #include <thread>
 
 #include "vmm/base/result.hpp"
-#include "vmm/base/thread_start.hpp"
+#include "vmm/base/thread.hpp"
 #include "vmm/base/unique_fd.hpp"
 #include "vmm/base/unix_listener.hpp"
 #include "vmm/debug/debug_target.hpp"
@@ -32,7 +32,8 @@ class GdbServer {
   // ended.
   ~GdbServer();
 
-  void start(ThreadStart on_start = {});
+  // Serves connections, once. Environment error when the host has no thread to give.
+  [[nodiscard]] Result<void> start(ThreadStart on_start = {});
 
   // For gdb's command `target remote`: "127.0.0.1:1234" or a path.
   [[nodiscard]] const std::string& address() const { return address_; }
@@ -70,7 +71,7 @@ class GdbServer {
   DebugTarget& target_;
   const GuestEnd& end_;
   std::unique_ptr<Client> client_; // of the thread alone
-  std::jthread thread_;            // last: it uses the others
+  Thread thread_;                  // last: it uses the others
 };
 
 } // namespace vmm

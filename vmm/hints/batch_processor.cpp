@@ -4,30 +4,17 @@
 #include "vmm/base/clock.hpp"
 
 namespace vmm {
-namespace {
-
-void answer_failed(abi::CompletionEntry& answer) {
-  for (std::uint32_t i = 0; i < abi::max_batch_ranges; ++i) {
-    answer.set_outcome(i, abi::Outcome::failed);
-  }
-}
-
-} // namespace
 
 void BatchProcessor::process(Batch& batch) {
   const std::uint64_t start_ns = monotonic_ns();
-  batch.answer = {};
-  batch.answer.batch_id = batch.submission.batch_id;
-  batch.answer.page = batch.submission.page;
-  batch.answer.range_count = batch.submission.range_count;
-
   if (!batch.acceptable) {
-    answer_failed(batch.answer);
+    fill_answer(batch, abi::Outcome::failed);
   } else {
     validator_.validate(batch.submitted(), checked_);
     if (objects(checked_)) {
-      answer_failed(batch.answer);
+      fill_answer(batch, abi::Outcome::failed);
     } else {
+      begin_answer(batch);
       discard(batch);
     }
   }
@@ -58,6 +45,14 @@ bool BatchProcessor::objects(const CheckedBatch& checked) {
     violation_ = found;
   }
   return true;
+}
+
+std::optional<HintViolation> BatchProcessor::take_violation() {
+  if (violation_taken_ || !violation_) {
+    return std::nullopt;
+  }
+  violation_taken_ = true;
+  return violation_;
 }
 
 } // namespace vmm

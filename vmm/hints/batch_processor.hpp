@@ -3,14 +3,12 @@
 // touches no channel, so it may run on another thread than the one that took the batch.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <utility>
 
-#include "shared/report_channel.hpp"
 #include "vmm/base/counter.hpp"
+#include "vmm/hints/batch.hpp"
 #include "vmm/hints/batch_validator.hpp"
 #include "vmm/hints/discard_engine.hpp"
 #include "vmm/hints/hint_checker.hpp"
@@ -19,22 +17,6 @@
 
 namespace vmm {
 
-// A batch in the host's own memory; the guest cannot change it any more.
-struct Batch {
-  std::uint32_t channel = 0;       // that it was taken from
-  abi::SubmissionEntry submission; // as the guest wrote it
-  // Whether page and range_count were usable, and so `descriptors` filled. If not, the answer is
-  // failed for every range there could have been.
-  bool acceptable = false;
-  std::array<abi::RangeDescriptor, abi::max_batch_ranges> descriptors;
-  abi::CompletionEntry answer; // set by BatchProcessor::process
-
-  [[nodiscard]] std::span<const abi::RangeDescriptor> submitted() const {
-    return acceptable ? std::span(descriptors).first(submission.range_count)
-                      : std::span(descriptors).first(0);
-  }
-};
-
 // Owns everything that processing needs; one per thread. Counters may be read by other threads,
 // the setters and violation() belong to the processing thread.
 class BatchProcessor {
@@ -42,9 +24,12 @@ class BatchProcessor {
   BatchProcessor(ManagedRange managed, DiscardEngine engine)
       : validator_(managed), engine_(std::move(engine)) {}
 
-  // After the guest's hello.
-  void set_managed(ManagedRange managed) { validator_.set_managed(managed); }
-  void set_hint_checker(HintChecker checker) { checker_ = checker; }
+  // After the guest's hello, between two process(): where hints may lie, and who checks them
+  // against the guest's own tags, if anybody does.
+  void configure(ManagedRange managed, const std::optional<HintChecker>& checker) {
+    validator_.set_managed(managed);
+    checker_ = checker;
+  }
 
   // Null: nobody watches. `lane` tells processors apart; the observer outlives this one.
   void set_observer(HintObserver* observer, unsigned lane) {
@@ -56,8 +41,9 @@ class BatchProcessor {
   // nothing of the batch is discarded and all of it is answered as failed.
   void process(Batch& batch);
 
-  // The first objection of the checker, if any.
+  // The first objection of the checker, if any; and the same, once.
   [[nodiscard]] const std::optional<HintViolation>& violation() const { return violation_; }
+  [[nodiscard]] std::optional<HintViolation> take_violation();
   [[nodiscard]] std::uint64_t violation_count() const { return violations_.value(); }
   [[nodiscard]] const BatchValidator& validator() const { return validator_; }
   [[nodiscard]] const DiscardEngine& engine() const { return engine_; }
@@ -70,6 +56,7 @@ class BatchProcessor {
   DiscardEngine engine_;
   std::optional<HintChecker> checker_;
   std::optional<HintViolation> violation_;
+  bool violation_taken_ = false;
   Counter violations_;
   HintObserver* observer_ = nullptr;
   unsigned lane_ = 0;

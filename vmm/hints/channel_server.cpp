@@ -4,6 +4,8 @@
 #include <atomic>
 #include <span>
 
+#include "vmm/hints/batch_validator.hpp"
+
 namespace vmm {
 
 bool ChannelServer::take(Batch& batch) {
@@ -87,16 +89,6 @@ bool ChannelServer::repeat_answer(const abi::CompletionEntry& answer) {
   }
   publish(answer);
   return true;
-}
-
-std::uint32_t ChannelServer::serve(BatchProcessor& processor) {
-  std::uint32_t served = 0;
-  while (served < abi::ring_entries && take(serving_)) {
-    ++served;
-    processor.process(serving_);
-    answer(serving_);
-  }
-  return served;
 }
 
 bool ChannelServer::interrupt_wanted() const {

@@ -3,7 +3,7 @@
 //
 // A batch's way is take() - BatchProcessor::process() - answer(). take() and answer() touch the
 // channel in guest memory and nothing else does; process() may happen on another thread and may
-// take its time. serve() is the synchronous host: all three in a row.
+// take its time.
 //
 // Nothing in the channel is believed: indices are compared with the host's own copies, entries are
 // copied once, and the fields that the host writes are never read back.
@@ -13,7 +13,7 @@
 
 #include "shared/report_channel.hpp"
 #include "vmm/base/counter.hpp"
-#include "vmm/hints/batch_processor.hpp"
+#include "vmm/hints/batch.hpp"
 #include "vmm/hints/hint_observer.hpp"
 
 namespace vmm {
@@ -72,10 +72,6 @@ class ChannelServer {
   // that could take the room of an answer that is still to come. Returns whether it did.
   bool repeat_answer(const abi::CompletionEntry& answer);
 
-  // Takes, processes and answers what is submitted, at most ring_entries batches (a guest that
-  // goes on submitting meanwhile is served by the next call). Returns the number of batches taken.
-  std::uint32_t serve(BatchProcessor& processor);
-
   // Whether the guest asks for an interrupt; after answer(), by the same thread.
   [[nodiscard]] bool interrupt_wanted() const;
 
@@ -98,7 +94,6 @@ class ChannelServer {
   ChannelCounters counters_;
   HintObserver* observer_ = nullptr;
   std::uint32_t number_ = 0;
-  Batch serving_; // scratch of serve()
 };
 
 } // namespace vmm

@@ -8,10 +8,10 @@
 #include <algorithm>
 #include <array>
 #include <ctime>
+#include <thread>
 #include <utility>
 
 #include "vmm/base/clock.hpp"
-#include "vmm/base/start_thread.hpp"
 
 namespace vmm {
 namespace {
@@ -55,35 +55,30 @@ Result<void> HintWorkers::watch(int fd, std::uint64_t tag) {
   return {};
 }
 
-unsigned HintWorkers::prepare(const ThreadStart& on_start) {
-  // Room first, so that only the threads themselves can fail.
-  threads_.reserve(count_);
-  // Those that there are will do.
-  static_cast<void>(start_thread("the host's workers", [&] {
-    for (unsigned worker = 0; worker < count_; ++worker) {
-      threads_.emplace_back([this, worker, on_start](const std::stop_token& stop) {
-        begin_thread(on_start);
-        if (gate_.wait()) {
-          mode_ == HostMode::poll ? run_poll(worker, stop) : run_async(worker, stop);
-        }
-      });
+unsigned HintWorkers::make_threads(const ThreadStart& on_start) {
+  for (unsigned worker = 0; worker < count_; ++worker) {
+    auto thread =
+        Thread::make("the host's workers", on_start, [this, worker](const std::stop_token& stop) {
+          if (gate_.wait()) {
+            mode_ == HostMode::poll ? run_poll(worker, stop) : run_async(worker, stop);
+          }
+        });
+    if (!thread) {
+      break;
     }
-  }));
-  prepared_ = true;
+    threads_.push_back(std::move(*thread));
+  }
   return static_cast<unsigned>(threads_.size());
 }
 
 bool HintWorkers::start(HostMode mode) {
   mode_ = mode;
-  if (!prepared_) {
-    static_cast<void>(prepare());
-  }
   gate_.open();
   return !threads_.empty();
 }
 
 void HintWorkers::stop() {
-  for (std::jthread& thread : threads_) {
+  for (Thread& thread : threads_) {
     thread.request_stop();
   }
   gate_.cancel();
@@ -123,20 +118,20 @@ HintWorkers::Wake HintWorkers::wait_and_serve(unsigned worker, const std::stop_t
       served |= serve_port(worker, port, stop);
     }
   }
-  nap_if_fooled(served);
+  back_off_unless(served);
   return Wake::work;
 }
 
-void HintWorkers::nap_if_fooled(bool served) {
+void HintWorkers::back_off_unless(bool served) {
   if (served) {
     fruitless_.store(0, std::memory_order_relaxed);
     return;
   }
-  if (fruitless_.fetch_add(1, std::memory_order_relaxed) < patient_wakes) {
+  if (fruitless_.fetch_add(1, std::memory_order_relaxed) < fruitless_limit) {
     return;
   }
-  naps_.fetch_add(1, std::memory_order_relaxed);
-  constexpr timespec duration{0, static_cast<long>(nap_ns)};
+  back_offs_.fetch_add(1, std::memory_order_relaxed);
+  constexpr timespec duration{0, static_cast<long>(back_off_ns)};
   pollfd stop{stop_.get(), POLLIN, 0};
   static_cast<void>(::ppoll(&stop, 1, &duration, nullptr));
 }
@@ -165,7 +160,7 @@ bool HintWorkers::serve_all(unsigned worker, const std::stop_token& stop) {
 }
 
 void HintWorkers::run_poll(unsigned worker, const std::stop_token& stop) {
-  get_up();
+  begin_polling();
   std::uint64_t idle_since_ns = monotonic_ns();
   while (!stop.stop_requested()) {
     if (serve_all(worker, stop)) {
@@ -177,41 +172,41 @@ void HintWorkers::run_poll(unsigned worker, const std::stop_token& stop) {
       std::this_thread::yield();
       continue;
     }
-    if (lie_down() == Bedtime::asleep && wait_and_serve(worker, stop) == Wake::stop) {
+    if (end_polling() == Idle::may_sleep && wait_and_serve(worker, stop) == Wake::stop) {
       return;
     }
-    get_up();
+    begin_polling();
     idle_since_ns = monotonic_ns();
   }
 }
 
-// The first one up tells the guest not to ring. Waking for nothing (a doorbell that was rung while
-// somebody lay down) does no harm.
-void HintWorkers::get_up() {
-  const std::scoped_lock lock(bed_mutex_);
-  if (awake_++ == 0) {
+// The first one tells the guest not to ring. Waking for nothing (a doorbell that was rung while
+// somebody was about to sleep) does no harm.
+void HintWorkers::begin_polling() {
+  const std::scoped_lock lock(polling_mutex_);
+  if (polling_++ == 0) {
     for (const auto& port : ports_) {
       port->set_doorbell(DoorbellUse::silence);
     }
   }
 }
 
-// The last one down asks for doorbells and looks once more. Work left means: get up again.
-HintWorkers::Bedtime HintWorkers::lie_down() {
-  const std::scoped_lock lock(bed_mutex_);
-  if (--awake_ != 0) {
+// The last one asks for doorbells and looks once more. Work left means: poll again.
+HintWorkers::Idle HintWorkers::end_polling() {
+  const std::scoped_lock lock(polling_mutex_);
+  if (--polling_ != 0) {
     sleeps_.fetch_add(1, std::memory_order_relaxed);
-    return Bedtime::asleep;
+    return Idle::may_sleep;
   }
   for (const auto& port : ports_) {
     port->set_doorbell(DoorbellUse::ring);
   }
   if (std::any_of(ports_.begin(), ports_.end(),
                   [](const auto& port) { return port->has_submissions(); })) {
-    return Bedtime::work_left;
+    return Idle::work_left;
   }
   sleeps_.fetch_add(1, std::memory_order_relaxed);
-  return Bedtime::asleep;
+  return Idle::may_sleep;
 }
 
 } // namespace vmm

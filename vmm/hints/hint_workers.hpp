@@ -14,9 +14,9 @@
 // visit is bounded) writes the hand-off eventfd, which sends a worker over all channels.
 //
 // A guest that rings without having anything to say keeps the workers busy at little cost of its
-// own. After patient_wakes of such doorbells in a row a worker takes a nap before it looks again,
-// until there is a batch: what remains is a few percent of a CPU, and a wait of nap_ns at most for
-// a guest that has only itself to blame.
+// own. After fruitless_limit of such doorbells in a row a worker backs off before it looks again,
+// until there is a batch: what remains is a few percent of a CPU, and a wait of back_off_ns at most
+// for a guest that has only itself to blame.
 #pragma once
 
 #include <atomic>
@@ -26,12 +26,10 @@
 #include <mutex>
 #include <span>
 #include <stop_token>
-#include <thread>
 #include <vector>
 
 #include "vmm/base/result.hpp"
-#include "vmm/base/start_gate.hpp"
-#include "vmm/base/thread_start.hpp"
+#include "vmm/base/thread.hpp"
 #include "vmm/base/unique_fd.hpp"
 #include "vmm/hints/hint_port.hpp"
 #include "vmm/settings/host_mode.hpp"
@@ -48,8 +46,8 @@ class HintWorkers {
   // A polling worker that found nothing for this long goes to sleep.
   static constexpr std::uint64_t spin_ns = 200'000;
 
-  static constexpr unsigned patient_wakes = 64;
-  static constexpr std::uint64_t nap_ns = 1'000'000;
+  static constexpr unsigned fruitless_limit = 64;
+  static constexpr std::uint64_t back_off_ns = 1'000'000;
 
   // `ports` outlives the workers. 1...max_host_workers threads.
   static Result<std::unique_ptr<HintWorkers>> create(const Ports& ports, unsigned count,
@@ -58,11 +56,10 @@ class HintWorkers {
   HintWorkers& operator=(const HintWorkers&) = delete;
   ~HintWorkers() { stop(); }
 
-  // Makes the threads, which wait for start(); once. Fewer than wanted will do where the host has
-  // no more to give. Returns how many there are.
-  unsigned prepare(const ThreadStart& on_start = {});
-  // Has the threads work, made now if prepare() was not called; once. `mode` is async or poll.
-  // False if there is not even one.
+  // Makes the threads, which wait for start(); once. Returns how many there are: fewer than asked
+  // for, where the host has no more to give, is not an error.
+  [[nodiscard]] unsigned make_threads(const ThreadStart& on_start);
+  // Has the threads work; once. `mode` is async or poll. False if there is not even one.
   [[nodiscard]] bool start(HostMode mode);
   // Returns when all threads have finished the batch they were at. Any number of times.
   void stop();
@@ -72,13 +69,15 @@ class HintWorkers {
 
   // Times that a polling worker went to sleep.
   [[nodiscard]] std::uint64_t sleeps() const { return sleeps_.load(std::memory_order_relaxed); }
-  // Naps after doorbells for nothing.
-  [[nodiscard]] std::uint64_t naps() const { return naps_.load(std::memory_order_relaxed); }
+  // Times that a worker backed off.
+  [[nodiscard]] std::uint64_t back_offs() const {
+    return back_offs_.load(std::memory_order_relaxed);
+  }
   [[nodiscard]] unsigned count() const { return count_; }
 
  private:
   enum class Wake : std::uint8_t { stop, work };
-  enum class Bedtime : std::uint8_t { asleep, work_left };
+  enum class Idle : std::uint8_t { may_sleep, work_left };
 
   HintWorkers(const Ports& ports, unsigned count, Serve serve)
       : ports_(ports), count_(count), serve_(std::move(serve)) {}
@@ -89,11 +88,11 @@ class HintWorkers {
   void run_async(unsigned worker, const std::stop_token& stop);
   void run_poll(unsigned worker, const std::stop_token& stop);
   Wake wait_and_serve(unsigned worker, const std::stop_token& stop);
-  void nap_if_fooled(bool served);
+  void back_off_unless(bool served);
   bool serve_port(unsigned worker, HintPort& port, const std::stop_token& stop);
   bool serve_all(unsigned worker, const std::stop_token& stop);
-  void get_up();
-  Bedtime lie_down();
+  void begin_polling();
+  Idle end_polling();
 
   const Ports& ports_;
   const unsigned count_;
@@ -101,15 +100,14 @@ class HintWorkers {
   UniqueFd epoll_;
   UniqueFd stop_;
   UniqueFd hand_off_;
-  std::mutex bed_mutex_; // guards awake_ and the change of no_doorbell that goes with it
-  unsigned awake_ = 0;   // polling workers that watch the rings
+  std::mutex polling_mutex_; // guards polling_ and the change of no_doorbell that goes with it
+  unsigned polling_ = 0;     // workers that watch the rings
   std::atomic<std::uint64_t> sleeps_{0};
   std::atomic<unsigned> fruitless_{0}; // wakes in a row, of all workers, that found nothing
-  std::atomic<std::uint64_t> naps_{0};
+  std::atomic<std::uint64_t> back_offs_{0};
   HostMode mode_ = HostMode::async; // written before the gate opens
-  bool prepared_ = false;
   StartGate gate_;
-  std::vector<std::jthread> threads_; // last: they use the others
+  std::vector<Thread> threads_; // last: they use the others
 };
 
 } // namespace vmm

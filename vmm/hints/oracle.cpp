@@ -10,7 +10,7 @@
 #include <fmt/format.h>
 
 #include "shared/frame_tag.hpp"
-#include "vmm/hints/batch_processor.hpp"
+#include "vmm/hints/batch.hpp"
 
 namespace vmm {
 

@@ -9,7 +9,7 @@
 
 #include "vmm/base/clock.hpp"
 #include "vmm/base/units.hpp"
-#include "vmm/hints/batch_processor.hpp"
+#include "vmm/hints/batch.hpp"
 #include "vmm/measure/sampler.hpp"
 
 namespace vmm {

@@ -64,15 +64,14 @@ Sampler::~Sampler() {
   stop();
 }
 
-void Sampler::start(ThreadStart on_start) {
+Result<void> Sampler::start(ThreadStart on_start) {
   if (thread_.joinable()) {
-    return;
+    return {};
   }
   stopping_ = false; // no other thread yet
-  thread_ = std::thread([this, on_start = std::move(on_start)] {
-    begin_thread(on_start);
-    run();
-  });
+  EBB_TRY_ASSIGN(thread, Thread::make("measuring", std::move(on_start), [this] { run(); }));
+  thread_ = std::move(thread);
+  return {};
 }
 
 void Sampler::stop() {

@@ -22,7 +22,7 @@
 
 #include "shared/guest_status.hpp"
 #include "vmm/base/result.hpp"
-#include "vmm/base/thread_start.hpp"
+#include "vmm/base/thread.hpp"
 #include "vmm/measure/footprint.hpp"
 #include "vmm/measure/memory_series.hpp"
 #include "vmm/memory/frame_scan.hpp"
@@ -81,7 +81,8 @@ class Sampler {
   ~Sampler(); // stops
 
   // Starts and stops the thread; stop() returns when it has ended. Both may be called again.
-  void start(ThreadStart on_start = {});
+  // Environment error when the host has no thread to give.
+  [[nodiscard]] Result<void> start(ThreadStart on_start = {});
   void stop();
 
   // Takes one sample now, from any thread.
@@ -130,7 +131,7 @@ class Sampler {
   std::uint64_t cost_ns_ = 0; // of the last sample
 
   std::condition_variable wake_;
-  std::thread thread_;
+  Thread thread_;
 };
 
 } // namespace vmm

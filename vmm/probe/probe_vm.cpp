@@ -10,13 +10,14 @@
 #include <condition_variable>
 #include <csignal>
 #include <cstring>
+#include <memory>
 #include <mutex>
 #include <span>
-#include <thread>
 
 #include "shared/image_header.hpp"
 #include "shared/layout.h"
 #include "vmm/base/clock.hpp"
+#include "vmm/base/thread.hpp"
 #include "vmm/boot/boot_state.hpp"
 #include "vmm/kvm/host_cpu.hpp"
 #include "vmm/memory/guest_memory.hpp"
@@ -100,11 +101,15 @@ struct SmallMachine {
 // Gets the thread that made it out of KVM_RUN when the time is up.
 class Watchdog {
  public:
-  explicit Watchdog(kvm_run& run) : run_(run), target_(::pthread_self()) {
+  // Environment error when the host has no thread to give.
+  static Result<std::unique_ptr<Watchdog>> start(kvm_run& run) {
     struct sigaction action {};
     action.sa_handler = [](int) {}; // what matters is that KVM_RUN returns EINTR
     ::sigaction(kick_signal, &action, nullptr);
-    thread_ = std::thread([this] { watch(); });
+    std::unique_ptr<Watchdog> watchdog(new Watchdog(run));
+    EBB_TRY_ASSIGN(thread, Thread::make("measuring", {}, [dog = watchdog.get()] { dog->watch(); }));
+    watchdog->thread_ = std::move(thread);
+    return watchdog;
   }
   Watchdog(const Watchdog&) = delete;
   Watchdog& operator=(const Watchdog&) = delete;
@@ -114,12 +119,13 @@ class Watchdog {
       done_ = true;
     }
     changed_.notify_one();
-    thread_.join();
   }
 
   [[nodiscard]] bool barked() const { return barked_.load(std::memory_order_acquire); }
 
  private:
+  explicit Watchdog(kvm_run& run) : run_(run), target_(::pthread_self()) {}
+
   void watch() {
     std::unique_lock lock(mutex_);
     if (changed_.wait_for(lock, std::chrono::nanoseconds(ProbeVm::max_wait_ns),
@@ -138,16 +144,16 @@ class Watchdog {
   std::condition_variable changed_;
   bool done_ = false; // guarded by mutex_
   std::atomic<bool> barked_{false};
-  std::thread thread_; // last: starts when the rest is there
+  Thread thread_; // last: it uses the others
 };
 
 // Runs until the guest uses the hypercall port, the time is up or something else happens. Counts
 // the exits that `is_round` accepts.
 template <typename IsRound>
-std::uint64_t run(const Vcpu& vcpu, std::uint64_t most, IsRound is_round) {
-  const Watchdog watchdog(vcpu.state());
+Result<std::uint64_t> run(const Vcpu& vcpu, std::uint64_t most, IsRound is_round) {
+  EBB_TRY_ASSIGN(watchdog, Watchdog::start(vcpu.state()));
   std::uint64_t rounds = 0;
-  while (rounds < most && !watchdog.barked()) {
+  while (rounds < most && !watchdog->barked()) {
     const int error = vcpu.run();
     if (error == EINTR || error == EAGAIN) {
       continue;
@@ -204,7 +210,7 @@ Result<std::optional<double>> time_calls(const Kvm& kvm, abi::Doorbell instructi
   EBB_TRY_ASSIGN(machine, SmallMachine::create(kvm, probe_calls, rounds, instruction));
   EBB_TRY(machine.vm.let_out_hypercalls());
   const auto start = Clock::now();
-  const std::uint64_t arrived = run(machine.vcpu, rounds, answer_call);
+  EBB_TRY_ASSIGN(arrived, run(machine.vcpu, rounds, answer_call));
   return mean_ns(start, Clock::now(), arrived);
 }
 
@@ -224,14 +230,14 @@ Result<std::optional<double>> ProbeVm::port() {
   EBB_TRY_ASSIGN(machine,
                  SmallMachine::create(kvm_, probe_ports, slow_rounds, abi::Doorbell::port));
   const auto start = Clock::now();
-  const std::uint64_t rounds = run(machine.vcpu, slow_rounds, is_doorbell);
+  EBB_TRY_ASSIGN(rounds, run(machine.vcpu, slow_rounds, is_doorbell));
   return mean_ns(start, Clock::now(), rounds);
 }
 
 Result<std::optional<double>> ProbeVm::port_cpu(std::uint64_t rounds) {
   EBB_TRY_ASSIGN(machine, SmallMachine::create(kvm_, probe_ports, rounds, abi::Doorbell::port));
   const std::uint64_t start = thread_cpu_ns();
-  const std::uint64_t arrived = run(machine.vcpu, rounds, is_doorbell);
+  EBB_TRY_ASSIGN(arrived, run(machine.vcpu, rounds, is_doorbell));
   return mean_cpu_ns(start, arrived);
 }
 
@@ -241,16 +247,16 @@ Result<std::optional<double>> ProbeVm::touch(Backing backing) {
   EBB_TRY_ASSIGN(machine,
                  SmallMachine::create(kvm_, probe_touch, rounds, abi::Doorbell::port, backing));
   // The first exit says that the guest runs; the time of the second one is in the result.
-  const auto exit_by = [&](std::uint16_t port) {
-    return run(machine.vcpu, 1, [port](const kvm_run& state) { return is_output(state, port); }) ==
-           1;
+  const auto exits_by = [&](std::uint16_t port) {
+    return run(machine.vcpu, 1, [port](const kvm_run& state) { return is_output(state, port); });
   };
-  if (!exit_by(EBB_PORT_DOORBELL)) {
+  EBB_TRY_ASSIGN(began, exits_by(EBB_PORT_DOORBELL));
+  if (began == 0) {
     return std::nullopt;
   }
   const std::uint64_t start = thread_cpu_ns();
-  const bool whole = exit_by(EBB_PORT_HYPERCALL);
-  return mean_cpu_ns(start, whole ? touched_bytes / abi::page_bytes : 0);
+  EBB_TRY_ASSIGN(whole, exits_by(EBB_PORT_HYPERCALL));
+  return mean_cpu_ns(start, whole * touched_bytes / abi::page_bytes);
 }
 
 Result<std::optional<double>> ProbeVm::port_to_eventfd() {
@@ -266,8 +272,8 @@ Result<std::optional<double>> ProbeVm::port_to_eventfd() {
   // The guest's RAX, which it writes to the port, starts as zero.
   EBB_TRY(machine.vm.bind_doorbell(event.get(), EBB_PORT_DOORBELL, 0));
   const auto start = Clock::now();
-  static_cast<void>(run(machine.vcpu, 1,
-                        [](const kvm_run& state) { return is_output(state, EBB_PORT_HYPERCALL); }));
+  EBB_TRY(run(machine.vcpu, 1,
+              [](const kvm_run& state) { return is_output(state, EBB_PORT_HYPERCALL); }));
   const auto stop = Clock::now();
   // What arrived counts, also when the time was up before the last one.
   std::uint64_t signalled = 0;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "vmm/probe/unit_costs.hpp"
 
-#include "vmm/base/start_thread.hpp"
 #include "vmm/probe/probe_vm.hpp"
 
 namespace vmm {
@@ -11,13 +10,8 @@ constexpr std::uint64_t doorbell_rounds = 200;
 
 // Empty also where the host has no thread to spare: the guest may do with those that there are.
 template <typename Measure> std::optional<double> value_of(Measure measure) {
-  std::optional<double> value;
-  static_cast<void>(start_thread("measuring", [&] {
-    if (const auto measured = measure()) {
-      value = *measured;
-    }
-  }));
-  return value;
+  const auto measured = measure();
+  return measured ? std::optional<double>(*measured) : std::nullopt;
 }
 
 } // namespace

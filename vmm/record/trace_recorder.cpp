@@ -12,7 +12,7 @@
 
 #include "shared/abi_version.hpp"
 #include "vmm/base/clock.hpp"
-#include "vmm/hints/batch_processor.hpp"
+#include "vmm/hints/batch.hpp"
 
 namespace vmm {
 namespace {
@@ -141,8 +141,8 @@ TraceRecorder::TraceRecorder(std::unique_ptr<TraceWriter> writer, const TraceRun
 
 TraceRecorder::~TraceRecorder() = default;
 
-void TraceRecorder::start(ThreadStart on_start) {
-  writer_->start(
+Result<void> TraceRecorder::start(ThreadStart on_start) {
+  return writer_->start(
       at_least(TraceLevel::all) ? tick_all : tick_other, [this] { drain_guest(); },
       std::move(on_start));
 }

@@ -55,7 +55,7 @@ class TraceRecorder final : public HintObserver, public FrameWatcher {
 
   // Starts and ends the recorder's thread. After stop() nothing may be recorded; the trace is
   // complete, its last record the end.
-  void start(ThreadStart on_start = {});
+  [[nodiscard]] Result<void> start(ThreadStart on_start = {});
   void stop(const GuestEnding& ending);
 
   void boot();

@@ -95,19 +95,21 @@ std::optional<abi::TraceRecord> TraceWriter::read(std::uint64_t number) const {
   return from; // written once, and whole
 }
 
-void TraceWriter::start(std::chrono::nanoseconds period, std::function<void()> tick,
-                        ThreadStart on_start) {
-  thread_ = std::thread([this, period, tick = std::move(tick), on_start = std::move(on_start)] {
-    begin_thread(on_start);
-    std::unique_lock lock(mutex_);
-    while (!stopping_) {
-      wake_.wait_for(lock, period);
-      lock.unlock();
-      tick();
-      keep_ahead();
-      lock.lock();
-    }
-  });
+Result<void> TraceWriter::start(std::chrono::nanoseconds period, std::function<void()> tick,
+                                ThreadStart on_start) {
+  EBB_TRY_ASSIGN(thread, Thread::make("the trace", std::move(on_start),
+                                      [this, period, tick = std::move(tick)] {
+                                        std::unique_lock lock(mutex_);
+                                        while (!stopping_) {
+                                          wake_.wait_for(lock, period);
+                                          lock.unlock();
+                                          tick();
+                                          keep_ahead();
+                                          lock.lock();
+                                        }
+                                      }));
+  thread_ = std::move(thread);
+  return {};
 }
 
 std::uint64_t TraceWriter::allocated_bytes() const {

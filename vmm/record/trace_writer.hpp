@@ -21,7 +21,7 @@
 #include "shared/trace_record.hpp"
 #include "vmm/base/mapping_guard.hpp"
 #include "vmm/base/result.hpp"
-#include "vmm/base/thread_start.hpp"
+#include "vmm/base/thread.hpp"
 #include "vmm/record/trace_target.hpp"
 
 namespace vmm {
@@ -51,8 +51,8 @@ class TraceWriter {
   [[nodiscard]] bool has_begun() const { return mapping_ != nullptr; }
 
   // Starts the thread; `tick` is called on it every `period`.
-  void start(std::chrono::nanoseconds period, std::function<void()> tick,
-             ThreadStart on_start = {});
+  [[nodiscard]] Result<void> start(std::chrono::nanoseconds period, std::function<void()> tick,
+                                   ThreadStart on_start = {});
 
   // Any thread. `record.sequence` is set here.
   void append(const abi::TraceRecord& record) { write(claim(1), record); }
@@ -111,7 +111,7 @@ class TraceWriter {
   std::mutex mutex_;
   std::condition_variable wake_;
   bool stopping_ = false;
-  std::thread thread_;
+  Thread thread_;
 };
 
 } // namespace vmm

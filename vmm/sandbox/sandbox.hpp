@@ -19,7 +19,7 @@
 #include <vector>
 
 #include "vmm/base/result.hpp"
-#include "vmm/base/thread_start.hpp"
+#include "vmm/base/thread.hpp"
 #include "vmm/sandbox/seccomp_filter.hpp"
 #include "vmm/sandbox/syscall_rules.hpp"
 #include "vmm/settings/sandbox_mode.hpp"

@@ -7,8 +7,8 @@
 #include <string_view>
 
 #include "vmm/base/result.hpp"
-#include "vmm/hints/batch_processor.hpp"
-#include "vmm/hints/fault_plan.hpp"
+#include "vmm/hints/adversary/fault_plan.hpp"
+#include "vmm/hints/batch.hpp"
 
 namespace vmm {
 

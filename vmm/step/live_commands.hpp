@@ -12,8 +12,8 @@
 
 #include "shared/hypercall.hpp"
 #include "vmm/base/symbols.hpp"
-#include "vmm/hints/batch_processor.hpp"
-#include "vmm/hints/fault_plan.hpp"
+#include "vmm/hints/adversary/fault_plan.hpp"
+#include "vmm/hints/batch.hpp"
 #include "vmm/memory/guest_memory.hpp"
 #include "vmm/trace/step_commands.hpp"
 #include "vmm/trace/stepper.hpp"

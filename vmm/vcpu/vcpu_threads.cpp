@@ -6,8 +6,6 @@
 
 #include <utility>
 
-#include "vmm/base/start_thread.hpp"
-
 namespace vmm {
 
 namespace {
@@ -30,18 +28,25 @@ void VcpuThreads::add(std::unique_ptr<VcpuRunner> runner) {
 
 Result<void> VcpuThreads::start(const ThreadStart& on_start) {
   install_kick_handler();
-  return start_thread("a vCPU", [&] {
-    for (unsigned index = 0; index < count(); ++index) {
-      threads_.emplace_back([on_start, runner = runners_[index].get(), gate = gates_[index].get()] {
-        // The default slack of 50 us would be added to every wait of the guest.
-        ::prctl(PR_SET_TIMERSLACK, 1UL);
-        begin_thread(on_start);
-        if (gate->wait()) {
-          runner->run();
-        }
-      });
-    }
-  });
+  for (unsigned index = 0; index < count(); ++index) {
+    EBB_TRY_ASSIGN(thread, Thread::make(
+                               "a vCPU",
+                               [on_start] {
+                                 // The default slack of 50 us would be added to every wait of the
+                                 // guest.
+                                 ::prctl(PR_SET_TIMERSLACK, 1UL);
+                                 if (on_start) {
+                                   on_start();
+                                 }
+                               },
+                               [runner = runners_[index].get(), gate = gates_[index].get()] {
+                                 if (gate->wait()) {
+                                   runner->run();
+                                 }
+                               }));
+    threads_.push_back(std::move(thread));
+  }
+  return {};
 }
 
 void VcpuThreads::run_others() {
@@ -67,7 +72,7 @@ void VcpuThreads::stop() {
     const std::scoped_lock lock(mutex_);
     joining_ = true;
   }
-  for (std::thread& thread : threads_) {
+  for (Thread& thread : threads_) {
     thread.join();
   }
   threads_.clear();

@@ -8,12 +8,10 @@
 #include <memory>
 #include <mutex>
 #include <span>
-#include <thread>
 #include <vector>
 
 #include "vmm/base/result.hpp"
-#include "vmm/base/start_gate.hpp"
-#include "vmm/base/thread_start.hpp"
+#include "vmm/base/thread.hpp"
 #include "vmm/vcpu/vcpu_runner.hpp"
 
 namespace vmm {
@@ -63,7 +61,7 @@ class VcpuThreads {
   std::vector<std::unique_ptr<VcpuRunner>> runners_;
   std::vector<std::unique_ptr<StartGate>> gates_; // one for each runner
   std::mutex mutex_;                              // guards the next two against kicks
-  std::vector<std::thread> threads_;
+  std::vector<Thread> threads_;
   bool joining_ = false; // kick no more
 };
 

@@ -48,7 +48,7 @@ std::unique_ptr<ControlSocket> serve(const std::string& path,
                                      ControlSocket::Handler handler = echo) {
   auto socket = ControlSocket::create(path, std::move(handler));
   REQUIRE_MESSAGE(socket.has_value(), socket.error().message);
-  (*socket)->start();
+  REQUIRE((*socket)->start());
   return std::move(*socket);
 }
 

@@ -116,7 +116,7 @@ TEST_CASE("gdb server: a debugger comes, goes, and comes again") {
   const std::string path = directory.file("gdb");
   Served served({0, path});
   CHECK(served.server->address() == path);
-  served.server->start();
+  REQUIRE(served.server->start());
   for (unsigned round = 0; round < 3; ++round) {
     Debugger debugger(path);
     CHECK(debugger.ask("?") == "T05thread:1;");
@@ -135,7 +135,7 @@ TEST_CASE("gdb server: a debugger comes, goes, and comes again") {
 TEST_CASE("gdb server: a stop of the guest's own is told") {
   const TempDir directory;
   Served served({0, directory.file("gdb")});
-  served.server->start();
+  REQUIRE(served.server->start());
   Debugger debugger(directory.file("gdb"));
   CHECK(debugger.ask("?") == "T05thread:1;");
   // Said before the guest goes, so there is no race with the server's thread.
@@ -146,7 +146,7 @@ TEST_CASE("gdb server: a stop of the guest's own is told") {
 TEST_CASE("gdb server: one debugger at a time") {
   const TempDir directory;
   Served served({0, directory.file("gdb")});
-  served.server->start();
+  REQUIRE(served.server->start());
   Debugger first(directory.file("gdb"));
   CHECK(first.ask("?") == "T05thread:1;");
   Debugger second(directory.file("gdb"));
@@ -157,7 +157,7 @@ TEST_CASE("gdb server: one debugger at a time") {
 TEST_CASE("gdb server: the guest's end is told, then the socket is gone") {
   const TempDir directory;
   Served served({0, directory.file("gdb")});
-  served.server->start();
+  REQUIRE(served.server->start());
   Debugger debugger(directory.file("gdb"));
   CHECK(debugger.ask("?") == "T05thread:1;");
   debugger.say("c");
@@ -177,7 +177,7 @@ TEST_CASE("gdb server: the guest's end is told, then the socket is gone") {
 TEST_CASE("gdb server: a debugger that does not read holds up nobody's end") {
   const TempDir directory;
   Served served({0, directory.file("gdb")});
-  served.server->start();
+  REQUIRE(served.server->start());
   const Debugger debugger(directory.file("gdb"));
   // The answers fill the socket's buffers sooner or later; from then on the server waits.
   std::atomic<bool> enough{false};
@@ -198,7 +198,7 @@ TEST_CASE("gdb server: a port of the loopback interface, and only one server on 
   const auto port =
       static_cast<std::uint16_t>(std::stoul(served.server->address().substr(host.size())));
   CHECK(port != 0);
-  served.server->start();
+  REQUIRE(served.server->start());
   Debugger debugger(port);
   CHECK(debugger.ask("qC") == "QC1");
   const auto second = GdbServer::create({port, {}}, served.target, *served.end);

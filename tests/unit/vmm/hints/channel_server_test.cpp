@@ -10,6 +10,7 @@
 
 #include <doctest/doctest.h>
 
+#include "tests/support/serve_channel.hpp"
 #include "vmm/hints/batch_processor.hpp"
 
 using abi::Gpa;
@@ -17,6 +18,7 @@ using abi::Order;
 using abi::Outcome;
 using abi::RangeDescriptor;
 using abi::RangeKind;
+using test_support::serve;
 using vmm::AnswerResult;
 using vmm::Backing;
 using vmm::ChannelProgress;
@@ -116,10 +118,10 @@ bool all_failed(const abi::CompletionEntry& answer) {
 
 TEST_CASE("a batch is taken, discarded and answered") {
   Host host;
-  CHECK(host.server.serve(host.processor) == 0);
+  CHECK(serve(host.server, host.processor) == 0);
   host.submit(77, {hint(6 * mib, 9), hint(0, 0), hint(8 * mib, 0)}, 3);
   CHECK(host.server.has_submissions());
-  CHECK(host.server.serve(host.processor) == 1);
+  CHECK(serve(host.server, host.processor) == 1);
   CHECK_FALSE(host.server.has_submissions());
   CHECK(host.channel->rings.submit_head == 1);
   CHECK(host.channel->rings.complete_tail == 1);
@@ -146,7 +148,7 @@ TEST_CASE("a full ring of full batches is served in order") {
   for (std::uint32_t page = 0; page < abi::ring_entries; ++page) {
     host.submit(page, ranges, page);
   }
-  CHECK(host.server.serve(host.processor) == abi::ring_entries);
+  CHECK(serve(host.server, host.processor) == abi::ring_entries);
   for (std::uint32_t page = 0; page < abi::ring_entries; ++page) {
     const abi::CompletionEntry answer = host.consume();
     CHECK(answer.batch_id == page);
@@ -169,7 +171,7 @@ TEST_CASE("an unusable submission is answered as failed and touches nothing") {
   for (const abi::SubmissionEntry& entry : bad) {
     host.write_slot(entry);
     host.publish();
-    CHECK(host.server.serve(host.processor) == 1);
+    CHECK(serve(host.server, host.processor) == 1);
     const abi::CompletionEntry answer = host.consume();
     CHECK(answer.batch_id == entry.batch_id);
     CHECK(answer.page == entry.page);
@@ -180,7 +182,7 @@ TEST_CASE("an unusable submission is answered as failed and touches nothing") {
   CHECK(host.kept(0, ram_bytes));
   // The channel still works.
   host.submit(7, {hint(6 * mib, 9)});
-  CHECK(host.server.serve(host.processor) == 1);
+  CHECK(serve(host.server, host.processor) == 1);
   CHECK(host.consume().outcome(0) == Outcome::discarded);
 }
 
@@ -194,13 +196,13 @@ TEST_CASE("a submit_tail beyond the ring skips what is pending and the channel g
     host.channel->pages[0].ranges[0] = hint(6 * mib, 9);
     host.tail += jump; // the last one is the tail going back by one
     host.publish();
-    CHECK(host.server.serve(host.processor) == 0);
+    CHECK(serve(host.server, host.processor) == 0);
     CHECK(host.server.counters().ring_overruns.value() == 1);
     CHECK(host.channel->rings.submit_head == host.tail);
     CHECK(host.kept(0, ram_bytes));
-    CHECK(host.server.serve(host.processor) == 0);
+    CHECK(serve(host.server, host.processor) == 0);
     host.submit(9, {hint(6 * mib, 9)});
-    CHECK(host.server.serve(host.processor) == 1);
+    CHECK(serve(host.server, host.processor) == 1);
     CHECK(host.consume().batch_id == 9);
     CHECK(host.server.counters().ring_overruns.value() == 1);
   }
@@ -210,7 +212,7 @@ TEST_CASE("indices wrap around 2^32") {
   Host host(ChannelProgress{0xfffffffa, 0xfffffffd});
   for (std::uint64_t id = 0; id < 40; ++id) {
     host.submit(id, {hint(6 * mib, 0)}, static_cast<std::uint32_t>(id % abi::ring_entries));
-    CHECK(host.server.serve(host.processor) == 1);
+    CHECK(serve(host.server, host.processor) == 1);
     const abi::CompletionEntry answer = host.consume();
     CHECK(answer.batch_id == id);
     CHECK(answer.outcome(0) == Outcome::discarded);
@@ -225,7 +227,7 @@ TEST_CASE("a full ring is served across the wrap, one more is an overrun") {
   for (std::uint64_t id = 0; id < abi::ring_entries; ++id) {
     host.submit(id, {hint(6 * mib, 0)});
   }
-  CHECK(host.server.serve(host.processor) == abi::ring_entries);
+  CHECK(serve(host.server, host.processor) == abi::ring_entries);
   CHECK(host.server.counters().ring_overruns.value() == 0);
 }
 
@@ -233,7 +235,7 @@ TEST_CASE("answers without room are dropped and counted; the ring keeps the earl
   Host host;
   for (std::uint64_t id = 0; id < abi::completion_entries + 5; ++id) {
     host.submit(id, {hint(6 * mib, 0)});
-    host.server.serve(host.processor);
+    serve(host.server, host.processor);
   }
   CHECK(host.server.counters().dropped_answers.value() == 5);
   CHECK(host.channel->rings.complete_tail == abi::completion_entries);
@@ -241,7 +243,7 @@ TEST_CASE("answers without room are dropped and counted; the ring keeps the earl
     CHECK(host.consume().batch_id == id);
   }
   host.submit(99, {hint(6 * mib, 0)});
-  host.server.serve(host.processor);
+  serve(host.server, host.processor);
   CHECK(host.consume().batch_id == 99);
 }
 
@@ -251,12 +253,12 @@ TEST_CASE("a complete_head ahead of the tail gets no answers until it is put rig
     Host host;
     host.channel->rings.complete_head = head;
     host.submit(1, {hint(6 * mib, 0)});
-    CHECK(host.server.serve(host.processor) == 1);
+    CHECK(serve(host.server, host.processor) == 1);
     CHECK(host.server.counters().dropped_answers.value() == 1);
     CHECK(host.channel->rings.complete_tail == 0);
     host.channel->rings.complete_head = 0;
     host.submit(2, {hint(6 * mib, 0)});
-    host.server.serve(host.processor);
+    serve(host.server, host.processor);
     CHECK(host.consume().batch_id == 2);
   }
 }
@@ -264,12 +266,12 @@ TEST_CASE("a complete_head ahead of the tail gets no answers until it is put rig
 TEST_CASE("what the guest writes into the host's fields is not believed") {
   Host host;
   host.submit(1, {hint(6 * mib, 0)});
-  host.server.serve(host.processor);
+  serve(host.server, host.processor);
   host.consume();
   host.channel->rings.submit_head = 0x12345678;
   host.channel->rings.complete_tail = 0x87654321;
   host.submit(2, {hint(6 * mib, 0)});
-  CHECK(host.server.serve(host.processor) == 1);
+  CHECK(serve(host.server, host.processor) == 1);
   CHECK(host.channel->rings.submit_head == 2);
   CHECK(host.channel->rings.complete_tail == 2);
   CHECK(host.consume().batch_id == 2);
@@ -280,7 +282,7 @@ TEST_CASE("the same batch twice is served twice, each with its own answer") {
   host.submit(5, {hint(6 * mib, 9)});
   host.write_slot({5, 0, 1});
   host.publish();
-  CHECK(host.server.serve(host.processor) == 2);
+  CHECK(serve(host.server, host.processor) == 2);
   CHECK(host.consume().batch_id == 5);
   CHECK(host.consume().batch_id == 5);
   CHECK(host.zero(6 * mib, 8 * mib));
@@ -334,9 +336,9 @@ TEST_CASE("doorbell and interrupt wishes travel by their fields") {
 
 TEST_CASE("before the guest has said hello, every hint fails") {
   Host host;
-  host.processor.set_managed({});
+  host.processor.configure({}, {});
   host.submit(1, {hint(6 * mib, 9), hint(0, 0)});
-  host.server.serve(host.processor);
+  serve(host.server, host.processor);
   const abi::CompletionEntry answer = host.consume();
   CHECK(answer.outcome(0) == Outcome::failed);
   CHECK(answer.outcome(1) == Outcome::failed);
@@ -376,7 +378,7 @@ TEST_CASE("a guest that rewrites everything while it is served harms nobody else
   for (int round = 0; round < 500; ++round) {
     host.tail += 3;
     host.publish();
-    served += host.server.serve(host.processor);
+    served += serve(host.server, host.processor);
     std::atomic_ref(host.channel->rings.complete_head).store(host.channel->rings.complete_tail);
   }
   stop.store(true);
@@ -427,19 +429,20 @@ TEST_CASE("with a checker, a batch that its tags contradict is answered as faile
     REQUIRE(tag != nullptr);
     return *tag;
   };
-  host.processor.set_hint_checker(
+  host.processor.configure(
+      {Gpa{managed_start}, Gpa{ram_bytes}},
       vmm::HintChecker(host.memory, Gpa{tags_gpa}, abi::to_pfn({managed_start})));
   tag_at(6 * mib) = abi::FrameTag::make(abi::FrameKind::isolated, Order{9});
   tag_at(8 * mib) = abi::FrameTag::make(abi::FrameKind::allocated, Order{0});
 
   host.submit(1, {hint(6 * mib, 9)});
-  host.server.serve(host.processor);
+  serve(host.server, host.processor);
   CHECK(host.consume().outcome(0) == Outcome::discarded);
   CHECK_FALSE(host.processor.violation());
 
   std::memset(host.memory.base() + 6 * mib, std::to_integer<int>(mark), 2 * mib);
   host.submit(2, {hint(6 * mib, 9), hint(8 * mib, 0)});
-  host.server.serve(host.processor);
+  serve(host.server, host.processor);
   CHECK(all_failed(host.consume()));
   CHECK(host.kept(6 * mib, ram_bytes));
   const auto start = host.processor.violation().value_or(vmm::HintViolation{}).start;

@@ -174,8 +174,8 @@ TEST_CASE("the thread samples until it is stopped, and can start again") {
   };
   Sampler sampler(sources, std::chrono::microseconds(1));
   for (int round = 0; round < 2; ++round) {
-    sampler.start();
-    sampler.start();
+    REQUIRE(sampler.start());
+    REQUIRE(sampler.start());
     for (int i = 0; i < 3; ++i) {
       sampled.acquire();
     }
@@ -192,7 +192,7 @@ TEST_CASE("stopping does not wait for the period to pass") {
   sources.observer = [&](const MemorySample&) { sampled.release(); };
   // A period longer than any test may take: only the stop can end the wait.
   Sampler sampler(sources, std::chrono::hours(24));
-  sampler.start();
+  REQUIRE(sampler.start());
   sampled.acquire();
   sampler.stop();
   CHECK(sampler.latest().resident_bytes == mib);
@@ -212,7 +212,7 @@ TEST_CASE("marks from another thread and the sampling thread do not disturb each
     return bytes;
   };
   Sampler sampler(sources, std::chrono::microseconds(1));
-  sampler.start();
+  REQUIRE(sampler.start());
   sampler.begin();
   for (int i = 0; i < 1000; ++i) {
     sampler.sample();

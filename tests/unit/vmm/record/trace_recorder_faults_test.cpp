@@ -18,6 +18,7 @@
 #include "tools/hvtrace/check.hpp"
 #include "tools/hvtrace/list.hpp"
 #include "tools/hvtrace/trace_file.hpp"
+#include "vmm/hints/adversary/adversary.hpp"
 #include "vmm/hints/hint_service.hpp"
 #include "vmm/record/trace_recorder.hpp"
 
@@ -35,13 +36,14 @@ constexpr std::uint64_t features = abi::feature_report | abi::feature_trace | ab
 // A recorded host, and the guest's side of one channel driven by hand.
 class Recorded {
  public:
-  explicit Recorded(const HintServiceOptions& options,
+  // A synchronous host without workers.
+  explicit Recorded(unsigned workers, const FaultOptions& faults = {},
                     abi::TraceLevel level = abi::TraceLevel::ranges)
       : path_("recorder-faults"), memory_(*GuestMemory::create(ram_bytes, Backing::small_pages)),
         recorder_(*TraceRecorder::create(std::move(*TraceTarget::open(path_.text())),
                                          {.level = level, .tsc_khz = 1'000'000, .host = "async"},
                                          memory_)),
-        service_(*HintService::create(memory_, 1, options, calls_, {})),
+        service_(start(workers, faults)),
         channel_(*memory_.object_at<abi::Channel>({EBB_CHANNEL_GPA})),
         guest_(memory_.object_at<abi::GuestTraceRing>({EBB_TRACE_RING_GPA}), level) {
     service_->set_observer(*recorder_);
@@ -49,8 +51,9 @@ class Recorded {
     REQUIRE(recorder_->begin().has_value());
     recorder_->boot();
     recorder_->negotiated(hello);
+    REQUIRE(service_->make_threads({}));
     service_->configure(hello, HintCheck::off);
-    recorder_->host_mode(service_->mode(), options.workers);
+    recorder_->host_mode(service_->mode(), workers);
     recorder_->workload_begin();
   }
 
@@ -101,6 +104,16 @@ class Recorded {
   }
 
  private:
+  std::unique_ptr<HintService> start(unsigned workers, const FaultOptions& faults) {
+    std::unique_ptr<Adversary> adversary;
+    if (faults.any()) {
+      adversary = *Adversary::create(memory_, 1, {.faults = faults}, calls_, {});
+    }
+    const HintServiceOptions options{.mode = workers == 0 ? HostMode::sync : HostMode::async,
+                                     .workers = workers};
+    return *HintService::create(memory_, 1, options, calls_, {}, std::move(adversary));
+  }
+
   test_support::TemporaryPath path_;
   GuestMemory memory_;
   SystemDiscardCalls calls_;
@@ -151,7 +164,7 @@ void check_passes(const TraceFile& file) {
 
 // A run of one batch after another under a plan.
 TraceFile run_with(const FaultOptions& faults, unsigned batches, unsigned workers = 1) {
-  Recorded run({.mode = HostMode::async, .workers = workers, .faults = faults});
+  Recorded run(workers, faults);
   for (unsigned batch = 0; batch < batches; ++batch) {
     run.submit(batch + 1, batch % abi::ring_entries);
     // A repeated answer is one more entry of the ring, before or after the next.
@@ -189,7 +202,7 @@ TEST_CASE("recorder: every fault that is carried out has its record, and the tra
 }
 
 TEST_CASE("recorder: an answer that waits for the next one says so") {
-  Recorded run({.mode = HostMode::async, .workers = 1, .faults = {.reorder = true}});
+  Recorded run(1, {.reorder = true});
   run.submit(1, 0);
   run.submit(2, 1);
   run.await_answers(2);
@@ -200,7 +213,7 @@ TEST_CASE("recorder: an answer that waits for the next one says so") {
 }
 
 TEST_CASE("recorder: dropped batches are discarded late and again, on a lane of their own") {
-  Recorded run({.mode = HostMode::async, .workers = 1, .faults = {.drop = 1}});
+  Recorded run(1, {.drop = 1});
   run.submit(1, 0);
   while (run.service().totals().late_discards < 2) {
     std::this_thread::yield();
@@ -217,7 +230,7 @@ TEST_CASE("recorder: dropped batches are discarded late and again, on a lane of 
 
 TEST_CASE("recorder: two workers have two lanes, however their records mix") {
   for (unsigned round = 0; round < 50; ++round) {
-    Recorded run({.mode = HostMode::async, .workers = 2});
+    Recorded run(2);
     for (unsigned batch = 0; batch < 40; batch += abi::ring_entries) {
       for (unsigned page = 0; page < abi::ring_entries; ++page) {
         run.submit(batch + page + 1, page);
@@ -239,7 +252,7 @@ TEST_CASE("recorder: two workers have two lanes, however their records mix") {
 }
 
 TEST_CASE("recorder: a policy told to the guest is a mode from then on") {
-  Recorded run({});
+  Recorded run(0);
   ReportSettings settings;
   settings.policy.order = 4;
   settings.policy.batch = 64;
@@ -258,7 +271,7 @@ TEST_CASE("recorder: a policy told to the guest is a mode from then on") {
 
 TEST_CASE("recorder: hypercalls are of level all, by name") {
   for (const abi::TraceLevel level : {abi::TraceLevel::ranges, abi::TraceLevel::all}) {
-    Recorded run({}, level);
+    Recorded run(0, {}, level);
     run.recorder().hypercall(0, abi::Hypercall::plug, 0x4000000);
     run.recorder().hypercall(1, std::bit_cast<abi::Hypercall>(std::uint64_t{999}), 0);
     const TraceFile file = run.finish();

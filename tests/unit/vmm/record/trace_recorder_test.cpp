@@ -10,6 +10,7 @@
 
 #include "guest/mm/reporting/event_trace.hpp"
 #include "shared/abi_version.hpp"
+#include "tests/support/serve_channel.hpp"
 #include "tools/hvtrace/check.hpp"
 #include "tools/hvtrace/replay.hpp"
 #include "tools/hvtrace/trace_file.hpp"
@@ -65,7 +66,7 @@ TraceFile record_one_batch(TraceLevel level) {
   channel->rings.submissions[0] = {.batch_id = 1, .page = 0, .range_count = 2};
   channel->rings.submit_tail = 1;
   (*recorder)->on_doorbell(0, 0);
-  CHECK(server.serve(processor) == 1);
+  CHECK(test_support::serve(server, processor) == 1);
   guest_end.drained(0, 1, 2);
   (*recorder)->workload_end();
   (*recorder)->stop({});

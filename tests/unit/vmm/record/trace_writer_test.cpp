@@ -91,10 +91,10 @@ TEST_CASE("trace writer: grows beyond its first piece when its thread runs") {
   const TemporaryPath path("ebb-trace-grows");
   auto writer = writer_for(path);
   std::atomic<std::uint64_t> ticks{0};
-  writer->start(std::chrono::milliseconds(1), [&ticks] {
+  REQUIRE(writer->start(std::chrono::milliseconds(1), [&ticks] {
     ++ticks;
     ticks.notify_all();
-  });
+  }));
   // 60 MB in pieces of 4 MB, each after two turns of the thread: it had its chance to keep ahead.
   for (int piece = 0; piece < 15; ++piece) {
     const std::uint64_t seen = ticks.load();

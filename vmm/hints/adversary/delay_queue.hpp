@@ -7,10 +7,10 @@
 #include <functional>
 #include <mutex>
 #include <stop_token>
-#include <thread>
 #include <vector>
 
-#include "vmm/base/thread_start.hpp"
+#include "vmm/base/result.hpp"
+#include "vmm/base/thread.hpp"
 
 namespace vmm {
 
@@ -23,8 +23,8 @@ class DelayQueue {
   DelayQueue& operator=(const DelayQueue&) = delete;
   ~DelayQueue() { stop(); }
 
-  // Starts the thread; once.
-  void start(ThreadStart on_start = {});
+  // Starts the thread; once. Environment error when the host has none to give.
+  Result<void> start(ThreadStart on_start = {});
   // Returns when the running task is over; the others never run. Any number of times; add() does
   // nothing from then on.
   void stop();
@@ -45,7 +45,7 @@ class DelayQueue {
   std::condition_variable_any wake_;
   std::vector<Entry> heap_; // earliest first
   bool open_ = true;
-  std::jthread thread_; // last: it uses the others
+  Thread thread_; // last: it uses the others
 };
 
 } // namespace vmm

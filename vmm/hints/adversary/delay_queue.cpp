@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "vmm/hints/delay_queue.hpp"
+#include "vmm/hints/adversary/delay_queue.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -9,11 +9,11 @@
 
 namespace vmm {
 
-void DelayQueue::start(ThreadStart on_start) {
-  thread_ = std::jthread([this, on_start = std::move(on_start)](const std::stop_token& stop) {
-    begin_thread(on_start);
-    run(stop);
-  });
+Result<void> DelayQueue::start(ThreadStart on_start) {
+  EBB_TRY_ASSIGN(thread, Thread::make("postponed answers", std::move(on_start),
+                                      [this](const std::stop_token& stop) { run(stop); }));
+  thread_ = std::move(thread);
+  return {};
 }
 
 void DelayQueue::stop() {
@@ -22,10 +22,8 @@ void DelayQueue::stop() {
     open_ = false;
     heap_.clear();
   }
-  if (thread_.joinable()) {
-    thread_.request_stop();
-    thread_.join();
-  }
+  thread_.request_stop();
+  thread_.join();
 }
 
 void DelayQueue::add(std::uint64_t due_ns, Task task) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The adversarial host: which answers are late, missing, repeated, out of order, partial or
-// negative. The plan only decides; HintService carries it out.
+// negative. The plan only decides; Adversary carries it out.
 //
 // A decision depends on the seed, the channel and the number of the batch on that channel, on
 // nothing else: not on the order in which threads ask.
@@ -60,7 +60,7 @@ struct BatchFaults {
 // Immutable, so any thread may ask.
 class FaultPlan {
  public:
-  FaultPlan() = default; // an honest host
+  FaultPlan() = default; // nothing happens
   FaultPlan(const FaultOptions& options, std::uint64_t seed) : options_(options), seed_(seed) {}
 
   // `number` counts the batches taken from the channel, from 0.

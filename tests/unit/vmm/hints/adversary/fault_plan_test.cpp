@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "vmm/hints/fault_plan.hpp"
+#include "vmm/hints/adversary/fault_plan.hpp"
 
 #include <string>
 
