@@ -12,7 +12,7 @@ namespace vmm {
 // Memory at one moment.
 struct MemoryPoint {
   std::uint64_t at_ns = 0;
-  std::optional<std::uint64_t> resident_bytes; // empty: not known
+  std::optional<std::uint64_t> resident_bytes{}; // empty: not known
   std::uint64_t live_bytes = 0;
   // What is resident or was at any time before: the model of a run that gives nothing back.
   std::optional<std::uint64_t> ever_resident_bytes{};

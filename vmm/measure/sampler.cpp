@@ -19,6 +19,8 @@ constexpr unsigned samples_per_doubling = 64;
 constexpr std::chrono::microseconds shortest_pause{200};
 // A sample's time is at most this part of the time until the next.
 constexpr std::uint64_t pause_per_sample = 20;
+// A rise of the guest's own high-water mark since the last sample.
+constexpr double worth_a_look = 1.01;
 
 constexpr std::uint64_t settle_interval_ns = 2'000'000;
 constexpr std::uint64_t settle_limit_ns = 2'000'000'000;
@@ -176,10 +178,20 @@ MemorySample Sampler::sample_marked(Mark mark) {
 
 void Sampler::before_discard() {
   const std::unique_lock lock(mutex_, std::try_to_lock);
-  if (lock.owns_lock() && footprint_.running() &&
-      sources_.now_ns() >= latest_.at_ns + pause_per_sample * cost_ns_) {
+  if (lock.owns_lock() && footprint_.running() && due_locked()) {
     take_locked(Mark::none);
   }
+}
+
+// The thread takes them often enough, if it gets to run; but it may miss a peak.
+bool Sampler::due_locked() const {
+  const auto passed = std::chrono::nanoseconds(sources_.now_ns() - latest_.at_ns);
+  if (passed >= pause_locked()) {
+    return true;
+  }
+  const double rise = static_cast<double>(sources_.guest().live_high_bytes) /
+                      static_cast<double>(latest_.guest.live_high_bytes + 1);
+  return rise >= worth_a_look && passed >= std::chrono::nanoseconds(pause_per_sample * cost_ns_);
 }
 
 MemorySample Sampler::take_locked(Mark mark) {

@@ -90,7 +90,8 @@ class Sampler {
   // Start and end of the measured interval, from any thread.
   void begin();
   void end();
-  // Takes one if the last is long enough ago for what it costs, and nobody else does just now.
+  // Takes one if it is due, or the guest tells of a new peak and the last is long enough ago for
+  // what it costs; not while somebody else does.
   // Neither waits nor tells the observer. Any thread.
   void before_discard();
   // Watches residency until it is stable, at most two seconds. `last_free_ns` is on the clock of
@@ -114,6 +115,7 @@ class Sampler {
   MemorySample sample_marked(Mark mark);
   MemorySample take_locked(Mark mark);
   [[nodiscard]] std::chrono::nanoseconds pause_locked() const;
+  [[nodiscard]] bool due_locked() const;
   std::optional<std::uint64_t> measure_resident_locked(std::uint64_t now_ns, Mark mark);
   void run();
 
