@@ -3,9 +3,8 @@
 // when the host offers feature_trace and the guest accepts it.
 //
 // The guest writes under its page allocator's lock, so there is one ring for all vCPUs and its
-// order is the order in which things happened to memory. The host takes events out at every
-// doorbell and every few milliseconds; the guest rings before the ring is full. One that is full
-// loses events, which are counted.
+// order is the order in which things happened to memory. The host takes events out at doorbells
+// (a guest rings before it is full) and every few ms; a full ring loses events, which are counted.
 #pragma once
 
 #include <cstddef>

@@ -183,10 +183,9 @@ struct TraceHeader {
   // Changed while recording; claimed on a cache line of its own.
   std::uint64_t claimed = 0; // slots handed to writers so far
   std::uint64_t reserved2[7] = {};
-  std::uint64_t lost = 0; // records that did not get into the file, for want of room on the disk
-  std::uint64_t finished = 0;   // 1: closed in order; nothing is missing at the end
-  std::uint64_t guest_lost = 0; // events of the guest that are missing; 0 by older writers, too
-  std::uint64_t reserved3[5] = {};
+  std::uint64_t lost = 0;     // records for which there was no room on the disk
+  std::uint64_t finished = 0; // 1: closed in order; nothing is missing at the end
+  std::uint64_t reserved3[6] = {};
   TraceEventInfo events[trace_event_slots];
 };
 static_assert(offsetof(TraceHeader, header_bytes) == 12);

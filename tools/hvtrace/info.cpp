@@ -14,6 +14,16 @@ namespace hvtrace {
 
 namespace {
 
+// Events of the guest that did not get into the trace.
+std::uint64_t guest_events_lost(const TraceFile& trace) {
+  std::uint64_t lost = 0;
+  for (std::uint64_t number = trace.first(); number < trace.end(); ++number) {
+    const auto record = trace.at(number);
+    lost += record && record->event == abi::TraceEvent::guest_lost ? record->value : 0;
+  }
+  return lost;
+}
+
 // "yes", or "no: " and all that is missing.
 std::string completeness(const TraceFile& trace) {
   const abi::TraceHeader& header = trace.header();
@@ -27,8 +37,8 @@ std::string completeness(const TraceFile& trace) {
   if (header.lost != 0) {
     add(fmt::format("{} records were lost, there was no room for them", header.lost));
   }
-  if (header.guest_lost != 0) {
-    add(fmt::format("{} events of the guest were lost, its ring was full", header.guest_lost));
+  if (const std::uint64_t lost = guest_events_lost(trace); lost != 0) {
+    add(fmt::format("{} events of the guest were lost, its ring was full", lost));
   }
   if (missing.empty() && !trace.finished()) {
     add("the vmm did not get to its end");

@@ -105,6 +105,9 @@ vmm::Result<TraceFile> TraceFile::parse(std::span<const std::byte> bytes, const 
     return user_error("{}: truncated trace: {} bytes of a {} byte header", name, bytes.size(),
                       header.header_bytes);
   }
+  if (header.lost != 0) { // older writers closed such a trace as if it were whole
+    header.finished = 0;
+  }
   terminate(header.backing);
   terminate(header.discard);
   terminate(header.host);

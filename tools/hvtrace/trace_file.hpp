@@ -32,10 +32,7 @@ class TraceFile final : public TraceSource {
   [[nodiscard]] std::uint64_t first() const override { return first_; }
   [[nodiscard]] std::uint64_t end() const override { return end_; }
   [[nodiscard]] std::optional<abi::TraceRecord> at(std::uint64_t number) const override;
-  // Not where records were lost: older writers closed such a trace all the same.
-  [[nodiscard]] bool finished() const override {
-    return header_->finished != 0 && header_->lost == 0;
-  }
+  [[nodiscard]] bool finished() const override { return header_->finished != 0; }
 
   // Records that the header counts but the file is too short for.
   [[nodiscard]] std::uint64_t cut_off() const { return cut_off_; }

@@ -397,7 +397,6 @@ void TraceRecorder::drain_guest() {
   if (const std::uint64_t lost = guest_->take_lost(); lost != 0) {
     append({.value = lost, .event = TraceEvent::guest_lost});
     guest_lost_ += lost;
-    writer_->set_guest_lost(guest_lost_);
   }
 }
 

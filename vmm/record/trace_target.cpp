@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -94,6 +95,11 @@ TraceTarget::~TraceTarget() {
 }
 
 Result<void> TraceTarget::reserve(std::uint64_t bytes) {
+  // KEEP_SIZE asks for blocks only; what a file may grow to is another matter.
+  rlimit longest{};
+  if (::getrlimit(RLIMIT_FSIZE, &longest) == 0 && longest.rlim_cur < bytes) {
+    return user_error("{}: no room for {} MiB: {}", name_, bytes >> 20, errno_text(EFBIG));
+  }
   reserved_ = true;
   if (::fallocate(fd(), FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(bytes)) != 0 &&
       !has_no_fallocate(errno)) {

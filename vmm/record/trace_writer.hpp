@@ -73,10 +73,6 @@ class TraceWriter {
   }
   // After finish().
   [[nodiscard]] TraceLoss loss() const;
-  // Of the guest's events, for readers of the header.
-  void set_guest_lost(std::uint64_t events) {
-    std::atomic_ref(header_->guest_lost).store(events, std::memory_order_relaxed);
-  }
   // Record `number` (the first is 1) of a growing file, while others append; empty when it is not
   // whole (yet). Not after finish().
   [[nodiscard]] std::optional<abi::TraceRecord> read(std::uint64_t number) const;

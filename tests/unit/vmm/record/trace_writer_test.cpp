@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "vmm/record/trace_writer.hpp"
 
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -205,6 +206,25 @@ TEST_CASE("trace target: nothing is made or lost before the recording begins") {
     REQUIRE(target);
     CHECK(TraceWriter::create(std::move(*target), open_header()));
   }
+  CHECK(content(dir / "old") == before);
+  CHECK(dir.entries() == 1);
+}
+
+TEST_CASE("trace target: a limit on files refuses a trace before an older one is lost") {
+  const TemporaryFolder dir;
+  writer_for(dir / "old")->finish();
+  const std::string before = content(dir / "old");
+  rlimit limit{};
+  REQUIRE(::getrlimit(RLIMIT_FSIZE, &limit) == 0);
+  const rlimit narrow{1 << 20, limit.rlim_max};
+  REQUIRE(::setrlimit(RLIMIT_FSIZE, &narrow) == 0);
+  for (const char* const name : {"old", "new"}) {
+    const auto writer = begin(dir / name, open_header());
+    REQUIRE_FALSE(writer);
+    CHECK(writer.error().error_class == vmm::ErrorClass::user);
+    CHECK(writer.error().message.ends_with("no room for 16 MiB: File too large"));
+  }
+  REQUIRE(::setrlimit(RLIMIT_FSIZE, &limit) == 0);
   CHECK(content(dir / "old") == before);
   CHECK(dir.entries() == 1);
 }
