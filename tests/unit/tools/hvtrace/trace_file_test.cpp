@@ -124,7 +124,8 @@ TEST_CASE("trace file: what lacks records or events of the guest is not complete
   auto records = test_support::orderly_run(3);
   abi::TraceHeader header = trace_header(abi::TraceLevel::all);
   const auto parse = [&] {
-    const auto file = TraceFile::parse(trace_bytes(header, records), "t");
+    const auto bytes = trace_bytes(header, records);
+    const auto file = TraceFile::parse(bytes, "t");
     REQUIRE(file);
     return std::pair(file->finished(), hvtrace::render_info(*file));
   };
