@@ -13,6 +13,8 @@
 #include "shared/abi_version.hpp"
 #include "vmm/base/clock.hpp"
 #include "vmm/hints/batch.hpp"
+#include "vmm/hints/discard_engine.hpp"
+#include "vmm/hints/range_coalescer.hpp"
 
 namespace vmm {
 namespace {

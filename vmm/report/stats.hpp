@@ -11,6 +11,7 @@
 #include "shared/boot_info.hpp"
 #include "vmm/base/json.hpp"
 #include "vmm/base/result.hpp"
+#include "vmm/hints/fault_counters.hpp"
 #include "vmm/hints/hint_port.hpp"
 #include "vmm/hints/oracle.hpp"
 #include "vmm/measure/footprint.hpp"
