@@ -133,7 +133,7 @@ RunStats make_stats(const Config& config, const Machine& machine, const GuestEnd
 
   stats.memory.guest_bytes = machine.memory().size_bytes();
   stats.memory.backing = name_of(config.backing);
-  stats.take(machine.sampler().footprint(), hints.discarded_bytes);
+  stats.take(machine.sampler().footprint());
   stats.memory.rss_final_bytes = last.resident_bytes;
   if (const auto& settled = machine.settled()) {
     stats.memory.rss_final_bytes = settled->resident_bytes;

@@ -30,6 +30,9 @@ class FootprintIntegral {
   // Takes the last point and ends the interval. Ignored outside the interval.
   void end(const MemoryPoint& point);
 
+  // Resident memory may have risen, is about to fall, and nobody looks at it: its peak is open.
+  void miss_peak() { peak_missed_ = running_ || peak_missed_; }
+
   [[nodiscard]] bool running() const { return running_; }
   [[nodiscard]] double seconds() const;
   [[nodiscard]] std::uint64_t begin_ns() const { return begin_ns_; }
@@ -48,6 +51,9 @@ class FootprintIntegral {
   [[nodiscard]] std::optional<std::uint64_t> resident_peak_bytes() const {
     return resident_.peak_bytes();
   }
+  // Whether it is the true one: resident memory falls only where it is discarded, and there was a
+  // point before each time.
+  [[nodiscard]] bool resident_peak_seen() const { return points_ != 0 && !peak_missed_; }
   [[nodiscard]] std::uint64_t live_peak_bytes() const;
   // Whether the guest has told the peak, and not only points have shown a part of it.
   [[nodiscard]] bool live_peak_told() const { return live_high_bytes_ > live_high_before_bytes_; }
@@ -69,6 +75,7 @@ class FootprintIntegral {
   };
 
   bool running_ = false;
+  bool peak_missed_ = false;
   std::uint64_t begin_ns_ = 0;
   std::uint64_t last_ns_ = 0;
   std::uint64_t points_ = 0;

@@ -178,20 +178,21 @@ MemorySample Sampler::sample_marked(Mark mark) {
 
 void Sampler::before_discard() {
   const std::unique_lock lock(mutex_, std::try_to_lock);
-  if (lock.owns_lock() && footprint_.running() && due_locked()) {
+  if (!lock.owns_lock() || !footprint_.running()) {
+    return;
+  }
+  // The thread takes samples often enough, if it gets to run; but it may miss a peak.
+  const std::chrono::nanoseconds passed(sources_.now_ns() - latest_.at_ns);
+  // A guest that does not tell may have risen at any time.
+  const auto high_bytes = static_cast<double>(sources_.guest().live_high_bytes);
+  const bool risen = high_bytes == 0 ||
+                     high_bytes > worth_a_look * static_cast<double>(latest_.guest.live_high_bytes);
+  if (passed >= pause_locked() ||
+      (risen && passed >= std::chrono::nanoseconds(pause_per_sample * cost_ns_))) {
     take_locked(Mark::none);
+  } else if (risen) {
+    footprint_.miss_peak();
   }
-}
-
-// The thread takes them often enough, if it gets to run; but it may miss a peak.
-bool Sampler::due_locked() const {
-  const auto passed = std::chrono::nanoseconds(sources_.now_ns() - latest_.at_ns);
-  if (passed >= pause_locked()) {
-    return true;
-  }
-  const double rise = static_cast<double>(sources_.guest().live_high_bytes) /
-                      static_cast<double>(latest_.guest.live_high_bytes + 1);
-  return rise >= worth_a_look && passed >= std::chrono::nanoseconds(pause_per_sample * cost_ns_);
 }
 
 MemorySample Sampler::take_locked(Mark mark) {

@@ -115,7 +115,6 @@ class Sampler {
   MemorySample sample_marked(Mark mark);
   MemorySample take_locked(Mark mark);
   [[nodiscard]] std::chrono::nanoseconds pause_locked() const;
-  [[nodiscard]] bool due_locked() const;
   std::optional<std::uint64_t> measure_resident_locked(std::uint64_t now_ns, Mark mark);
   void run();
 

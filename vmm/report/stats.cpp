@@ -164,7 +164,7 @@ std::optional<double> RunStats::Memory::unreported_ratio() const {
   return ratio(unreported_mib_s, live_mib_s);
 }
 
-void RunStats::take(const FootprintIntegral& footprint, std::uint64_t discarded_bytes) {
+void RunStats::take(const FootprintIntegral& footprint) {
   workload.seconds = footprint.seconds();
   const bool fine = footprint.is_fine();
   if (fine) {
@@ -172,8 +172,7 @@ void RunStats::take(const FootprintIntegral& footprint, std::uint64_t discarded_
     memory.live_mib_s = footprint.live_mib_s();
     memory.unreported_mib_s = footprint.unreported_mib_s();
   }
-  // Without discards resident memory only grows, and is highest at the end.
-  if (fine || discarded_bytes == 0) {
+  if (fine || footprint.resident_peak_seen()) {
     memory.rss_peak_bytes = footprint.resident_peak_bytes();
   }
   if (fine || footprint.live_peak_told()) {

@@ -170,9 +170,8 @@ struct RunStats {
   std::optional<Ledger> ledger; // empty: nothing to balance, or nobody asked
   MemorySeries series;
 
-  // Takes over the measured time, and of peaks and integrals what can be believed. `discarded`: of
-  // memory, in the whole run.
-  void take(const FootprintIntegral& footprint, std::uint64_t discarded_bytes);
+  // Takes over the measured time, and of peaks and integrals what can be believed.
+  void take(const FootprintIntegral& footprint);
 };
 
 // What was not measured is null.

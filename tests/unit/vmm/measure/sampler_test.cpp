@@ -277,6 +277,24 @@ TEST_CASE("a peak just before a discard is seen, however long the period") {
   world.now_ns += 3 * ms;
   sampler.end();
   CHECK(sampler.footprint().resident_peak_bytes() == 30 * mib);
+  CHECK(sampler.footprint().resident_peak_seen());
+}
+
+TEST_CASE("a peak that nobody could afford to look at is known to be open") {
+  World world;
+  world.resident = [&](std::uint64_t) {
+    world.now_ns += 10 * ms; // what it takes
+    return mib;
+  };
+  Sampler sampler(world.sources(), std::chrono::hours(24));
+  world.guest.live_high_bytes = mib;
+  sampler.begin();
+  world.now_ns += ms;
+  sampler.before_discard();
+  CHECK(sampler.footprint().resident_peak_seen()); // the guest tells of no new peak
+  world.guest.live_high_bytes = 2 * mib;
+  sampler.before_discard();
+  CHECK_FALSE(sampler.footprint().resident_peak_seen());
 }
 
 TEST_CASE("samples before discards cost no more than a part of the time") {

@@ -166,7 +166,7 @@ TEST_CASE("a footprint is taken over whole") {
   }
   footprint.end(at(2'000'000'000));
   RunStats stats;
-  stats.take(footprint, mib);
+  stats.take(footprint);
   CHECK(stats.workload.seconds == doctest::Approx(2));
   CHECK(stats.memory.rss_peak_bytes == 4 * mib);
   CHECK(stats.memory.live_peak_bytes == 2 * mib);
@@ -181,15 +181,19 @@ TEST_CASE("what two samples cannot tell is absent, and what they can is there") 
   footprint.end(
       {.at_ns = 3'000'000, .resident_bytes = 9 * mib, .live_bytes = 0, .live_high_bytes = 8 * mib});
   RunStats stats;
-  stats.take(footprint, 0);
+  stats.take(footprint);
   CHECK_FALSE(stats.memory.rss_mib_s.has_value());
   CHECK_FALSE(stats.memory.live_mib_s.has_value());
   CHECK_FALSE(stats.memory.footprint_ratio().has_value());
   CHECK(stats.memory.missing == "memory moved too fast for 2 samples in 3.00 ms");
   CHECK(stats.memory.live_peak_bytes == 8 * mib); // the guest's word
-  CHECK(stats.memory.rss_peak_bytes == 9 * mib);  // nothing was given back
+  CHECK(stats.memory.rss_peak_bytes == 9 * mib);  // nothing was given back in between
+  FootprintIntegral missed;
+  missed.begin({.at_ns = 0, .resident_bytes = mib});
+  missed.miss_peak();
+  missed.end({.at_ns = 3'000'000, .resident_bytes = 9 * mib});
   RunStats discarding;
-  discarding.take(footprint, 4 * kib);
+  discarding.take(missed);
   CHECK_FALSE(discarding.memory.rss_peak_bytes.has_value());
   const auto json = parsed(discarding);
   for (const char* const name : {"rss_mib_s", "live_mib_s", "footprint_ratio", "rss_peak_bytes"}) {
