@@ -181,7 +181,7 @@ void RunStats::take(const FootprintIntegral& footprint) {
   if (footprint.points() == 0) {
     memory.missing = "the workload never began";
   } else if (!fine) {
-    memory.missing = fmt::format("memory moved too fast for {} samples in {}", footprint.points(),
+    memory.missing = fmt::format("{} samples in {} are too few to tell", footprint.points(),
                                  human_duration(footprint.seconds()));
   } else if (!memory.rss_mib_s) {
     memory.missing = "this host does not tell how much memory is resident";

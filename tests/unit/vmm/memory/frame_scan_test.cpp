@@ -30,7 +30,8 @@ int forgetful_kernel(PageScan& request) {
   auto* const regions = reinterpret_cast<Region*>(request.regions);
   int count = 0;
   request.walk_end = request.end;
-  for (std::uint64_t at = request.start; at < request.end; at += 2 * page) {
+  for (std::uint64_t at = abi::align_up(request.start, 2 * page); at < request.end;
+       at += 2 * page) {
     if (count == 2) {
       request.walk_end = regions[0].end;
       break;
