@@ -34,7 +34,7 @@ TEST_CASE("a guest that takes no late answers is served synchronously, whatever 
 }
 
 TEST_CASE("a synchronous host counts the rings that it serves") {
-  Setup setup(options_of(HostMode::sync), 2);
+  DrivenHost setup(plan_of(HostMode::sync), 2);
   setup.submit(1, 0);
   setup.serve();
   setup.serve(); // for nothing, but it rang
@@ -60,9 +60,7 @@ TEST_CASE("a batch is settled before its answer, once, and one without an answer
     bool settled_before_answer = false;
   };
   for (const double drop : {0.0, 1.0}) {
-    HintServiceOptions options = options_of(HostMode::sync);
-    options.faults.drop = drop;
-    Setup setup(options);
+    DrivenHost setup(plan_of(HostMode::sync, 1, {.drop = drop}));
     Watcher watcher;
     setup.service->set_observer(watcher);
     setup.submit(1, 0);

@@ -324,7 +324,7 @@ TEST_CASE("a short interval has as many samples as a long one, whatever the peri
   sources.resident_bytes = [](std::uint64_t, Occasion) { return mib; };
   sources.observer = [&](const MemorySample&) { sampled.release(); };
   Sampler sampler(sources, std::chrono::hours(24));
-  sampler.start();
+  REQUIRE(sampler.start());
   sampled.acquire(); // the thread's first, before the interval
   sampler.begin();
   for (int i = 0; i < 20; ++i) {

@@ -286,8 +286,8 @@ TEST_CASE("trace writer: a file that somebody cuts is given up, not a death by S
 TEST_CASE("trace writer: what the last turn of its thread records has a place before the end") {
   const TemporaryPath path("ebb-trace-last-turn");
   auto writer = writer_for(path);
-  writer->start(std::chrono::hours(1),
-                [&writer] { writer->append({.event = abi::TraceEvent::refault}); });
+  REQUIRE(writer->start(std::chrono::hours(1),
+                        [&writer] { writer->append({.event = abi::TraceEvent::refault}); }));
   writer->stop();
   writer->append({.event = abi::TraceEvent::end});
   writer->finish();
