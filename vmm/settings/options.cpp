@@ -34,8 +34,8 @@ constexpr Names<DiscardMethod, 3> discard_methods{
 constexpr Names<HostMode, 3> host_modes{{{name_of(HostMode::sync), HostMode::sync},
                                          {name_of(HostMode::async), HostMode::async},
                                          {name_of(HostMode::poll), HostMode::poll}}};
-constexpr Names<std::uint16_t, 2> abi_minors{
-    {{"1.0", std::uint16_t{0}}, {"1.1", std::uint16_t{1}}}};
+constexpr Names<std::uint16_t, 3> abi_minors{
+    {{"1.0", std::uint16_t{0}}, {"1.1", std::uint16_t{1}}, {"1.2", std::uint16_t{2}}}};
 constexpr Names<Speed, 2> speeds{{{"max", Speed::max}, {"real", Speed::real}}};
 constexpr Names<Transport, 3> transports{
     {{"pio", Transport::pio}, {"ioeventfd", Transport::ioeventfd}, {"vmcall", Transport::vmcall}}};
@@ -240,7 +240,7 @@ constexpr OptionRow rows[] = {
      one_of<&Config::sandbox, sandbox_modes>},
     {{"--kvm", "PATH", output, "The KVM device [/dev/kvm]"}, text<&Config::kvm_device>},
     {{"--gdb", "PORT|unix:PATH", output, "Wait for gdb's `target remote` there"}, gdb_address},
-    {{"--abi", "1.0|1.1", output, "Behave as a host of that ABI version [1.1]"},
+    {{"--abi", "1.0|1.1|1.2", output, "Behave as a host of that ABI version [1.2]"},
      one_of<&Config::abi_minor, abi_minors>},
     {{"--probe", "", output, "Say what this host offers and what it costs, then exit",
       OptionUse::flag},

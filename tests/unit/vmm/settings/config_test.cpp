@@ -8,6 +8,7 @@
 #include <doctest/doctest.h>
 
 #include "shared/report_channel.hpp"
+#include "vmm/settings/guest_arguments.hpp"
 
 using namespace vmm;
 
