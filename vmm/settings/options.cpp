@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "shared/abi_version.hpp"
 #include "vmm/base/option_values.hpp"
 #include "vmm/settings/guest_arguments.hpp"
 
@@ -36,6 +37,7 @@ constexpr Names<HostMode, 3> host_modes{{{name_of(HostMode::sync), HostMode::syn
                                          {name_of(HostMode::poll), HostMode::poll}}};
 constexpr Names<std::uint16_t, 3> abi_minors{
     {{"1.0", std::uint16_t{0}}, {"1.1", std::uint16_t{1}}, {"1.2", std::uint16_t{2}}}};
+static_assert(abi_minors.size() == abi::version_minor + 1, "a new version is a new choice");
 constexpr Names<Speed, 2> speeds{{{"max", Speed::max}, {"real", Speed::real}}};
 constexpr Names<Transport, 3> transports{
     {{"pio", Transport::pio}, {"ioeventfd", Transport::ioeventfd}, {"vmcall", Transport::vmcall}}};

@@ -12,43 +12,25 @@
 
 #include <doctest/doctest.h>
 #include <lzma.h>
-#include <stdlib.h>
+
+#include "tests/support/temporary_folder.hpp"
 
 using namespace vmm;
+using test_support::TemporaryFolder;
 
 namespace {
 
 using Bytes = std::vector<std::byte>;
 
-// A directory that goes away with the test.
-class TempDir {
- public:
-  TempDir() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "ebb-trace-XXXXXX").string();
-    REQUIRE(::mkdtemp(pattern.data()) != nullptr);
-    path_ = pattern;
-  }
-  TempDir(const TempDir&) = delete;
-  TempDir& operator=(const TempDir&) = delete;
-  ~TempDir() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-
-  [[nodiscard]] std::string write(const std::string& name, const Bytes& bytes) const {
-    const std::string path = path_ / name;
-    std::ofstream file(path, std::ios::binary);
-    // SAFETY: char may alias anything.
-    file.write(reinterpret_cast<const char*>(bytes.data()),
-               static_cast<std::streamsize>(bytes.size()));
-    REQUIRE(file.good());
-    return path;
-  }
-  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
+std::string write(const TemporaryFolder& dir, const char* name, const Bytes& bytes) {
+  std::string path = dir / name;
+  std::ofstream file(path, std::ios::binary);
+  // SAFETY: char may alias anything.
+  file.write(reinterpret_cast<const char*>(bytes.data()),
+             static_cast<std::streamsize>(bytes.size()));
+  REQUIRE(file.good());
+  return path;
+}
 
 // `blocks` pages allocated, then freed.
 Bytes trace(std::uint32_t blocks) {
@@ -102,13 +84,13 @@ void check_content(const TraceInput& input, const Bytes& expected) {
 } // namespace
 
 TEST_CASE("plain and xz traces load alike, whatever their names") {
-  const TempDir dir;
+  const TemporaryFolder dir;
   // 16 + 16 * 1023 bytes are exactly four pages.
   for (const std::uint32_t blocks : {1U, 255U, 1023U, 50'000U}) {
     CAPTURE(blocks);
     const Bytes plain = trace(blocks);
     for (const std::string& path :
-         {dir.write("plain.xz", plain), dir.write("packed.pgt", compress(plain))}) {
+         {write(dir, "plain.xz", plain), write(dir, "packed.pgt", compress(plain))}) {
       const auto input = TraceInput::load(path);
       REQUIRE_MESSAGE(input.has_value(), input.error().message);
       check_content(*input, plain);
@@ -119,9 +101,9 @@ TEST_CASE("plain and xz traces load alike, whatever their names") {
 }
 
 TEST_CASE("a loaded trace survives a move") {
-  const TempDir dir;
+  const TemporaryFolder dir;
   const Bytes plain = trace(300);
-  auto loaded = TraceInput::load(dir.write("a.pgt", plain));
+  auto loaded = TraceInput::load(write(dir, "a.pgt", plain));
   REQUIRE(loaded.has_value());
   TraceInput first = std::move(*loaded);
   const TraceInput second = std::move(first);
@@ -129,39 +111,40 @@ TEST_CASE("a loaded trace survives a move") {
 }
 
 TEST_CASE("a plain trace cut anywhere is refused") {
-  const TempDir dir;
+  const TemporaryFolder dir;
   const Bytes plain = trace(4);
   for (std::size_t length = 0; length < plain.size(); ++length) {
     CAPTURE(length);
-    refuse(dir.write("cut.pgt",
-                     Bytes(plain.begin(), plain.begin() + static_cast<std::ptrdiff_t>(length))));
+    refuse(write(dir, "cut.pgt",
+                 Bytes(plain.begin(), plain.begin() + static_cast<std::ptrdiff_t>(length))));
   }
 }
 
 TEST_CASE("an xz trace cut anywhere is refused") {
-  const TempDir dir;
+  const TemporaryFolder dir;
   const Bytes packed = compress(trace(4));
   for (std::size_t length = 0; length < packed.size(); ++length) {
     CAPTURE(length);
-    const std::string message = refuse(dir.write(
-        "cut.xz", Bytes(packed.begin(), packed.begin() + static_cast<std::ptrdiff_t>(length))));
+    const std::string message =
+        refuse(write(dir, "cut.xz",
+                     Bytes(packed.begin(), packed.begin() + static_cast<std::ptrdiff_t>(length))));
     CHECK(contains(message, length < 6 ? "not a page trace" : "truncated xz"));
   }
 }
 
 TEST_CASE("no flipped bit of an xz trace goes unnoticed") {
-  const TempDir dir;
+  const TemporaryFolder dir;
   const Bytes packed = compress(trace(4));
   for (std::size_t bit = 0; bit < packed.size() * 8; ++bit) {
     Bytes bytes = packed;
     bytes[bit / 8] ^= std::byte{1} << (bit % 8);
     CAPTURE(bit);
-    refuse(dir.write("flipped.xz", bytes));
+    refuse(write(dir, "flipped.xz", bytes));
   }
 }
 
 TEST_CASE("data behind the end is refused") {
-  const TempDir dir;
+  const TemporaryFolder dir;
   Bytes plain = trace(4);
   Bytes packed = compress(plain);
   const Bytes twice = [&packed] {
@@ -170,46 +153,46 @@ TEST_CASE("data behind the end is refused") {
     return both;
   }();
   // Two streams are one file for xz, so its content is a trace with another behind it.
-  CHECK(contains(refuse(dir.write("twice.xz", twice)), "goes on after"));
+  CHECK(contains(refuse(write(dir, "twice.xz", twice)), "goes on after"));
   plain.push_back(std::byte{0});
-  CHECK(contains(refuse(dir.write("long.pgt", plain)), "goes on after"));
-  CHECK(contains(refuse(dir.write("inner.xz", compress(plain))), "goes on after"));
+  CHECK(contains(refuse(write(dir, "long.pgt", plain)), "goes on after"));
+  CHECK(contains(refuse(write(dir, "inner.xz", compress(plain))), "goes on after"));
   packed.push_back(std::byte{'x'});
-  refuse(dir.write("outer.xz", packed));
+  refuse(write(dir, "outer.xz", packed));
 }
 
 TEST_CASE("a huge trace is refused by its header, before it is held") {
-  const TempDir dir;
+  const TemporaryFolder dir;
   Bytes plain = trace(4);
-  CHECK(TraceInput::load(dir.write("fits.pgt", plain), plain.size()).has_value());
-  CHECK(contains(refuse(dir.write("over.pgt", plain), plain.size() - 1), "at most"));
+  CHECK(TraceInput::load(write(dir, "fits.pgt", plain), plain.size()).has_value());
+  CHECK(contains(refuse(write(dir, "over.pgt", plain), plain.size() - 1), "at most"));
   const std::uint32_t events = 0xffffffff;
   std::memcpy(plain.data() + 8, &events, sizeof events);
-  CHECK(contains(refuse(dir.write("huge.pgt", plain)), "32.0 GiB"));
-  CHECK(contains(refuse(dir.write("huge.xz", compress(plain))), "32.0 GiB"));
+  CHECK(contains(refuse(write(dir, "huge.pgt", plain)), "32.0 GiB"));
+  CHECK(contains(refuse(write(dir, "huge.xz", compress(plain))), "32.0 GiB"));
 }
 
 TEST_CASE("a bomb is read no further than its header promises") {
-  const TempDir dir;
+  const TemporaryFolder dir;
   Bytes plain = trace(4);
   plain.resize(std::size_t{64} << 20);
-  CHECK(contains(refuse(dir.write("bomb.xz", compress(plain))), "goes on after"));
+  CHECK(contains(refuse(write(dir, "bomb.xz", compress(plain))), "goes on after"));
 }
 
 TEST_CASE("damaged events are found through xz as well") {
-  const TempDir dir;
+  const TemporaryFolder dir;
   Bytes plain = trace(4);
   plain[16 + 7] = std::byte{11};
-  CHECK(contains(refuse(dir.write("order.xz", compress(plain))), "event 0 at byte 16: order 11"));
+  CHECK(contains(refuse(write(dir, "order.xz", compress(plain))), "event 0 at byte 16: order 11"));
 }
 
 TEST_CASE("what is no trace is named") {
-  const TempDir dir;
-  CHECK(contains(refuse((dir.path() / "absent.pgt").string()), "No such file"));
+  const TemporaryFolder dir;
+  CHECK(contains(refuse(dir / "absent.pgt"), "No such file"));
   CHECK(contains(refuse(dir.path().string()), "directory"));
-  CHECK(contains(refuse(dir.write("empty.pgt", {})), "not a page trace"));
-  CHECK(contains(refuse(dir.write("text.pgt", Bytes(100, std::byte{'a'}))), "not a page trace"));
-  CHECK(contains(refuse(dir.write("text.xz", compress(Bytes(100, std::byte{'a'})))),
+  CHECK(contains(refuse(write(dir, "empty.pgt", {})), "not a page trace"));
+  CHECK(contains(refuse(write(dir, "text.pgt", Bytes(100, std::byte{'a'}))), "not a page trace"));
+  CHECK(contains(refuse(write(dir, "text.xz", compress(Bytes(100, std::byte{'a'})))),
                  "not a page trace"));
 }
 

@@ -15,30 +15,13 @@
 #include <vector>
 
 #include <doctest/doctest.h>
-#include <stdlib.h>
+
+#include "tests/support/temporary_folder.hpp"
 
 using namespace vmm;
+using test_support::TemporaryFolder;
 
 namespace {
-
-class TempDir {
- public:
-  TempDir() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "ebb-ctl-XXXXXX").string();
-    REQUIRE(::mkdtemp(pattern.data()) != nullptr);
-    path_ = pattern;
-  }
-  TempDir(const TempDir&) = delete;
-  TempDir& operator=(const TempDir&) = delete;
-  ~TempDir() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  [[nodiscard]] std::string file(const char* name) const { return (path_ / name).string(); }
-
- private:
-  std::filesystem::path path_;
-};
 
 std::string echo(std::string_view line) {
   return "ok " + std::string(line);
@@ -94,9 +77,9 @@ class Client {
 } // namespace
 
 TEST_CASE("lines are answered in order, however they arrive") {
-  const TempDir dir;
-  const auto socket = serve(dir.file("s"));
-  Client client(dir.file("s"));
+  const TemporaryFolder dir;
+  const auto socket = serve(dir / "s");
+  Client client(dir / "s");
   REQUIRE(client.send("one\ntwo\r\nth"));
   CHECK(client.line() == "ok one");
   CHECK(client.line() == "ok two");
@@ -112,9 +95,9 @@ TEST_CASE("lines are answered in order, however they arrive") {
 }
 
 TEST_CASE("a line that is too long is refused once and skipped whole") {
-  const TempDir dir;
-  const auto socket = serve(dir.file("s"));
-  Client client(dir.file("s"));
+  const TemporaryFolder dir;
+  const auto socket = serve(dir / "s");
+  Client client(dir / "s");
   REQUIRE(client.send(std::string(ControlSocket::max_line_bytes, 'a') + "\n"));
   CHECK(client.line() == "ok " + std::string(ControlSocket::max_line_bytes, 'a'));
   REQUIRE(client.send(std::string(50 * ControlSocket::max_line_bytes, 'b')));
@@ -124,30 +107,30 @@ TEST_CASE("a line that is too long is refused once and skipped whole") {
 }
 
 TEST_CASE("binary lines reach the handler whole, and answers stay on one line") {
-  const TempDir dir;
-  const auto socket = serve(
-      dir.file("s"), [](std::string_view line) { return std::to_string(line.size()) + "\nx"; });
-  Client client(dir.file("s"));
+  const TemporaryFolder dir;
+  const auto socket =
+      serve(dir / "s", [](std::string_view line) { return std::to_string(line.size()) + "\nx"; });
+  Client client(dir / "s");
   REQUIRE(client.send(std::string_view("\0\xff\x1b[2J\0\n", 8)));
   CHECK(client.line() == "7 x");
 }
 
 TEST_CASE("many clients are served, one more is told so") {
-  const TempDir dir;
-  const auto socket = serve(dir.file("s"));
+  const TemporaryFolder dir;
+  const auto socket = serve(dir / "s");
   std::vector<std::unique_ptr<Client>> clients;
   for (std::size_t index = 0; index < ControlSocket::max_clients; ++index) {
-    clients.push_back(std::make_unique<Client>(dir.file("s")));
+    clients.push_back(std::make_unique<Client>(dir / "s"));
     REQUIRE(clients.back()->send("hi\n"));
     CHECK(clients.back()->line() == "ok hi");
   }
-  Client excess(dir.file("s"));
+  Client excess(dir / "s");
   CHECK(excess.line() == "error too many clients");
   // A place that becomes free can be taken, sooner or later.
   clients.pop_back();
   bool served = false;
   while (!served) {
-    Client next(dir.file("s"));
+    Client next(dir / "s");
     served = next.send("hi\n") && next.line() == "ok hi";
   }
   CHECK(clients.front()->send("still\n"));
@@ -155,15 +138,14 @@ TEST_CASE("many clients are served, one more is told so") {
 }
 
 TEST_CASE("clients that vanish at any point harm nobody") {
-  const TempDir dir;
-  const auto socket =
-      serve(dir.file("s"), [](std::string_view) { return std::string(20'000, 'x'); });
+  const TemporaryFolder dir;
+  const auto socket = serve(dir / "s", [](std::string_view) { return std::string(20'000, 'x'); });
   std::vector<std::jthread> threads;
   threads.reserve(4);
   for (unsigned thread = 0; thread < 4; ++thread) {
     threads.emplace_back([&dir, thread] {
       for (unsigned round = 0; round < 50; ++round) {
-        Client client(dir.file("s"));
+        Client client(dir / "s");
         switch ((thread + round) % 3) {
         case 0:
           break;
@@ -180,26 +162,26 @@ TEST_CASE("clients that vanish at any point harm nobody") {
   threads.clear();
   bool served = false;
   while (!served) {
-    Client client(dir.file("s"));
+    Client client(dir / "s");
     served = client.send("a\n") && client.line().size() == 20'000;
   }
   CHECK(served);
 }
 
 TEST_CASE("a client that does not read its answers is not read from") {
-  const TempDir dir;
+  const TemporaryFolder dir;
   std::atomic<unsigned> handled{0};
-  const auto socket = serve(dir.file("s"), [&handled](std::string_view) {
+  const auto socket = serve(dir / "s", [&handled](std::string_view) {
     ++handled;
     return std::string(60'000, 'x');
   });
-  Client greedy(dir.file("s"));
+  Client greedy(dir / "s");
   std::string lines;
   for (unsigned line = 0; line < 150; ++line) {
     lines += "a\n";
   }
   REQUIRE(greedy.send(lines));
-  Client other(dir.file("s"));
+  Client other(dir / "s");
   REQUIRE(other.send("b\n"));
   CHECK(other.line().size() == 60'000);
   CHECK(handled < 100); // of 151: the rest waits for the reader
@@ -210,8 +192,8 @@ TEST_CASE("a client that does not read its answers is not read from") {
 }
 
 TEST_CASE("the socket is the user's alone and goes with its owner") {
-  const TempDir dir;
-  const std::string path = dir.file("s");
+  const TemporaryFolder dir;
+  const std::string path = dir / "s";
   {
     const mode_t before = ::umask(0);
     const auto socket = serve(path);
@@ -231,8 +213,8 @@ TEST_CASE("the socket is the user's alone and goes with its owner") {
 }
 
 TEST_CASE("a socket left behind is replaced, anything else is not") {
-  const TempDir dir;
-  const std::string path = dir.file("s");
+  const TemporaryFolder dir;
+  const std::string path = dir / "s";
   {
     const UniqueFd stale(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
     sockaddr_un address{};
@@ -241,27 +223,26 @@ TEST_CASE("a socket left behind is replaced, anything else is not") {
     REQUIRE(::bind(stale.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
   }
   serve(path);
-  std::ofstream(dir.file("file")) << "precious";
-  std::filesystem::create_symlink(dir.file("file"), dir.file("link"));
-  for (const std::string& wrong :
-       {dir.file("file"), dir.file("link"), dir.file("absent/s"), std::string(), std::string("/"),
-        dir.file(std::string(200, 'p').c_str())}) {
+  std::ofstream(dir / "file") << "precious";
+  std::filesystem::create_symlink(dir / "file", dir / "link");
+  for (const std::string& wrong : {dir / "file", dir / "link", dir / "absent/s", std::string(),
+                                   std::string("/"), dir / std::string(200, 'p').c_str()}) {
     CAPTURE(wrong);
     const auto refused = ControlSocket::create(wrong, echo);
     REQUIRE_FALSE(refused.has_value());
     CHECK(refused.error().error_class == ErrorClass::user);
     CHECK(refused.error().message.starts_with("--control"));
   }
-  CHECK(std::filesystem::file_size(dir.file("file")) == 8);
+  CHECK(std::filesystem::file_size(dir / "file") == 8);
 }
 
 TEST_CASE("another's socket at the same path is not removed") {
-  const TempDir dir;
-  auto first = serve(dir.file("s"));
-  std::filesystem::remove(dir.file("s"));
-  const auto second = serve(dir.file("s"));
+  const TemporaryFolder dir;
+  auto first = serve(dir / "s");
+  std::filesystem::remove(dir / "s");
+  const auto second = serve(dir / "s");
   first.reset();
-  Client client(dir.file("s"));
+  Client client(dir / "s");
   REQUIRE(client.send("hi\n"));
   CHECK(client.line() == "ok hi");
 }

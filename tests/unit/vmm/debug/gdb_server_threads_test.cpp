@@ -15,33 +15,15 @@
 #include <thread>
 
 #include <doctest/doctest.h>
-#include <stdlib.h>
 
 #include "tests/support/fake_debug_target.hpp"
+#include "tests/support/temporary_folder.hpp"
 #include "vmm/debug/gdb_packets.hpp"
 
 using namespace vmm;
+using test_support::TemporaryFolder;
 
 namespace {
-
-class TempDir {
- public:
-  TempDir() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "ebb-gdb-XXXXXX").string();
-    REQUIRE(::mkdtemp(pattern.data()) != nullptr);
-    path_ = pattern;
-  }
-  TempDir(const TempDir&) = delete;
-  TempDir& operator=(const TempDir&) = delete;
-  ~TempDir() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  [[nodiscard]] std::string file(const char* name) const { return (path_ / name).string(); }
-
- private:
-  std::filesystem::path path_;
-};
 
 class Debugger {
  public:
@@ -112,8 +94,8 @@ struct Served {
 } // namespace
 
 TEST_CASE("gdb server: a debugger comes, goes, and comes again") {
-  const TempDir directory;
-  const std::string path = directory.file("gdb");
+  const TemporaryFolder directory;
+  const std::string path = directory / "gdb";
   Served served({0, path});
   CHECK(served.server->address() == path);
   REQUIRE(served.server->start());
@@ -133,10 +115,10 @@ TEST_CASE("gdb server: a debugger comes, goes, and comes again") {
 }
 
 TEST_CASE("gdb server: a stop of the guest's own is told") {
-  const TempDir directory;
-  Served served({0, directory.file("gdb")});
+  const TemporaryFolder directory;
+  Served served({0, directory / "gdb"});
   REQUIRE(served.server->start());
-  Debugger debugger(directory.file("gdb"));
+  Debugger debugger(directory / "gdb");
   CHECK(debugger.ask("?") == "T05thread:1;");
   // Said before the guest goes, so there is no race with the server's thread.
   served.target.stop_by_itself({1, StopReason::breakpoint, 3});
@@ -144,21 +126,21 @@ TEST_CASE("gdb server: a stop of the guest's own is told") {
 }
 
 TEST_CASE("gdb server: one debugger at a time") {
-  const TempDir directory;
-  Served served({0, directory.file("gdb")});
+  const TemporaryFolder directory;
+  Served served({0, directory / "gdb"});
   REQUIRE(served.server->start());
-  Debugger first(directory.file("gdb"));
+  Debugger first(directory / "gdb");
   CHECK(first.ask("?") == "T05thread:1;");
-  Debugger second(directory.file("gdb"));
+  Debugger second(directory / "gdb");
   CHECK(second.hear() == "(end)");
   CHECK(first.ask("qC") == "QC1");
 }
 
 TEST_CASE("gdb server: the guest's end is told, then the socket is gone") {
-  const TempDir directory;
-  Served served({0, directory.file("gdb")});
+  const TemporaryFolder directory;
+  Served served({0, directory / "gdb"});
   REQUIRE(served.server->start());
-  Debugger debugger(directory.file("gdb"));
+  Debugger debugger(directory / "gdb");
   CHECK(debugger.ask("?") == "T05thread:1;");
   debugger.say("c");
   // The server must have heard it: an interrupt is answered.
@@ -171,14 +153,14 @@ TEST_CASE("gdb server: the guest's end is told, then the socket is gone") {
   CHECK((last == "W2a" || last == "(end)")); // depends on which came first
   debugger.close();
   served.server.reset();
-  CHECK_FALSE(std::filesystem::exists(directory.file("gdb")));
+  CHECK_FALSE(std::filesystem::exists(directory / "gdb"));
 }
 
 TEST_CASE("gdb server: a debugger that does not read holds up nobody's end") {
-  const TempDir directory;
-  Served served({0, directory.file("gdb")});
+  const TemporaryFolder directory;
+  Served served({0, directory / "gdb"});
   REQUIRE(served.server->start());
-  const Debugger debugger(directory.file("gdb"));
+  const Debugger debugger(directory / "gdb");
   // The answers fill the socket's buffers sooner or later; from then on the server waits.
   std::atomic<bool> enough{false};
   std::jthread asking([&] {
@@ -208,8 +190,8 @@ TEST_CASE("gdb server: a port of the loopback interface, and only one server on 
 }
 
 TEST_CASE("gdb server: no other file is touched") {
-  const TempDir directory;
-  const std::string path = directory.file("file");
+  const TemporaryFolder directory;
+  const std::string path = directory / "file";
   std::ofstream(path) << "mine";
   auto end = GuestEnd::create();
   REQUIRE(end);
@@ -218,6 +200,6 @@ TEST_CASE("gdb server: no other file is touched") {
   REQUIRE_FALSE(refused);
   CHECK(refused.error().error_class == ErrorClass::user);
   CHECK(std::filesystem::file_size(path) == 4);
-  CHECK_FALSE(GdbServer::create({0, directory.file("no/such")}, target, **end));
+  CHECK_FALSE(GdbServer::create({0, directory / "no/such"}, target, **end));
   CHECK_FALSE(GdbServer::create({0, std::string(200, 'x')}, target, **end));
 }

@@ -22,6 +22,7 @@
 #include <doctest/doctest.h>
 #include <stdlib.h>
 
+#include "tests/support/temporary_folder.hpp"
 #include "vmm/kvm/kvm_api.hpp"
 #include "vmm/memory/page_scan.hpp"
 #include "vmm/sandbox/landlock.hpp"
@@ -293,9 +294,8 @@ TEST_CASE("Landlock leaves files in the given folders to be moved and removed, a
     MESSAGE("this kernel has no Landlock");
     return;
   }
-  std::string pattern = (std::filesystem::temp_directory_path() / "ebb-land-XXXXXX").string();
-  REQUIRE(::mkdtemp(pattern.data()) != nullptr);
-  const std::filesystem::path root = pattern;
+  const test_support::TemporaryFolder folder;
+  const std::filesystem::path& root = folder.path();
   std::filesystem::create_directories(root / "mine");
   std::filesystem::create_directories(root / "other");
   std::ofstream(root / "mine" / "a") << "a";
@@ -327,7 +327,6 @@ TEST_CASE("Landlock leaves files in the given folders to be moved and removed, a
           return ::unlink((root / "mine" / "b").c_str()) == 0 ? 0 : 8;
         }) == 0);
   CHECK(std::filesystem::exists(root / "other" / "c"));
-  std::filesystem::remove_all(root);
 }
 
 TEST_CASE("inherited descriptors are closed, own ones and standard ones are not") {

@@ -451,3 +451,11 @@ TEST_CASE("stepping records everything, needs no trace file, and has the screen 
   CHECK(contains(refuse({"--step", "--trace-size", "1M"}), "--step"));
   CHECK(contains(refuse({"--step", "--trace", "t", "--trace-size", "1M"}), "--step"));
 }
+
+TEST_CASE("a host can behave as every version of the ABI that there is, and as no other") {
+  for (unsigned minor = 0; minor <= abi::version_minor; ++minor) {
+    CHECK(accept({"--abi", "1." + std::to_string(minor)}).abi_minor == minor);
+  }
+  CHECK(contains(refuse({"--abi", "1." + std::to_string(abi::version_minor + 1)}), "not one of"));
+  CHECK(accept({}).abi_minor == abi::version_minor);
+}
