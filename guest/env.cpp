@@ -127,9 +127,9 @@ void Env::run_on_all_vcpus(void (*job)(void* context, unsigned vcpu), void* cont
   kernel_.crew().run(job, context);
 }
 
-void Env::exit(std::uint8_t status) {
+void Env::exit(int status) {
   console_flush();
-  hypercall::exit(status);
+  hypercall::exit(static_cast<std::uint64_t>(std::int64_t{status}));
 }
 
 } // namespace guest

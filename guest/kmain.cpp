@@ -22,7 +22,7 @@ namespace {
 // Room for the kernel: built when boot info is known, never destroyed.
 alignas(Kernel) constinit std::byte kernel_storage[sizeof(Kernel)]{};
 
-constexpr std::uint8_t status_usage = 2;
+constexpr int status_usage = 2;
 
 std::span<const WorkloadEntry* const> workloads() {
   return {__workloads_start, __workloads_end};
@@ -48,7 +48,7 @@ void list_workloads() {
       kernel.settle();
       const std::uint64_t last_free_ns = kernel.pages().last_buddy_free_ns();
       hypercall::workload_end(kernel.now_ns() - last_free_ns);
-      env.exit(static_cast<std::uint8_t>(status));
+      env.exit(status);
     }
   }
   print("workload '{}' is unknown; --list-workloads names those of this image\n", name);

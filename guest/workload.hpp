@@ -104,8 +104,8 @@ class Env {
     ::guest::print("\n");
     exit(2);
   }
-  // Ends the guest at once, without settling.
-  [[noreturn]] void exit(std::uint8_t status);
+  // Ends the guest at once, without settling. A status beyond 255 ends the vmm with 255.
+  [[noreturn]] void exit(int status);
 
  private:
   friend class Moving;

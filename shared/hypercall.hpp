@@ -21,7 +21,7 @@ enum class Hypercall : std::uint64_t {
   // args: first byte to map, a multiple of plug_bytes and equal to the end of what is mapped.
   // Maps one more plug unit. Result no_memory when the host cannot.
   plug = 4,
-  // args: exit status 0...255. Does not return.
+  // args: exit status; above 255 (all negative ones are) means 255. Does not return.
   exit = 5,
   // Payload: PanicRecord. Does not return.
   panic = 6,

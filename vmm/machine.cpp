@@ -45,16 +45,18 @@ GuestEnding Machine::run(const BlockedSignals& signals, Sandbox& sandbox) {
     const int signal = signals.take();
     if (signal == BlockedSignals::toggle) {
       report_control_->toggle();
-    } else if (signal == SIGINT || signal == SIGTERM) {
+    } else if ((signal == SIGWINCH || signal == SIGCONT) && on_terminal_) {
+      on_terminal_(signal);
+    } else if (BlockedSignals::is_ending(signal)) {
       end_->end({EndKind::interrupted, static_cast<std::uint8_t>(signal),
-                 signal == SIGINT ? "interrupted by SIGINT" : "interrupted by SIGTERM"});
+                 "interrupted by " + BlockedSignals::name_of(signal)});
       if (on_interrupted_) {
         on_interrupted_();
       }
     }
   }
   // Whatever the rest waits for (a reader of the console, say), the user can end it.
-  BlockedSignals::unblock_ending();
+  BlockedSignals::let_through();
   control_socket_.reset(); // nobody asks or changes anything any more
   if (debugger_) {
     debugger_->end();
@@ -69,8 +71,7 @@ GuestEnding Machine::run(const BlockedSignals& signals, Sandbox& sandbox) {
   sampler_->stop();
   GuestEnding ending = end_->ending();
   if (stepper_) {
-    stepper_->at_end(ending, signals.fd());
-    static_cast<void>(signals.take()); // it was for the stepper
+    stepper_->at_end(ending, signals.late_fd());
   }
   if (trace_ && trace_->has_begun()) {
     trace_->stop(ending);

@@ -56,8 +56,9 @@ namespace vmm {
 struct MachineOutput {
   std::function<void(std::string_view)> console;     // text of the guest
   std::function<void(const MemorySample&)> observer; // each memory sample
-  std::function<void()> interrupted; // by SIGINT or SIGTERM: nothing may keep the end waiting
-  std::optional<TraceTarget> trace;  // of --trace
+  std::function<void()> interrupted;        // by a signal: nothing may keep the end waiting
+  std::function<void(int signal)> terminal; // SIGWINCH or SIGCONT came
+  std::optional<TraceTarget> trace;         // of --trace
 };
 
 // What was measured, besides what the services count themselves.
@@ -86,7 +87,7 @@ class Machine {
     return gdb_server_ ? std::optional(gdb_server_->address()) : std::nullopt;
   }
 
-  // Runs until the guest ends, by itself or by SIGINT or SIGTERM. Once. `signals` was made before
+  // Runs until the guest ends, by itself or by a signal. Once. `signals` was made before
   // the machine. From here on the process has only what `sandbox` leaves it. Signals have their
   // usual effect on the caller once the guest has ended.
   GuestEnding run(const BlockedSignals& signals, Sandbox& sandbox);
@@ -170,6 +171,7 @@ class Machine {
   std::unique_ptr<WakeLines> wake_lines_; // null where there are no interrupts
   std::unique_ptr<ReportControlWriter> report_control_;
   std::function<void()> on_interrupted_;
+  std::function<void(int)> on_terminal_;
   std::unique_ptr<ControlSocket> control_socket_;
   std::unique_ptr<VcpuGate> gate_; // null unless somebody may hold the guest
   hvtrace::StepConsole step_console_;

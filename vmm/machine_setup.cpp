@@ -136,6 +136,7 @@ Result<void> Machine::set_up_services(MachineOutput output) {
                                             events, std::move(adversary)));
   hints_ = std::move(hints);
   on_interrupted_ = std::move(output.interrupted);
+  on_terminal_ = std::move(output.terminal);
   Console::Copy copy;
   if (config_.oracle == OracleUse::on) {
     oracle_ = std::make_unique<Oracle>(memory_, [this](const std::string& what) {

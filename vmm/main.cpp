@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <span>
@@ -14,12 +15,16 @@
 #include "vmm/base/file.hpp"
 #include "vmm/base/output_file.hpp"
 #include "vmm/base/patient_output.hpp"
+#include "vmm/base/process_start.hpp"
 #include "vmm/base/shared_files.hpp"
+#include "vmm/base/standard_error.hpp"
 #include "vmm/base/standard_output.hpp"
 #include "vmm/base/symbols.hpp"
+#include "vmm/base/terminal.hpp"
 #include "vmm/boot/image.hpp"
 #include "vmm/boot/image_symbols.hpp"
 #include "vmm/machine.hpp"
+#include "vmm/memory/huge_pages.hpp"
 #include "vmm/probe/probe.hpp"
 #include "vmm/record/trace_target.hpp"
 #include "vmm/record/trace_writer.hpp"
@@ -38,7 +43,7 @@ int exit_status_of(const vmm::Error& error) {
 
 // The one line that says what was wrong.
 int fail(const vmm::Error& error) {
-  fmt::print(stderr, "vmm: {}\n", error.message);
+  vmm::tell("vmm: {}\n", error.message);
   return exit_status_of(error);
 }
 
@@ -46,8 +51,13 @@ vmm::LiveStyle live_style(const vmm::Config& config) {
   if (config.verbosity == vmm::Verbosity::quiet || config.live == vmm::LiveMode::off) {
     return vmm::LiveStyle::none;
   }
-  return config.live == vmm::LiveMode::on || ::isatty(STDOUT_FILENO) == 1 ? vmm::LiveStyle::chart
-                                                                          : vmm::LiveStyle::plain;
+  const bool has_screen = ::isatty(STDOUT_FILENO) == 1 && vmm::terminal_obeys_escapes();
+  return config.live == vmm::LiveMode::on || has_screen ? vmm::LiveStyle::chart
+                                                        : vmm::LiveStyle::plain;
+}
+
+vmm::ChartBars chart_bars() {
+  return vmm::text_may_be_utf8() ? vmm::ChartBars::blocks : vmm::ChartBars::ascii;
 }
 
 // What the run will need after it has given up everything else.
@@ -110,7 +120,7 @@ int status_after(const vmm::Config& config, const vmm::RunStats& stats,
   const auto failed = [&status](int with) { status = status == 0 ? with : status; };
   if (stats.trace) {
     for (const std::string& loss : vmm::trace_losses(*stats.trace)) {
-      fmt::print(stderr, "vmm: --trace {}: {}\n", *config.trace, loss);
+      vmm::tell("vmm: --trace {}: {}\n", *config.trace, loss);
     }
     if (!stats.trace->why.empty()) {
       failed(exit_status_of({}));
@@ -122,6 +132,17 @@ int status_after(const vmm::Config& config, const vmm::RunStats& stats,
     }
   }
   return status;
+}
+
+// A guest that never got to its workload, or was asked for something that its workload cannot do,
+// has told why, and has nothing to sum up.
+bool has_summary(const vmm::Machine& machine, const vmm::GuestEnding& ending) {
+  if (ending.kind == vmm::EndKind::interrupted) {
+    return true;
+  }
+  const bool refused = ending.kind == vmm::EndKind::exited && ending.status == 2 &&
+                       machine.times().workload_end_ns == 0;
+  return machine.times().workload_begin_ns != 0 && !refused;
 }
 
 vmm::Result<int> run(const vmm::Config& config) {
@@ -145,12 +166,16 @@ vmm::Result<int> run(const vmm::Config& config) {
   }
   EBB_TRY_ASSIGN(sandbox, vmm::Sandbox::create(sandbox_options(config, stats_file)));
   if (config.verbosity == vmm::Verbosity::verbose) {
-    fmt::print(stderr, "vmm: {}\n", sandbox->describe());
+    vmm::tell("vmm: {}\n", sandbox->describe());
   }
-  EBB_TRY_ASSIGN(signals, vmm::BlockedSignals::create()); // before anything starts a thread
-  EBB_TRY_ASSIGN(output, vmm::PatientOutput::create(STDOUT_FILENO));
+  // Before anything starts a thread. The stepper looks after the terminal itself.
+  EBB_TRY_ASSIGN(signals,
+                 vmm::BlockedSignals::create(config.step ? vmm::BlockedSignals::Terminal::left_alone
+                                                         : vmm::BlockedSignals::Terminal::watched));
+  EBB_TRY_ASSIGN(output, vmm::PatientOutput::create(STDOUT_FILENO, signals.late_fd()));
   const auto print = [&output](std::string_view text) { output.write(text); };
-  vmm::LiveView live(live_style(config), print, [] { return vmm::terminal_width(STDOUT_FILENO); });
+  vmm::LiveView live({.style = live_style(config), .bars = chart_bars()}, print,
+                     [] { return vmm::terminal_width(STDOUT_FILENO); });
   // For backtraces; without any there are addresses.
   const std::uint64_t hash = vmm::image_hash(image.bytes);
   vmm::Symbols symbols = vmm::symbols_of_image(config.image, hash).value_or(vmm::Symbols{});
@@ -160,9 +185,14 @@ vmm::Result<int> run(const vmm::Config& config) {
                      {.console = [&](std::string_view text) { live.print_above(text); },
                       .observer = [&](const vmm::MemorySample& sample) { live.update(sample); },
                       .interrupted = [&] { output.hurry(); },
+                      .terminal =
+                          [&](int signal) {
+                            live.redraw(signal == SIGCONT ? vmm::ChartPlace::lost
+                                                          : vmm::ChartPlace::known);
+                          },
                       .trace = std::move(trace_target)}));
   if (const auto address = machine->gdb_address()) {
-    fmt::print(stderr, "vmm: the guest waits for gdb: target remote {}\n", *address);
+    vmm::tell("vmm: the guest waits for gdb: target remote {}\n", *address);
   }
   const vmm::GuestEnding ending = machine->run(signals, *sandbox);
   const vmm::RunStats stats = vmm::make_stats(config, *machine, ending);
@@ -171,12 +201,9 @@ vmm::Result<int> run(const vmm::Config& config) {
       stats_file ? stats_file->write(vmm::to_text(vmm::to_json(stats))) : vmm::Result<void>{};
   live.finish();
   if (!ending.text.empty()) {
-    fmt::print(stderr, "vmm: {}\n", ending.text);
+    vmm::tell("vmm: {}\n", ending.text);
   }
-  // A guest that never got to its workload has told why, and has nothing to sum up.
-  const bool has_summary =
-      machine->times().workload_begin_ns != 0 || ending.kind == vmm::EndKind::interrupted;
-  if (config.verbosity != vmm::Verbosity::quiet && has_summary) {
+  if (config.verbosity != vmm::Verbosity::quiet && has_summary(*machine, ending)) {
     print(vmm::render_summary(stats));
   }
   const std::array outputs{stats_written, vmm::standard_output_result(output.error())};
@@ -189,27 +216,39 @@ vmm::Result<void> probe(const vmm::ProbeHost& request) {
   return request.stats ? vmm::write_report(report, *request.stats) : vmm::Result<void>{};
 }
 
+vmm::Result<int> start(std::span<const char* const> argv) {
+  EBB_TRY_ASSIGN(parsed, vmm::parse_command_line(argv));
+  if (const auto* const text = std::get_if<vmm::ShowText>(&parsed)) {
+    EBB_TRY(vmm::write_standard_output(text->text));
+    return 0;
+  }
+  if (const auto* const request = std::get_if<vmm::ProbeHost>(&parsed)) {
+    EBB_TRY(probe(*request));
+    return 0;
+  }
+  auto& config = std::get<vmm::Config>(parsed);
+  if (const vmm::Backing here = vmm::backing_here(config.backing); here != config.backing) {
+    config.backing = here;
+    vmm::tell("vmm: this kernel has no transparent huge pages; guest memory is in pages of "
+              "4 KiB (--backing 4k)\n");
+  }
+  return run(config);
+}
+
 } // namespace
 
 int main(int argc, char** argv) {
-  const auto parsed =
-      vmm::parse_command_line(std::span<const char* const>(argv, static_cast<std::size_t>(argc)));
-  if (!parsed) {
-    return fail(parsed.error());
-  }
-  if (const auto* const text = std::get_if<vmm::ShowText>(&*parsed)) {
-    const auto written = vmm::write_standard_output(text->text);
-    return written ? 0 : fail(written.error());
-  }
-  if (const auto* const request = std::get_if<vmm::ProbeHost>(&*parsed)) {
-    const auto probed = probe(*request);
-    return probed ? 0 : fail(probed.error());
-  }
+  vmm::occupy_standard_descriptors();
+  vmm::survive_file_limit();
+  vmm::survive_lost_reader();
+  vmm::set_thread_stacks();
+  vmm::use_one_arena();
+  vmm::explain_uncaught_exceptions();
   try {
-    const auto status = run(std::get<vmm::Config>(*parsed));
+    const auto status = start(std::span<const char* const>(argv, static_cast<std::size_t>(argc)));
     return status ? *status : fail(status.error());
   } catch (const std::exception& error) {
     // What the C++ library throws where the host has no memory or no thread left.
-    return fail({vmm::ErrorClass::environment, error.what()});
+    return fail({vmm::ErrorClass::environment, std::string(vmm::explain(error))});
   }
 }

@@ -60,7 +60,7 @@ abi::Status start_vcpus() {
   return call(abi::Hypercall::start_vcpus);
 }
 
-void exit(std::uint8_t status) {
+void exit(std::uint64_t status) {
   call_forever(abi::Hypercall::exit, status);
 }
 

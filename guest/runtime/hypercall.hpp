@@ -22,7 +22,7 @@ void wait(std::uint64_t ns);
 // Has memory behind [start, start + bytes), whole pages; advice.
 void prefault(abi::Gpa start, std::uint64_t bytes);
 [[nodiscard]] abi::Status start_vcpus();
-[[noreturn]] void exit(std::uint8_t status);
+[[noreturn]] void exit(std::uint64_t status);
 [[noreturn]] void panic(const abi::PanicRecord& record);
 void workload_begin();
 // `since_last_free_ns`: time from the workload's last free to this call.

@@ -12,7 +12,9 @@
 //   kvm_run=ERRNO:RATE            KVM_RUN
 //   ioctl=ERRNO:NUMBER:N          the N-th and later ioctl of that (hexadecimal) number
 //   process_vm_readv=ERRNO:RATE   and process_vm_writev
+//   huge_pages=absent             a kernel without transparent huge pages
 //   clock=jumps                   the wall clock jumps by days, forward and back
+//   intruder=allocator            the same by a thread whose allocator makes wrong calls, too
 //   intruder=socket               somebody has taken over the thread that discards, and wants out
 //
 // ERRNO is a number or one of the names below; RATE is from 0 to 1, by a generator of fixed seed.
@@ -57,6 +59,7 @@ enum Kind : unsigned {
   intruder,
   process_vm_readv_fails,
   process_vm_writev_fails,
+  huge_pages_absent,
   kinds,
 };
 
@@ -72,7 +75,8 @@ constexpr std::array<const char*, kinds> names{"madvise",
                                                "clock",
                                                "intruder",
                                                "process_vm_readv",
-                                               "process_vm_writev"};
+                                               "process_vm_writev",
+                                               "huge_pages"};
 
 constexpr std::array<std::pair<std::string_view, int>, 9> errors{{{"EAGAIN", EAGAIN},
                                                                   {"EINTR", EINTR},
@@ -97,6 +101,7 @@ struct Shim {
   std::array<Rule, kinds> rules{};
   std::array<std::atomic<unsigned long>, kinds> calls{};
   std::array<std::atomic<unsigned long>, kinds> failures{};
+  bool allocator_intrudes = false;
   std::atomic<std::uint64_t> random{0x9e3779b97f4a7c15};
 
   Shim() {
@@ -144,8 +149,9 @@ struct Shim {
       rule.error = word == text ? value : rule.error;
     }
     const bool plain = kind == process_madvise_partial || kind == eventfd_full ||
-                       kind == clock_jumps || kind == intruder;
+                       kind == clock_jumps || kind == intruder || kind == huge_pages_absent;
     rule.active = rule.error != 0 || plain;
+    allocator_intrudes = allocator_intrudes || (kind == intruder && word == "allocator");
     if (kind == pthread_create_fails || kind == mmap_fails) {
       char* end = nullptr;
       rule.first = std::strtoul(number.c_str(), &end, 10);
@@ -187,6 +193,9 @@ template <typename Function> Function* next(const char* name) {
   return reinterpret_cast<Function*>(::dlsym(RTLD_NEXT, name));
 }
 
+// While this thread makes a call that it must not make.
+thread_local bool intruding = false;
+
 int fail(Kind kind) {
   errno = shim().rules[kind].error;
   return -1;
@@ -214,11 +223,27 @@ long do_partly(int pidfd, const iovec* ranges, int advice) {
 
 extern "C" {
 
+void* __libc_malloc(std::size_t bytes) noexcept; // glibc's own name for it
+
+void* malloc(std::size_t bytes) noexcept {
+  if (intruding) [[unlikely]] {
+    static_cast<void>(::socket(AF_INET, SOCK_STREAM, 0));
+  }
+  return __libc_malloc(bytes);
+}
+
 int madvise(void* address, std::size_t bytes, int advice) noexcept {
   static auto* const real = next<int(void*, std::size_t, int)>("madvise");
   if (advice == MADV_DONTNEED && shim().rules[intruder].active) {
+    intruding = shim().allocator_intrudes;
     static_cast<void>(::socket(AF_INET, SOCK_STREAM, 0));
+    intruding = false;
     shim().count(intruder); // not reached in a sandbox
+  }
+  if (advice == MADV_HUGEPAGE && shim().rules[huge_pages_absent].active) {
+    shim().count(huge_pages_absent);
+    errno = EINVAL;
+    return -1;
   }
   if ((advice == MADV_DONTNEED || advice == MADV_FREE) && shim().fails(madvise_fails)) {
     return fail(madvise_fails);

@@ -23,6 +23,8 @@
 #include "tools/hvtrace/session.hpp"
 #include "tools/hvtrace/stats.hpp"
 #include "tools/hvtrace/trace_file.hpp"
+#include "vmm/base/process_start.hpp"
+#include "vmm/base/standard_error.hpp"
 #include "vmm/base/version.hpp"
 #include "vmm/boot/image_symbols.hpp"
 #include "vmm/trace/event_text.hpp"
@@ -56,8 +58,8 @@ Result<vmm::Symbols> symbols_for(const std::string& elf, const TraceFile& trace)
   }
   auto symbols = vmm::symbols_of_image(header.image, header.image_hash);
   if (!symbols) {
-    fmt::print(stderr, "hvtrace: code addresses have no names: {}; --elf FILE gives them\n",
-               symbols.error().message);
+    vmm::tell("hvtrace: code addresses have no names: {}; --elf FILE gives them\n",
+              symbols.error().message);
     return vmm::Symbols();
   }
   return symbols;
@@ -175,13 +177,16 @@ void add_elf(CLI::App* command, Options& options) {
 }
 
 int fail(std::string_view message) {
-  fmt::print(stderr, "hvtrace: {}\n", message);
+  vmm::tell("hvtrace: {}\n", message);
   return 2;
 }
 
 } // namespace
 
 int main(int argc, char** argv) {
+  vmm::occupy_standard_descriptors();
+  vmm::survive_file_limit();
+  vmm::explain_uncaught_exceptions();
   Options options;
   CLI::App app{"Reads hypercall traces.", "hvtrace"};
   app.require_subcommand(1);

@@ -13,6 +13,7 @@
 #include "vmm/hints/discard_calls.hpp"
 #include "vmm/measure/sampler.hpp"
 #include "vmm/memory/guest_memory.hpp"
+#include "vmm/memory/huge_pages.hpp"
 #include "vmm/trace/event_text.hpp"
 #include "vmm/trace/open_batches.hpp"
 
@@ -159,7 +160,7 @@ vmm::Result<ReplayResult> replay(const TraceSource& source, const ReplayOptions&
                      options.discard.empty() ? std::string_view(header.discard) : options.discard,
                      std::array{vmm::DiscardMethod::dontneed, vmm::DiscardMethod::free_lazily,
                                 vmm::DiscardMethod::none}));
-  EBB_TRY_ASSIGN(memory, vmm::GuestMemory::create(header.ram_bytes, backing));
+  EBB_TRY_ASSIGN(memory, vmm::GuestMemory::create(header.ram_bytes, vmm::backing_here(backing)));
   vmm::SystemDiscardCalls calls;
   EBB_TRY_ASSIGN(engine, vmm::DiscardEngine::create(memory, {.method = method}, calls));
   Replayer replayer(memory, std::move(engine), options);

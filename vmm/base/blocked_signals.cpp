@@ -1,43 +1,145 @@
 // SPDX-License-Identifier: MIT
 #include "vmm/base/blocked_signals.hpp"
 
+#include <string.h> // sigabbrev_np
+#include <sys/eventfd.h>
 #include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstdint>
+
+#include "vmm/base/clock.hpp"
 
 namespace vmm {
+namespace {
 
-Result<BlockedSignals> BlockedSignals::create() {
+// All whose default is to end a process, but for what a fault of its own raises and for what has
+// another meaning here (SIGUSR1, SIGUSR2, SIGPIPE, SIGXFSZ). SIGTERM is the last that a shell's
+// background job ignores.
+constexpr std::array ending_signals{SIGINT,  SIGQUIT, SIGTERM, SIGHUP, SIGALRM,  SIGVTALRM,
+                                    SIGPROF, SIGXCPU, SIGPOLL, SIGPWR, SIGSTKFLT};
+constexpr std::array sent_on_purpose{SIGINT, SIGQUIT, SIGTERM};
+
+constexpr std::uint64_t one_wish_ns = 1'000'000'000;
+
+// A signal handler has nothing else to go by.
+std::atomic<int> late_event{-1};
+std::atomic<std::uint64_t> first_wish_ns{0}; // 0: none yet
+
+// When the first wish for an end was; now if this is it.
+std::uint64_t note_wish(std::uint64_t now) {
+  std::uint64_t first = 0;
+  return first_wish_ns.compare_exchange_strong(first, now) ? now : first;
+}
+
+// Only what a handler may do.
+void on_late_signal(int signal, siginfo_t* /*info*/, void* /*context*/) {
+  const int saved = errno;
+  const std::uint64_t now = monotonic_ns();
+  if (now - note_wish(now) >= one_wish_ns) {
+    ::_exit(128 + signal);
+  }
+  const std::uint64_t one = 1;
+  // Never read, so it stays readable.
+  [[maybe_unused]] const ssize_t written = ::write(late_event.load(), &one, sizeof one);
+  errno = saved;
+}
+
+void on_late_signal_sent(int signal, siginfo_t* info, void* context) {
+  if (info->si_code != SI_KERNEL) {
+    on_late_signal(signal, info, context);
+  }
+}
+
+bool is_ignored(int signal) {
+  struct sigaction action {};
+  return ::sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
+} // namespace
+
+Result<BlockedSignals> BlockedSignals::create(Terminal terminal) {
   sigset_t set{};
+  sigset_t ignored{};
   sigemptyset(&set);
-  sigaddset(&set, SIGINT);
-  sigaddset(&set, SIGTERM);
+  sigemptyset(&ignored);
   sigaddset(&set, toggle);
+  if (terminal == Terminal::watched) {
+    sigaddset(&set, SIGWINCH);
+    sigaddset(&set, SIGCONT);
+  }
+  for (const int signal : ending_signals) {
+    if (!is_ignored(signal)) {
+      sigaddset(&set, signal);
+    } else if (std::ranges::find(sent_on_purpose, signal) != sent_on_purpose.end()) {
+      sigaddset(&set, signal);
+      sigaddset(&ignored, signal);
+    }
+  }
   UniqueFd fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
-  if (!fd.valid()) {
-    return system_error("signalfd");
+  UniqueFd late(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!fd.valid() || !late.valid()) {
+    return system_error("cannot make descriptors for signals");
   }
   sigset_t previous{};
   ::pthread_sigmask(SIG_BLOCK, &set, &previous);
-  return BlockedSignals(std::move(fd), previous);
+  first_wish_ns.store(0);
+  late_event.store(late.get());
+  // Here, not in let_through(): the sandbox lets nobody change what a signal does.
+  for (const int signal : ending_signals) {
+    if (sigismember(&set, signal) == 1) {
+      struct sigaction action {};
+      action.sa_sigaction =
+          sigismember(&ignored, signal) == 1 ? on_late_signal_sent : on_late_signal;
+      action.sa_flags = SA_SIGINFO | SA_RESTART;
+      ::sigaction(signal, &action, nullptr);
+    }
+  }
+  return BlockedSignals(std::move(fd), std::move(late), ignored, previous);
 }
 
 BlockedSignals::~BlockedSignals() {
   if (fd_.valid()) { // not moved from
     ::pthread_sigmask(SIG_SETMASK, &previous_, nullptr);
+    late_event.store(-1);
   }
 }
 
-void BlockedSignals::unblock_ending() {
+bool BlockedSignals::is_ending(int signal) {
+  return std::ranges::find(ending_signals, signal) != ending_signals.end();
+}
+
+std::string BlockedSignals::name_of(int signal) {
+  const char* const name = ::sigabbrev_np(signal);
+  return name == nullptr ? fmt::format("signal {}", signal) : fmt::format("SIG{}", name);
+}
+
+void BlockedSignals::let_through() {
   sigset_t set{};
   sigemptyset(&set);
-  sigaddset(&set, SIGINT);
-  sigaddset(&set, SIGTERM);
+  for (const int signal : ending_signals) {
+    sigaddset(&set, signal);
+  }
   ::pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
 }
 
 int BlockedSignals::take() const {
   signalfd_siginfo info{};
-  return ::read(fd_.get(), &info, sizeof info) == sizeof info ? static_cast<int>(info.ssi_signo)
-                                                              : 0;
+  while (::read(fd_.get(), &info, sizeof info) == sizeof info) {
+    const int signal = static_cast<int>(info.ssi_signo);
+    if (sigismember(&ignored_, signal) == 1 && info.ssi_code == SI_KERNEL) {
+      continue;
+    }
+    if (is_ending(signal)) {
+      note_wish(monotonic_ns());
+    }
+    return signal;
+  }
+  return 0;
 }
 
 } // namespace vmm

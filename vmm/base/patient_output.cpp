@@ -21,12 +21,12 @@ constexpr std::size_t piece_bytes = PIPE_BUF;
 
 } // namespace
 
-Result<PatientOutput> PatientOutput::create(int fd) {
+Result<PatientOutput> PatientOutput::create(int fd, int late_fd) {
   UniqueFd hurry(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!hurry.valid()) {
     return system_error("eventfd");
   }
-  return PatientOutput(fd, std::move(hurry));
+  return PatientOutput(fd, late_fd, std::move(hurry));
 }
 
 void PatientOutput::hurry() {
@@ -36,7 +36,8 @@ void PatientOutput::hurry() {
 
 // False: nobody takes it, and nobody wants to wait any longer.
 bool PatientOutput::await_room() const {
-  std::array<pollfd, 2> events{pollfd{fd_, POLLOUT, 0}, pollfd{hurry_.get(), POLLIN, 0}};
+  std::array<pollfd, 3> events{pollfd{fd_, POLLOUT, 0}, pollfd{hurry_.get(), POLLIN, 0},
+                               pollfd{late_fd_, POLLIN, 0}};
   for (;;) {
     const int ready = ::poll(events.data(), events.size(), -1);
     if (ready < 0 && errno == EINTR) {

@@ -13,11 +13,12 @@ namespace vmm {
 
 class PatientOutput {
  public:
-  // `fd` stays the caller's. Environment error when the host is out of descriptors.
-  static Result<PatientOutput> create(int fd);
+  // `fd` stays the caller's, as does `late_fd`, which when readable means the same as hurry() (-1:
+  // there is none). Environment error when the host is out of descriptors.
+  static Result<PatientOutput> create(int fd, int late_fd = -1);
   PatientOutput(PatientOutput&& other) noexcept
-      : fd_(other.fd_), hurry_(std::move(other.hurry_)), lost_(other.lost_.load()),
-        error_(other.error_.load()) {}
+      : fd_(other.fd_), late_fd_(other.late_fd_), hurry_(std::move(other.hurry_)),
+        lost_(other.lost_.load()), error_(other.error_.load()) {}
 
   // Waits until the reader has taken all of it; after hurry() only a moment, and what is left is
   // dropped then, as is everything that comes later. So it is after an error, which is kept.
@@ -31,10 +32,12 @@ class PatientOutput {
   void hurry();
 
  private:
-  PatientOutput(int fd, UniqueFd hurry) : fd_(fd), hurry_(std::move(hurry)) {}
+  PatientOutput(int fd, int late_fd, UniqueFd hurry)
+      : fd_(fd), late_fd_(late_fd), hurry_(std::move(hurry)) {}
   [[nodiscard]] bool await_room() const;
 
   int fd_;
+  int late_fd_;
   UniqueFd hurry_; // readable since hurry()
   std::atomic<bool> lost_{false};
   std::atomic<int> error_{0};

@@ -44,8 +44,9 @@ class Thread {
         }
       }));
     } catch (const std::system_error& error) { // as the C++ library tells
-      return environment_error("cannot start a thread for {}: {}", what,
-                               errno_text(error.code().value()));
+      return environment_error("cannot start a thread for {}: {}; raise the limits on threads and "
+                               "memory (ulimit -u, -v, -d)",
+                               what, errno_text(error.code().value()));
     }
   }
 

@@ -55,10 +55,6 @@ Result<std::string> ControlCommands::report(std::string_view argument) const {
   // Parsed on top of what is in force at the moment of the change.
   Result<void> parsed;
   const auto written = targets_.report.change([&](ReportSettings& settings) {
-    if (argument == "on") {
-      settings.policy.enabled = 1;
-      return true;
-    }
     const auto changed = parse_report_settings("report", argument, settings);
     if (!changed) {
       parsed = std::unexpected(changed.error());

@@ -11,6 +11,12 @@
 #include <utility>
 
 namespace vmm {
+namespace {
+
+// How long nobody is taken in after the host could not.
+constexpr int accept_again_ms = 100;
+
+} // namespace
 
 Result<std::unique_ptr<ControlSocket>> ControlSocket::create(const std::string& path,
                                                              Handler handler) {
@@ -43,16 +49,18 @@ void ControlSocket::run() {
   while (true) {
     std::array<pollfd, 2 + max_clients> events{};
     events[0] = {stop_.get(), POLLIN, 0};
-    events[1] = {listener_.fd(), POLLIN, 0};
+    // Who cannot be taken in stays in the queue and would wake us again at once.
+    events[1] = {accepting_ ? listener_.fd() : -1, POLLIN, 0};
     const std::size_t polled = clients_.size();
     for (std::size_t index = 0; index < polled; ++index) {
       const Client& client = clients_[index];
       const bool reading = client.output.empty() && !client.ended;
       events[2 + index] = {client.fd.get(), static_cast<short>(reading ? POLLIN : POLLOUT), 0};
     }
-    if (::poll(events.data(), 2 + polled, -1) < 0) {
+    if (::poll(events.data(), 2 + polled, accepting_ ? -1 : accept_again_ms) < 0) {
       continue; // a signal
     }
+    accepting_ = true;
     if (events[0].revents != 0) {
       return;
     }
@@ -76,7 +84,9 @@ void ControlSocket::run() {
 void ControlSocket::accept_client() {
   UniqueFd fd(::accept4(listener_.fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
   if (!fd.valid()) {
-    return; // gone again, or out of descriptors: not worth more than another try
+    // Gone again; or the process, or the host, is out of descriptors or memory for now.
+    accepting_ = errno == EAGAIN || errno == EINTR || errno == ECONNABORTED;
+    return;
   }
   if (clients_.size() == max_clients) {
     constexpr std::string_view refusal = "error too many clients\n";

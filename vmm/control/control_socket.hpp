@@ -63,7 +63,8 @@ class ControlSocket {
   UniqueFd stop_;
   const Handler handler_;
   std::vector<Client> clients_;
-  Thread thread_; // last: it uses the others
+  bool accepting_ = true; // false for a moment after the host could not take a client in
+  Thread thread_;         // last: it uses the others
 };
 
 } // namespace vmm

@@ -19,6 +19,8 @@ namespace {
 // sends is worth reading.
 constexpr int linger_ms = 1000;
 constexpr unsigned linger_reads = 64;
+// How long nobody is taken in after the host could not.
+constexpr int accept_again_ms = 100;
 
 // Justified: the socket calls take every kind of address by this type.
 sockaddr* generic(sockaddr_in& address) {
@@ -88,12 +90,13 @@ void GdbServer::run() {
     const bool going = client_ && client_->session.running();
     // A negative descriptor is not waited for.
     std::array<pollfd, 5> events{pollfd{stop_.get(), POLLIN, 0}, pollfd{end_.stop_fd(), POLLIN, 0},
-                                 pollfd{listener(), POLLIN, 0},
+                                 pollfd{accepting_ ? listener() : -1, POLLIN, 0},
                                  pollfd{client_ ? client_->fd.get() : -1, POLLIN, 0},
                                  pollfd{going ? target_.stop_event() : -1, POLLIN, 0}};
-    if (::poll(events.data(), events.size(), -1) < 0) {
+    if (::poll(events.data(), events.size(), accepting_ ? -1 : accept_again_ms) < 0) {
       continue; // a signal
     }
+    accepting_ = true;
     if (events[0].revents != 0 || events[1].revents != 0) {
       say_goodbye();
       return;
@@ -113,8 +116,14 @@ void GdbServer::run() {
 
 void GdbServer::accept_client() {
   UniqueFd fd(::accept4(listener(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-  if (!fd.valid() || client_) {
-    return; // gone again; or one too many, and closed at once
+  if (!fd.valid()) {
+    // Gone again; or the process, or the host, is out of descriptors or memory for now. It stays in
+    // the queue then and would wake us again at once.
+    accepting_ = errno == EAGAIN || errno == EINTR || errno == ECONNABORTED;
+    return;
+  }
+  if (client_) {
+    return; // one too many, closed at once
   }
   // Packets are small and each waits for its answer. Has no effect on Unix sockets.
   const int on = 1;

@@ -70,7 +70,8 @@ class GdbServer {
   UniqueFd stop_;
   DebugTarget& target_;
   const GuestEnd& end_;
-  std::unique_ptr<Client> client_; // of the thread alone
+  std::unique_ptr<Client> client_; // of the thread alone, as is the next
+  bool accepting_ = true;          // false for a moment after the host could not take one in
   Thread thread_;                  // last: it uses the others
 };
 

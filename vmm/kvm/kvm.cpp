@@ -254,6 +254,12 @@ Result<Kvm> Kvm::open(const std::string& path) {
     return std::unexpected(device_error(path, errno));
   }
   const int version = ::ioctl(fd.get(), KVM_GET_API_VERSION, 0);
+  if (version < 0) {
+    return system_error(
+        "{} is no KVM device (masked in this container?); tools/on-kvm runs a command "
+        "where there is one",
+        path);
+  }
   if (version != kvm_api_version) {
     return environment_error("{} is not a KVM device of API version {} (it says {})", path,
                              kvm_api_version, version);

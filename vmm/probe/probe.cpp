@@ -21,6 +21,7 @@
 #include "vmm/hints/discard_calls.hpp"
 #include "vmm/kvm/host_cpu.hpp"
 #include "vmm/kvm/kvm.hpp"
+#include "vmm/memory/huge_pages.hpp"
 #include "vmm/probe/probe_vm.hpp"
 #include "vmm/report/stats.hpp"
 #include "vmm/sandbox/landlock.hpp"
@@ -153,9 +154,12 @@ std::string first_line(const char* path) {
 
 void add_memory(std::vector<HostFeature>& features) {
   const std::string thp = first_line("/sys/kernel/mm/transparent_hugepage/enabled");
+  const bool has_huge_pages = kernel_has_huge_pages();
   features.push_back({"thp", "transparent huge pages",
-                      !thp.empty() && thp.find("[never]") == std::string::npos, std::nullopt,
-                      thp.empty() ? "not in this kernel" : thp,
+                      has_huge_pages && thp.find("[never]") == std::string::npos, std::nullopt,
+                      !has_huge_pages ? "not in this kernel"
+                      : thp.empty()   ? "when is not known: no /sys"
+                                      : thp,
                       "--backing thp uses 4 KiB pages: more faults, slower discards"});
   const std::string pool = first_line("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages");
   features.push_back({"hugetlb", "reserved 2 MiB pages", !pool.empty() && pool != "0", std::nullopt,

@@ -29,7 +29,9 @@ constexpr std::uint64_t redraw_interval_ns = ns_per_s / 10;
 constexpr std::uint64_t plain_interval_ns = 10 * ns_per_s;
 constexpr std::uint64_t plain_least_interval_ns = ns_per_s;
 
-constexpr std::array<std::string_view, 9> bars{" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
+using BarSteps = std::array<std::string_view, 9>;
+constexpr BarSteps block_steps{" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
+constexpr BarSteps ascii_steps{" ", ".", ":", "-", "=", "+", "*", "#", "@"};
 
 std::string percent(double progress) {
   // Down, so that 100 % means done.
@@ -83,7 +85,10 @@ std::size_t line_count(std::string_view text) {
 
 } // namespace
 
-std::string sparkline(std::span<const std::uint64_t> values, std::uint64_t top, std::size_t width) {
+std::string sparkline(std::span<const std::uint64_t> values, std::uint64_t top, std::size_t width,
+                      ChartBars bars) {
+  const BarSteps& steps = bars == ChartBars::blocks ? block_steps : ascii_steps;
+  constexpr auto last_step = static_cast<double>(block_steps.size() - 1);
   std::string line;
   if (values.empty()) {
     return std::string(width, ' ');
@@ -97,12 +102,12 @@ std::string sparkline(std::span<const std::uint64_t> values, std::uint64_t top, 
     }
     const double share =
         top == 0 ? 0 : sum / static_cast<double>(last - first) / static_cast<double>(top);
-    line += bars[static_cast<std::size_t>(std::ceil(std::min(share, 1.0) * (bars.size() - 1)))];
+    line += steps[static_cast<std::size_t>(std::ceil(std::min(share, 1.0) * last_step))];
   }
   return line;
 }
 
-std::string render_chart(const LiveState& state, std::size_t width) {
+std::string render_chart(const LiveState& state, std::size_t width, ChartBars bars) {
   if (width < narrowest_status) {
     return {};
   }
@@ -124,7 +129,8 @@ std::string render_chart(const LiveState& state, std::size_t width) {
   static_assert(host_label.size() == live_label.size());
   const std::size_t columns = std::min(width, widest_chart) - host_label.size();
   fmt::format_to(std::back_inserter(text), "\n{}{}\n{}{}", host_label,
-                 sparkline(resident, top, columns), live_label, sparkline(live, top, columns));
+                 sparkline(resident, top, columns, bars), live_label,
+                 sparkline(live, top, columns, bars));
   return text;
 }
 
@@ -149,8 +155,8 @@ std::size_t terminal_width(int fd) {
   return size.ws_col;
 }
 
-LiveView::LiveView(LiveStyle style, Write write, Width width)
-    : write_(std::move(write)), width_(std::move(width)), style_(style) {}
+LiveView::LiveView(LiveLook look, Write write, Width width)
+    : write_(std::move(write)), width_(std::move(width)), bars_(look.bars), style_(look.style) {}
 
 LiveView::~LiveView() {
   finish();
@@ -174,6 +180,17 @@ void LiveView::update(const MemorySample& sample) {
   } else {
     update_plain_locked();
   }
+}
+
+void LiveView::redraw(ChartPlace place) {
+  const std::lock_guard lock(mutex_);
+  if (style_ != LiveStyle::chart || drawn_lines_ == 0) {
+    return;
+  }
+  if (place == ChartPlace::lost) {
+    drawn_lines_ = 0; // there is nothing to clear
+  }
+  redraw_locked({});
 }
 
 void LiveView::print_above(std::string_view text) {
@@ -286,7 +303,7 @@ std::string LiveView::draw_locked() {
   }
   // The last column stays free: a cursor behind it is in different places on different terminals.
   const std::size_t width = width_();
-  const std::string chart = render_chart(state_locked(), width > 0 ? width - 1 : 0);
+  const std::string chart = render_chart(state_locked(), width > 0 ? width - 1 : 0, bars_);
   drawn_lines_ = line_count(chart);
   // Without wrapping, a terminal that just got narrower cuts lines instead of making more of them.
   return drawn_lines_ == 0 ? std::string() : fmt::format("\x1b[?7l{}\x1b[?7h", chart);

@@ -33,16 +33,24 @@ struct LiveState {
   std::span<const LivePoint> history;
 };
 
+// What the chart is drawn with.
+enum class ChartBars : std::uint8_t {
+  blocks, // eighth blocks, in UTF-8
+  ascii,
+};
+
 // The chart: lines without a trailing newline, separated by "\n", none wider than `width` columns.
 // Below 40 columns it shrinks to one line, below 8 to nothing.
-std::string render_chart(const LiveState& state, std::size_t width);
+std::string render_chart(const LiveState& state, std::size_t width,
+                         ChartBars bars = ChartBars::blocks);
 
 // One line of plain text, without a newline.
 std::string render_plain(const LiveState& state);
 
-// One character of an eighth-block bar per value, scaled so that `top` is full; a value above zero
+// One character of a bar per value, scaled so that `top` is full; a value above zero
 // is never blank. Values are averaged (or repeated) to exactly `width` columns.
-std::string sparkline(std::span<const std::uint64_t> values, std::uint64_t top, std::size_t width);
+std::string sparkline(std::span<const std::uint64_t> values, std::uint64_t top, std::size_t width,
+                      ChartBars bars = ChartBars::blocks);
 
 // Columns of the terminal `fd`; 80 when it does not say.
 std::size_t terminal_width(int fd);
@@ -53,6 +61,13 @@ enum class LiveStyle : std::uint8_t {
   plain, // every ten seconds and at each quarter of the progress, at most one line a second
 };
 
+enum class ChartPlace : std::uint8_t { known, lost };
+
+struct LiveLook {
+  LiveStyle style = LiveStyle::none;
+  ChartBars bars = ChartBars::blocks;
+};
+
 // Thread-safe: samples come from the sampler's thread, text from the vCPU's.
 class LiveView {
  public:
@@ -60,13 +75,16 @@ class LiveView {
   using Width = std::function<std::size_t()>;
 
   // `write` gets whole pieces of output; `width` is asked before each drawing.
-  LiveView(LiveStyle style, Write write, Width width);
+  LiveView(LiveLook look, Write write, Width width);
   LiveView(const LiveView&) = delete;
   LiveView& operator=(const LiveView&) = delete;
   ~LiveView(); // finishes
 
   // A new sample; elapsed time counts from the first.
   void update(const MemorySample& sample);
+  // Draws the chart again, now: in its place when the terminal has another width, below whatever
+  // there is when somebody else had the terminal meanwhile.
+  void redraw(ChartPlace place);
   // Prints text where the chart is and redraws the chart below. With a chart, a line is held back
   // until its newline comes.
   void print_above(std::string_view text);
@@ -86,6 +104,7 @@ class LiveView {
 
   const Write write_;
   const Width width_;
+  const ChartBars bars_;
 
   std::mutex mutex_; // guards everything below, and the order of output
   LiveStyle style_;

@@ -3,7 +3,7 @@
 
 #include <linux/seccomp.h>
 #include <seccomp.h>
-#include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -12,6 +12,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <memory>
+#include <string>
 
 #include "vmm/base/unique_fd.hpp"
 
@@ -45,17 +46,20 @@ Result<void> add(void* context, const SyscallRule& rule) {
              : library_error(fmt::format("system call {}", rule.number), result);
 }
 
-// By way of a file: the library hands programs out through descriptors only.
+// By way of a pair of sockets, which takes the longest program: the library hands programs out
+// through descriptors only, and a file, also one in memory, would be subject to a limit on files.
 Result<std::vector<sock_filter>> program_of(void* context) {
-  const UniqueFd file(::memfd_create("seccomp-filter", MFD_CLOEXEC));
-  if (!file.valid()) {
-    return system_error("cannot make a file in memory for a seccomp filter");
+  std::array<int, 2> ends{-1, -1};
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends.data()) != 0) {
+    return system_error("cannot make sockets for a seccomp filter");
   }
-  if (const int result = ::seccomp_export_bpf(context, file.get()); result != 0) {
+  const UniqueFd reader(ends[0]);
+  const UniqueFd writer(ends[1]);
+  if (const int result = ::seccomp_export_bpf(context, writer.get()); result != 0) {
     return library_error("export", result);
   }
   std::vector<sock_filter> program(max_program);
-  const ssize_t bytes = ::pread(file.get(), program.data(), max_program * sizeof(sock_filter), 0);
+  const ssize_t bytes = ::read(reader.get(), program.data(), max_program * sizeof(sock_filter));
   if (bytes <= 0) {
     return system_error("cannot read a seccomp filter back");
   }
@@ -63,12 +67,18 @@ Result<std::vector<sock_filter>> program_of(void* context) {
   return program;
 }
 
-// Only for finding out what is missing, so it may do what a signal handler should not.
+// The text for each system call that is not allowed, by its number. Made beforehand: the handler
+// may have interrupted the allocator, whose call it then is, and must not call it again.
+constexpr std::size_t named_calls = 512;
+std::array<std::string, named_calls + 1> trap_texts; // the last: whatever has no name
+
+std::string trap_text(std::string_view call) {
+  return fmt::format("vmm: sandbox: system call {} is not allowed here\n", call);
+}
+
 void on_trap(int /*signal*/, siginfo_t* info, void* /*context*/) {
-  char* const name = ::seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, info->si_syscall);
-  const std::string text = fmt::format("vmm: sandbox: system call {} ({}) is not allowed here\n",
-                                       info->si_syscall, name != nullptr ? name : "unknown");
-  std::free(name); // NOLINT(cppcoreguidelines-no-malloc): the library's
+  const auto number = static_cast<std::size_t>(info->si_syscall);
+  const std::string& text = trap_texts[number < named_calls ? number : named_calls];
   [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, text.data(), text.size());
   ::_exit(bad_system_call_status);
 }
@@ -112,6 +122,14 @@ std::string why_no_seccomp() {
 }
 
 void report_traps() {
+  for (std::size_t number = 0; number < named_calls; ++number) {
+    char* const name =
+        ::seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, static_cast<int>(number));
+    trap_texts[number] =
+        trap_text(fmt::format("{} ({})", number, name != nullptr ? name : "unknown"));
+    std::free(name); // NOLINT(cppcoreguidelines-no-malloc): the library's
+  }
+  trap_texts[named_calls] = trap_text("of an unknown number");
   struct sigaction action {};
   action.sa_sigaction = on_trap;
   action.sa_flags = SA_SIGINFO;

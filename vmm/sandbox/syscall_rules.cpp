@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <csignal>
 
 #include "vmm/kvm/kvm_api.hpp"
 #include "vmm/memory/page_scan.hpp"
@@ -62,7 +63,9 @@ void add_common(Rules& rules, int process) {
        {.index = 3, .mask = MAP_ANONYMOUS | MAP_TYPE, .value = MAP_ANONYMOUS | MAP_PRIVATE}});
   rules.allow_if(SYS_mprotect, {{.index = 2, .mask = PROT_EXEC, .value = 0}});
   rules.allow_if(SYS_mremap, {{.index = 3, .value = MREMAP_MAYMOVE}});
-  rules.allow_advice({MADV_DONTNEED}); // a thread's stack at its end, the allocator's trimming
+  // A thread's stack at its end, the allocator's trimming; its growth where the environment tells
+  // the C library to use huge pages (glibc.malloc.hugetlb).
+  rules.allow_advice({MADV_DONTNEED, MADV_HUGEPAGE});
   rules.allow_if(SYS_tgkill, {{.index = 0, .value = static_cast<std::uint64_t>(process)}});
   rules.allow_if(SYS_writev, {{.index = 0, .value = STDERR_FILENO}});
 }
@@ -184,6 +187,11 @@ std::vector<SyscallRule> syscall_rules(ThreadKind kind, FeatureSet features, int
       (kind == ThreadKind::main || kind == ThreadKind::vcpu || kind == ThreadKind::worker)) {
     rules.allow({SYS_poll, SYS_read});
     rules.allow_ioctl({TCGETS, TCSETS, TCSETSW, TCSETSF, TIOCGWINSZ, KVM_GET_REGS, KVM_GET_SREGS});
+    // The terminal is put back while the process is stopped. A null action only asks.
+    for (const int signal : {SIGTSTP, SIGCONT, SIGWINCH}) {
+      rules.allow_if(SYS_rt_sigaction, {{.index = 0, .value = static_cast<std::uint64_t>(signal)}});
+    }
+    rules.allow_if(SYS_rt_sigaction, {{.index = 1, .value = 0}});
   }
   return rules.take();
 }

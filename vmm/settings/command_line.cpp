@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "vmm/settings/command_line.hpp"
 
+#include <algorithm>
+
 #include <CLI/CLI.hpp>
 
 #include "shared/abi_version.hpp"
@@ -11,9 +13,18 @@ namespace {
 
 constexpr std::size_t help_column = 30;
 
+// What CLI11 found no place for. It also leaves the mark behind which all is positional.
+std::vector<std::string> extras_of(const CLI::App& app) {
+  std::vector<std::string> extras = app.remaining();
+  const auto mark = std::ranges::find(extras, "--");
+  if (mark != extras.end()) {
+    extras.erase(mark);
+  }
+  return extras;
+}
+
 // One line for each way in which CLI11 can refuse the shape of a command line.
-std::string describe(const CLI::ParseError& error, const CLI::App& app) {
-  const std::vector<std::string> extras = app.remaining();
+std::string describe(const CLI::ParseError& error, const std::vector<std::string>& extras) {
   for (const std::string& extra : extras) {
     if (extra.starts_with("-") && extra.size() > 1) {
       return fmt::format("{:?}: no such option; see vmm --help", extra);
@@ -77,15 +88,15 @@ Result<std::variant<SplitLine, ShowText>> split_command_line(std::span<const cha
   }
   try {
     app.parse(static_cast<int>(argv.size()), argv.data());
-    if (app.remaining_size() > 0) {
-      return user_error("{}", describe(CLI::ExtrasError(app.remaining()), app));
+    if (const auto extras = extras_of(app); !extras.empty()) {
+      return user_error("{}", describe(CLI::ExtrasError(extras), extras));
     }
   } catch (const CLI::CallForHelp&) {
     return ShowText{app.help()};
   } catch (const CLI::CallForVersion& show) {
     return ShowText{fmt::format("{}\n", show.what())};
   } catch (const CLI::ParseError& error) {
-    return user_error("{}", describe(error, app));
+    return user_error("{}", describe(error, extras_of(app)));
   }
   for (std::size_t i = 0; i < shapes.size(); ++i) {
     line.values.push_back(options[i]->results());

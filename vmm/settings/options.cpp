@@ -184,7 +184,7 @@ constexpr OptionRow rows[] = {
     {{"--seed", "N", guest, "Seed of the workload and of --host-fault [1]"},
      number<&Config::seed, 0, any>},
     {{"--report", "POLICY", free_memory,
-      "off, or any of order=0..10|auto,batch=1..512,keep=SIZE,delay=MS,timeout=MS,"
+      "on, off, or any of order=0..10|auto,batch=1..512,keep=SIZE,delay=MS,timeout=MS,"
       "strategy=batch|each|scan|decay|adaptive "
       "[order=9,batch=256,keep=0,delay=0,timeout=0,strategy=batch]"},
      report_policy},

@@ -34,9 +34,10 @@ Result<std::uint64_t> duration_ns(std::string_view option, std::string_view text
 Result<void> take_item(std::string_view option, std::string_view item, ReportSettings& settings) {
   const std::string_view key = key_of(item);
   if (key.size() == item.size()) {
-    return user_error("{} {:?}: must be off, or any of order=, batch=, keep=, delay=, timeout=, "
-                      "strategy= separated by commas",
-                      option, item);
+    return user_error(
+        "{} {:?}: must be on or off, or any of order=, batch=, keep=, delay=, timeout=, "
+        "strategy= separated by commas",
+        option, item);
   }
   const std::string_view value = item.substr(key.size() + 1);
   const std::string name = fmt::format("{} {}", option, key);
@@ -79,6 +80,10 @@ Result<ReportSettings> parse_report_settings(std::string_view option, std::strin
   ReportSettings settings = base;
   if (text == "off") {
     settings.policy.enabled = 0;
+    return settings;
+  }
+  if (text == "on") {
+    settings.policy.enabled = 1;
     return settings;
   }
   EBB_TRY(for_each_item(option, text,

@@ -2,8 +2,7 @@
 #include "vmm/trace/step_console.hpp"
 
 #include <poll.h>
-#include <sys/ioctl.h>
-#include <termios.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <array>
@@ -12,6 +11,9 @@
 #include <utility>
 
 #include <fmt/format.h>
+
+#include "vmm/base/raw_terminal.hpp"
+#include "vmm/base/terminal.hpp"
 
 namespace hvtrace {
 namespace {
@@ -23,36 +25,11 @@ void write_out(std::string_view text) {
   static_cast<void>(std::fflush(stdout));
 }
 
-// Keys one by one, not echoed, on a screen of its own; the terminal is put back at the end.
-class RawTerminal {
- public:
-  RawTerminal() {
-    ::tcgetattr(STDIN_FILENO, &saved_);
-    termios raw = saved_;
-    raw.c_lflag &= ~static_cast<tcflag_t>(ICANON | ECHO);
-    raw.c_cc[VMIN] = 1;
-    raw.c_cc[VTIME] = 0;
-    ::tcsetattr(STDIN_FILENO, TCSADRAIN, &raw);
-    write_out("\x1b[?1049h");
-  }
-  RawTerminal(const RawTerminal&) = delete;
-  RawTerminal& operator=(const RawTerminal&) = delete;
-  ~RawTerminal() {
-    write_out("\x1b[?1049l");
-    ::tcsetattr(STDIN_FILENO, TCSADRAIN, &saved_);
-  }
-
-  static ScreenSize size() {
-    winsize window{};
-    if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) != 0 || window.ws_row == 0) {
-      return {};
-    }
-    return {.columns = window.ws_col, .rows = window.ws_row - 1U};
-  }
-
- private:
-  termios saved_{};
-};
+ScreenSize screen_size() {
+  const auto size = vmm::RawTerminal::size();
+  // The last row is the message's.
+  return size.rows == 0 ? ScreenSize{} : ScreenSize{.columns = size.columns, .rows = size.rows - 1};
+}
 
 bool wants_argument(char command) {
   return std::string_view("uU/?gwxDFT:").find(command) != std::string_view::npos;
@@ -60,23 +37,34 @@ bool wants_argument(char command) {
 
 } // namespace
 
+// Without one (the host is out of descriptors) keys still work.
+StepConsole::StepConsole() : terminal_event_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+
 StepConsole::End StepConsole::run(const StepLoop& loop, int stop_fd) {
   stop_fd_ = stop_fd;
   stopped_ = false;
-  return ::isatty(STDIN_FILENO) == 1 && ::isatty(STDOUT_FILENO) == 1 ? run_terminal(loop)
-                                                                     : run_script(loop);
+  const bool has_screen =
+      ::isatty(STDIN_FILENO) == 1 && ::isatty(STDOUT_FILENO) == 1 && vmm::terminal_obeys_escapes();
+  return has_screen ? run_terminal(loop) : run_script(loop);
 }
 
 // Empty at the end of input, and when stopped.
 std::optional<char> StepConsole::next_character() {
   while (input_at_ == input_.size()) {
-    std::array<pollfd, 2> events{pollfd{STDIN_FILENO, POLLIN, 0}, pollfd{stop_fd_, POLLIN, 0}};
+    // A negative descriptor is not waited for.
+    std::array<pollfd, 3> events{pollfd{STDIN_FILENO, POLLIN, 0}, pollfd{stop_fd_, POLLIN, 0},
+                                 pollfd{terminal_ ? terminal_event_.get() : -1, POLLIN, 0}};
     if (::poll(events.data(), events.size(), -1) < 0) {
       continue; // a signal
     }
     if (events[1].revents != 0) {
       stopped_ = true;
       return std::nullopt;
+    }
+    if (events[2].revents != 0) {
+      terminal_->take_event();
+      redraw_();
+      continue;
     }
     std::array<char, 4096> piece{};
     const ssize_t count = ::read(STDIN_FILENO, piece.data(), piece.size());
@@ -130,8 +118,14 @@ std::optional<char> StepConsole::next_key() {
 // The rest of a command that wants an argument, edited with backspace.
 std::optional<std::string> StepConsole::argument(char command) {
   std::string text;
+  const auto draw = [&] { write_out("\r\x1b[K" + std::string(1, command) + " " + text); };
+  const auto redraw_screen = std::exchange(redraw_, {});
+  redraw_ = [&] {
+    redraw_screen();
+    draw();
+  };
   for (;;) {
-    write_out("\r\x1b[K" + std::string(1, command) + " " + text);
+    draw();
     const auto key = next_character();
     if (!key) {
       return std::nullopt;
@@ -148,14 +142,24 @@ std::optional<std::string> StepConsole::argument(char command) {
 }
 
 StepConsole::End StepConsole::run_terminal(const StepLoop& loop) {
-  const RawTerminal terminal;
+  terminal_.emplace(terminal_event_.get());
+  const End end = follow_keys(loop);
+  redraw_ = {};
+  terminal_.reset();
+  return end;
+}
+
+StepConsole::End StepConsole::follow_keys(const StepLoop& loop) {
   std::string message = loop.opening.empty() ? "h for help" : loop.opening;
   bool is_opening = true; // which is below its screen even if it has several lines
   for (;;) {
     // A message longer than a line (help, why) takes the screen.
     const bool is_long = !is_opening && message.find('\n') != std::string::npos;
-    write_out("\x1b[2J\x1b[H" +
-              (is_long ? message + "(any key)" : loop.screen(RawTerminal::size()) + message));
+    redraw_ = [&] {
+      write_out("\x1b[2J\x1b[H" +
+                (is_long ? message + "(any key)" : loop.screen(screen_size()) + message));
+    };
+    redraw_();
     is_opening = false;
     const auto key = next_key();
     if (!key) {

@@ -9,6 +9,8 @@
 #include <string>
 #include <string_view>
 
+#include "vmm/base/raw_terminal.hpp"
+#include "vmm/base/unique_fd.hpp"
 #include "vmm/trace/screen.hpp"
 #include "vmm/trace/step_commands.hpp"
 
@@ -30,12 +32,15 @@ class StepConsole {
     stopped,    // `stop_fd` became readable
   };
 
+  StepConsole();
+
   // Takes commands until one leaves. May be called again: input goes on where it was.
   // `stop_fd` < 0: nothing stops it but input.
   End run(const StepLoop& loop, int stop_fd = -1);
 
  private:
   End run_terminal(const StepLoop& loop);
+  End follow_keys(const StepLoop& loop);
   End run_script(const StepLoop& loop);
   [[nodiscard]] std::optional<char> next_character();
   [[nodiscard]] std::optional<std::string> next_line();
@@ -44,7 +49,11 @@ class StepConsole {
 
   int stop_fd_ = -1;
   bool stopped_ = false;
-  std::string input_; // read and not yet used, from input_at_ on
+  // Made beforehand: where the console is called, a sandbox lets nobody make one.
+  vmm::UniqueFd terminal_event_;
+  std::optional<vmm::RawTerminal> terminal_; // while keys are followed
+  std::function<void()> redraw_;             // what the terminal shows now
+  std::string input_;                        // read and not yet used, from input_at_ on
   std::size_t input_at_ = 0;
 };
 

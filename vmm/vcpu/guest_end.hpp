@@ -18,14 +18,14 @@ enum class EndKind : std::uint8_t {
   exited,      // the guest asked for it; its status counts
   panicked,    // the guest found its own invariant broken
   crashed,     // the guest can go no further: unhandled trap, triple fault, forbidden access
-  interrupted, // SIGINT or SIGTERM
+  interrupted, // by a signal
   host_failed, // a call of the host's failed
 };
 
 struct GuestEnding {
   EndKind kind = EndKind::exited;
   std::uint8_t status = 0; // exited: the guest's status; interrupted: the signal's number
-  std::string text;        // what happened, possibly several lines; empty for exited
+  std::string text;        // what happened, possibly several lines; mostly empty for exited
 
   // Exit status of the vmm: the guest's own, 3 for a panic or crash, 4 for a host failure,
   // 128 + signal when interrupted.

@@ -11,6 +11,8 @@
 #include <ctime>
 #include <span>
 
+#include <fmt/format.h>
+
 #include "shared/abi_version.hpp"
 #include "shared/guest_status.hpp"
 #include "shared/known_part.hpp"
@@ -81,7 +83,7 @@ abi::Status Hypercalls::perform(const Call& call, const abi::VcpuPage& page) {
   case abi::Hypercall::plug:
     return plug({call.args[0]});
   case abi::Hypercall::exit:
-    targets_.end.end({EndKind::exited, static_cast<std::uint8_t>(call.args[0] & 0xff), {}});
+    exit(call.args[0]);
     return abi::Status::ok;
   case abi::Hypercall::panic:
     panic(page);
@@ -201,6 +203,19 @@ void Hypercalls::wait(std::uint64_t ns) const {
   pollfd stop{targets_.end.stop_fd(), POLLIN, 0};
   // An early return (a signal) is allowed for: the guest looks at its clock.
   static_cast<void>(::ppoll(&stop, 1, &duration, nullptr));
+}
+
+// A process has no more than 8 bits to say it: what does not fit must not look like success.
+void Hypercalls::exit(std::uint64_t status) const {
+  constexpr std::uint64_t largest = 255;
+  if (status <= largest) {
+    targets_.end.end({EndKind::exited, static_cast<std::uint8_t>(status), {}});
+    return;
+  }
+  targets_.end.end({EndKind::exited, static_cast<std::uint8_t>(largest),
+                    fmt::format("the guest's exit status is {}, which a process cannot have; "
+                                "this one ends with {}",
+                                static_cast<std::int64_t>(status), largest)});
 }
 
 void Hypercalls::panic(const abi::VcpuPage& page) {

@@ -69,6 +69,7 @@ class Hypercalls {
   [[nodiscard]] abi::Status start_vcpus();
   [[nodiscard]] abi::Status may_use(abi::Feature feature) const;
   void wait(std::uint64_t ns) const;
+  void exit(std::uint64_t status) const;
   void panic(const abi::VcpuPage& page);
 
   enum class Workload : std::uint8_t { none, beginning, running, over };

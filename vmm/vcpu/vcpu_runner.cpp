@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "vmm/vcpu/vcpu_runner.hpp"
 
+#include <poll.h>
+
 #include <cerrno>
 #include <cstring>
 
@@ -19,20 +21,35 @@ struct MemoryFault {
   std::uint64_t flags, gpa, size;
 };
 
+// KVM makes a thread of its own in the process at the first KVM_RUN and refuses to run as long as
+// it cannot. That may pass, but not for ever.
+constexpr unsigned most_refusals = 1000;
+constexpr int pause_ms = 1;
+
+std::string thread_limit_text() {
+  return errno_text(EAGAIN) + "; KVM needs a thread of its own: raise the limit (ulimit -u)";
+}
+
 } // namespace
 
 void VcpuRunner::run() {
   while (!end_.ended()) {
     const int error = enter_guest();
-    if (error == EINTR || error == EAGAIN) {
+    if (error == EINTR) {
       continue; // kicked, held meanwhile, or a signal that is none of ours
     }
+    if (error == EAGAIN && ++refusals_ < most_refusals) {
+      static_cast<void>(::poll(nullptr, 0, pause_ms));
+      continue;
+    }
+    refusals_ = 0;
     exits_.total.add();
     if (error == EFAULT) {
       crash(describe_forbidden_access());
     } else if (error != 0) {
       end_.end({EndKind::host_failed, 0,
-                fmt::format("KVM_RUN of vCPU {}: {}", index_, errno_text(error))});
+                fmt::format("KVM_RUN of vCPU {}: {}", index_,
+                            error == EAGAIN ? thread_limit_text() : errno_text(error))});
     } else {
       handle_exit();
     }

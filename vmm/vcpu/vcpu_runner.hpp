@@ -66,6 +66,7 @@ class VcpuRunner {
   GuestEnd& end_;
   const Symbols& symbols_;
   ExitCounters exits_;
+  unsigned refusals_ = 0; // of KVM_RUN, with EAGAIN, in a row
   HintObserver* observer_ = nullptr;
   const Oracle* oracle_ = nullptr;
   VcpuHook* hook_ = nullptr;

@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: MIT
 #include "vmm/control/control_socket.hpp"
 
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <cstdint>
 #include <cstring>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -35,13 +40,34 @@ std::unique_ptr<ControlSocket> serve(const std::string& path,
   return std::move(*socket);
 }
 
+sockaddr_un address_of(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path, path.data(), path.size());
+  return address;
+}
+
+// One above the highest that is open.
+int first_free_descriptor() {
+  int first = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    first = std::max(first, std::stoi(entry.path().filename().string()) + 1);
+  }
+  return first;
+}
+
+std::uint64_t process_cpu_ns() {
+  timespec now{};
+  REQUIRE(::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now) == 0);
+  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 +
+         static_cast<std::uint64_t>(now.tv_nsec);
+}
+
 class Client {
  public:
   explicit Client(const std::string& path) : fd_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
     REQUIRE(fd_.valid());
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    std::memcpy(address.sun_path, path.data(), path.size());
+    const sockaddr_un address = address_of(path);
     connected_ =
         ::connect(fd_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
   }
@@ -135,6 +161,41 @@ TEST_CASE("many clients are served, one more is told so") {
   }
   CHECK(clients.front()->send("still\n"));
   CHECK(clients.front()->line() == "ok still");
+}
+
+TEST_CASE("a client for whom there is no descriptor waits, and nobody spins") {
+  const TempDir dir;
+  const auto socket = serve(dir.file("s"));
+  Client first(dir.file("s"));
+  REQUIRE(first.send("hi\n"));
+  CHECK(first.line() == "ok hi");
+  const UniqueFd waiting(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  REQUIRE(waiting.valid());
+  // No number is left for accept: those below the limit are taken.
+  std::vector<UniqueFd> taken;
+  const int limit = first_free_descriptor();
+  rlimit usual{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &usual) == 0);
+  const rlimit none{static_cast<rlim_t>(limit), usual.rlim_max};
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
+  for (UniqueFd next(::dup(waiting.get())); next.valid(); next = UniqueFd(::dup(waiting.get()))) {
+    taken.push_back(std::move(next));
+  }
+  const sockaddr_un address = address_of(dir.file("s"));
+  REQUIRE(::connect(waiting.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) ==
+          0);
+  REQUIRE(::send(waiting.get(), "late\n", 5, MSG_NOSIGNAL) == 5);
+  // Answers show that the thread goes on; what it used meanwhile, that it does not turn in circles.
+  const std::uint64_t before_ns = process_cpu_ns();
+  ::usleep(300'000);
+  const std::uint64_t used_ns = process_cpu_ns() - before_ns;
+  CHECK(used_ns < 100'000'000);
+  CHECK(first.send("still\n"));
+  CHECK(first.line() == "ok still");
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &usual) == 0);
+  std::array<char, 8> answer{};
+  CHECK(::recv(waiting.get(), answer.data(), answer.size(), 0) == 8);
+  CHECK(std::string_view(answer.data(), 8) == "ok late\n");
 }
 
 TEST_CASE("clients that vanish at any point harm nobody") {

@@ -147,6 +147,15 @@ TEST_CASE("the chart says everything in 80 columns and the most telling in few")
   CHECK(render_chart(typical(history), 22) == "12.4 s  host 356 MiB");
 }
 
+TEST_CASE("without UTF-8 the chart is ASCII, as wide and as high") {
+  const std::vector<std::uint64_t> values{0, 1, 4, 8};
+  CHECK(sparkline(values, 8, 4, ChartBars::ascii) == " .=@");
+  const std::vector<LivePoint> history(30, {300 * mib, 200 * mib});
+  const std::string chart = render_chart(typical(history), 80, ChartBars::ascii);
+  CHECK(lines_of(chart).size() == 3);
+  CHECK(std::ranges::all_of(chart, [](char c) { return c == '\n' || (c >= ' ' && c <= '~'); }));
+}
+
 TEST_CASE("without a known end there is no percentage") {
   LiveState state = typical({});
   state.progress.reset();
@@ -161,7 +170,8 @@ TEST_CASE("without a known end there is no percentage") {
 TEST_CASE("the chart is redrawn in place, at most ten times a second") {
   Screen screen;
   LiveView view(
-      LiveStyle::chart, [&](std::string_view text) { screen.take(text); }, [] { return 60U; });
+      {.style = LiveStyle::chart}, [&](std::string_view text) { screen.take(text); },
+      [] { return 60U; });
   for (std::uint64_t at_ms = 5000; at_ms < 7000; at_ms += 20) {
     view.update(sample_at(at_ms));
     CHECK(screen.rows().size() == 3);
@@ -172,10 +182,34 @@ TEST_CASE("the chart is redrawn in place, at most ten times a second") {
   CHECK(screen.rows() == std::vector<std::string>{""});
 }
 
+TEST_CASE("the chart is drawn again at once for another width, and anew where its place is lost") {
+  Screen screen;
+  std::size_t width = 80;
+  LiveView view(
+      {.style = LiveStyle::chart}, [&](std::string_view text) { screen.take(text); },
+      [&] { return width; });
+  view.redraw(ChartPlace::known); // nothing to draw yet
+  CHECK(screen.writes == 0);
+  view.update(sample_at(0));
+  width = 60;
+  view.redraw(ChartPlace::known);
+  REQUIRE(screen.rows().size() == 3);
+  CHECK(columns(screen.rows()[1]) == 59);
+  // A shell's prompt stands where the cursor was.
+  screen.take("$ fg\n");
+  view.redraw(ChartPlace::lost);
+  REQUIRE(screen.rows().size() == 6);
+  CHECK(screen.rows()[2].ends_with("$ fg"));
+  view.finish();
+  view.redraw(ChartPlace::known);
+  CHECK(screen.rows().size() == 4);
+}
+
 TEST_CASE("the guest's output stands above the chart, line by line") {
   Screen screen;
   LiveView view(
-      LiveStyle::chart, [&](std::string_view text) { screen.take(text); }, [] { return 60U; });
+      {.style = LiveStyle::chart}, [&](std::string_view text) { screen.take(text); },
+      [] { return 60U; });
   view.print_above("before\n");
   view.update(sample_at(0));
   view.print_above("one\ntw");
@@ -198,7 +232,8 @@ TEST_CASE("the guest's output stands above the chart, line by line") {
 TEST_CASE("a line that never ends is not held back for ever") {
   Screen screen;
   LiveView view(
-      LiveStyle::chart, [&](std::string_view text) { screen.take(text); }, [] { return 60U; });
+      {.style = LiveStyle::chart}, [&](std::string_view text) { screen.take(text); },
+      [] { return 60U; });
   for (int i = 0; i < 5000; ++i) {
     view.print_above("x");
   }
@@ -208,7 +243,8 @@ TEST_CASE("a line that never ends is not held back for ever") {
 TEST_CASE("a long run keeps its whole past in a bounded history") {
   Screen screen;
   LiveView view(
-      LiveStyle::chart, [&](std::string_view text) { screen.take(text); }, [] { return 60U; });
+      {.style = LiveStyle::chart}, [&](std::string_view text) { screen.take(text); },
+      [] { return 60U; });
   // High in the first half, low in the second.
   for (std::uint64_t i = 0; i < 20'000; ++i) {
     MemorySample sample = sample_at(i * 20);
@@ -224,7 +260,8 @@ TEST_CASE("a long run keeps its whole past in a bounded history") {
 TEST_CASE("samples that overtook each other do not turn time back") {
   Screen screen;
   LiveView view(
-      LiveStyle::chart, [&](std::string_view text) { screen.take(text); }, [] { return 60U; });
+      {.style = LiveStyle::chart}, [&](std::string_view text) { screen.take(text); },
+      [] { return 60U; });
   view.update(sample_at(5000));
   view.update(sample_at(4000));
   view.update(sample_at(5200));
@@ -234,7 +271,7 @@ TEST_CASE("samples that overtook each other do not turn time back") {
 TEST_CASE("plain lines come at quarters, at most one a second, and every ten seconds") {
   std::vector<std::string> output;
   LiveView view(
-      LiveStyle::plain, [&](std::string_view text) { output.emplace_back(text); },
+      {.style = LiveStyle::plain}, [&](std::string_view text) { output.emplace_back(text); },
       [] { return 80U; });
   view.update(sample_at(0, 0, 100));
   view.update(sample_at(500, 30, 100));
@@ -263,7 +300,8 @@ TEST_CASE("plain lines come at quarters, at most one a second, and every ten sec
 TEST_CASE("a plain line does not land in the middle of the guest's") {
   std::string output;
   LiveView view(
-      LiveStyle::plain, [&](std::string_view text) { output += text; }, [] { return 80U; });
+      {.style = LiveStyle::plain}, [&](std::string_view text) { output += text; },
+      [] { return 80U; });
   view.update(sample_at(0));
   view.print_above("guest says");
   view.update(sample_at(10'000));
@@ -273,7 +311,8 @@ TEST_CASE("a plain line does not land in the middle of the guest's") {
 TEST_CASE("without a view, only the text goes through") {
   std::string output;
   LiveView view(
-      LiveStyle::none, [&](std::string_view text) { output += text; }, [] { return 80U; });
+      {.style = LiveStyle::none}, [&](std::string_view text) { output += text; },
+      [] { return 80U; });
   view.update(sample_at(0));
   view.print_above("a");
   view.update(sample_at(60'000));

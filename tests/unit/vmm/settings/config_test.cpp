@@ -63,6 +63,31 @@ bool contains(const std::string& text, std::string_view part) {
 
 } // namespace
 
+TEST_CASE("report on and off, as the control socket takes them") {
+  CHECK(policy_of("on").enabled == 1);
+  CHECK(policy_of("off").enabled == 0);
+  CHECK(accept({"--report", "on"}).report.enabled == 1);
+  CHECK(contains(refuse({"--report", "yes"}), "must be on or off"));
+}
+
+TEST_CASE("what follows -- is the image, whatever it looks like") {
+  const auto image_of = [](std::vector<std::string> args) {
+    std::vector<const char*> argv{"vmm"};
+    for (const std::string& arg : args) {
+      argv.push_back(arg.c_str());
+    }
+    const auto parsed = parse_command_line(argv);
+    REQUIRE_MESSAGE(parsed.has_value(), parsed.error().message);
+    return std::get<Config>(*parsed).image;
+  };
+  CHECK(image_of({"--", "guest.bin"}) == "guest.bin");
+  CHECK(image_of({"--mem", "64M", "--", "guest.bin"}) == "guest.bin");
+  CHECK(image_of({"guest.bin", "--"}) == "guest.bin");
+  CHECK(image_of({"--", "--quiet"}) == "--quiet");
+  CHECK(contains(refuse_bare({"--"}), "no guest image"));
+  CHECK(contains(refuse_bare({"--", "a", "b"}), "unexpected argument"));
+}
+
 TEST_CASE("an image alone gives the defaults") {
   const Config config = accept({});
   CHECK(config.image == "guest.bin");

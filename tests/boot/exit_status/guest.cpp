@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: MIT
+// Ends with --arg status=: what a process cannot have must not become success.
+#include "guest/workload.hpp"
+
+namespace {
+
+int run(guest::Env& env) {
+  return static_cast<int>(env.arg_number("status", 0));
+}
+
+} // namespace
+
+EBB_WORKLOAD(test, "exit_status", run);
