@@ -164,9 +164,9 @@ TEST_CASE("many clients are served, one more is told so") {
 }
 
 TEST_CASE("a client for whom there is no descriptor waits, and nobody spins") {
-  const TempDir dir;
-  const auto socket = serve(dir.file("s"));
-  Client first(dir.file("s"));
+  const TemporaryFolder dir;
+  const auto socket = serve(dir / "s");
+  Client first(dir / "s");
   REQUIRE(first.send("hi\n"));
   CHECK(first.line() == "ok hi");
   const UniqueFd waiting(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -181,7 +181,7 @@ TEST_CASE("a client for whom there is no descriptor waits, and nobody spins") {
   for (UniqueFd next(::dup(waiting.get())); next.valid(); next = UniqueFd(::dup(waiting.get()))) {
     taken.push_back(std::move(next));
   }
-  const sockaddr_un address = address_of(dir.file("s"));
+  const sockaddr_un address = address_of(dir / "s");
   REQUIRE(::connect(waiting.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) ==
           0);
   REQUIRE(::send(waiting.get(), "late\n", 5, MSG_NOSIGNAL) == 5);
