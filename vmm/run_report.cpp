@@ -45,8 +45,10 @@ void take_asynchronous(RunStats& stats, const HintTotals& hints, const abi::Gues
 }
 
 void take_allocator(RunStats& stats, const abi::GuestStatus& guest) {
+  constexpr std::uint64_t ns_per_us = 1000;
   for (const abi::VcpuCounters& vcpu : guest.vcpu) {
     stats.allocator.moved_bytes += vcpu.moved_frames << abi::page_shift;
+    stats.allocator.spun_us += vcpu.spun_ns / ns_per_us;
     stats.allocator.zero_asked_bytes += vcpu.zero_asked_frames << abi::page_shift;
     stats.allocator.memset_skipped_bytes += vcpu.zero_known_frames << abi::page_shift;
   }

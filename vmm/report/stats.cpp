@@ -62,6 +62,7 @@ void add_asynchronous(Json& json, const RunStats& stats) {
                  {"false", stats.oom.false_ones},
                  {"wait_us", latency_json(stats.oom.wait)}};
   json["allocator"] = {{"moved_bytes", stats.allocator.moved_bytes},
+                       {"spun_us", stats.allocator.spun_us},
                        {"zero_asked_bytes", stats.allocator.zero_asked_bytes},
                        {"memset_skipped_bytes", stats.allocator.memset_skipped_bytes}};
   json["quarantine"] = {{"bytes", stats.quarantine.bytes},

@@ -40,7 +40,8 @@ struct RunStats {
   // Of the guest's allocator, by its own account.
   struct Allocator {
     std::uint64_t moved_bytes = 0;          // of blocks moved to empty an area
-    std::uint64_t zero_asked_bytes = 0;     // handed out to who wants zeroes
+    std::uint64_t spun_us = 0;              // vCPUs spun for each other so long, before they slept
+    std::uint64_t zero_asked_bytes = 0;     // allocated by callers that asked for zeroes
     std::uint64_t memset_skipped_bytes = 0; // of these, known to be zero already
   } allocator;
 

@@ -40,6 +40,7 @@ TEST_CASE("every field the interface promises is there") {
                               "/workload/events",
                               "/workload/verified_pages",
                               "/allocator/moved_bytes",
+                              "/allocator/spun_us",
                               "/allocator/zero_asked_bytes",
                               "/allocator/memset_skipped_bytes",
                               "/report/order",

@@ -420,9 +420,9 @@ TEST_CASE("guest arguments are encoded as NUL-ended strings that fit the boot in
         "workload=ramp\0speed=max\0size=1G\0"s);
   // "workload=idle", "speed=max" and "k=" with their NULs take 14 + 10 + 3 bytes.
   const std::size_t room = abi::boot_args_bytes - 27;
-  const Config full = accept({"--arg", "k=" + std::string(room, 'x')});
+  const Config full = accept({"--speed", "max", "--arg", "k=" + std::string(room, 'x')});
   CHECK(encode_guest_args(full).size() == abi::boot_args_bytes);
-  CHECK(contains(refuse({"--arg", "k=" + std::string(room + 1, 'x')}), "2048"));
+  CHECK(contains(refuse({"--speed", "max", "--arg", "k=" + std::string(room + 1, 'x')}), "2048"));
 }
 
 TEST_CASE("a transport is chosen by name") {
