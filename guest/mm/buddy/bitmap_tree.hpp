@@ -42,7 +42,7 @@ class BitmapTree {
   // Returns whether that has made the set empty.
   bool clear(std::uint64_t bit) { return clear(place_of(bit)); }
 
-  // Where the bit of a member is; for who asks several sets about one.
+  // Where the bit of a member is, to ask several sets about one.
   struct Place {
     std::uint64_t word;
     std::uint64_t mask;

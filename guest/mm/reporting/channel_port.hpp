@@ -4,7 +4,7 @@
 //
 // The host's indices and entries are checked: an answer that does not fit what is in flight
 // (repeated, unknown, for a page in newer use) is told apart and has no effect. A page stays
-// occupied until its batch is answered, be it for ever. Not thread-safe.
+// occupied until its batch is answered, which may be never. Not thread-safe.
 #pragma once
 
 #include <array>

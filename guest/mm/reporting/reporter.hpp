@@ -102,7 +102,7 @@ class Reporter {
   void retune_locked(const ReportSettings& settings, std::uint64_t now_ns);
 
   // To be called after allocations, frees and submissions, with the current time: keeps the age of
-  // the oldest reportable memory, and how much of it was not needed of late.
+  // the oldest reportable memory, and how much of it was not needed recently.
   void note_time_locked(std::uint64_t now_ns);
 
   // Whether submit_locked should be called.
