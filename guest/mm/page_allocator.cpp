@@ -172,7 +172,7 @@ Allocation PageAllocator::allocate_slow(unsigned vcpu, abi::Order order) {
   if (!got.ok()) {
     return {.status = AllocateStatus::out_of_memory, .pfn = {}};
   }
-  if (prefault_ && order.value >= prefault_->value && got.reused_frames != 0) {
+  if (prefault_ && order.value >= prefault_->value && got.was.reused_frames != 0) {
     platform_.prefault(abi::to_gpa(got.pfn), order.bytes());
   }
   count_allocated(vcpu, order);
@@ -182,7 +182,7 @@ Allocation PageAllocator::allocate_slow(unsigned vcpu, abi::Order order) {
 BuddyAllocation PageAllocator::take_locked(unsigned vcpu, abi::Order order) {
   const BuddyAllocation got = buddy_.allocate(order);
   if (got.ok()) {
-    trace_.allocated(vcpu, got.pfn, order, got.reused_frames);
+    trace_.allocated(vcpu, got.pfn, order, got.was.reused_frames);
   }
   return got;
 }
@@ -199,7 +199,7 @@ BuddyAllocation PageAllocator::allocate_and_refill(unsigned vcpu, abi::Order ord
     count = buddy_.allocate_many(order, std::span(blocks).first(wanted));
     reporter_.note_time_locked(now_ns);
     for (const BuddyAllocation& block : std::span(blocks).first(count)) {
-      trace_.allocated(vcpu, block.pfn, order, block.reused_frames);
+      trace_.allocated(vcpu, block.pfn, order, block.was.reused_frames);
     }
     if (count == 0 && blocks[0].status == AllocateStatus::needs_plug) {
       blocks[0].pfn = buddy_.plugged_end();
@@ -218,7 +218,7 @@ BuddyAllocation PageAllocator::allocate_and_refill(unsigned vcpu, abi::Order ord
       mine.cache.push(buddy_.tags(), {.pfn = block.pfn,
                                       .order = order,
                                       .untouched_zero = block.content == Content::zeroed,
-                                      .reused_frames = block.reused_frames});
+                                      .was = block.was});
     }
   }
   carrying_.fetch_sub(1, std::memory_order_release);
@@ -340,8 +340,8 @@ void PageAllocator::wake_sleepers(Lease& lease) {
 
 inline void PageAllocator::give_back_locked(unsigned vcpu, const PageCache::Block& block) {
   if (block.untouched_zero) {
-    trace_.unused(vcpu, block.pfn, block.order, block.reused_frames);
-    buddy_.free_untouched(block.pfn, block.order, block.reused_frames);
+    trace_.unused(vcpu, block.pfn, block.order, block.was.reused_frames);
+    buddy_.free_untouched(block.pfn, block.order, block.was);
   } else {
     buddy_.free_cached(block.pfn, block.order);
     trace_.freed(vcpu, block.pfn, block.order);

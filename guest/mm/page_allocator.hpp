@@ -10,7 +10,8 @@
 // clang-format on
 //
 // Safe points: every slow path first takes in the answers of all channels, whoever submitted, and
-// looks whether the host wants another policy. So a vCPU that computes for ever strands nothing.
+// looks whether the host wants another policy. So a vCPU that computes and never comes back strands
+// nothing.
 //
 // Each vCPU passes its own number; no two threads use one number at the same time. Lock order:
 // plug lock or mover lock, then the allocator's lock; a cache's lock is never held together with

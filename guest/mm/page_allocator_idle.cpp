@@ -44,7 +44,7 @@ std::optional<PlannedMove> PageAllocator::plan_move(unsigned vcpu) {
   const Guard guard(lock_, backoff());
   const std::optional<PlannedMove> move = compactor_.plan_locked();
   if (move) {
-    trace_.allocated(vcpu, move->to.pfn, move->order, move->to.reused_frames);
+    trace_.allocated(vcpu, move->to.pfn, move->order, move->to.was.reused_frames);
     carrying_.fetch_add(1, std::memory_order_relaxed);
   }
   return move;
@@ -58,7 +58,7 @@ void PageAllocator::finish_move(unsigned vcpu, const PlannedMove& move,
     trace_.freed(vcpu, move.from, move.order);
     add(status_.vcpu[vcpu].moved_frames, move.order.frames());
   } else if (move.to.content == Content::zeroed) {
-    trace_.unused(vcpu, move.to.pfn, move.order, move.to.reused_frames);
+    trace_.unused(vcpu, move.to.pfn, move.order, move.to.was.reused_frames);
   } else {
     trace_.freed(vcpu, move.to.pfn, move.order);
   }

@@ -12,6 +12,7 @@
 #include <span>
 
 #include "guest/mm/buddy/allocation.hpp"
+#include "guest/mm/buddy/buddy.hpp"
 #include "guest/mm/buddy/frame_tags.hpp"
 #include "shared/address.hpp"
 
@@ -27,8 +28,8 @@ class PageCache {
   struct Block {
     abi::Pfn pfn;
     abi::Order order;
-    bool untouched_zero = false;     // reads as zero, and nobody has it resident
-    std::uint16_t reused_frames = 0; // if untouched_zero: what Buddy::allocate said
+    bool untouched_zero = false; // reads as zero, and nobody has it resident
+    UntouchedBlock was{};        // if untouched_zero: what Buddy::allocate said
   };
 
   [[nodiscard]] static constexpr bool holds(abi::Order order) {
@@ -60,10 +61,13 @@ class PageCache {
   [[nodiscard]] std::uint32_t take_oldest(abi::Order order, std::span<Block> out);
 
  private:
-  // Packed: bits 0...39 frame, bit 40 untouched_zero, bits 41...47 reused_frames.
+  // Packed: bits 0...39 frame, bit 40 untouched_zero, bits 41...47 was.reused_frames, bits 48...55
+  // was.first_part.
   using Packed = std::uint64_t;
   static constexpr unsigned frame_bits = 40;
   static constexpr unsigned reused_shift = 41;
+  static constexpr std::uint64_t reused_mask = 0x7f;
+  static constexpr unsigned first_part_shift = 48;
 
   static Packed pack(const Block& block);
   static Block unpack(Packed packed, abi::Order order);
@@ -83,14 +87,17 @@ class PageCache {
 
 inline PageCache::Packed PageCache::pack(const Block& block) {
   return block.pfn.value | (Packed{block.untouched_zero} << frame_bits) |
-         (Packed{block.reused_frames} << reused_shift);
+         (Packed{block.was.reused_frames} << reused_shift) |
+         (Packed{block.was.first_part.bits} << first_part_shift);
 }
 
 inline PageCache::Block PageCache::unpack(Packed packed, abi::Order order) {
-  return {.pfn = {packed & ((Packed{1} << frame_bits) - 1)},
-          .order = order,
-          .untouched_zero = ((packed >> frame_bits) & 1U) != 0,
-          .reused_frames = static_cast<std::uint16_t>(packed >> reused_shift)};
+  return {
+      .pfn = {packed & ((Packed{1} << frame_bits) - 1)},
+      .order = order,
+      .untouched_zero = ((packed >> frame_bits) & 1U) != 0,
+      .was = {.reused_frames = static_cast<std::uint16_t>((packed >> reused_shift) & reused_mask),
+              .first_part = {static_cast<std::uint8_t>(packed >> first_part_shift)}}};
 }
 
 inline void PageCache::push(FrameTags& tags, const Block& block) {

@@ -94,24 +94,37 @@ class ReferenceBuddy {
       }
       reused += frame.kind == abi::FrameKind::reported ? 1U : 0U;
       zero = zero && (frame.kind == abi::FrameKind::reported || frame.kind == abi::FrameKind::none);
-      frame = {.where = Where::owned, .kind = abi::FrameKind::allocated, .used = true};
+      frame = {.where = Where::owned,
+               .kind = abi::FrameKind::allocated,
+               .before = frame.kind,
+               .used = true};
     }
     if (zero != (got.content == guest::mm::Content::zeroed)) {
       return "wrong claim about content";
     }
     reused_ += reused;
-    return got.reused_frames == reused ? "" : "wrong reused_frames";
+    return got.was.reused_frames == reused ? "" : "wrong reused_frames";
   }
 
   void free(std::uint64_t pfn, unsigned order) {
     set(pfn, order, {.where = Where::free, .kind = abi::FrameKind::fresh, .used = true});
   }
 
-  void free_untouched(std::uint64_t pfn, unsigned order, std::uint64_t reused) {
-    reused_ -= reused;
-    set(pfn, order,
-        {.where = Where::free,
-         .kind = reused != 0 ? abi::FrameKind::reported : abi::FrameKind::none});
+  // Every frame is again what it was before it was handed out.
+  void free_untouched(std::uint64_t pfn, unsigned order) {
+    for (std::uint64_t end = pfn + (std::uint64_t{1} << order); pfn < end; ++pfn) {
+      Frame& frame = frames_[pfn];
+      reused_ -= frame.before == abi::FrameKind::reported ? 1U : 0U;
+      frame = {.where = Where::free, .kind = frame.before};
+    }
+  }
+
+  // Carved from the frontier and not handed out since.
+  [[nodiscard]] std::uint64_t never_used() const {
+    return static_cast<std::uint64_t>(std::ranges::count_if(frames_, [](const Frame& frame) {
+      return (frame.where == Where::free || frame.where == Where::isolated) &&
+             frame.kind == abi::FrameKind::none;
+    }));
   }
 
   std::string isolate(std::span<const abi::RangeDescriptor> ranges, std::uint64_t keep) {
@@ -199,6 +212,9 @@ class ReferenceBuddy {
         return "parts of a free block differ";
       }
     }
+    if (buddy.never_used_frames() != never_used()) {
+      return "never used frames miscounted";
+    }
     std::uint64_t fresh = 0;
     std::uint64_t answered = 0;
     std::uint64_t isolated = 0;
@@ -230,7 +246,8 @@ class ReferenceBuddy {
   struct Frame {
     Where where = Where::nowhere;
     abi::FrameKind kind = abi::FrameKind::none;
-    bool used = false; // allocated since the last answer
+    abi::FrameKind before = abi::FrameKind::none; // if owned: kind at that moment
+    bool used = false;                            // allocated since the last answer
   };
 
   void set(std::uint64_t pfn, unsigned order, const Frame& frame) {

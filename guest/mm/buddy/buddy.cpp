@@ -124,8 +124,8 @@ void Buddy::collapse(abi::Pfn block, abi::Order order) {
 
 // ---- free blocks -------------------------------------------------------------------------------
 
-// Inline, because most callers know `which`, and half the time of a free is spent here.
-// Makes a block free: merges it as far as it goes. The count of reportable frames follows along:
+// Makes a block free: merges it as far as it goes. Inline, because most callers know `which`, and
+// half the time of a free is spent here. The count of reportable frames follows along:
 // content is counted when it is inserted at, or crosses to, the report order.
 [[gnu::always_inline]] inline void Buddy::insert(abi::Pfn block, abi::Order order,
                                                  Freshness which) {
@@ -279,7 +279,8 @@ void Buddy::take_several(const Candidate& chosen, abi::Order order,
   const auto log2_count = static_cast<unsigned>(std::countr_zero(out.size()));
   const abi::Order whole_order{static_cast<std::uint8_t>(order.value + log2_count)};
   BuddyAllocation whole = take_one(chosen, whole_order);
-  whole.reused_frames = static_cast<std::uint16_t>(whole.reused_frames >> log2_count);
+  whole.was.reused_frames = static_cast<std::uint16_t>(whole.was.reused_frames >> log2_count);
+  whole.was.first_part = abi::FrameTag::make(whole.was.first_part.kind(), order);
   for (std::size_t index = 0; index < out.size(); ++index) {
     out[index] = whole;
     out[index].pfn = whole.pfn + index * order.frames();
@@ -327,6 +328,7 @@ BuddyAllocation Buddy::hand_out(abi::Pfn block, abi::Order order) {
     never_used += tag.kind() == abi::FrameKind::none ? frames : 0;
     return true;
   });
+  const abi::FrameTag first_part = tags_.get(block);
   fresh_frames_ -= fresh;
   answered_frames_ -= order.frames() - fresh;
   never_used_frames_ -= never_used;
@@ -338,7 +340,8 @@ BuddyAllocation Buddy::hand_out(abi::Pfn block, abi::Order order) {
       never_used + (discarded_ == DiscardedContent::zero ? reported : std::uint64_t{0});
   return {.status = AllocateStatus::ok,
           .content = zero == order.frames() ? Content::zeroed : Content::dirty,
-          .reused_frames = static_cast<std::uint16_t>(reported),
+          .was = {.reused_frames = static_cast<std::uint16_t>(reported),
+                  .first_part = abi::FrameTag::make(first_part.kind(), first_part.order())},
           .pfn = block};
 }
 
@@ -349,14 +352,14 @@ void Buddy::free_cached(abi::Pfn pfn, abi::Order order) {
   insert(pfn, order, Freshness::fresh);
 }
 
-void Buddy::free_untouched(abi::Pfn pfn, abi::Order order, std::uint16_t reused_frames) {
-  const bool was_reported = reused_frames != 0;
-  tags_.put(pfn, was_reported ? abi::FrameKind::reported : abi::FrameKind::none, order);
+// Of the block's tags only the first was overwritten, so with that all parts are what they were.
+void Buddy::free_untouched(abi::Pfn pfn, abi::Order order, const UntouchedBlock& was) {
+  tags_.put(pfn, was.first_part.kind(), was.first_part.order());
   tags_.clear_audit(pfn, order);
   areas_.came_back_untouched(pfn, order);
-  reused_frames_ -= reused_frames;
+  reused_frames_ -= was.reused_frames;
   answered_frames_ += order.frames();
-  never_used_frames_ += was_reported ? 0 : order.frames();
+  never_used_frames_ += order.frames() - was.reused_frames;
   insert(pfn, order, Freshness::answered);
 }
 
@@ -364,7 +367,8 @@ void Buddy::free_untouched(abi::Pfn pfn, abi::Order order, std::uint16_t reused_
 
 void Buddy::make_movable(abi::Pfn block, abi::Order order, std::uint32_t cookie) {
   std::atomic_ref(cookies_[block - tags_.base()]).store(cookie, std::memory_order_relaxed);
-  tags_.put(block, abi::FrameKind::movable, order);
+  // Who finds the tag also finds this cookie, not an older one.
+  tags_.put(block, abi::FrameKind::movable, order, std::memory_order_release);
 }
 
 std::uint32_t Buddy::cookie(abi::Pfn block) const {

@@ -53,10 +53,16 @@ struct BuddyConfig {
   FrameHole hole{}; // no RAM; grown to multiples of the largest block
 };
 
+// What a block was before it was handed out, for free_untouched().
+struct UntouchedBlock {
+  std::uint16_t reused_frames = 0; // that had been answered as discarded
+  abi::FrameTag first_part{};      // without its audit bit
+};
+
 struct BuddyAllocation {
   AllocateStatus status = AllocateStatus::out_of_memory;
   Content content = Content::dirty;
-  std::uint16_t reused_frames = 0; // of the block, that had been answered as discarded
+  UntouchedBlock was{};
   abi::Pfn pfn;
 
   [[nodiscard]] bool ok() const { return status == AllocateStatus::ok; }
@@ -79,8 +85,8 @@ class Buddy {
   static constexpr abi::Order area_order = AreaUse::area_order;
 
   // Bytes of metadata for frames [first, end): about 5.6 per frame, of which 4 are for cookies and
-  // written for movable blocks only. Grows with the range, so a
-  // caller that carves the metadata out of the range itself may ask before it does.
+  // written for movable blocks only. Grows with the range, so a caller that carves the metadata out
+  // of the range itself may ask before it does.
   [[nodiscard]] static std::size_t metadata_bytes(abi::Pfn first, abi::Pfn end);
 
   // `metadata` holds metadata_bytes() zero bytes, 8-byte aligned, and outlives the allocator.
@@ -102,11 +108,11 @@ class Buddy {
     }
     return result;
   }
-  // The same without a look at its state, for who has put it into state `cached`.
+  // The same without a look at its state, for callers that have already tagged it `cached`.
   void free_cached(abi::Pfn pfn, abi::Order order);
-  // Takes back a cached block that allocate() had called zeroed and nobody has touched since: it
-  // stays answered. `reused_frames` is what allocate() had said.
-  void free_untouched(abi::Pfn pfn, abi::Order order, std::uint16_t reused_frames);
+  // Takes back a block that allocate() had called zeroed and nobody has touched since, neither page
+  // nor tags behind its first: it is again what it `was`, as allocate() had said.
+  void free_untouched(abi::Pfn pfn, abi::Order order, const UntouchedBlock& was);
 
   // Allocates as many blocks as out.size() calls of allocate() would, the same ones; less work
   // where a larger block is broken up. Returns how many; if none, out[0] says why.

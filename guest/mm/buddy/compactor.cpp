@@ -10,7 +10,7 @@ std::optional<PlannedMove> Compactor::first_block(abi::Pfn area) const {
   std::optional<PlannedMove> found;
   const abi::Pfn end = area + AreaUse::area_frames;
   for (abi::Pfn frame = area; frame < end;) {
-    const abi::FrameTag tag = tags.get(frame);
+    const abi::FrameTag tag = tags.get(frame, std::memory_order_acquire);
     if (tag.kind() == abi::FrameKind::allocated || tag.kind() == abi::FrameKind::cached) {
       return std::nullopt;
     }
@@ -49,7 +49,7 @@ void Compactor::finish_locked(const PlannedMove& move, Outcome outcome) {
     return;
   }
   if (move.to.content == Content::zeroed) {
-    buddy_.free_untouched(move.to.pfn, move.order, move.to.reused_frames);
+    buddy_.free_untouched(move.to.pfn, move.order, move.to.was);
   } else {
     static_cast<void>(buddy_.free(move.to.pfn, move.order));
   }

@@ -31,16 +31,18 @@ class FrameTags {
   [[nodiscard]] abi::Pfn end() const { return end_; }
   [[nodiscard]] const FrameHole& hole() const { return hole_; }
 
-  [[nodiscard]] abi::FrameTag get(abi::Pfn pfn) const {
-    return {std::atomic_ref(tags_[pfn - base_].bits).load(std::memory_order_relaxed)};
+  // With acquire, who reads a tag also sees what was written before put() with release.
+  [[nodiscard]] abi::FrameTag get(abi::Pfn pfn,
+                                  std::memory_order memory = std::memory_order_relaxed) const {
+    return {std::atomic_ref(tags_[pfn - base_].bits).load(memory)};
   }
 
   // Keeps the audit bit.
-  void put(abi::Pfn pfn, abi::FrameKind kind, abi::Order order) {
+  void put(abi::Pfn pfn, abi::FrameKind kind, abi::Order order,
+           std::memory_order memory = std::memory_order_relaxed) {
     const std::atomic_ref bits(tags_[pfn - base_].bits);
     const unsigned audit = bits.load(std::memory_order_relaxed) & abi::FrameTag::audit_bit;
-    bits.store(static_cast<std::uint8_t>(audit | abi::FrameTag::make(kind, order).bits),
-               std::memory_order_relaxed);
+    bits.store(static_cast<std::uint8_t>(audit | abi::FrameTag::make(kind, order).bits), memory);
   }
 
   // Two buddies become one block: one part if both were, in the same kind.
@@ -94,23 +96,26 @@ class FrameTags {
   }
 
  private:
+  using EightTags [[gnu::may_alias]] = std::uint64_t;
   static constexpr std::uint64_t every_audit_bit = 0x8080808080808080;
 
-  // Eight tags at a time where there are as many: a largest block takes 128 steps.
+  // Eight tags at a time where there are as many: a largest block takes 128 steps. Atomic as every
+  // access, because a wild free on another vCPU may look at one of them at any time.
   template <typename Change> void for_each_word(abi::Pfn pfn, abi::Order order, Change change) {
     std::uint8_t* bits = &tags_[pfn - base_].bits;
     const std::uint64_t frames = order.frames();
     if (frames < sizeof(std::uint64_t)) {
       for (std::uint64_t frame = 0; frame < frames; ++frame) {
-        bits[frame] = static_cast<std::uint8_t>(change(bits[frame]));
+        const std::atomic_ref tag(bits[frame]);
+        tag.store(static_cast<std::uint8_t>(change(tag.load(std::memory_order_relaxed))),
+                  std::memory_order_relaxed);
       }
       return;
     }
     for (std::uint64_t frame = 0; frame < frames; frame += sizeof(std::uint64_t)) {
-      std::uint64_t word = 0;
-      __builtin_memcpy(&word, bits + frame, sizeof(word));
-      word = change(word);
-      __builtin_memcpy(bits + frame, &word, sizeof(word));
+      // Aligned: the block, the first tag's frame and the tags themselves all are.
+      auto* const word = reinterpret_cast<EightTags*>(bits + frame);
+      __atomic_store_n(word, change(__atomic_load_n(word, __ATOMIC_RELAXED)), __ATOMIC_RELAXED);
     }
   }
 

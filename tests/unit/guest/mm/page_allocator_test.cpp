@@ -166,6 +166,25 @@ TEST_CASE("pages that were only ever in a cache are never hinted") {
   CHECK(fixture.status.redundant_bytes == 0);
 }
 
+TEST_CASE("a block part reported, part never used comes out of a cache as it went in") {
+  Fixture fixture({.policy = {.order = 0}});
+  fixture.answer_at_doorbell();
+  std::vector<abi::Pfn> pages;
+  for (unsigned count = 0; count < 17; ++count) {
+    pages.push_back(fixture.allocate(0));
+  }
+  for (unsigned count = 8; count < 17; ++count) {
+    fixture.free(pages[count], 0);
+  }
+  static_cast<void>(fixture.pages->idle(0)); // of pages 16 to 23 the first alone was ever used
+  const std::uint64_t never_used = fixture.pages->buddy().never_used_frames();
+  CHECK(fixture.allocate(3) == pages[8]); // and takes pages 16 to 23 into the cache
+  CHECK(fixture.status.reused_bytes == 9 * abi::page_bytes);
+  static_cast<void>(fixture.pages->idle(0));
+  CHECK(fixture.status.reused_bytes == 8 * abi::page_bytes);
+  CHECK(fixture.pages->buddy().never_used_frames() == never_used);
+}
+
 TEST_CASE("the status page adds up") {
   Fixture fixture({.policy = {.order = 3}});
   fixture.answer_at_doorbell();

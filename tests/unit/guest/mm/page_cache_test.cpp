@@ -65,12 +65,16 @@ TEST_CASE("page cache: what is known of a block survives, audit bits too") {
   const std::uint64_t highest = (std::uint64_t{1} << 40) - 8;
   fixture.tags = FrameTags(fixture.storage.data(), {highest}, {highest}, {highest + 8});
   fixture.tags.set_audit({highest}, {3});
-  fixture.cache.push(fixture.tags,
-                     {.pfn = {highest}, .order = {3}, .untouched_zero = true, .reused_frames = 8});
+  const auto first_part = abi::FrameTag::make(abi::FrameKind::reported, {2});
+  fixture.cache.push(fixture.tags, {.pfn = {highest},
+                                    .order = {3},
+                                    .untouched_zero = true,
+                                    .was = {.reused_frames = 5, .first_part = first_part}});
   const PageCache::Block block = fixture.cache.pop(fixture.tags, {3});
   CHECK(block.pfn.value == highest);
   CHECK(block.untouched_zero);
-  CHECK(block.reused_frames == 8);
+  CHECK(block.was.reused_frames == 5);
+  CHECK(block.was.first_part.bits == first_part.bits);
   CHECK(fixture.tags.count_audit_clear({highest}, {3}) == 0);
 }
 

@@ -124,8 +124,8 @@ class Storm {
       REQUIRE(model_.allocate(got, order) == "");
       if (got.content == Content::zeroed && pick(4) == 0) {
         buddy.tags().put(got.pfn, abi::FrameKind::cached, {static_cast<std::uint8_t>(order)});
-        buddy.free_untouched(got.pfn, {static_cast<std::uint8_t>(order)}, got.reused_frames);
-        model_.free_untouched(got.pfn.value, order, got.reused_frames);
+        buddy.free_untouched(got.pfn, {static_cast<std::uint8_t>(order)}, got.was);
+        model_.free_untouched(got.pfn.value, order);
       } else {
         owned_.push_back({got.pfn, order});
       }
@@ -313,7 +313,7 @@ TEST_CASE("a range is hinted once, whatever the host answers") {
     CHECK(again.pfn == block);
     const bool zero = outcome == abi::Outcome::discarded;
     CHECK(again.content == (zero ? Content::zeroed : Content::dirty));
-    CHECK(again.reused_frames == (zero ? block_frames : 0));
+    CHECK(again.was.reused_frames == (zero ? block_frames : 0));
     fixture.free(block, 10);
     CHECK(fixture.isolate().size() == 1);
     CHECK(fixture.buddy.redundant_frames() == 0);
@@ -353,7 +353,7 @@ TEST_CASE("a mixed block is a span with a hint for each fresh part") {
   fixture.acknowledge(ranges, abi::Outcome::discarded);
   const BuddyAllocation all = fixture.buddy.allocate({10});
   CHECK(all.content == Content::zeroed);
-  CHECK(all.reused_frames == block_frames);
+  CHECK(all.was.reused_frames == block_frames);
 }
 
 TEST_CASE("a block with one part more than a batch holds is taken in halves") {
@@ -581,11 +581,10 @@ TEST_CASE(
   BuddyAllocation got = buddy.allocate({9});
   REQUIRE(got.ok());
   REQUIRE(got.content == Content::zeroed);
-  const std::uint64_t held = got.reused_frames != 0 ? 511 : 512;
+  const std::uint64_t held = 512 - got.was.reused_frames;
   CHECK(buddy.never_used_frames() == block_frames - 1 - held);
-  buddy.free_untouched(got.pfn, {9}, got.reused_frames);
-  CHECK(buddy.never_used_frames() ==
-        (got.reused_frames != 0 ? block_frames - 512 : block_frames - 1));
+  buddy.free_untouched(got.pfn, {9}, got.was);
+  CHECK(buddy.never_used_frames() == block_frames - 1);
 
   const Pfn whole = fixture.allocate(abi::max_order);
   CHECK(buddy.never_used_frames() == 0);

@@ -92,7 +92,7 @@ TEST_CASE("area use: counts follow every way a block can go") {
       const Held block = held.back();
       held.pop_back();
       if (block.got.content == Content::zeroed && random() % 2 == 0) {
-        fixture.buddy.free_untouched(block.got.pfn, block.order, block.got.reused_frames);
+        fixture.buddy.free_untouched(block.got.pfn, block.order, block.got.was);
       } else {
         fixture.free(block.got.pfn, block.order);
       }
