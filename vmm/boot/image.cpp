@@ -108,10 +108,12 @@ Result<void> check_segments(const abi::ImageHeader& header, const std::string& n
   return {};
 }
 
-// What the image knows of the header.
+// What the image knows of the header; a length that is too short for any is for the caller to
+// judge.
 abi::ImageHeader known_header(std::span<const std::byte> flat) {
   const auto first = abi::known_part<abi::ImageHeader>(flat, abi::image_header_bytes_1_0);
-  return abi::known_part<abi::ImageHeader>(flat, first.header_bytes);
+  return abi::known_part<abi::ImageHeader>(
+      flat, std::max<std::size_t>(first.header_bytes, abi::image_header_bytes_1_0));
 }
 
 Result<abi::ImageHeader> check_header(std::span<const std::byte> flat, const std::string& name) {

@@ -318,7 +318,7 @@ TEST_CASE("report policies refuse everything else") {
   static_assert(abi::max_batch_ranges == 512);
   for (const char* text : {"",
                            ",",
-                           "on",
+                           "on,order=9",
                            "off,order=9",
                            "order=9,off",
                            "OFF",
