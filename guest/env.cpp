@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include <charconv>
+#include <optional>
 
 #include "guest/arch/cpu.hpp"
 #include "guest/kernel.hpp"
@@ -44,53 +44,39 @@ std::string_view Env::arg(std::string_view key, std::string_view fallback) const
 }
 
 std::uint64_t Env::arg_number(std::string_view key, std::uint64_t fallback) const {
-  const auto text = kernel_.arg(key);
-  if (!text) {
-    return fallback;
-  }
-  std::uint64_t value = 0;
-  const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), value);
-  if (error != std::errc{} || end != text->data() + text->size()) {
-    Env(kernel_).usage_error("{}={} is not a whole number", key, *text);
-  }
-  return value;
+  return parsed(key, fallback, parse_number, "a whole number");
 }
 
 std::uint64_t Env::arg_bytes(std::string_view key, std::uint64_t fallback) const {
-  const auto text = kernel_.arg(key);
-  if (!text) {
-    return fallback;
-  }
-  constexpr std::string_view suffixes = "KMGT";
-  std::uint64_t value = 0;
-  const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), value);
-  const std::string_view suffix(end, static_cast<std::size_t>(text->data() + text->size() - end));
-  const std::size_t power = suffix.empty() ? 0 : suffixes.find(suffix) + 1;
-  const unsigned shift = static_cast<unsigned>(power) * 10;
-  const bool known = suffix.size() <= 1 && (suffix.empty() || power != 0);
-  if (error != std::errc{} || !known || (shift != 0 && value >> (64 - shift) != 0)) {
-    Env(kernel_).usage_error("{}={} is not a size: use bytes or a suffix K, M, G, T", key, *text);
-  }
-  return value << shift;
+  return parsed(key, fallback, parse_bytes, "a size: use bytes or a suffix K, M, G, T");
 }
 
 std::uint64_t Env::arg_duration_ns(std::string_view key, std::uint64_t fallback) const {
+  return parsed(key, fallback, parse_duration_ns, "a time: use a number with us, ms or s");
+}
+
+std::uint64_t Env::parsed(std::string_view key, std::uint64_t fallback,
+                          std::optional<std::uint64_t> (*parse)(std::string_view),
+                          std::string_view what) const {
   const auto text = kernel_.arg(key);
   if (!text) {
     return fallback;
   }
-  constexpr std::uint64_t longest_ns = std::uint64_t{366} * 24 * 3600 * 1'000'000'000;
-  std::uint64_t value = 0;
-  const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), value);
-  const std::string_view unit(end, static_cast<std::size_t>(text->data() + text->size() - end));
-  const std::uint64_t unit_ns = unit == "us"   ? 1'000
-                                : unit == "ms" ? 1'000'000
-                                : unit == "s"  ? 1'000'000'000
-                                               : 0;
-  if (error != std::errc{} || unit_ns == 0 || value > longest_ns / unit_ns) {
-    Env(kernel_).usage_error("{}={} is not a time: use a number with us, ms or s", key, *text);
+  const std::optional<std::uint64_t> value = parse(*text);
+  if (!value) {
+    Env(kernel_).usage_error("{}={} is not {}", key, *text, what);
   }
-  return value * unit_ns;
+  return *value;
+}
+
+void Env::for_each_arg(void (*visit)(void* context, std::string_view key, std::string_view value),
+                       void* context) const {
+  kernel_.for_each_arg(
+      [=](std::string_view key, std::string_view value) { visit(context, key, value); });
+}
+
+unsigned Env::host_minor() const {
+  return kernel_.boot().version_minor;
 }
 
 std::span<const std::byte> Env::input() const {

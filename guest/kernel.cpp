@@ -259,15 +259,13 @@ std::uint64_t Kernel::ram_bytes() const {
 }
 
 std::optional<std::string_view> Kernel::arg(std::string_view key) const {
-  std::string_view rest(boot_.args, std::min<std::size_t>(boot_.args_bytes, sizeof boot_.args));
-  while (!rest.empty()) {
-    const std::string_view entry = rest.substr(0, rest.find('\0'));
-    rest.remove_prefix(std::min(rest.size(), entry.size() + 1));
-    if (entry.size() > key.size() && entry.starts_with(key) && entry[key.size()] == '=') {
-      return entry.substr(key.size() + 1);
+  std::optional<std::string_view> found;
+  for_each_arg([&](std::string_view candidate, std::string_view value) {
+    if (!found && candidate == key) {
+      found = value;
     }
-  }
-  return std::nullopt;
+  });
+  return found;
 }
 
 void Kernel::ring_doorbell(unsigned channel) {

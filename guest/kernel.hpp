@@ -3,6 +3,7 @@
 // once by kmain, reachable from every vCPU through its page.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string_view>
@@ -56,8 +57,18 @@ class Kernel final : private mm::PagePlatform, private mm::PageSource, private C
 
   // RAM, without the hole.
   [[nodiscard]] std::uint64_t ram_bytes() const;
-  // Value of a "key=value" boot argument.
+  // Value of a "key=value" boot argument; of the first with this key.
   [[nodiscard]] std::optional<std::string_view> arg(std::string_view key) const;
+  // Calls visit(key, value) for each of them. One without "=" has an empty value.
+  template <typename Visit> void for_each_arg(Visit visit) const {
+    std::string_view rest(boot_.args, std::min<std::size_t>(boot_.args_bytes, sizeof boot_.args));
+    while (!rest.empty()) {
+      const std::string_view entry = rest.substr(0, rest.find('\0'));
+      rest.remove_prefix(std::min(rest.size(), entry.size() + 1));
+      const std::string_view key = entry.substr(0, entry.find('='));
+      visit(key, entry.substr(std::min(entry.size(), key.size() + 1)));
+    }
+  }
 
  private:
   // One sleep, until `deadline` at the latest: reports first what is due, wakes when more will be.

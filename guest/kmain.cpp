@@ -43,6 +43,7 @@ void list_workloads() {
   }
   for (const WorkloadEntry* const entry : workloads()) {
     if (name == entry->name) {
+      check_arguments(env, *entry);
       hypercall::workload_begin();
       const int status = entry->main(env);
       kernel.settle();

@@ -6,6 +6,7 @@
 // was lost.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -13,6 +14,7 @@
 
 #include "guest/mm/backoff.hpp"
 #include "guest/mm/buddy/block_mover.hpp"
+#include "guest/parameter.hpp"
 #include "guest/runtime/print.hpp"
 #include "shared/address.hpp"
 
@@ -69,8 +71,9 @@ class Env {
   // then lets other threads of the host run.
   [[nodiscard]] mm::Backoff backoff() const;
 
-  // The value of --arg key=value, or `fallback` when absent. A value that is not of the kind
-  // asked for ends the guest with a message and exit status 2.
+  // The value of --arg key=value, or `fallback` when absent. Values of declared parameters are
+  // known to be good; any other that is not of the kind asked for ends the guest with a message and
+  // exit status 2.
   [[nodiscard]] std::string_view arg(std::string_view key, std::string_view fallback) const;
   [[nodiscard]] std::uint64_t arg_number(std::string_view key, std::uint64_t fallback) const;
   // Bytes, with an optional suffix K, M, G or T.
@@ -78,9 +81,18 @@ class Env {
   // A time with its unit: us, ms or s; at most a year.
   [[nodiscard]] std::uint64_t arg_duration_ns(std::string_view key, std::uint64_t fallback) const;
 
+  // Calls visit(key, value) for each argument, in their order.
+  template <typename Visit> void for_each_arg(Visit visit) const {
+    for_each_arg([](void* context, std::string_view key,
+                    std::string_view value) { (*static_cast<Visit*>(context))(key, value); },
+                 &visit);
+  }
+
   // The file given with --input, read-only; empty when there is none.
   [[nodiscard]] std::span<const std::byte> input() const;
   [[nodiscard]] std::uint64_t seed() const;
+  // Minor version of the ABI that the host speaks.
+  [[nodiscard]] unsigned host_minor() const;
   [[nodiscard]] unsigned vcpus() const;
   [[nodiscard]] std::uint64_t ram_bytes() const;
 
@@ -109,6 +121,11 @@ class Env {
 
  private:
   friend class Moving;
+  void for_each_arg(void (*visit)(void* context, std::string_view key, std::string_view value),
+                    void* context) const;
+  [[nodiscard]] std::uint64_t parsed(std::string_view key, std::uint64_t fallback,
+                                     std::optional<std::uint64_t> (*parse)(std::string_view),
+                                     std::string_view what) const;
   void set_mover(mm::BlockMover* mover);
   void run_on_all_vcpus(void (*job)(void* context, unsigned vcpu), void* context);
 
@@ -137,14 +154,24 @@ struct WorkloadEntry {
   const char* name;
   const char* summary; // one line, with the arguments it takes
   WorkloadMain main;
+  std::span<const Parameter> parameters;
 };
+
+// For EBB_WORKLOAD.
+template <typename... Each>
+consteval std::array<Parameter, sizeof...(Each)> parameters(Each... each) {
+  return {each...};
+}
 
 } // namespace guest
 
-// Registers `function` as workload `name` (an identifier). The linker script gathers pointers to
-// the entries, because the compiler may align the entries themselves beyond their size.
-#define EBB_WORKLOAD(name, summary, function)                                                      \
-  static constexpr ::guest::WorkloadEntry ebb_workload_##name = {#name, summary, function};        \
+// Registers `function` as workload `name` (an identifier); behind it come its parameters. The
+// linker script gathers pointers to the entries, because the compiler may align the entries
+// themselves beyond their size.
+#define EBB_WORKLOAD(name, summary, function, ...)                                                 \
+  static constexpr auto ebb_parameters_##name = ::guest::parameters(__VA_ARGS__);                  \
+  static constexpr ::guest::WorkloadEntry ebb_workload_##name = {#name, summary, function,         \
+                                                                 ebb_parameters_##name};           \
   [[gnu::section(".ebb_workloads." #name),                                                         \
     gnu::used]] static constinit const ::guest::WorkloadEntry* const ebb_workload_pointer_##name = \
       &ebb_workload_##name

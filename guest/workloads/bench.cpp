@@ -107,10 +107,6 @@ void report(const char* operation, Times& times, const BenchPlan& plan, unsigned
 int run_bench(Env& env) {
   const std::uint64_t order = env.arg_number("order", 0);
   const std::uint64_t rounds = env.arg_number("rounds", 200);
-  if (order > abi::max_order || rounds == 0 || rounds > Times::max_rounds) {
-    env.usage_error("order={} or rounds={} is not possible: orders 0 to {}, rounds 1 to {}", order,
-                    rounds, abi::max_order, Times::max_rounds);
-  }
   const abi::Order block_order{static_cast<std::uint8_t>(order)};
   const BenchPlan plan{.order = block_order,
                        .rounds = static_cast<unsigned>(rounds),
@@ -135,6 +131,7 @@ int run_bench(Env& env) {
 EBB_WORKLOAD(bench,
              "time the page allocator: allocate+free, bulk, free, random free; order=N (0), "
              "rounds=N (200)",
-             run_bench);
+             run_bench, Parameter::number("order", 0, abi::max_order),
+             Parameter::number("rounds", 1, Times::max_rounds));
 
 } // namespace guest

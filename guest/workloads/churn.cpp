@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
-// churn: random sizes and lifetimes around a live set, as a busy server does, on every
-// vCPU. What it costs
-// against --report off is the tax that hinting puts on allocation.
+// churn: random sizes and lifetimes around a live set, as a busy server does, on every vCPU. What
+// it costs against --report off is the tax that hinting puts on allocation.
 #include "guest/pattern.hpp"
 #include "guest/workload.hpp"
 
@@ -64,9 +63,6 @@ int run_churn(Env& env) {
   const std::uint64_t live_bytes = env.arg_bytes("live", env.ram_bytes() / 4);
   const std::uint64_t operations = env.arg_number("ops", 2'000'000);
   const std::uint64_t max_order = env.arg_number("max_order", 4);
-  if (max_order > abi::max_order) {
-    env.usage_error("max_order={} is not possible: 0 to {}", max_order, abi::max_order);
-  }
   const Pattern pattern(env);
   // Of n slots about half are full at any time; a block has 2^order pages with probability
   // 2^-(order + 1), the last order twice that: (max_order + 2) / 2 pages on average.
@@ -84,7 +80,10 @@ int run_churn(Env& env) {
 EBB_WORKLOAD(
     churn,
     "allocate and free at random around live=BYTES (a quarter of memory), ops=N (2000000), "
-    "max_order=N (4); fill=edges|full",
+    "max_order=N (4, Parameter::memory(" live "), Parameter::number(" ops
+    ", 0, std::uint64_t{1} << 48), Parameter::number(" max_order
+    ", 0, abi::max_order), Parameter::choice(" fill ", " edges |
+        full ")); fill=edges|full",
     run_churn);
 
 } // namespace guest

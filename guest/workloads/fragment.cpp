@@ -32,9 +32,6 @@ int run_fragment(Env& env) {
   const std::uint64_t size = env.arg_bytes("size", env.ram_bytes() / 2);
   const std::uint64_t pause_ns = env.arg_number("pause_ms", 50) * 1'000'000;
   const std::uint64_t max_order = env.arg_number("max_order", abi::max_order);
-  if (max_order > abi::max_order) {
-    env.usage_error("max_order={} is not possible: 0 to {}", max_order, abi::max_order);
-  }
   const Pattern pattern(env);
   const std::uint64_t pages = size / abi::page_bytes;
   auto** const blocks = new void*[pages];
@@ -55,6 +52,8 @@ int run_fragment(Env& env) {
 EBB_WORKLOAD(fragment,
              "at each order up to max_order=N (10): fill size=BYTES (half of memory), free every "
              "other block, pause_ms=N (50), free the rest; fill=edges|full",
-             run_fragment);
+             run_fragment, Parameter::memory("size"), Parameter::number("pause_ms", 0, longest_ms),
+             Parameter::number("max_order", 0, abi::max_order),
+             Parameter::choice("fill", "edges|full"));
 
 } // namespace guest

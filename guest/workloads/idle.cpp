@@ -13,6 +13,6 @@ int run_idle(Env& env) {
 
 } // namespace
 
-EBB_WORKLOAD(idle, "sleep for ms=N (1000)", run_idle);
+EBB_WORKLOAD(idle, "sleep for ms=N (1000)", run_idle, Parameter::number("ms", 0, longest_ms));
 
 } // namespace guest

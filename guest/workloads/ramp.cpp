@@ -15,11 +15,7 @@ struct Link {
 };
 
 int run_ramp(Env& env) {
-  const std::uint64_t order_arg = env.arg_number("order", 0);
-  if (order_arg > abi::max_order) {
-    env.usage_error("order={} is not possible: 0 to {}", order_arg, abi::max_order);
-  }
-  const abi::Order order{static_cast<std::uint8_t>(order_arg)};
+  const abi::Order order{static_cast<std::uint8_t>(env.arg_number("order", 0))};
   const std::uint64_t size = env.arg_bytes("size", env.ram_bytes() / 2);
   const std::uint64_t rounds = env.arg_number("rounds", 3);
   const std::uint64_t pause_ns = env.arg_number("pause_ms", 0) * 1'000'000;
@@ -55,10 +51,12 @@ int run_ramp(Env& env) {
 
 } // namespace
 
-EBB_WORKLOAD(
-    ramp,
-    "grow to size=BYTES (half of memory) in blocks of order=N (0), free all, rounds=N (3); "
-    "pause_ms=N (0) at top and bottom",
-    run_ramp);
+EBB_WORKLOAD(ramp,
+             "grow to size=BYTES (half of memory) in blocks of order=N (0), free all, rounds=N (3, "
+             "Parameter::memory(" size "), Parameter::number(" order
+             ", 0, abi::max_order), Parameter::number(" rounds
+             ", 0, std::uint64_t{1} << 32), Parameter::number(" pause_ms ", 0, longest_ms)); "
+             "pause_ms=N (0) at top and bottom",
+             run_ramp);
 
 } // namespace guest

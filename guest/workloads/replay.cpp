@@ -56,7 +56,7 @@ class BlockTable {
   void set(std::uint64_t id, const Block& block) {
     entry(id).store(packed(block), std::memory_order_release);
   }
-  // The block of an id whose allocation is an earlier event, for who frees it: nobody else gets it
+  // The block of an id whose allocation is an earlier event, to free it: nobody else gets it
   // any more. Another vCPU may still be allocating or moving it; it never waits for this one,
   // because vCPUs take events in order, and moving waits for nothing.
   [[nodiscard]] Block take(std::uint64_t id) {
@@ -187,15 +187,6 @@ struct ReplayOptions {
   std::uint64_t rest_ns = 0; // idle time behind the last event
 };
 
-// An argument that is on or off.
-bool is_on(Env& env, std::string_view key, std::string_view fallback) {
-  const std::string_view value = env.arg(key, fallback);
-  if (value != "on" && value != "off") {
-    env.usage_error("{}={} is unknown: use on or off", key, value);
-  }
-  return value == "on";
-}
-
 void* allocate(Env& env, abi::Order order, const Pattern& pattern, Wanted wanted) {
   if (wanted == Wanted::anything) {
     return env.allocate_pages(order);
@@ -247,14 +238,10 @@ void replay_on_one_vcpu(Env& env, EventFeed& feed, BlockTable& table, const Patt
 }
 
 int run_replay(Env& env) {
-  const std::string_view speed = env.arg("speed", "max");
-  if (speed != "max" && speed != "real") {
-    env.usage_error("speed={} is unknown: use max or real", speed);
-  }
   const ReplayOptions options{
-      .speed = speed == "real" ? Speed::real : Speed::max,
-      .mobility = is_on(env, "movable", "on") ? Mobility::movable : Mobility::pinned,
-      .wanted = is_on(env, "zero", "off") ? Wanted::zeroes : Wanted::anything,
+      .speed = env.arg("speed", "max") == "real" ? Speed::real : Speed::max,
+      .mobility = env.arg("movable", "on") == "on" ? Mobility::movable : Mobility::pinned,
+      .wanted = env.arg("zero", "off") == "on" ? Wanted::zeroes : Wanted::anything,
       .rest_ns = env.arg_duration_ns("rest", 0)};
   const std::span<const std::byte> input = env.input();
   if (input.size() < sizeof(abi::PageTraceHeader)) {
@@ -277,6 +264,8 @@ int run_replay(Env& env) {
 EBB_WORKLOAD(replay,
              "replay the page trace given with --input on all vCPUs; speed=max|real, "
              "fill=edges|full, movable=on|off, zero=off|on, rest=TIME (0s) behind the last event",
-             run_replay);
+             run_replay, Parameter::input(), Parameter::choice("speed", "max|real"),
+             Parameter::choice("fill", "edges|full"), Parameter::choice("movable", "on|off"),
+             Parameter::choice("zero", "on|off"), Parameter::duration("rest"));
 
 } // namespace guest

@@ -257,12 +257,17 @@ int lying_events(guest::Env& env) {
 
 } // namespace
 
-EBB_WORKLOAD(flood_doorbells, "count= doorbells (3000) that announce nothing", flood_doorbells);
-EBB_WORKLOAD(flood_batches, "count= batches (2000) of bad ranges", flood_batches);
+EBB_WORKLOAD(flood_doorbells, "count= doorbells (3000) that announce nothing", flood_doorbells,
+             guest::Parameter::number("count", 0, 1 << 30));
+EBB_WORKLOAD(flood_batches, "count= batches (2000) of bad ranges", flood_batches,
+             guest::Parameter::number("count", 0, 1 << 30));
 EBB_WORKLOAD(flood_exits, "unknown hypercalls", flood_exits);
-EBB_WORKLOAD(flood_console, "mib= (4) of console output; 0: endless", flood_console);
+EBB_WORKLOAD(flood_console, "mib= (4) of console output; 0: endless", flood_console,
+             guest::Parameter::number("mib", 0, 1 << 30));
 EBB_WORKLOAD(flood_marks, "workload_begin and _end by all vCPUs", flood_marks);
-EBB_WORKLOAD(bad_hypercalls, "arguments that make no sense", bad_hypercalls);
+EBB_WORKLOAD(bad_hypercalls, "arguments that make no sense", bad_hypercalls,
+             guest::Parameter::number("prefault", 0, 1),
+             guest::Parameter::number("unplugged", 0, 1));
 EBB_WORKLOAD(endless_wait, "a vCPU waits for ever", endless_wait);
 EBB_WORKLOAD(lying_status, "noise in the status page", lying_status);
 EBB_WORKLOAD(lying_events, "noise in the event ring", lying_events);

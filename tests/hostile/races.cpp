@@ -127,6 +127,9 @@ int changing_indices(guest::Env& env) {
 
 } // namespace
 
-EBB_WORKLOAD(changing_descriptors, "descriptors change while they are read", changing_descriptors);
-EBB_WORKLOAD(changing_entries, "submissions change while they are read", changing_entries);
-EBB_WORKLOAD(changing_indices, "two vCPUs move the indices of one channel", changing_indices);
+EBB_WORKLOAD(changing_descriptors, "descriptors change while they are read", changing_descriptors,
+             guest::Parameter::number("batches", 0, 1 << 30));
+EBB_WORKLOAD(changing_entries, "submissions change while they are read", changing_entries,
+             guest::Parameter::number("batches", 0, 1 << 30));
+EBB_WORKLOAD(changing_indices, "two vCPUs move the indices of one channel", changing_indices,
+             guest::Parameter::number("batches", 0, 1 << 30));

@@ -176,17 +176,21 @@ int beyond_ram(guest::Env& env) {
 
 } // namespace
 
+namespace {
+constexpr auto value = guest::Parameter::number("value", 0, ~std::uint64_t{0});
+} // namespace
+
 EBB_WORKLOAD(self_modifying, "change the image's code", self_modifying);
 EBB_WORKLOAD(overwritten_boot_data, "overwrite what the host wrote", overwritten_boot_data);
 EBB_WORKLOAD(rings_out_of_reach, "rings unmapped and read-only", rings_out_of_reach);
-EBB_WORKLOAD(wild_jump, "jump to value= at CPL3", wild_jump);
+EBB_WORKLOAD(wild_jump, "jump to value= at CPL3", wild_jump, value);
 EBB_WORKLOAD(beyond_ram, "write behind the end of RAM", beyond_ram);
-EBB_WORKLOAD(triple_fault, "fault without a descriptor table", in_ring0<ring0_triple_fault>);
-EBB_WORKLOAD(ring0_spin, "spin in ring 0", in_ring0<ring0_spin>);
-EBB_WORKLOAD(ring0_halt, "halt with interrupts off", in_ring0<ring0_halt>);
-EBB_WORKLOAD(ring0_vmcall, "hypercall number value= of KVM", in_ring0<ring0_vmcall>);
-EBB_WORKLOAD(ring0_jump, "jump to value= in ring 0", in_ring0<ring0_jump>);
-EBB_WORKLOAD(paging_off, "switch paging off", in_ring0<ring0_paging_off>);
-EBB_WORKLOAD(port_input, "read port value=", in_ring0<ring0_input>);
-EBB_WORKLOAD(port_byte, "write a byte to port value=", in_ring0<ring0_output_byte>);
-EBB_WORKLOAD(port_string, "write a string to port value=", in_ring0<ring0_output_string>);
+EBB_WORKLOAD(triple_fault, "fault without a descriptor table", in_ring0<ring0_triple_fault>, value);
+EBB_WORKLOAD(ring0_spin, "spin in ring 0", in_ring0<ring0_spin>, value);
+EBB_WORKLOAD(ring0_halt, "halt with interrupts off", in_ring0<ring0_halt>, value);
+EBB_WORKLOAD(ring0_vmcall, "hypercall number value= of KVM", in_ring0<ring0_vmcall>, value);
+EBB_WORKLOAD(ring0_jump, "jump to value= in ring 0", in_ring0<ring0_jump>, value);
+EBB_WORKLOAD(paging_off, "switch paging off", in_ring0<ring0_paging_off>, value);
+EBB_WORKLOAD(port_input, "read port value=", in_ring0<ring0_input>, value);
+EBB_WORKLOAD(port_byte, "write a byte to port value=", in_ring0<ring0_output_byte>, value);
+EBB_WORKLOAD(port_string, "write a string to port value=", in_ring0<ring0_output_string>, value);

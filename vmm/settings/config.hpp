@@ -91,7 +91,7 @@ struct Config {
   std::optional<GdbAddress> gdb;      // where a debugger connects; the guest waits for it
   std::string workload = "idle";
   std::optional<std::string> input; // page trace, plain or xz
-  Speed speed = Speed::max;
+  std::optional<Speed> speed;       // as given; workloads that know of none must not hear of one
   std::uint64_t seed = 1;
   std::vector<std::string> guest_args; // "key=value", in the order given, keys unique
   std::optional<std::string> stats;    // where the JSON goes

@@ -49,7 +49,9 @@ std::string encode_guest_args(const Config& config) {
     encoded += '\0';
   };
   append("workload=" + config.workload);
-  append(config.speed == Speed::real ? "speed=real" : "speed=max");
+  if (config.speed) { // else the workload may not know of speeds
+    append(*config.speed == Speed::real ? "speed=real" : "speed=max");
+  }
   for (const std::string& arg : config.guest_args) {
     append(arg);
   }

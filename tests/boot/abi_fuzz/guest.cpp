@@ -212,4 +212,6 @@ int run(guest::Env& env) {
 
 } // namespace
 
-EBB_WORKLOAD(test, "do anything to the ABI", run);
+EBB_WORKLOAD(test, "do anything to the ABI", run,
+             guest::Parameter::number("ops", 0, std::uint64_t{1} << 48),
+             guest::Parameter::text("bytes"));

@@ -12,4 +12,4 @@ int run(guest::Env& env) {
 }
 } // namespace
 
-EBB_WORKLOAD(test, "free twice", run);
+EBB_WORKLOAD(test, "free twice", run, guest::Parameter::number("order", 0, abi::max_order));

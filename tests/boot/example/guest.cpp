@@ -27,4 +27,5 @@ int run(guest::Env& env) {
 
 } // namespace
 
-EBB_WORKLOAD(pages, "allocate pages=N (1000), check and free them", run);
+EBB_WORKLOAD(pages, "allocate pages=N (1000), check and free them", run,
+             guest::Parameter::number("pages", 1, 1 << 26));

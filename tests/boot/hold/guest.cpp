@@ -30,4 +30,4 @@ int run(guest::Env& env) {
 }
 } // namespace
 
-EBB_WORKLOAD(test, "allocate and free size=, then idle", run);
+EBB_WORKLOAD(test, "allocate and free size=, then idle", run, guest::Parameter::memory("size"));

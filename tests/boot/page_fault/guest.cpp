@@ -12,4 +12,5 @@ int run(guest::Env& env) {
 }
 } // namespace
 
-EBB_WORKLOAD(test, "read from page 0", run);
+EBB_WORKLOAD(test, "read from page 0", run,
+             guest::Parameter::number("address", 0, ~std::uint64_t{0}));

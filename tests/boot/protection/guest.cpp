@@ -49,4 +49,4 @@ int run(guest::Env& env) {
 
 } // namespace
 
-EBB_WORKLOAD(test, "break a rule", run);
+EBB_WORKLOAD(test, "break a rule", run, guest::Parameter::text("what"));

@@ -21,4 +21,4 @@ int run(guest::Env& env) {
 }
 } // namespace
 
-EBB_WORKLOAD(test, "spin", run);
+EBB_WORKLOAD(test, "spin", run, guest::Parameter::number("iterations", 0, ~std::uint64_t{0}));

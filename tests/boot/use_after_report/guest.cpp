@@ -74,4 +74,5 @@ int run(guest::Env& env) {
 
 } // namespace
 
-EBB_WORKLOAD(test, "use memory that was reported", run);
+EBB_WORKLOAD(test, "use memory that was reported", run,
+             guest::Parameter::choice("what", "in-flight|answered|print"));

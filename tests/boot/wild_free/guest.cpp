@@ -23,4 +23,4 @@ int run(guest::Env& env) {
 }
 } // namespace
 
-EBB_WORKLOAD(test, "free what is not allocated", run);
+EBB_WORKLOAD(test, "free what is not allocated", run, guest::Parameter::text("what"));
