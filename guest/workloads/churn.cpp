@@ -80,10 +80,8 @@ int run_churn(Env& env) {
 EBB_WORKLOAD(
     churn,
     "allocate and free at random around live=BYTES (a quarter of memory), ops=N (2000000), "
-    "max_order=N (4, Parameter::memory(" live "), Parameter::number(" ops
-    ", 0, std::uint64_t{1} << 48), Parameter::number(" max_order
-    ", 0, abi::max_order), Parameter::choice(" fill ", " edges |
-        full ")); fill=edges|full",
-    run_churn);
+    "max_order=N (4); fill=edges|full",
+    run_churn, Parameter::memory("live"), Parameter::number("ops", 0, std::uint64_t{1} << 48),
+    Parameter::number("max_order", 0, abi::max_order), Parameter::choice("fill", "edges|full"));
 
 } // namespace guest

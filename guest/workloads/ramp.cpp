@@ -51,12 +51,12 @@ int run_ramp(Env& env) {
 
 } // namespace
 
-EBB_WORKLOAD(ramp,
-             "grow to size=BYTES (half of memory) in blocks of order=N (0), free all, rounds=N (3, "
-             "Parameter::memory(" size "), Parameter::number(" order
-             ", 0, abi::max_order), Parameter::number(" rounds
-             ", 0, std::uint64_t{1} << 32), Parameter::number(" pause_ms ", 0, longest_ms)); "
-             "pause_ms=N (0) at top and bottom",
-             run_ramp);
+EBB_WORKLOAD(
+    ramp,
+    "grow to size=BYTES (half of memory) in blocks of order=N (0), free all, rounds=N (3), "
+    "pause_ms=N (0) at top and bottom",
+    run_ramp, Parameter::memory("size"), Parameter::number("order", 0, abi::max_order),
+    Parameter::number("rounds", 0, std::uint64_t{1} << 32),
+    Parameter::number("pause_ms", 0, longest_ms));
 
 } // namespace guest
