@@ -200,9 +200,14 @@ def make_scenario(title, key, results, price_ns):
 
 def digest(results, price_ns):
     """Everything the page shows, as plain data. Raises Bad when something needed is missing."""
-    usable = [result for result in results if result["status"] == 0 and result.get("stats")]
-    if not usable:
+    ended = [result for result in results if result["status"] == 0 and result.get("stats")]
+    if not ended:
         raise Bad(f"chart data missing: none of {len(results)} runs ended well")
+    # A run that was too short to be measured says so, and has no integrals.
+    usable = [result for result in ended if not result["stats"].get("memory", {}).get("missing")]
+    if not usable:
+        raise Bad(f"chart data missing: no run could be measured: {describe(ended[0])}: "
+                  f"{ended[0]['stats']['memory']['missing']}; make runs longer")
     groups = {}
     for result in usable:
         groups.setdefault(scenario_key(result["parameters"]), []).append(result)
@@ -214,7 +219,8 @@ def digest(results, price_ns):
             hosts.append(host)
     loads = [result["host"]["load"] for result in usable if "load" in result.get("host", {})]
     return {"experiment": usable[0].get("experiment", ""), "runs": len(usable),
-            "failed": len(results) - len(usable), "hosts": hosts, "price_ns": price_ns,
+            "failed": len(results) - len(ended), "unmeasured": len(ended) - len(usable),
+            "hosts": hosts, "price_ns": price_ns,
             "load": [min(loads), max(loads)] if loads else None,
             "started": min(result.get("started", "") for result in usable),
             "scenarios": [make_scenario(title, key, groups[key], price_ns)

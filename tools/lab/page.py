@@ -146,6 +146,8 @@ def facts(data):
     more = f"{data['runs']} runs from {data['started']}"
     if data["failed"]:
         more += f", {data['failed']} more failed"
+    if data["unmeasured"]:
+        more += f", {data['unmeasured']} more were too short to be measured"
     if load:
         more += f"; load of the machine before them {load[0]:.1f} to {load[1]:.1f}"
     return [*lines, more]

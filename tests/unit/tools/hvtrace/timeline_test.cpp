@@ -26,6 +26,14 @@ using abi::TraceEvent;
 
 namespace {
 
+// By insertion: std::stable_sort of this library uses what C++17 has deprecated.
+template <typename T> void sort_stably(std::vector<T>& items, std::uint64_t T::*time_ns) {
+  for (auto item = items.begin(); item != items.end(); ++item) {
+    const auto place = std::ranges::upper_bound(items.begin(), item, (*item).*time_ns, {}, time_ns);
+    std::rotate(place, item, std::next(item));
+  }
+}
+
 constexpr std::uint64_t start_ns = 5'000'000'123'457;
 
 struct Span {
@@ -63,7 +71,7 @@ class Recorded {
   [[nodiscard]] std::string exported(void (*how)(const hvtrace::TraceSource&,
                                                  const hvtrace::ByteSink&)) const {
     auto records = records_;
-    std::ranges::stable_sort(records, {}, &abi::TraceRecord::time_ns);
+    sort_stably(records, &abi::TraceRecord::time_ns);
     test_support::renumber(records);
     abi::TraceHeader header = test_support::trace_header(abi::TraceLevel::batches);
     header.vcpus = 2;
@@ -100,7 +108,7 @@ struct Read {
   std::set<std::string> open;
 };
 Read pair_up(std::vector<Event> events) {
-  std::ranges::stable_sort(events, {}, &Event::time_ns);
+  sort_stably(events, &Event::time_ns);
   Read read;
   std::map<std::string, std::vector<Event>> open;
   std::map<std::string, std::uint64_t> busy_until;
