@@ -10,4 +10,5 @@ int run(guest::Env& env) {
 
 } // namespace
 
-EBB_WORKLOAD(test, "exit_status", run);
+EBB_WORKLOAD(test, "end with status=N", run,
+             guest::Parameter::number("status", 0, ~std::uint64_t{0}));
