@@ -375,7 +375,7 @@ test-nested: all $(B)/vmm-static $(BOOT_IMAGES) ## the boot tests in an emulated
 test-model: ## exhaustive check of the report channel's model with spin: about a minute
 	tests/run-model-check $(if $(T),--filter '$(T)')
 
-test-tools: all ## tests of the scripts in tools/
+test-tools: all $(B)/tests/failing_host.so ## tests of the scripts in tools/
 	tests/run-tool-tests
 
 # A target NAME is tests/fuzz/NAME.cpp with what it uses of the folders below, and perhaps inputs to

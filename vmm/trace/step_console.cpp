@@ -120,6 +120,7 @@ std::optional<std::string> StepConsole::argument(char command) {
   std::string text;
   const auto draw = [&] { write_out("\r\x1b[K" + std::string(1, command) + " " + text); };
   const auto redraw_screen = std::exchange(redraw_, {});
+  // cppcheck-suppress danglingLifetime ; redraw_ is emptied before what it uses goes
   redraw_ = [&] {
     redraw_screen();
     draw();
@@ -155,7 +156,8 @@ StepConsole::End StepConsole::follow_keys(const StepLoop& loop) {
   for (;;) {
     // A message longer than a line (help, why) takes the screen.
     const bool is_long = !is_opening && message.find('\n') != std::string::npos;
-    redraw_ = [&] {
+    // cppcheck-suppress danglingLifetime ; redraw_ is emptied before what it uses goes
+    redraw_ = [this, &loop, &message, is_long] {
       write_out("\x1b[2J\x1b[H" +
                 (is_long ? message + "(any key)" : loop.screen(screen_size()) + message));
     };

@@ -83,7 +83,7 @@ class Simulation final : public test_support::StillPlatform {
   [[nodiscard]] vmm::Ledger ledger() const {
     vmm::LedgerInput input;
     input.uses = uses();
-    for (const vmm::OrderUse& use : *input.uses) {
+    for (const vmm::OrderUse& use : input.uses) {
       input.saved_mib_s += use.away_mib_s;
       input.discard_ns += use.ranges * static_cast<std::uint64_t>(call_ns);
     }
