@@ -129,12 +129,14 @@ made     = $(wildcard $(B)/tests/boot/*.bin $(B)/tests/boot/*.elf $(B)/tests/com
              $(wildcard $(B)/obj/vmm/tools/benchmarks/*.d)),$(wildcard $(B)/bench/*)) \
            $(filter $(patsubst $(B)/obj/fuzz/tests/fuzz/%.d,$(B)/fuzz/%, \
              $(wildcard $(B)/obj/fuzz/tests/fuzz/*.d)),$(wildcard $(B)/fuzz/*))
+# Each make writes a list of its own: several may run in one tree.
 .PHONY: force
 force:
 $(SOURCE_LIST): force
-	$(Q)mkdir -p $(@D) && find vmm guest tests tools linker -name '*.cpp' -o -name '*.S' -o -name '*.image.xz' | \
-	  LC_ALL=C sort >$@.new
-	$(Q)if cmp -s $@.new $@; then rm $@.new; else rm -f $(filter-out $(products),$(made)) && mv $@.new $@; fi
+	$(Q)mkdir -p $(@D) && new=$@.$$$$ && \
+	  find vmm guest tests tools linker -name '*.cpp' -o -name '*.S' -o -name '*.image.xz' | \
+	    LC_ALL=C sort >$$new && \
+	  if cmp -s $$new $@; then rm -f $$new; else rm -f $(filter-out $(products),$(made)) && mv $$new $@; fi
 
 $(B)/vmm: $(VMM_OBJECTS) $(SOURCE_LIST)
 	$(call say,LINK,$@)
