@@ -174,7 +174,8 @@ class PageAllocator {
   void after_free_locked(unsigned vcpu, Lease& lease);
   enum class Freed : std::uint8_t { nothing, something };
   std::uint64_t safe_point(Lease& lease, Freed freed = Freed::nothing);
-  void note_sleeper_locked(unsigned vcpu, bool sleeps);
+  enum class Sleeper : std::uint8_t { asleep, awake };
+  void note_sleeper_locked(unsigned vcpu, Sleeper sleeper);
   void wake_sleepers(Lease& lease);
   void choose_way_of_frees_locked();
   // Until memory may have come back, at the latest until `deadline_ns`. The lock is held before and
