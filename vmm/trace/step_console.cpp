@@ -157,7 +157,7 @@ StepConsole::End StepConsole::follow_keys(const StepLoop& loop) {
     // A message longer than a line (help, why) takes the screen.
     const bool is_long = !is_opening && message.find('\n') != std::string::npos;
     // cppcheck-suppress danglingLifetime ; redraw_ is emptied before what it uses goes
-    redraw_ = [this, &loop, &message, is_long] {
+    redraw_ = [&loop, &message, is_long] {
       write_out("\x1b[2J\x1b[H" +
                 (is_long ? message + "(any key)" : loop.screen(screen_size()) + message));
     };
