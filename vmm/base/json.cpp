@@ -58,8 +58,9 @@ void Json::push_back(Json element) {
   if (std::holds_alternative<std::nullptr_t>(value_)) {
     value_ = Array();
   }
-  assert(std::holds_alternative<Array>(value_));
-  std::get<Array>(value_).push_back(std::move(element));
+  Array* const elements = std::get_if<Array>(&value_);
+  assert(elements != nullptr);
+  elements->push_back(std::move(element));
 }
 
 // The library's value of ours, for its text.
