@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 // hvtrace: reads what `vmm --trace FILE` recorded. Exit status: 0; 1 when check or diff found
-// something; 2 for a mistake in the command line or an unreadable trace.
-#include <unistd.h>
-
+// something; 2 for a mistake in the command line, an unreadable trace, or an output that cannot be
+// written.
+#include <array>
+#include <cerrno>
 #include <charconv>
 #include <cstdio>
-#include <iostream>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -23,8 +24,11 @@
 #include "tools/hvtrace/session.hpp"
 #include "tools/hvtrace/stats.hpp"
 #include "tools/hvtrace/trace_file.hpp"
+#include "vmm/base/output_file.hpp"
 #include "vmm/base/process_start.hpp"
+#include "vmm/base/shared_files.hpp"
 #include "vmm/base/standard_error.hpp"
+#include "vmm/base/standard_output.hpp"
 #include "vmm/base/version.hpp"
 #include "vmm/boot/image_symbols.hpp"
 #include "vmm/trace/event_text.hpp"
@@ -36,14 +40,41 @@ using hvtrace::TraceFile;
 using vmm::Result;
 
 struct Options {
-  std::string trace, other, elf, filter, address, format = "perfetto", output;
+  std::string trace, other, elf, filter, address, format = "perfetto";
+  std::optional<std::string> output; // of export; empty: standard output
   std::size_t top = 10;
   std::size_t limit = 100;
   hvtrace::ReplayOptions replay;
 };
 
-void write_out(std::string_view text) {
-  static_cast<void>(std::fwrite(text.data(), 1, text.size(), stdout));
+// Standard output, in large pieces; that a piece could not be written is told at the end.
+class Talk {
+ public:
+  void write(std::string_view text) {
+    if (error_ == 0 && std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) {
+      error_ = errno;
+    }
+  }
+  [[nodiscard]] Result<void> finish() {
+    if (std::fflush(stdout) != 0 && error_ == 0) {
+      error_ = errno;
+    }
+    return vmm::standard_output_result(error_);
+  }
+
+ private:
+  int error_ = 0; // the first, an errno
+};
+
+// Does `work` with the trace, whose file may be cut by others meanwhile.
+Result<int> with_trace(const std::string& path,
+                       const std::function<Result<int>(const TraceFile&)>& work) {
+  EBB_TRY_ASSIGN(trace, TraceFile::open(path));
+  EBB_TRY_ASSIGN(status, work(trace));
+  if (trace.torn()) {
+    return vmm::user_error("{}: was made shorter while it was read", path);
+  }
+  return status;
 }
 
 // Of --elf, which must be right; else of the image where it was when the trace was recorded. That
@@ -77,94 +108,124 @@ Result<std::uint64_t> parse_address(std::string_view text) {
   return value;
 }
 
-Result<int> run_info(const Options& options) {
-  EBB_TRY_ASSIGN(trace, TraceFile::open(options.trace));
-  write_out(hvtrace::render_info(trace));
-  return 0;
+Result<int> run_info(const Options& options, Talk& talk) {
+  return with_trace(options.trace, [&](const TraceFile& trace) -> Result<int> {
+    talk.write(hvtrace::render_info(trace));
+    return 0;
+  });
 }
 
-Result<int> run_list(const Options& options) {
-  EBB_TRY_ASSIGN(trace, TraceFile::open(options.trace));
-  std::optional<hvtrace::Filter> filter;
-  if (!options.filter.empty()) {
-    EBB_TRY_ASSIGN(parsed, hvtrace::Filter::parse(options.filter));
-    filter = std::move(parsed);
-  }
-  EBB_TRY_ASSIGN(symbols, symbols_for(options.elf, trace));
-  hvtrace::list(trace, filter, symbols, write_out);
-  return 0;
+Result<int> run_list(const Options& options, Talk& talk) {
+  return with_trace(options.trace, [&](const TraceFile& trace) -> Result<int> {
+    std::optional<hvtrace::Filter> filter;
+    if (!options.filter.empty()) {
+      EBB_TRY_ASSIGN(parsed, hvtrace::Filter::parse(options.filter));
+      filter = std::move(parsed);
+    }
+    EBB_TRY_ASSIGN(symbols, symbols_for(options.elf, trace));
+    hvtrace::list(trace, filter, symbols, [&talk](std::string_view text) { talk.write(text); });
+    return 0;
+  });
 }
 
-Result<int> run_stats(const Options& options) {
-  EBB_TRY_ASSIGN(trace, TraceFile::open(options.trace));
-  EBB_TRY_ASSIGN(symbols, symbols_for(options.elf, trace));
-  write_out(hvtrace::render_stats(trace, hvtrace::total(trace), symbols, options.top));
-  return 0;
+Result<int> run_stats(const Options& options, Talk& talk) {
+  return with_trace(options.trace, [&](const TraceFile& trace) -> Result<int> {
+    EBB_TRY_ASSIGN(symbols, symbols_for(options.elf, trace));
+    talk.write(hvtrace::render_stats(trace, hvtrace::total(trace), symbols, options.top));
+    return 0;
+  });
 }
 
-Result<int> run_check(const Options& options) {
-  EBB_TRY_ASSIGN(trace, TraceFile::open(options.trace));
-  const hvtrace::CheckResult result = hvtrace::check(trace);
-  write_out(hvtrace::render_check(result));
-  return result.violation_count == 0 ? 0 : 1;
+Result<int> run_check(const Options& options, Talk& talk) {
+  return with_trace(options.trace, [&](const TraceFile& trace) -> Result<int> {
+    const hvtrace::CheckResult result = hvtrace::check(trace);
+    talk.write(hvtrace::render_check(result));
+    return result.violation_count == 0 ? 0 : 1;
+  });
 }
 
-Result<int> run_why(const Options& options) {
-  EBB_TRY_ASSIGN(trace, TraceFile::open(options.trace));
-  EBB_TRY_ASSIGN(gpa, parse_address(options.address));
-  EBB_TRY_ASSIGN(symbols, symbols_for(options.elf, trace));
-  write_out(hvtrace::why(trace, gpa, symbols, options.limit));
-  return 0;
+Result<int> run_why(const Options& options, Talk& talk) {
+  return with_trace(options.trace, [&](const TraceFile& trace) -> Result<int> {
+    EBB_TRY_ASSIGN(gpa, parse_address(options.address));
+    EBB_TRY_ASSIGN(symbols, symbols_for(options.elf, trace));
+    talk.write(hvtrace::why(trace, gpa, symbols, options.limit));
+    return 0;
+  });
 }
 
-Result<int> run_diff(const Options& options) {
-  EBB_TRY_ASSIGN(left, TraceFile::open(options.trace));
-  EBB_TRY_ASSIGN(right, TraceFile::open(options.other));
+Result<int> diff_with(const Options& options, const TraceFile& left, const TraceFile& right,
+                      Talk& talk) {
   EBB_TRY_ASSIGN(left_symbols, symbols_for(options.elf, left));
   // Two builds have two tables; --elf is then that of the first.
   const bool same_image = left.header().image_hash == right.header().image_hash;
   EBB_TRY_ASSIGN(right_symbols, symbols_for(same_image ? options.elf : std::string(), right));
   const hvtrace::DiffResult result = hvtrace::diff(left, left_symbols, right, right_symbols);
-  write_out(result.text);
+  talk.write(result.text);
   return result.same ? 0 : 1;
 }
 
-Result<int> run_step(const Options& options) {
-  EBB_TRY_ASSIGN(trace, TraceFile::open(options.trace));
-  EBB_TRY_ASSIGN(symbols, symbols_for(options.elf, trace));
-  return hvtrace::run_session(trace, symbols);
+Result<int> run_diff(const Options& options, Talk& talk) {
+  return with_trace(options.trace, [&](const TraceFile& left) {
+    return with_trace(options.other, [&](const TraceFile& right) {
+      return diff_with(options, left, right, talk);
+    });
+  });
 }
 
-Result<int> run_replay(const Options& options) {
-  EBB_TRY_ASSIGN(trace, TraceFile::open(options.trace));
-  EBB_TRY_ASSIGN(result, hvtrace::replay(trace, options.replay));
-  write_out(hvtrace::render_replay(result));
-  return 0;
+Result<int> run_step(const Options& options, Talk& /*talk*/) {
+  return with_trace(options.trace, [&](const TraceFile& trace) -> Result<int> {
+    EBB_TRY_ASSIGN(symbols, symbols_for(options.elf, trace));
+    return hvtrace::run_session(trace, symbols);
+  });
 }
 
-Result<int> run_export(const Options& options) {
-  EBB_TRY_ASSIGN(trace, TraceFile::open(options.trace));
-  std::FILE* const out =
-      options.output.empty() ? stdout : std::fopen(options.output.c_str(), "wbe");
-  if (out == nullptr) {
-    return vmm::user_error("--output {}: {}", options.output, vmm::errno_text(errno));
-  }
-  const auto sink = [out](std::string_view text) { std::fwrite(text.data(), 1, text.size(), out); };
-  if (options.format == "perfetto") {
+Result<int> run_replay(const Options& options, Talk& talk) {
+  return with_trace(options.trace, [&](const TraceFile& trace) -> Result<int> {
+    EBB_TRY_ASSIGN(result, hvtrace::replay(trace, options.replay));
+    talk.write(hvtrace::render_replay(result));
+    return 0;
+  });
+}
+
+void export_as(const std::string& format, const TraceFile& trace, const hvtrace::ByteSink& sink) {
+  if (format == "perfetto") {
     hvtrace::export_perfetto(trace, sink);
-  } else if (options.format == "chrome") {
+  } else if (format == "chrome") {
     hvtrace::export_chrome(trace, sink);
   } else {
     hvtrace::export_csv(trace, sink);
   }
-  const bool failed = std::fflush(out) != 0 || std::ferror(out) != 0;
-  if (!options.output.empty()) {
-    static_cast<void>(std::fclose(out));
-  }
-  return failed ? Result<int>(vmm::user_error("{}: cannot be written", options.output)) : 0;
 }
 
-using Command = Result<int> (*)(const Options&);
+Result<int> run_export(const Options& options, Talk& talk) {
+  if (!options.output) {
+    return with_trace(options.trace, [&](const TraceFile& trace) -> Result<int> {
+      export_as(options.format, trace, [&talk](std::string_view text) { talk.write(text); });
+      return 0;
+    });
+  }
+  using Use = vmm::NamedFile::Use;
+  const std::array files{vmm::NamedFile{"the trace", options.trace, Use::read},
+                         vmm::NamedFile{"--output", *options.output, Use::written}};
+  EBB_TRY(vmm::refuse_shared_files(files));
+  std::optional<vmm::OutputFile> output;
+  EBB_TRY_ASSIGN(status, with_trace(options.trace, [&](const TraceFile& trace) -> Result<int> {
+                   EBB_TRY_ASSIGN(opened, vmm::OutputFile::open("--output", *options.output));
+                   output.emplace(std::move(opened));
+                   Result<void> written;
+                   export_as(options.format, trace, [&](std::string_view text) {
+                     if (written) {
+                       written = output->append(text);
+                     }
+                   });
+                   EBB_TRY(written);
+                   return 0;
+                 }));
+  EBB_TRY(output->finish()); // not of a trace that was cut meanwhile
+  return status;
+}
+
+using Command = Result<int> (*)(const Options&, Talk&);
 
 CLI::App* add(CLI::App& app, const char* name, const char* help, Options& options) {
   CLI::App* const command = app.add_subcommand(name, help);
@@ -232,23 +293,31 @@ int main(int argc, char** argv) {
   CLI::App* const exports = add(app, "export", "For other tools", options);
   exports->add_option("--format", options.format, "perfetto, chrome or csv [perfetto]")
       ->check(CLI::IsMember({"perfetto", "chrome", "csv"}));
-  exports->add_option("--output,-o", options.output, "File [standard output]");
+  exports->add_option("--output,-o", options.output, "File; - is standard output [-]");
   commands[exports] = run_export;
 
+  Talk talk;
+  const auto finish = [&talk](int status) {
+    const Result<void> told = talk.finish();
+    return told ? status : fail(told.error().message);
+  };
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
     // The program's name stands before a command's own.
-    write_out(app.get_subcommands().empty() ? app.help()
-                                            : app.get_subcommands()[0]->help(app.get_name()));
-    return 0;
+    talk.write(app.get_subcommands().empty() ? app.help()
+                                             : app.get_subcommands()[0]->help(app.get_name()));
+    return finish(0);
   } catch (const CLI::CallForVersion& version) {
-    write_out(version.what() + std::string("\n"));
-    return 0;
+    talk.write(version.what() + std::string("\n"));
+    return finish(0);
   } catch (const CLI::ParseError& error) {
+    if (app.get_subcommands().empty() && argc > 1 && argv[1][0] != '-') {
+      return fail(fmt::format("{:?}: no such command; see hvtrace --help", argv[1]));
+    }
     const std::string text = error.what();
     return fail(text.substr(0, text.find('\n')) + "; see hvtrace --help");
   }
-  const auto status = commands.at(app.get_subcommands()[0])(options);
-  return status ? *status : fail(status.error().message);
+  const auto status = commands.at(app.get_subcommands()[0])(options, talk);
+  return finish(status ? *status : fail(status.error().message));
 }

@@ -79,8 +79,11 @@ vmm::Result<TraceFile> TraceFile::open(const std::string& path) {
                                                  UnmapTrace{bytes});
   // Read once from front to end; a killed vmm may leave gigabytes.
   static_cast<void>(::madvise(mapped, bytes, MADV_SEQUENTIAL));
+  auto guard = std::make_unique<vmm::MappingGuard>(
+      std::span<const std::byte>(mapping.get(), abi::align_up(bytes, abi::page_bytes)));
   EBB_TRY_ASSIGN(file, parse({mapping.get(), bytes}, path));
   file.mapping_ = std::move(mapping);
+  file.guard_ = std::move(guard);
   if (file.header().storage == abi::TraceStorage::file) {
     file.window_records_ = release_records;
   }

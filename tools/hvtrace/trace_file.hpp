@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 
+#include "vmm/base/mapping_guard.hpp"
 #include "vmm/base/result.hpp"
 #include "vmm/trace/trace_source.hpp"
 
@@ -34,6 +35,10 @@ class TraceFile final : public TraceSource {
   [[nodiscard]] std::optional<abi::TraceRecord> at(std::uint64_t number) const override;
   [[nodiscard]] bool finished() const override { return header_->finished != 0; }
 
+  // The file was made shorter than it was when it was opened, and something of what is gone was
+  // read, as zeroes.
+  [[nodiscard]] bool torn() const { return guard_ != nullptr && guard_->torn(); }
+
   // Records that the header counts but the file is too short for.
   [[nodiscard]] std::uint64_t cut_off() const { return cut_off_; }
 
@@ -45,6 +50,7 @@ class TraceFile final : public TraceSource {
   void release_before(std::uint64_t number) const;
 
   std::unique_ptr<std::byte, UnmapTrace> mapping_;
+  std::unique_ptr<vmm::MappingGuard> guard_; // of mapping_
   std::unique_ptr<abi::TraceHeader> header_; // a copy: the file may be growing
   const std::byte* records_ = nullptr;
   std::uint64_t slots_ = 0; // in a ring, its capacity
