@@ -24,6 +24,7 @@ constexpr std::uint64_t features_known =
 // Longest sleep in a hypercall of a vCPU that no interrupt can wake.
 constexpr std::uint64_t longest_wait_ns = 10'000'000;
 constexpr std::uint64_t settle_timeout_ns = 10'000'000'000;
+constexpr std::uint64_t settle_again_timeout_ns = 1'000'000'000;
 
 // The boot info page outlives everything.
 const abi::BootInfo& checked(const abi::BootInfo& boot) {
@@ -250,8 +251,12 @@ void Kernel::wake(unsigned vcpu) {
 
 void Kernel::settle() {
   trace_caller();
-  // Timing out leaves memory with the host; the summary shows how much.
-  static_cast<void>(pages_.quiesce(this_vcpu(), now_ns() + settle_timeout_ns));
+  // Timing out leaves memory with the host; the summary shows how much. What did not come in that
+  // time is not waited for as long again.
+  const std::uint64_t patience_ns =
+      settling_timed_out_ ? settle_again_timeout_ns : settle_timeout_ns;
+  settling_timed_out_ =
+      pages_.quiesce(this_vcpu(), now_ns() + patience_ns) == mm::QuiesceResult::timed_out;
 }
 
 std::uint64_t Kernel::ram_bytes() const {

@@ -94,6 +94,7 @@ class Kernel final : private mm::PagePlatform, private mm::PageSource, private C
   mm::PageAllocator pages_;
   mm::SmallHeap heap_;
   Crew crew_;
+  bool settling_timed_out_ = false; // the last time; vCPU 0's
 };
 
 } // namespace guest
