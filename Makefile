@@ -73,14 +73,15 @@ below   = $(sort $(shell find $(1) -name '*.cpp'))
 VMM_SOURCES   := $(call below,vmm)
 VMM_ASSEMBLY  := $(sort $(shell find vmm -name '*.S'))
 GUEST_MM      := $(call below,guest/mm)
+GUEST_LINUX   := $(call below,guest/linux)
 # What every guest image is made of; a workload or a test's guest.cpp comes on top.
-GUEST_CORE    := $(call sources,guest guest/arch guest/runtime) $(GUEST_MM) \
+GUEST_CORE    := $(call sources,guest guest/arch guest/runtime) $(GUEST_MM) $(GUEST_LINUX) \
                  $(sort $(wildcard guest/arch/*.S))
 WORKLOADS     := $(call sources,guest/workloads)
 UNIT_SOURCES  := $(call below,tests/unit tests/support) \
                  $(filter-out tools/hvtrace/main.cpp,$(call sources,tools/hvtrace)) \
                  $(filter-out vmm/main.cpp,$(VMM_SOURCES)) $(VMM_ASSEMBLY) \
-                 $(GUEST_MM)
+                 $(GUEST_MM) $(GUEST_LINUX)
 # Tests with threads of their own, again under ThreadSanitizer; and the soak, under both. Of the
 # vmm, the folders that they reach: what needs a running machine is left out. They are linked from
 # an archive, so that the rest of a folder does not ask for more.
