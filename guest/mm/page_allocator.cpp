@@ -161,6 +161,11 @@ Allocation PageAllocator::allocate_slow(unsigned vcpu, abi::Order order) {
   if (!got.ok()) {
     got = allocate_under_pressure(vcpu, order);
   }
+  return handed_out(vcpu, got, order);
+}
+
+// What the caller gets to see.
+Allocation PageAllocator::handed_out(unsigned vcpu, const BuddyAllocation& got, abi::Order order) {
   if (!got.ok()) {
     return {.status = AllocateStatus::out_of_memory, .pfn = {}};
   }
@@ -171,8 +176,44 @@ Allocation PageAllocator::allocate_slow(unsigned vcpu, abi::Order order) {
   return {.status = AllocateStatus::ok, .content = got.content, .pfn = got.pfn};
 }
 
-BuddyAllocation PageAllocator::take_locked(unsigned vcpu, abi::Order order) {
-  const BuddyAllocation got = buddy_.allocate(order);
+Allocation PageAllocator::allocate_at(unsigned vcpu, abi::Pfn block, abi::Order order) {
+  const auto take = [&] {
+    Lease lease(lock_, backoff());
+    reporter_.note_time_locked(safe_point(lease));
+    BuddyAllocation taken = take_locked(vcpu, order, block);
+    if (taken.status == AllocateStatus::needs_plug) {
+      taken.pfn = buddy_.plugged_end();
+    }
+    publish_locked();
+    return taken;
+  };
+  BuddyAllocation got = take();
+  while (got.status == AllocateStatus::needs_plug && plug_more(got.pfn)) {
+    got = take();
+  }
+  if (!got.ok()) {
+    got = allocate_under_pressure(vcpu, order, block);
+  }
+  make_room_in_trace(vcpu);
+  return handed_out(vcpu, got, order);
+}
+
+std::optional<abi::Pfn> PageAllocator::find_run(unsigned vcpu, std::uint64_t frames) {
+  const auto look = [&] {
+    Lease lease(lock_, backoff());
+    static_cast<void>(safe_point(lease));
+    return buddy_.find_run(frames);
+  };
+  std::optional<abi::Pfn> found = look();
+  if (!found) {
+    flush_all_caches(vcpu, AfterFree::keep);
+    found = look();
+  }
+  return found;
+}
+
+BuddyAllocation PageAllocator::take_locked(unsigned vcpu, abi::Order order, Place place) {
+  const BuddyAllocation got = place ? buddy_.allocate_at(*place, order) : buddy_.allocate(order);
   if (got.ok()) {
     trace_.allocated(vcpu, got.pfn, order, got.was.reused_frames);
   }

@@ -98,6 +98,16 @@ class PageAllocator {
   // Order of the allocated block that starts at this frame, if one does.
   [[nodiscard]] std::optional<abi::Order> allocated_order(abi::Pfn pfn) const;
 
+  // That very block of 2^order frames, aligned to its size. Out of memory when any of it is in use;
+  // what only caches or the host hold is waited for as in allocate().
+  [[nodiscard]] Allocation allocate_at(unsigned vcpu, abi::Pfn block, abi::Order order);
+  // Where at least so many frames in a row are free, a multiple of the largest block; another vCPU
+  // may be faster. Empties the caches if there is no such place otherwise.
+  [[nodiscard]] std::optional<abi::Pfn> find_run(unsigned vcpu, std::uint64_t frames);
+  // An allocated block of an order above 0 becomes two allocated ones of half its size. For its
+  // owner.
+  void split(abi::Pfn block, abi::Order order) { buddy_.split_owned(block, order); }
+
   // Lets an allocated block be moved, until it is freed or the mover goes. For its owner,
   // before anybody else may free it; move() may come at once.
   void make_movable(abi::Pfn pfn, abi::Order order, std::uint32_t cookie) {
@@ -124,6 +134,9 @@ class PageAllocator {
   // what is in quarantine is not waited for. Times out at once when quarantined batches block the
   // vCPU's channel.
   [[nodiscard]] QuiesceResult quiesce(unsigned vcpu, std::uint64_t deadline_ns);
+
+  // The clock of its deadlines: the platform's.
+  [[nodiscard]] std::uint64_t now_ns() { return platform_.now_ns(); }
 
   // Changes the policy while everything runs. What is in flight stays there.
   void retune(const ReportSettings& settings);
@@ -155,7 +168,10 @@ class PageAllocator {
   FreeResult drain_and_free(unsigned vcpu, abi::Pfn pfn, abi::Order order);
   [[nodiscard]] Allocation allocate_slow(unsigned vcpu, abi::Order order);
   [[nodiscard]] BuddyAllocation allocate_and_refill(unsigned vcpu, abi::Order order);
-  [[nodiscard]] BuddyAllocation allocate_under_pressure(unsigned vcpu, abi::Order order);
+  // Where a block is to be; anywhere if that is empty.
+  using Place = std::optional<abi::Pfn>;
+  [[nodiscard]] BuddyAllocation allocate_under_pressure(unsigned vcpu, abi::Order order,
+                                                        Place place = {});
   [[nodiscard]] std::uint64_t give_up_at_locked(std::uint64_t start_ns) const;
   [[nodiscard]] bool plug_more(abi::Pfn seen_end);
 
@@ -163,7 +179,8 @@ class PageAllocator {
   enum class AfterFree : std::uint8_t { report, keep };
   void give_back(unsigned vcpu, std::span<const PageCache::Block> blocks, AfterFree after);
   void give_back_locked(unsigned vcpu, const PageCache::Block& block);
-  [[nodiscard]] BuddyAllocation take_locked(unsigned vcpu, abi::Order order);
+  [[nodiscard]] BuddyAllocation take_locked(unsigned vcpu, abi::Order order, Place place = {});
+  [[nodiscard]] Allocation handed_out(unsigned vcpu, const BuddyAllocation& got, abi::Order order);
   void make_room_in_trace(unsigned vcpu);
   void flush_cache(unsigned owner, unsigned vcpu, AfterFree after);
   void flush_all_caches(unsigned vcpu, AfterFree after);

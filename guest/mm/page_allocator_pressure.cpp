@@ -23,7 +23,8 @@ constexpr std::uint64_t longest_sleep_beside_others_ns = 10'000'000;
 
 // Everything that is free somewhere else: in caches, and with the host. Nothing is hinted on the
 // way, or what the caches give would be isolated before it can be had.
-BuddyAllocation PageAllocator::allocate_under_pressure(unsigned vcpu, abi::Order order) {
+BuddyAllocation PageAllocator::allocate_under_pressure(unsigned vcpu, abi::Order order,
+                                                       Place place) {
   const std::uint64_t start_ns = platform_.now_ns();
   Backoff carrier = backoff();
   unsigned quiet_attempts = 0;
@@ -33,7 +34,7 @@ BuddyAllocation PageAllocator::allocate_under_pressure(unsigned vcpu, abi::Order
     {
       Lease lease(lock_, backoff());
       const std::uint64_t now_ns = safe_point(lease);
-      const BuddyAllocation got = take_locked(vcpu, order);
+      const BuddyAllocation got = take_locked(vcpu, order, place);
       bool done = got.ok();
       if (!done && reporter_.awaited_batches() != 0) {
         oom_waits_ += waited ? 0 : 1;

@@ -121,6 +121,16 @@ class Buddy {
   // Allocates from the areas below `limit` that are in use anyway, if one of them has room.
   [[nodiscard]] BuddyAllocation allocate_below(abi::Order order, abi::Pfn limit);
 
+  // For who needs certain addresses, or more than a largest block (buddy_ranges.cpp): takes that
+  // very block, aligned to its size, if all of it is free.
+  [[nodiscard]] BuddyAllocation allocate_at(abi::Pfn block, abi::Order order);
+  // The lowest place, a multiple of the largest block, from which on at least so many frames in a
+  // row are free in whole largest blocks. Empty when there is none; frames that are not plugged
+  // yet count as free.
+  [[nodiscard]] std::optional<abi::Pfn> find_run(std::uint64_t frames) const;
+  // A block that somebody owns, of an order above 0, becomes two of half its size.
+  void split_owned(abi::Pfn block, abi::Order order);
+
   // Lets an allocated block be moved, until it is freed. The cookie tells its owner which it is.
   // May be called without the lock, by the owner.
   void make_movable(abi::Pfn block, abi::Order order, std::uint32_t cookie);
@@ -222,6 +232,8 @@ class Buddy {
   [[nodiscard]] std::optional<Candidate> choose_or_carve(abi::Order order);
   [[nodiscard]] BuddyAllocation no_memory() const;
   [[nodiscard]] abi::Pfn take(const Candidate& chosen, abi::Order order);
+  [[nodiscard]] std::optional<Candidate> enclosing(abi::Pfn block, abi::Order order) const;
+  void take_at(const Candidate& chosen, abi::Pfn wanted, abi::Order order);
   [[nodiscard]] BuddyAllocation take_one(const Candidate& chosen, abi::Order order);
   void take_several(const Candidate& chosen, abi::Order order, std::span<BuddyAllocation> out);
 

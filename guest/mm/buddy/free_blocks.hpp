@@ -63,6 +63,17 @@ class FreeBlocks {
     return true;
   }
 
+  // The set that the block is in; empty when it is in none.
+  [[nodiscard]] std::optional<Freshness> find(abi::Pfn block, abi::Order order) const {
+    const BitmapTree::Place place = BitmapTree::place_of(index_of(block, order));
+    for (const Freshness which : {Freshness::fresh, Freshness::answered}) {
+      if (set_of(order, which).blocks.test(place)) {
+        return which;
+      }
+    }
+    return std::nullopt;
+  }
+
   // Bit k: there are free blocks of order k, which is at least `smallest`.
   [[nodiscard]] std::uint32_t orders_with(Freshness which, abi::Order smallest) const {
     return orders_[static_cast<unsigned>(which)] & (~std::uint32_t{0} << smallest.value);

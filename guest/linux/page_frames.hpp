@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+// A program's memory out of the page allocator: ranges of frames, whatever blocks they are made of.
+// One vCPU.
+#pragma once
+
+#include "guest/linux/frames.hpp"
+#include "guest/mm/page_allocator.hpp"
+
+namespace guest::linux {
+
+// What touches the content of frames.
+class FrameContent {
+ public:
+  virtual void zero(abi::Pfn first, std::uint64_t count) = 0;
+  virtual void copy(abi::Pfn to, abi::Pfn from, std::uint64_t count) = 0;
+
+ protected:
+  FrameContent() = default;
+  ~FrameContent() = default;
+};
+
+class PageFrames final : public Frames {
+ public:
+  // Both outlive this.
+  PageFrames(mm::PageAllocator& pages, FrameContent& content, unsigned vcpu)
+      : pages_(pages), content_(content), vcpu_(vcpu) {}
+
+  [[nodiscard]] bool claim(abi::Pfn first, std::uint64_t count) override;
+  [[nodiscard]] std::optional<abi::Pfn> allocate(std::uint64_t count) override;
+  void renew(abi::Pfn first, std::uint64_t count) override;
+  void copy(abi::Pfn to, abi::Pfn from, std::uint64_t count) override;
+  void release(abi::Pfn first, std::uint64_t count) override;
+
+ private:
+  struct Block {
+    abi::Pfn first;
+    abi::Order order;
+    [[nodiscard]] abi::Pfn end() const { return first + order.frames(); }
+  };
+  // The allocated block that a frame lies in.
+  [[nodiscard]] Block block_of(abi::Pfn frame) const;
+
+  mm::PageAllocator& pages_;
+  FrameContent& content_;
+  unsigned vcpu_;
+};
+
+} // namespace guest::linux
