@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <algorithm>
 #include <optional>
 
 #include "guest/arch/cpu.hpp"
@@ -103,6 +104,10 @@ void Env::set_events_total(std::uint64_t total) {
 
 void Env::count_events(std::uint64_t count) {
   mm::add(kernel_.status().vcpu[arch::vcpu_page().vcpu].events, count);
+}
+
+void Env::tell_behind_ns(std::uint64_t late_ns) {
+  mm::raise(kernel_.status().behind_ns, std::max<std::uint64_t>(late_ns, 1));
 }
 
 void Env::count_verified_pages(std::uint64_t count) {

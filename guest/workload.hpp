@@ -106,6 +106,8 @@ class Env {
   // Progress, shown by the host: total first when it is known.
   void set_events_total(std::uint64_t total);
   void count_events(std::uint64_t count);
+  // A workload with a schedule was late by so much, or on time by 0.
+  void tell_behind_ns(std::uint64_t late_ns);
   // Pages whose content was checked and found right.
   void count_verified_pages(std::uint64_t count);
 

@@ -54,7 +54,10 @@ struct GuestStatus {
   std::uint64_t max_in_flight_bytes = 0; // high-water mark of isolated_bytes
   // Written by the workload.
   alignas(64) std::uint64_t events_total = 0; // 0 when not known
-  std::uint64_t reserved2[7] = {};
+  // Since 1.2. How far behind a schedule of its own, such as a recording's, the workload was at
+  // most; 1 when it was always on time. 0: it has none, or does not tell. Any vCPU may raise it.
+  std::uint64_t behind_ns = 0;
+  std::uint64_t reserved2[6] = {};
   VcpuCounters vcpu[EBB_MAX_VCPUS];
   // Since 1.1. Written under the page allocator's lock.
   LatencyHistogram answer_latency; // from submission to the guest's taking in of the answer
@@ -74,6 +77,7 @@ static_assert(offsetof(GuestStatus, hinted_batches) == 40);
 static_assert(offsetof(GuestStatus, redundant_bytes) == 64);
 static_assert(offsetof(GuestStatus, oom_waits) == 80);
 static_assert(offsetof(GuestStatus, events_total) == 128);
+static_assert(offsetof(GuestStatus, behind_ns) == 136);
 static_assert(offsetof(GuestStatus, vcpu) == 192);
 static_assert(offsetof(GuestStatus, quarantined_bytes) == 88);
 static_assert(offsetof(GuestStatus, max_in_flight_bytes) == 120);

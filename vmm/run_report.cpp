@@ -91,6 +91,10 @@ RunStats make_stats(const Config& config, const Machine& machine, const GuestEnd
   stats.workload.name = config.workload;
   stats.workload.events = last.guest.events;
   stats.workload.verified_pages = last.guest.verified_pages;
+  if (const std::uint64_t behind_ns = machine.guest_status().behind_ns; behind_ns != 0) {
+    // 1 stands for 0, which says that there was no schedule.
+    stats.workload.behind_ms = static_cast<double>(behind_ns - 1) / ns_per_ms;
+  }
   stats.report = config.report;
   stats.report_timeout_ns = config.report_timeout_ns;
   stats.report_order_in_force = machine.guest_status().report_order;

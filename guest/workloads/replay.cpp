@@ -198,22 +198,25 @@ void* allocate(Env& env, abi::Order order, const Pattern& pattern, Wanted wanted
   return block;
 }
 
-// Sleeps until the event's recorded time has come, or nearly so.
-void pace(Env& env, std::uint64_t due_ns) {
+// Sleeps until the event's recorded time has come, or nearly so. Returns how late it is then.
+std::uint64_t pace(Env& env, std::uint64_t due_ns) {
   if (due_ns > env.now_ns() + pace_tolerance_ns) {
     env.sleep_until_ns(due_ns);
   }
+  const std::uint64_t now_ns = env.now_ns();
+  return now_ns > due_ns ? now_ns - due_ns : 0;
 }
 
 void replay_on_one_vcpu(Env& env, EventFeed& feed, BlockTable& table, const Pattern& pattern,
                         const ReplayOptions& options) {
   for (EventFeed::Run run = feed.take(); run.first != run.end; run = feed.take()) {
     std::uint64_t due_ns = run.start_ns;
+    std::uint64_t behind_ns = 0;
     for (std::uint64_t index = run.first; index < run.end; ++index) {
       const abi::PageTraceEvent event = feed.event(index);
       if (options.speed == Speed::real) {
         due_ns += std::uint64_t{event.delta_us()} * 1000;
-        pace(env, due_ns);
+        behind_ns = std::max(behind_ns, pace(env, due_ns));
       }
       if (event.is_free()) {
         const BlockTable::Block block = table.take(event.block_id());
@@ -233,6 +236,9 @@ void replay_on_one_vcpu(Env& env, EventFeed& feed, BlockTable& table, const Patt
         table.set(event.block_id(), {block, event.order()});
       }
       env.count_events(1);
+    }
+    if (options.speed == Speed::real) {
+      env.tell_behind_ns(behind_ns);
     }
   }
 }

@@ -102,6 +102,9 @@ class Replayer {
       if (recorded_ns > now) {
         vmm::monotonic_wait_ns(recorded_ns - now);
       }
+      const std::uint64_t begun_ns = vmm::monotonic_ns() - start_ns_;
+      result_.behind_ns = std::max(result_.behind_ns.value_or(0),
+                                   begun_ns > recorded_ns ? begun_ns - recorded_ns : 0);
     }
     const std::uint64_t before = vmm::monotonic_ns();
     processor_.process(batch);
@@ -177,16 +180,20 @@ std::string render_replay(const ReplayResult& result) {
                                ? 0
                                : static_cast<double>(result.discarded_bytes) /
                                      static_cast<double>(result.host_ns) * 1e9 / (1U << 30);
+  const std::string behind =
+      result.behind_ns
+          ? fmt::format("at most {} behind the recorded times\n", duration(*result.behind_ns))
+          : "";
   return fmt::format("{} batches, {} ranges, {} hinted, {} discarded\n"
                      "{} system calls in {}: {:.2f} GiB/s\n"
                      "a batch takes p50 {}, p90 {}, p99 {}, max {}\n"
-                     "{} ranges answered otherwise than in the recording\n",
+                     "{} ranges answered otherwise than in the recording\n{}",
                      result.batches, result.ranges, size_text(result.asked_bytes),
                      size_text(result.discarded_bytes), result.calls, duration(result.host_ns),
                      gib_per_s, duration(result.batch_ns.percentile(50)),
                      duration(result.batch_ns.percentile(90)),
                      duration(result.batch_ns.percentile(99)),
-                     duration(result.batch_ns.percentile(100)), result.other_outcomes);
+                     duration(result.batch_ns.percentile(100)), result.other_outcomes, behind);
 }
 
 } // namespace hvtrace

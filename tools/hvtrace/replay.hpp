@@ -25,6 +25,8 @@ struct ReplayResult {
   std::uint64_t host_ns = 0;
   std::uint64_t other_outcomes = 0; // ranges answered otherwise than when recorded
   Distribution batch_ns;
+  // With speed "real": how far behind its recorded time a batch began at most. Else empty.
+  std::optional<std::uint64_t> behind_ns{};
 };
 
 // User error when the trace has no ranges or an option no meaning.

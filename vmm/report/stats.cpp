@@ -201,11 +201,13 @@ Json to_json(const RunStats& stats) {
   Json json;
   json["version"] = version;
   json["guest"] = {{"exit_status", guest.exit_status}, {"boot_us", guest.boot_us}};
-  json["workload"] = {{"name", workload.name},
-                      {"seconds", workload.seconds},
-                      {"cpu_seconds", workload.cpu_seconds},
-                      {"events", workload.events},
-                      {"verified_pages", workload.verified_pages}};
+  json["workload"] = {
+      {"name", workload.name},
+      {"seconds", workload.seconds},
+      {"cpu_seconds", workload.cpu_seconds},
+      {"events", workload.events},
+      {"verified_pages", workload.verified_pages},
+      {"behind_ms", workload.behind_ms ? Json(*workload.behind_ms) : Json(nullptr)}};
   json["report"] = {{"enabled", report.enabled != 0},
                     {"order", report.order},
                     {"batch", report.batch},

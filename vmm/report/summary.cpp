@@ -203,6 +203,10 @@ std::string render_summary(const RunStats& stats) {
   table.line(fmt::format("  {}: {}, {} events, {} pages verified", shortened(stats.workload.name),
                          human_duration(stats.workload.seconds), grouped(stats.workload.events),
                          grouped(stats.workload.verified_pages)));
+  if (stats.workload.behind_ms) {
+    table.line(fmt::format("  at most {} behind the recorded times",
+                           milliseconds(*stats.workload.behind_ms)));
+  }
   table.line(fmt::format("  {} RAM ({}), {}", human_size(memory.guest_bytes), memory.backing,
                          policy_text(stats, stats.report, chosen(stats.report_automatic))));
   if (const ReportChanges& changes = stats.report_changes; changes.count != 0) {
