@@ -20,8 +20,30 @@ namespace {
 // All whose default is to end a process, but for what a fault of its own raises and for what has
 // another meaning here (SIGUSR1, SIGUSR2, SIGPIPE, SIGXFSZ). SIGTERM is the last that a shell's
 // background job ignores.
-constexpr std::array ending_signals{SIGINT,  SIGQUIT, SIGTERM, SIGHUP, SIGALRM,  SIGVTALRM,
-                                    SIGPROF, SIGXCPU, SIGPOLL, SIGPWR, SIGSTKFLT};
+constexpr std::array named_ending_signals{SIGINT,  SIGQUIT, SIGTERM, SIGHUP, SIGALRM,  SIGVTALRM,
+                                          SIGPROF, SIGXCPU, SIGPOLL, SIGPWR, SIGSTKFLT};
+
+// With those for real time, of which the C library tells only at run time which are free.
+sigset_t ending_signals() {
+  sigset_t set{};
+  sigemptyset(&set);
+  for (const int signal : named_ending_signals) {
+    sigaddset(&set, signal);
+  }
+  for (int signal = SIGRTMIN; signal <= SIGRTMAX; ++signal) {
+    sigaddset(&set, signal);
+  }
+  return set;
+}
+
+template <typename Visit> void for_each_in(const sigset_t& set, Visit visit) {
+  for (int signal = 1; signal <= SIGRTMAX; ++signal) {
+    if (sigismember(&set, signal) == 1) {
+      visit(signal);
+    }
+  }
+}
+
 constexpr std::array sent_on_purpose{SIGINT, SIGQUIT, SIGTERM};
 
 constexpr std::uint64_t one_wish_ns = 1'000'000'000;
@@ -72,14 +94,14 @@ Result<BlockedSignals> BlockedSignals::create(Terminal terminal) {
     sigaddset(&set, SIGWINCH);
     sigaddset(&set, SIGCONT);
   }
-  for (const int signal : ending_signals) {
+  for_each_in(ending_signals(), [&](int signal) {
     if (!is_ignored(signal)) {
       sigaddset(&set, signal);
     } else if (std::ranges::find(sent_on_purpose, signal) != sent_on_purpose.end()) {
       sigaddset(&set, signal);
       sigaddset(&ignored, signal);
     }
-  }
+  });
   UniqueFd fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
   UniqueFd late(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!fd.valid() || !late.valid()) {
@@ -90,7 +112,7 @@ Result<BlockedSignals> BlockedSignals::create(Terminal terminal) {
   first_wish_ns.store(0);
   late_event.store(late.get());
   // Here, not in let_through(): the sandbox lets nobody change what a signal does.
-  for (const int signal : ending_signals) {
+  for_each_in(ending_signals(), [&](int signal) {
     if (sigismember(&set, signal) == 1) {
       struct sigaction action {};
       action.sa_sigaction =
@@ -98,7 +120,7 @@ Result<BlockedSignals> BlockedSignals::create(Terminal terminal) {
       action.sa_flags = SA_SIGINFO | SA_RESTART;
       ::sigaction(signal, &action, nullptr);
     }
-  }
+  });
   return BlockedSignals(std::move(fd), std::move(late), ignored, previous);
 }
 
@@ -110,20 +132,20 @@ BlockedSignals::~BlockedSignals() {
 }
 
 bool BlockedSignals::is_ending(int signal) {
-  return std::ranges::find(ending_signals, signal) != ending_signals.end();
+  const sigset_t set = ending_signals();
+  return sigismember(&set, signal) == 1;
 }
 
 std::string BlockedSignals::name_of(int signal) {
+  if (signal >= SIGRTMIN && signal <= SIGRTMAX) {
+    return fmt::format("SIGRTMIN+{}", signal - SIGRTMIN);
+  }
   const char* const name = ::sigabbrev_np(signal);
   return name == nullptr ? fmt::format("signal {}", signal) : fmt::format("SIG{}", name);
 }
 
 void BlockedSignals::let_through() {
-  sigset_t set{};
-  sigemptyset(&set);
-  for (const int signal : ending_signals) {
-    sigaddset(&set, signal);
-  }
+  const sigset_t set = ending_signals();
   ::pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
 }
 

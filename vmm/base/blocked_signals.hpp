@@ -2,8 +2,8 @@
 // The signals that the vmm acts on, as a descriptor instead of handlers while the guest runs.
 //
 // Whatever asks a process to end, and would end it without a word, ends the guest in order instead:
-// SIGINT, SIGTERM, SIGHUP, SIGQUIT, and SIGALRM, SIGXCPU and their like. Signals that a program
-// raises by a fault of its own keep their effect.
+// SIGINT, SIGTERM, SIGHUP, SIGQUIT, and SIGALRM, SIGXCPU, SIGRTMIN and their like. Signals that a
+// program raises by a fault of its own keep their effect.
 //
 // Once the guest has ended, what is left should take no time. A signal that comes then is a wish to
 // hurry, and ends the process only when a second has passed since the first one: two in a row, as
