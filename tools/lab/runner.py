@@ -59,11 +59,14 @@ def git(*words):
 
 
 def kvm_flavour():
+    if subprocess.run([os.path.join(ROOT, "tools", "check-kvm")], stdout=subprocess.DEVNULL,
+                      check=False).returncode != 0:
+        return "none"
     # kvm_pvm first: it can be loaded beside a vendor's module that found no hardware.
     for module in ("kvm_pvm", "kvm_amd", "kvm_intel"):
         if os.path.exists(f"/sys/module/{module}"):
             return module
-    return "kvm" if os.path.exists("/dev/kvm") else "none"
+    return "kvm"
 
 
 @functools.cache
