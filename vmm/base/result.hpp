@@ -44,7 +44,11 @@ template <typename... Args>
 
 // errno's text; unlike strerror, for any thread.
 [[nodiscard]] inline std::string errno_text(int error) {
-  return std::generic_category().message(error);
+  std::string text = std::generic_category().message(error);
+  if (error == EMFILE) {
+    text += "; raise the limit with ulimit -n";
+  }
+  return text;
 }
 
 // A failed system call; appends errno's text. Call before anything can change errno.
