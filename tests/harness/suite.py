@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: MIT
+"""How a runner reports: a line per case ("ok", "FAIL" or "SKIP") and one line of counts at the end,
+which tools/dev/sum-tests adds up. Where KVM is required (REQUIRE_KVM=1), what cannot run for want of it
+has failed."""
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def why_no_kvm():
+    """One line; None where a guest runs."""
+    check = subprocess.run(["bash", os.path.join(ROOT, "tools", "check-kvm")], stdout=subprocess.PIPE,
+                           text=True, check=False)
+    return check.stdout.strip() if check.returncode != 0 else None
+
+
+def kvm_is_required():
+    return os.environ.get("REQUIRE_KVM", "") not in ("", "0")
+
+
+def can_nest():
+    return os.access(os.path.join(ROOT, "tools", "nested"), os.X_OK) and \
+        shutil.which("qemu-system-x86_64") is not None
+
+
+def arguments(description, *names):
+    """A parser with those options of all runners that are named, and their meaning."""
+    parser = argparse.ArgumentParser(description=description.split("\n\n", 1)[0])
+    parser.add_argument("--build", default=os.path.join(ROOT, "build"), type=os.path.abspath,
+                        help="folder of vmm")
+    if "via" in names:
+        parser.add_argument("--via", choices=("kvm", "nested", "auto"),
+                            default=os.environ.get("VIA") or "auto",
+                            help="where cases that need KVM run")
+    if "filter" in names:
+        parser.add_argument("--filter", default="", help="only cases whose name contains this")
+    if "jobs" in names:
+        parser.add_argument("--jobs", type=at_least_one, default=os.cpu_count() or 1, metavar="N",
+                            help="cases at a time; as many as there are CPUs when absent")
+    if "verbose" in names:
+        parser.add_argument("--verbose", action="store_true", help="show the output of every case")
+    return parser
+
+
+def at_least_one(text):
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return value
+
+
+def clean_up_on_sigterm():
+    """A plain SIGTERM would leave what is running behind."""
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+
+
+class Suite:
+    """One runner's cases and counts, under the name that its last line begins with."""
+
+    def __init__(self, name):
+        self.name = name
+        self.counts = {"passed": 0, "failed": 0, "skipped": 0}
+
+    def line(self, word, name, note):
+        print(f"{word:<4}  {name}{note}", flush=True)
+
+    def report(self, name, found, note=""):
+        """A case that ran: `found` has the lines of what is wrong with it, none when it passed."""
+        self.line("FAIL" if found else "ok", name, note)
+        for line in "\n".join(found).splitlines():
+            print(f"        {line}", flush=True)
+        self.counts["failed" if found else "passed"] += 1
+
+    def skip(self, name, why, required=False):
+        """A case that cannot run here; `required` says that it has to."""
+        self.line("FAIL" if required else "SKIP", name, f": {why}")
+        self.counts["failed" if required else "skipped"] += 1
+
+    def end(self):
+        """Prints the counts; the runner's exit status: 1 when something failed or there was nothing."""
+        print("{}: {passed} passed, {failed} failed, {skipped} skipped".format(
+            self.name, **self.counts), flush=True)
+        return 1 if self.counts["failed"] or not sum(self.counts.values()) else 0
