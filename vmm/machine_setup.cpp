@@ -133,7 +133,7 @@ Result<void> Machine::set_up_services(MachineOutput output) {
                               }};
   EBB_TRY_ASSIGN(adversary, make_adversary(options, events));
   EBB_TRY_ASSIGN(hints, HintService::create(memory_, plan_.vcpus, hint_options, discard_calls_,
-                                            events, std::move(adversary)));
+                                            events, std::move(adversary), &observers_));
   hints_ = std::move(hints);
   on_interrupted_ = std::move(output.interrupted);
   on_terminal_ = std::move(output.terminal);
@@ -252,15 +252,17 @@ Result<void> Machine::set_up_control() {
   auto* const info = memory_.object_at<abi::BootInfo>({EBB_BOOT_INFO_GPA});
   report_control_ = std::make_unique<ReportControlWriter>(
       info->control,
-      ReportSettings{config_.report, config_.report_timeout_ns, config_.report_automatic}, [this] {
+      ReportSettings{config_.report, config_.report_timeout_ns, config_.report_automatic},
+      [this] {
         if (wake_lines_) {
           wake_lines_->wake_all();
         }
+      },
+      [this](const ReportSettings& settings) {
+        if (trace_) {
+          trace_->policy(settings);
+        }
       });
-  if (trace_) {
-    report_control_->set_observer(
-        [this](const ReportSettings& settings) { trace_->policy(settings); });
-  }
   if (!config_.control) {
     return {};
   }
@@ -394,7 +396,6 @@ void Machine::set_up_observers() {
   if (reuse_) {
     observers_.add(*reuse_);
   }
-  hints_->set_observer(observers_);
 }
 
 void Machine::set_up_stepper() {

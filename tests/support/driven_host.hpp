@@ -80,6 +80,7 @@ struct HostPlan {
   vmm::FaultOptions faults{};
   vmm::FaultsByHand by_hand{};
   int stop_fd = -1;
+  vmm::HintObserver* observer = nullptr; // outlives the host; null: nobody watches
 };
 
 inline HostPlan plan_of(vmm::HostMode mode, unsigned workers = 1, vmm::FaultOptions faults = {}) {
@@ -102,7 +103,7 @@ class DrivenHost {
                                           events, plan.by_hand);
     }
     auto created = vmm::HintService::create(memory, channels, plan.service, calls, events,
-                                            std::move(adversary));
+                                            std::move(adversary), plan.observer);
     REQUIRE(created.has_value());
     service = std::move(*created);
     REQUIRE(service->make_threads({}));

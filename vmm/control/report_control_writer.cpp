@@ -9,8 +9,9 @@
 namespace vmm {
 
 ReportControlWriter::ReportControlWriter(abi::ReportControl& control, const ReportSettings& initial,
-                                         std::function<void()> kick)
-    : control_(control), kick_(std::move(kick)), initial_(initial), settings_(initial),
+                                         std::function<void()> kick, Observer observer)
+    : control_(control), kick_(std::move(kick)), observer_(std::move(observer)), initial_(initial),
+      settings_(initial),
       generation_(std::atomic_ref(control.generation).load(std::memory_order_relaxed)) {}
 
 ReportSettings ReportControlWriter::settings() const {

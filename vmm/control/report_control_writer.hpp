@@ -20,18 +20,17 @@ enum class ControlReader : std::uint8_t { unknown, present, absent };
 
 class ReportControlWriter {
  public:
+  // Called with each new setting, in their order, before the guest can act on it; may not call
+  // back. May be empty.
+  using Observer = std::function<void(const ReportSettings&)>;
+
   // `control` lies in guest memory, which the guest may only read, and outlives the writer; it
   // holds `initial` already. `kick` makes idle vCPUs look; it is called after each change for a
   // reader who is present, without locks held, and may be empty.
   ReportControlWriter(abi::ReportControl& control, const ReportSettings& initial,
-                      std::function<void()> kick);
+                      std::function<void()> kick, Observer observer = {});
   ReportControlWriter(const ReportControlWriter&) = delete;
   ReportControlWriter& operator=(const ReportControlWriter&) = delete;
-
-  // Before the first change. Called with each new setting, in their order, before the guest can act
-  // on it; may not call back.
-  using Observer = std::function<void(const ReportSettings&)>;
-  void set_observer(Observer observer) { observer_ = std::move(observer); }
 
   // Once, at the guest's hello. When there is no reader, nothing was changed: settings() is the
   // initial one again.
@@ -56,7 +55,7 @@ class ReportControlWriter {
 
   abi::ReportControl& control_;
   const std::function<void()> kick_;
-  Observer observer_;
+  const Observer observer_;
   const ReportSettings initial_;
   mutable std::mutex mutex_; // guards what follows and writing to control_
   ReportSettings settings_;

@@ -11,10 +11,13 @@ namespace vmm {
 Result<std::unique_ptr<HintService>>
 HintService::create(const GuestMemory& memory, unsigned channels, const HintServiceOptions& options,
                     DiscardCalls& calls, HintEvents events,
-                    std::unique_ptr<BatchInterceptor> interceptor) {
+                    std::unique_ptr<BatchInterceptor> interceptor, HintObserver* observer) {
   std::unique_ptr<HintService> service(
-      new HintService(memory, options, std::move(events), std::move(interceptor)));
+      new HintService(memory, options, std::move(events), std::move(interceptor), observer));
   EBB_TRY(service->open(channels, calls));
+  if (observer != nullptr) {
+    service->hand_out_observer();
+  }
   return service;
 }
 
@@ -89,21 +92,20 @@ void HintService::configure(const abi::GuestHello& hello, HintCheck check) {
   }
 }
 
-void HintService::set_observer(HintObserver& observer) {
-  // A lane for every processor: channels', workers', and then the interceptor's.
+// A lane for every processor: channels', workers', and then the interceptor's.
+void HintService::hand_out_observer() const {
   unsigned lane = 0;
-  observer_ = &observer;
   for (const auto& port : ports_) {
-    port->set_observer(observer);
+    port->set_observer(*observer_);
   }
   for (const auto& server : vcpu_servers_) {
-    server->processor.set_observer(&observer, lane++);
+    server->processor.set_observer(observer_, lane++);
   }
   for (const auto& processor : worker_processors_) {
-    processor->set_observer(&observer, lane++);
+    processor->set_observer(observer_, lane++);
   }
   if (interceptor_) {
-    interceptor_->set_observer(observer, lane);
+    interceptor_->set_observer(*observer_, lane);
   }
 }
 

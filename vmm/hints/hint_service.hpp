@@ -43,12 +43,12 @@ struct HintServiceOptions {
 
 class HintService {
  public:
-  // `memory` and `calls` outlive the service. Until configure() every hint is answered as failed.
-  // Null: nobody intercepts batches.
+  // `memory`, `calls` and `observer` outlive the service. Until configure() every hint is answered
+  // as failed. Null: nobody intercepts batches, or watches.
   static Result<std::unique_ptr<HintService>>
   create(const GuestMemory& memory, unsigned channels, const HintServiceOptions& options,
          DiscardCalls& calls, HintEvents events,
-         std::unique_ptr<BatchInterceptor> interceptor = nullptr);
+         std::unique_ptr<BatchInterceptor> interceptor = nullptr, HintObserver* observer = nullptr);
   HintService(const HintService&) = delete;
   HintService& operator=(const HintService&) = delete;
   ~HintService() { stop(); }
@@ -62,9 +62,6 @@ class HintService {
   // force, and its threads run, when this returns; without such threads the service stays
   // synchronous. Without feature_report nothing changes.
   void configure(const abi::GuestHello& hello, HintCheck check);
-
-  // Before configure() and the first serve(); the observer outlives the service.
-  void set_observer(HintObserver& observer);
 
   // The mode in force.
   [[nodiscard]] HostMode mode() const { return mode_.load(std::memory_order_acquire); }
@@ -94,11 +91,12 @@ class HintService {
   };
 
   HintService(const GuestMemory& memory, const HintServiceOptions& options, HintEvents events,
-              std::unique_ptr<BatchInterceptor> interceptor)
+              std::unique_ptr<BatchInterceptor> interceptor, HintObserver* observer)
       : memory_(memory), options_(options), events_(std::move(events)),
-        interceptor_(std::move(interceptor)) {}
+        interceptor_(std::move(interceptor)), observer_(observer) {}
 
   Result<void> open(unsigned channels, DiscardCalls& calls);
+  void hand_out_observer() const;
   bool serve_one(HintPort& port, BatchProcessor& processor);
   void interrupt(const HintPort& port) const;
 
@@ -106,7 +104,7 @@ class HintService {
   const HintServiceOptions options_;
   const HintEvents events_;
   const std::unique_ptr<BatchInterceptor> interceptor_; // null on an honest host
-  HintObserver* observer_ = nullptr;                    // null: nobody watches
+  HintObserver* const observer_;                        // null: nobody watches
   HintWorkers::Ports ports_;
   std::vector<std::unique_ptr<VcpuServer>> vcpu_servers_;          // one per channel
   std::vector<std::unique_ptr<BatchProcessor>> worker_processors_; // one per worker

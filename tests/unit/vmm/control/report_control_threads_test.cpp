@@ -203,10 +203,10 @@ TEST_CASE("status is one line of JSON") {
 TEST_CASE(
     "an observer sees every change that is made, in order, and what an absent reader undoes") {
   abi::ReportControl shared;
-  ReportControlWriter writer(shared, {}, {});
   std::vector<std::uint32_t> enabled;
-  writer.set_observer(
-      [&enabled](const ReportSettings& settings) { enabled.push_back(settings.policy.enabled); });
+  ReportControlWriter writer(shared, {}, {}, [&enabled](const ReportSettings& settings) {
+    enabled.push_back(settings.policy.enabled);
+  });
   writer.toggle();
   writer.toggle();
   writer.change([](ReportSettings&) { return false; });

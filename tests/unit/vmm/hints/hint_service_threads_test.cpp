@@ -60,9 +60,8 @@ TEST_CASE("a batch is settled before its answer, once, and one without an answer
     bool settled_before_answer = false;
   };
   for (const double drop : {0.0, 1.0}) {
-    DrivenHost setup(plan_of(HostMode::sync, 1, {.drop = drop}));
     Watcher watcher;
-    setup.service->set_observer(watcher);
+    DrivenHost setup({.faults = {.drop = drop}, .observer = &watcher});
     setup.submit(1, 0);
     setup.serve();
     CHECK(watcher.settled.size() == (drop == 0 ? 1 : 0));

@@ -46,7 +46,6 @@ class Recorded {
         service_(start(workers, faults)),
         channel_(*memory_.object_at<abi::Channel>({EBB_CHANNEL_GPA})),
         guest_(memory_.object_at<abi::GuestTraceRing>({EBB_TRACE_RING_GPA}), level) {
-    service_->set_observer(*recorder_);
     const abi::GuestHello hello{.features_accepted = features, .managed_start_gpa = managed_start};
     REQUIRE(recorder_->begin().has_value());
     recorder_->boot();
@@ -111,7 +110,8 @@ class Recorded {
     }
     const HintServiceOptions options{.mode = workers == 0 ? HostMode::sync : HostMode::async,
                                      .workers = workers};
-    return *HintService::create(memory_, 1, options, calls_, {}, std::move(adversary));
+    return *HintService::create(memory_, 1, options, calls_, {}, std::move(adversary),
+                                recorder_.get());
   }
 
   test_support::TemporaryPath path_;
