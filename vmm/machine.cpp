@@ -2,196 +2,169 @@
 #include "vmm/machine.hpp"
 
 #include <poll.h>
-#include <sys/resource.h>
 
-#include <algorithm>
 #include <array>
 #include <csignal>
+#include <utility>
 
-#include "vmm/base/clock.hpp"
 #include "vmm/measure/auto_policy.hpp"
+#include "vmm/probe/unit_costs.hpp"
+#include "vmm/vcpu/crash_report.hpp"
 
 namespace vmm {
 
-namespace {
-
-RunTimes::Usage process_usage() {
-  const auto seconds = [](const timeval& time) {
-    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
-  };
-  rusage usage = {};
-  static_cast<void>(::getrusage(RUSAGE_SELF, &usage)); // cannot fail
-  return {static_cast<std::uint64_t>(usage.ru_minflt),
-          seconds(usage.ru_utime) + seconds(usage.ru_stime)};
+Result<std::unique_ptr<Machine>> Machine::create(Config config, GuestFiles files,
+                                                 std::optional<TraceTarget> trace,
+                                                 MachineOutput output) {
+  // Closed again before anything runs: with it could be made further machines.
+  EBB_TRY_ASSIGN(kvm, Kvm::open(config.kvm_device));
+  std::optional<UnitCosts> unit_costs;
+  if (config.keeps_ledger()) {
+    unit_costs = measure_unit_costs(kvm, config);
+  }
+  if (config.report_automatic) {
+    config.report =
+        auto_policy(unit_costs.value_or(UnitCosts{}), config.memory_price_ns, config.report);
+  }
+  std::unique_ptr<Machine> machine(new Machine(std::move(output)));
+  EBB_TRY(machine->build(config, std::move(files), unit_costs, kvm, std::move(trace)));
+  return machine;
 }
 
-} // namespace
+Result<void> Machine::build(const Config& config, GuestFiles files,
+                            std::optional<UnitCosts> unit_costs, const Kvm& kvm,
+                            std::optional<TraceTarget> trace) {
+  EBB_TRY_ASSIGN(end, GuestEnd::create());
+  end_ = std::move(end);
+  EBB_TRY_ASSIGN(guest, GuestMachine::create(kvm, config, std::move(files)));
+  guest_ = std::move(guest);
+  EBB_TRY_ASSIGN(
+      watch, Watch::create(config, *guest_, *end_, unit_costs, std::move(trace), output_.observer));
+  watch_ = std::move(watch);
+  stepping_ = make_stepping(config);
+  EBB_TRY_ASSIGN(hints, HintSide::create(config, *guest_, *end_, hint_friends()));
+  hints_ = std::move(hints);
+  EBB_TRY_ASSIGN(companions, Companions::create(config, *guest_, *end_, *watch_, *hints_));
+  companions_ = std::move(companions);
+  milestones_ = std::make_unique<Milestones>(
+      config, MilestoneParts{.guest = *guest_,
+                             .end = *end_,
+                             .watch = *watch_,
+                             .hints = *hints_,
+                             .stepper = stepping_ ? &stepping_->stepper() : nullptr});
+  loops_ = make_loops();
+  return {};
+}
 
-// Without measured units (order=auto comes by the control socket) it takes usual ones.
-abi::ReportPolicy Machine::automatic(const abi::ReportPolicy& policy) const {
-  return auto_policy(unit_costs_.value_or(UnitCosts{}), config_.memory_price_ns, policy);
+std::unique_ptr<StepSession> Machine::make_stepping(const Config& config) {
+  if (!config.step) {
+    return nullptr;
+  }
+  using AfterDetach = StepSession::AfterDetach;
+  return std::make_unique<StepSession>(*watch_->trace(), *end_,
+                                       LiveGuest{.memory = guest_->memory(),
+                                                 .symbols = guest_->symbols(),
+                                                 .vcpus = guest_->plan().vcpus,
+                                                 .registers =
+                                                     [&guest = *guest_](unsigned vcpu) {
+                                                       return dump_registers(guest.vcpus()[vcpu],
+                                                                             guest.symbols());
+                                                     }},
+                                       config.trace ? AfterDetach::record : AfterDetach::mute);
+}
+
+HintSideFriends Machine::hint_friends() {
+  HintSideFriends friends{.observer = watch_->hint_observer()};
+  if (TraceRecorder* const trace = watch_->trace(); trace != nullptr) {
+    friends.policies = [trace](const ReportSettings& settings) { trace->policy(settings); };
+  }
+  if (stepping_) {
+    friends.faults_by_hand = [&stepper = stepping_->stepper()](const Batch& batch,
+                                                               BatchFaults& faults) {
+      stepper.at_batch(batch, faults);
+    };
+  }
+  return friends;
+}
+
+std::unique_ptr<VcpuLoops> Machine::make_loops() {
+  // --step and --gdb exclude each other.
+  VcpuHook* const hook = stepping_ ? &stepping_->hook() : companions_->hook();
+  return std::make_unique<VcpuLoops>(VcpuLoopParts{.vcpus = guest_->vcpus(),
+                                                   .memory = guest_->memory(),
+                                                   .slots = guest_->slots(),
+                                                   .end = *end_,
+                                                   .symbols = guest_->symbols(),
+                                                   .hints = hints_->service(),
+                                                   .listener = *milestones_,
+                                                   .features_offered = guest_->features(),
+                                                   .free_start = guest_->plan().free_start,
+                                                   .console = output_.console,
+                                                   .observer = watch_->trace(),
+                                                   .oracle = watch_->oracle(),
+                                                   .hook = hook});
 }
 
 GuestEnding Machine::run(const BlockedSignals& signals, Sandbox& sandbox) {
   if (const auto started = start_threads(sandbox); !started) {
     end_->end({EndKind::host_failed, 0, started.error().message});
   }
-  times_.first_run_ns = monotonic_ns();
-  vcpu_threads_.run_first();
+  watch_->on_first_run();
+  guest_->threads().run_first();
+  wait_for_end(signals);
+  // Whatever the rest waits for (a reader of the console, say), the user can end it.
+  BlockedSignals::let_through();
+  stop(signals);
+  return end_->ending();
+}
+
+// All threads that there will ever be, also those that the guest may ask for or not: once it runs,
+// the sandbox lets no more be made.
+Result<void> Machine::start_threads(Sandbox& sandbox) {
+  EBB_TRY(watch_->begin_trace());
+  EBB_TRY(sandbox.give_up_privileges());
+  EBB_TRY_ASSIGN(talking, companions_->start(sandbox));
+  EBB_TRY_ASSIGN(watching, watch_->start(sandbox, guest_->threads()));
+  EBB_TRY(guest_->threads().start(sandbox.start_of(ThreadKind::vcpu),
+                                  [&loops = *loops_](unsigned vcpu) { loops.run(vcpu); }));
+  EBB_TRY_ASSIGN(serving, hints_->service().make_threads(sandbox.start_of(ThreadKind::worker)));
+  return sandbox.complete(talking + watching + guest_->threads().count() + serving);
+}
+
+void Machine::wait_for_end(const BlockedSignals& signals) {
   while (!end_->ended()) {
     std::array<pollfd, 2> events{pollfd{end_->stop_fd(), POLLIN, 0},
                                  pollfd{signals.fd(), POLLIN, 0}};
     static_cast<void>(::poll(events.data(), events.size(), -1));
     const int signal = signals.take();
     if (signal == BlockedSignals::toggle) {
-      report_control_->toggle();
-    } else if ((signal == SIGWINCH || signal == SIGCONT) && on_terminal_) {
-      on_terminal_(signal);
+      hints_->control().toggle();
+    } else if ((signal == SIGWINCH || signal == SIGCONT) && output_.terminal) {
+      output_.terminal(signal);
     } else if (BlockedSignals::is_ending(signal)) {
       end_->end({EndKind::interrupted, static_cast<std::uint8_t>(signal),
                  "interrupted by " + BlockedSignals::name_of(signal)});
-      if (on_interrupted_) {
-        on_interrupted_();
+      if (output_.interrupted) {
+        output_.interrupted();
       }
     }
   }
-  // Whatever the rest waits for (a reader of the console, say), the user can end it.
-  BlockedSignals::let_through();
-  control_socket_.reset(); // nobody asks or changes anything any more
-  if (debugger_) {
-    debugger_->end();
-  }
-  if (gate_) {
-    gate_->open_for_good();
-  }
-  vcpu_threads_.stop();
-  gdb_server_.reset(); // tells a debugger of the end
-  hints_->stop();
-  sampler_->end(); // if the workload did not: an interrupted run has a footprint, too
-  sampler_->stop();
-  GuestEnding ending = end_->ending();
-  if (stepper_) {
-    stepper_->at_end(ending, signals.late_fd());
-  }
-  if (trace_ && trace_->has_begun()) {
-    trace_->stop(ending);
-  }
-  return ending;
 }
 
-// All threads that there will ever be, also those that the guest may ask for or not: once it runs,
-// the sandbox lets no more be made.
-Result<void> Machine::start_threads(Sandbox& sandbox) {
-  kvm_.close(); // with it could be made further machines
-  if (trace_) {
-    EBB_TRY(trace_->begin());
-    trace_->boot();
+// First what vCPUs may wait for, then the vCPUs, then what they use.
+void Machine::stop(const BlockedSignals& signals) {
+  companions_->let_go();
+  if (stepping_) {
+    stepping_->let_go();
   }
-  EBB_TRY(sandbox.give_up_privileges());
-  unsigned threads = plan_.vcpus + 1; // the sampler
-  if (control_socket_) {
-    EBB_TRY(control_socket_->start(sandbox.start_of(ThreadKind::control)));
-    ++threads;
+  guest_->threads().stop();
+  companions_->say_goodbye();
+  hints_->service().stop();
+  watch_->stop_sampling();
+  if (stepping_) {
+    stepping_->stepper().at_end(end_->ending(), signals.late_fd());
   }
-  if (gdb_server_) {
-    // Asks for nothing before there are vCPUs to kick.
-    EBB_TRY(gdb_server_->start([this, &sandbox] {
-      sandbox.enter(ThreadKind::debugger);
-      vcpu_threads_.wait_for_first();
-    }));
-    ++threads;
-  }
-  if (trace_) {
-    EBB_TRY(trace_->start(sandbox.start_of(ThreadKind::trace)));
-    ++threads;
-  }
-  // Shows nothing of a guest that does not run yet.
-  EBB_TRY(sampler_->start([this, &sandbox] {
-    sandbox.enter(ThreadKind::sampler);
-    vcpu_threads_.wait_for_first();
-  }));
-  EBB_TRY(vcpu_threads_.start(sandbox.start_of(ThreadKind::vcpu)));
-  EBB_TRY_ASSIGN(serving, hints_->make_threads(sandbox.start_of(ThreadKind::worker)));
-  threads += serving;
-  return sandbox.complete(threads);
-}
-
-void Machine::on_call(unsigned vcpu, abi::Hypercall call, std::uint64_t argument) {
-  trace_->hypercall(vcpu, call, argument);
-  if (stepper_) {
-    stepper_->at_hypercall(vcpu, call, argument);
-  }
-}
-
-std::optional<OracleTotals> Machine::oracle() const {
-  return oracle_ ? std::optional(oracle_->totals()) : std::nullopt;
-}
-
-void Machine::on_hello(const abi::GuestHello& hello) {
-  if (oracle_) {
-    if (const auto configured = oracle_->configure(hello); !configured) {
-      end_->end({EndKind::crashed, 0, "guest crash: " + configured.error().message});
-      return;
-    }
-  }
-  if (trace_) {
-    trace_->negotiated(hello);
-  }
-  if (wake_lines_ && (hello.features_accepted & abi::feature_interrupt) != 0) {
-    wake_lines_->allow();
-  }
-  hints_->configure(hello, config_.check_hints);
-  if (trace_) {
-    trace_->host_mode(hints_->mode(), config_.workers);
-  }
-  // The allocator's metadata lies below what it manages and is touched as thinly as the rest of the
-  // low area. Only advice: failing costs memory, not correctness.
-  [[maybe_unused]] const auto advised = memory_.set_small_page_prefix({hello.managed_start_gpa});
-  report_control_->set_reader((hello.features_accepted & abi::feature_retune) != 0
-                                  ? ControlReader::present
-                                  : ControlReader::absent);
-  if (hints_->mode() == HostMode::sync || config_.transport != Transport::ioeventfd) {
-    return;
-  }
-  for (unsigned index = 0; index < plan_.vcpus; ++index) {
-    // Without the binding doorbells arrive as exits, which are dearer but work.
-    [[maybe_unused]] const auto bound =
-        vm_.bind_doorbell(hints_->doorbell_fd(index), EBB_PORT_DOORBELL, index);
-  }
-}
-
-void Machine::on_workload_begin() {
-  if (trace_) {
-    trace_->workload_begin();
-  }
-  times_.at_begin = process_usage();
-  times_.workload_begin_ns = monotonic_ns();
-  if (reuse_) {
-    reuse_->begin(times_.workload_begin_ns);
-  }
-  sampler_->begin();
-}
-
-void Machine::on_workload_end(std::uint64_t since_last_free_ns) {
-  sampler_->end();
-  times_.workload_end_ns = monotonic_ns();
-  times_.at_end = process_usage();
-  if (reuse_) {
-    reuse_->end(times_.workload_end_ns);
-  }
-  if (trace_) {
-    trace_->workload_end();
-  }
-  const std::uint64_t age = std::min(since_last_free_ns, times_.workload_end_ns);
-  settled_ = sampler_->settle(times_.workload_end_ns - age);
-}
-
-std::optional<OrderUses> Machine::order_uses() const {
-  return reuse_ ? std::optional(reuse_->uses()) : std::nullopt;
-}
-
-std::uint64_t Machine::discard_ns() const {
-  return reuse_ ? reuse_->discard_cpu_ns() : hints_->totals().host_ns;
+  watch_->stop_trace(end_->ending());
 }
 
 } // namespace vmm

@@ -77,7 +77,7 @@ vmm::SandboxOptions sandbox_options(const vmm::Config& config,
     options.descriptors_to_come += vmm::ControlSocket::max_clients + 1; // one that is refused
     options.folders.push_back(vmm::folder_of(*config.control));
   }
-  if (config.trace || config.step) {
+  if (config.records()) {
     options.features.add(vmm::SandboxFeature::trace);
   }
   if (config.gdb) {
@@ -141,8 +141,8 @@ bool has_summary(const vmm::Machine& machine, const vmm::GuestEnding& ending) {
     return true;
   }
   const bool refused = ending.kind == vmm::EndKind::exited && ending.status == 2 &&
-                       machine.times().workload_end_ns == 0;
-  return machine.times().workload_begin_ns != 0 && !refused;
+                       machine.watch().times().workload_end_ns == 0;
+  return machine.watch().times().workload_begin_ns != 0 && !refused;
 }
 
 vmm::Result<int> run(const vmm::Config& config) {
@@ -179,18 +179,19 @@ vmm::Result<int> run(const vmm::Config& config) {
   // For backtraces; without any there are addresses.
   const std::uint64_t hash = vmm::image_hash(image.bytes);
   vmm::Symbols symbols = vmm::symbols_of_image(config.image, hash).value_or(vmm::Symbols{});
-  EBB_TRY_ASSIGN(machine,
-                 vmm::Machine::create(
-                     config, std::move(image), std::move(symbols), std::move(input),
-                     {.console = [&](std::string_view text) { live.print_above(text); },
-                      .observer = [&](const vmm::MemorySample& sample) { live.update(sample); },
-                      .interrupted = [&] { output.hurry(); },
-                      .terminal =
-                          [&](int signal) {
-                            live.redraw(signal == SIGCONT ? vmm::ChartPlace::lost
-                                                          : vmm::ChartPlace::known);
-                          },
-                      .trace = std::move(trace_target)}));
+  EBB_TRY_ASSIGN(
+      machine,
+      vmm::Machine::create(
+          config,
+          {.image = std::move(image), .symbols = std::move(symbols), .input = std::move(input)},
+          std::move(trace_target),
+          {.console = [&](std::string_view text) { live.print_above(text); },
+           .observer = [&](const vmm::MemorySample& sample) { live.update(sample); },
+           .interrupted = [&] { output.hurry(); },
+           .terminal =
+               [&](int signal) {
+                 live.redraw(signal == SIGCONT ? vmm::ChartPlace::lost : vmm::ChartPlace::known);
+               }}));
   if (const auto address = machine->gdb_address()) {
     vmm::tell("vmm: the guest waits for gdb: target remote {}\n", *address);
   }

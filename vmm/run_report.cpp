@@ -56,16 +56,18 @@ void take_allocator(RunStats& stats, const abi::GuestStatus& guest) {
 
 std::optional<Ledger> make_ledger(const Config& config, const Machine& machine,
                                   const RunStats& stats) {
-  const auto uses = machine.order_uses();
-  if (!machine.unit_costs() || !uses || machine.times().workload_end_ns == 0 ||
+  const Watch& watch = machine.watch();
+  const auto uses = watch.order_uses();
+  if (!watch.unit_costs() || !uses || watch.times().workload_end_ns == 0 ||
       !stats.memory.rss_mib_s || !stats.memory.unreported_mib_s) {
     return std::nullopt;
   }
   LedgerInput input{.saved_mib_s = *stats.memory.unreported_mib_s - *stats.memory.rss_mib_s,
                     .doorbells = stats.doorbells(),
-                    .discard_ns = machine.discard_ns(),
+                    // Passed time where CPU time was not measured.
+                    .discard_ns = watch.discard_cpu_ns().value_or(stats.hints.host_ns),
                     .uses = *uses,
-                    .units = *machine.unit_costs(),
+                    .units = *watch.unit_costs(),
                     .memory_price_ns = config.memory_price_ns};
   // The guest, or a host out of threads, fell back to another mode, whose doorbells cost otherwise.
   if (stats.host.mode != config.host) {
@@ -79,69 +81,73 @@ std::optional<Ledger> make_ledger(const Config& config, const Machine& machine,
 RunStats make_stats(const Config& config, const Machine& machine, const GuestEnding& ending) {
   constexpr double ns_per_us = 1e3;
   constexpr double ns_per_ms = 1e6;
+  const Watch& watch = machine.watch();
+  const abi::GuestStatus& guest = machine.guest().status();
+  const ReportControlWriter& control = machine.hints().control();
   RunStats stats;
   stats.guest.exit_status = ending.process_status();
-  const RunTimes& times = machine.times();
+  const RunTimes& times = watch.times();
   if (times.workload_begin_ns != 0) {
     stats.guest.boot_us =
         static_cast<double>(times.workload_begin_ns - times.first_run_ns) / ns_per_us;
   }
 
-  const MemorySample last = machine.sampler().latest();
+  const MemorySample last = watch.sampler().latest();
   stats.workload.name = config.workload;
   stats.workload.events = last.guest.events;
   stats.workload.verified_pages = last.guest.verified_pages;
-  if (const std::uint64_t behind_ns = machine.guest_status().behind_ns; behind_ns != 0) {
+  if (const std::uint64_t behind_ns = guest.behind_ns; behind_ns != 0) {
     // 1 stands for 0, which says that there was no schedule.
     stats.workload.behind_ms = static_cast<double>(behind_ns - 1) / ns_per_ms;
   }
   stats.report = config.report;
   stats.report_timeout_ns = config.report_timeout_ns;
-  stats.report_order_in_force = machine.guest_status().report_order;
-  const std::uint64_t half_life_ns = machine.guest_status().half_life_ns;
+  stats.report_order_in_force = guest.report_order;
+  const std::uint64_t half_life_ns = guest.half_life_ns;
   stats.report_half_life_ns =
       half_life_ns == abi::half_life_never ? std::nullopt : std::optional(half_life_ns);
   if (config.report_automatic) {
     stats.report_automatic = true;
-    stats.report = machine.report_settings().policy;
+    stats.report = control.settings().policy;
   }
-  stats.report_changes = machine.report_changes();
+  stats.report_changes = control.changes();
   stats.first_run_ns = times.first_run_ns;
   stats.vcpus = config.cpus;
-  stats.host.mode = machine.host_mode();
+  stats.host.mode = machine.hints().service().mode();
   stats.host.workers = stats.host.mode == HostMode::sync ? 0 : config.workers;
 
-  const HintTotals hints = machine.hint_totals();
+  const HintTotals hints = machine.hints().service().totals();
   stats.hints.batches = hints.batches;
   stats.hints.ranges = hints.ranges;
   stats.hints.bytes = hints.bytes;
   stats.hints.discarded_bytes = hints.discarded_bytes;
   stats.hints.declined_bytes = hints.declined_bytes;
   stats.hints.failed_ranges = hints.failed_ranges;
-  stats.hints.redundant_bytes = machine.guest_status().redundant_bytes;
+  stats.hints.redundant_bytes = guest.redundant_bytes;
   stats.hints.host_ns = hints.host_ns;
-  take_asynchronous(stats, hints, machine.guest_status());
-  stats.oracle = machine.oracle();
-  if (config.trace && machine.trace() != nullptr && machine.trace()->has_begun()) {
-    const TraceLoss loss = machine.trace()->loss();
+  take_asynchronous(stats, hints, guest);
+  stats.oracle = watch.oracle_totals();
+  if (config.trace && watch.trace() != nullptr && watch.trace()->has_begun()) {
+    const TraceLoss loss = watch.trace()->loss();
     stats.trace = {.records = loss.kept_records,
                    .lost_records = loss.lost_records,
-                   .lost_guest_events = machine.trace()->guest_events_lost(),
+                   .lost_guest_events = watch.trace()->guest_events_lost(),
                    .why = loss.why};
   }
-  take_allocator(stats, machine.guest_status());
-  const ExitTotals exits = machine.exits();
+  take_allocator(stats, guest);
+  const ExitTotals exits = machine.loops().exits();
   stats.exits.total = exits.exits;
   stats.exits.doorbells = exits.doorbells;
   stats.exits.vmcalls = exits.vmcalls;
-  stats.prefaults.calls = machine.hypercalls().prefaults();
-  stats.prefaults.bytes = machine.hypercalls().prefaulted_bytes();
+  const PrefaultTotals prefaults = machine.loops().prefaults();
+  stats.prefaults.calls = prefaults.calls;
+  stats.prefaults.bytes = prefaults.bytes;
 
-  stats.memory.guest_bytes = machine.memory().size_bytes();
+  stats.memory.guest_bytes = machine.guest().memory().size_bytes();
   stats.memory.backing = name_of(config.backing);
-  stats.take(machine.sampler().footprint());
+  stats.take(watch.sampler().footprint());
   stats.memory.rss_final_bytes = last.resident_bytes;
-  if (const auto& settled = machine.settled()) {
+  if (const auto& settled = watch.settled()) {
     stats.memory.rss_final_bytes = settled->resident_bytes;
     if (settled->after_ns) {
       stats.memory.settle_ms = static_cast<double>(*settled->after_ns) / ns_per_ms;
@@ -151,10 +157,10 @@ RunStats make_stats(const Config& config, const Machine& machine, const GuestEnd
     stats.memory.minor_faults = times.at_end.minor_faults - times.at_begin.minor_faults;
     stats.workload.cpu_seconds = times.at_end.cpu_seconds - times.at_begin.cpu_seconds;
   }
-  const Sampler::Failures failures = machine.sampler().failures();
+  const Sampler::Failures failures = watch.sampler().failures();
   stats.memory.failed_samples = failures.count;
   stats.memory.last_failure = failures.last;
-  stats.series = machine.sampler().series();
+  stats.series = watch.sampler().series();
   stats.ledger = make_ledger(config, machine, stats);
   return stats;
 }

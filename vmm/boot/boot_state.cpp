@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "shared/boot_info.hpp"
+#include "vmm/kvm/host_cpu.hpp"
 
 namespace vmm {
 
@@ -285,6 +286,10 @@ kvm_regs boot_registers(const BootPlan& plan, const abi::ImageHeader& image, uns
   registers.rsi = index;
   registers.rflags = flags_always_set | flags_interrupts;
   return registers;
+}
+
+TssType tss_type_here() {
+  return is_emulated_by_qemu() ? TssType::available : TssType::busy;
 }
 
 kvm_sregs boot_system_registers(kvm_sregs initial, const BootPlan& plan, unsigned index,

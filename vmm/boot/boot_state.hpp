@@ -64,6 +64,7 @@ void write_boot_tables(std::span<std::byte> low_ram, const BootPlan& plan,
 // enter the guest with anything else. QEMU's emulation consults the I/O bitmap only of a TSS that
 // is `available`, so a guest nested there could not reach its ports otherwise.
 enum class TssType : std::uint8_t { available = 0x9, busy = 0xb };
+[[nodiscard]] TssType tss_type_here();
 
 // Fills in everything the guest depends on; `initial` is what KVM reports for a new vCPU.
 [[nodiscard]] kvm_sregs boot_system_registers(kvm_sregs initial, const BootPlan& plan,

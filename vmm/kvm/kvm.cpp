@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include <atomic>
 #include <cstring>
 #include <vector>
 
@@ -61,6 +62,13 @@ std::span<std::byte> RunPage::data(std::uint64_t offset, std::uint64_t bytes) co
 
 int Vcpu::run() const {
   return ::ioctl(fd_.get(), KVM_RUN, 0) < 0 ? errno : 0;
+}
+
+// KVM looks at this byte before it enters the guest, so a request between a check and KVM_RUN is
+// not lost (api.rst, 5. The kvm_run structure, immediate_exit). By exchange: whoever clears it sees
+// what came before.
+void Vcpu::request_exit() const {
+  std::atomic_ref(state().immediate_exit).exchange(1, std::memory_order_acq_rel);
 }
 
 Result<kvm_regs> Vcpu::registers() const {

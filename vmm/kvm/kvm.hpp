@@ -56,6 +56,9 @@ class Vcpu {
 
   // KVM_RUN. Returns 0, or the errno of the failed call (EINTR when kicked).
   [[nodiscard]] int run() const;
+  // Makes run() return EINTR at once, also when it is only about to be called. Any thread; follow
+  // it with a signal to the thread that may be inside.
+  void request_exit() const;
   [[nodiscard]] kvm_run& state() const { return page_.run(); }
   [[nodiscard]] const RunPage& page() const { return page_; }
 
@@ -125,8 +128,6 @@ class Kvm {
   // Gives the vCPU what KVM_GET_SUPPORTED_CPUID says, and the TSC-deadline timer, which that leaves
   // out though KVM emulates it (api.rst, 4.46).
   [[nodiscard]] Result<void> apply_supported_cpuid(const Vcpu& vcpu) const;
-  // Gives up the device: nothing above works any more, what was made of it goes on.
-  void close() { fd_ = UniqueFd{}; }
 
  private:
   explicit Kvm(UniqueFd fd) : fd_(std::move(fd)) {}

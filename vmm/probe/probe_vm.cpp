@@ -78,8 +78,7 @@ struct SmallMachine {
     EBB_TRY_ASSIGN(vcpu, vm.create_vcpu(0));
     EBB_TRY(kvm.apply_supported_cpuid(vcpu));
     EBB_TRY_ASSIGN(initial, vcpu.system_registers());
-    EBB_TRY(vcpu.set_system_registers(boot_system_registers(
-        initial, plan, 0, is_emulated_by_qemu() ? TssType::available : TssType::busy)));
+    EBB_TRY(vcpu.set_system_registers(boot_system_registers(initial, plan, 0, tss_type_here())));
     kvm_regs registers = boot_registers(plan, image, 0);
     const auto arguments = abi::DoorbellCall::make(0, 0);
     registers.rbx = arguments.gpa;

@@ -111,6 +111,8 @@ struct Config {
 
   // Whether what reporting costs is balanced against what it saves: that takes measurements.
   [[nodiscard]] bool keeps_ledger() const { return stats || report_automatic; }
+  // Whether what happens is recorded: for a file, or for the stepper, which reads what it shows.
+  [[nodiscard]] bool records() const { return trace || step; }
 };
 
 // --probe: say what this host offers instead of running a guest.

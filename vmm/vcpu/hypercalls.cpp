@@ -62,9 +62,7 @@ void Hypercalls::dispatch(unsigned index) {
   auto* const page = &page_of(index);
   const Call call{static_cast<abi::Hypercall>(load_once(page->number)),
                   {load_once(page->args[0]), load_once(page->args[1])}};
-  if (targets_.on_call) [[unlikely]] {
-    targets_.on_call(index, call.number, call.args[0]);
-  }
+  targets_.listener.on_call(index, call.number, call.args[0]);
   const abi::Status status = perform(call, *page);
   std::atomic_ref(page->result)
       .store(static_cast<std::uint64_t>(status), std::memory_order_relaxed);
@@ -123,7 +121,7 @@ abi::Status Hypercalls::negotiate(const abi::VcpuPage& page) {
       return abi::Status::no_memory;
     }
   }
-  targets_.on_hello(hello);
+  targets_.listener.on_hello(hello);
   return abi::Status::ok;
 }
 
@@ -134,7 +132,7 @@ abi::Status Hypercalls::workload_begin() {
   if (!workload_.compare_exchange_strong(expected, Workload::beginning)) {
     return abi::Status::bad_argument;
   }
-  targets_.on_workload_begin();
+  targets_.listener.on_workload_begin();
   workload_.store(Workload::running);
   return abi::Status::ok;
 }
@@ -144,7 +142,7 @@ abi::Status Hypercalls::workload_end(std::uint64_t since_last_free_ns) {
   if (!workload_.compare_exchange_strong(expected, Workload::over)) {
     return abi::Status::bad_argument;
   }
-  targets_.on_workload_end(since_last_free_ns);
+  targets_.listener.on_workload_end(since_last_free_ns);
   return abi::Status::ok;
 }
 
@@ -163,7 +161,7 @@ abi::Status Hypercalls::start_vcpus() {
   if (vcpus_started_.exchange(true)) {
     return abi::Status::bad_argument;
   }
-  targets_.on_start_vcpus();
+  targets_.listener.on_start_vcpus();
   return abi::Status::ok;
 }
 

@@ -5,7 +5,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <functional>
 
 #include "shared/abi_version.hpp"
 #include "shared/boot_info.hpp"
@@ -18,6 +17,23 @@
 
 namespace vmm {
 
+// Whoever acts on what a guest's calls mean beyond their answers. All on the vCPU's thread, which
+// goes on when it returns.
+class HypercallListener {
+ public:
+  virtual ~HypercallListener() = default;
+
+  // Before a call is carried out; may block.
+  virtual void on_call(unsigned vcpu, abi::Hypercall call, std::uint64_t argument) = 0;
+  // The guest's hello was accepted; at most once.
+  virtual void on_hello(const abi::GuestHello& hello) = 0;
+  // The other vCPUs, if there are any, are to start; at most once, with feature_smp.
+  virtual void on_start_vcpus() = 0;
+  // At most once each, the end after the beginning.
+  virtual void on_workload_begin() = 0;
+  virtual void on_workload_end(std::uint64_t since_last_free_ns) = 0;
+};
+
 // What hypercalls act on. References outlive the dispatcher.
 struct HypercallTargets {
   GuestMemory& memory;
@@ -25,22 +41,14 @@ struct HypercallTargets {
   Console& console;
   GuestEnd& end;
   const Symbols& symbols;
+  HypercallListener& listener;
   std::uint64_t features_offered = 0;
-  // Before a call is carried out, on the vCPU's thread; may block. May be empty.
-  std::function<void(unsigned vcpu, abi::Hypercall call, std::uint64_t argument)> on_call{};
   abi::Gpa free_start; // hints below are never accepted, whatever the guest says it manages
-  // The guest's hello was accepted; called at most once.
-  std::function<void(const abi::GuestHello&)> on_hello;
-  // Starts the other vCPUs, if there are any; called at most once, with feature_smp.
-  std::function<void()> on_start_vcpus;
-  // At most once each, the end after the beginning.
-  std::function<void()> on_workload_begin;
-  std::function<void(std::uint64_t since_last_free_ns)> on_workload_end;
 };
 
 class Hypercalls {
  public:
-  explicit Hypercalls(HypercallTargets targets) : targets_(std::move(targets)) {}
+  explicit Hypercalls(const HypercallTargets& targets) : targets_(targets) {}
 
   // Calls that made memory resident, and how much they were for; any thread.
   [[nodiscard]] std::uint64_t prefaults() const { return prefaults_; }
@@ -74,7 +82,7 @@ class Hypercalls {
 
   enum class Workload : std::uint8_t { none, beginning, running, over };
 
-  HypercallTargets targets_;
+  const HypercallTargets targets_;
   std::atomic<bool> negotiated_{false};
   std::atomic<std::uint64_t> accepted_{0}; // features, of the hello
   std::atomic<bool> vcpus_started_{false};

@@ -33,7 +33,7 @@ std::string thread_limit_text() {
 } // namespace
 
 void VcpuRunner::run() {
-  while (!end_.ended()) {
+  while (!around_.end.ended()) {
     const int error = enter_guest();
     if (error == EINTR) {
       continue; // kicked, held meanwhile, or a signal that is none of ours
@@ -47,9 +47,9 @@ void VcpuRunner::run() {
     if (error == EFAULT) {
       crash(describe_forbidden_access());
     } else if (error != 0) {
-      end_.end({EndKind::host_failed, 0,
-                fmt::format("KVM_RUN of vCPU {}: {}", index_,
-                            error == EAGAIN ? thread_limit_text() : errno_text(error))});
+      around_.end.end({EndKind::host_failed, 0,
+                       fmt::format("KVM_RUN of vCPU {}: {}", index_,
+                                   error == EAGAIN ? thread_limit_text() : errno_text(error))});
     } else {
       handle_exit();
     }
@@ -58,23 +58,16 @@ void VcpuRunner::run() {
 
 // KVM_RUN; EINTR as well when the vCPU was held instead, or the end came meanwhile.
 int VcpuRunner::enter_guest() {
-  if (hook_ == nullptr) [[likely]] {
+  if (around_.hook == nullptr) [[likely]] {
     return vcpu_.run();
   }
-  if (!hook_->before_entry(index_, vcpu_.state().immediate_exit)) {
+  if (!around_.hook->before_entry(index_, vcpu_.state().immediate_exit)) {
     return EINTR;
   }
   // The hook may have taken back a request to stop.
-  const int error = end_.ended() ? EINTR : vcpu_.run();
-  hook_->after_exit(index_);
+  const int error = around_.end.ended() ? EINTR : vcpu_.run();
+  around_.hook->after_exit(index_);
   return error;
-}
-
-void VcpuRunner::request_stop() {
-  // KVM looks at this byte before it enters the guest, so a stop between the check of ended() and
-  // KVM_RUN is not lost (api.rst, 5. The kvm_run structure, immediate_exit). By exchange: whoever
-  // clears it sees what came before.
-  std::atomic_ref(vcpu_.state().immediate_exit).exchange(1, std::memory_order_acq_rel);
 }
 
 void VcpuRunner::handle_exit() {
@@ -89,8 +82,8 @@ void VcpuRunner::handle_exit() {
 // A 32-bit output to one of our ports; false for any other I/O.
 bool VcpuRunner::handle_output() {
   const auto& io = vcpu_.state().io;
-  if (hook_ != nullptr && io.port == EBB_PORT_DEBUG && io.direction == KVM_EXIT_IO_OUT) {
-    return hook_->on_debug_port(index_);
+  if (around_.hook != nullptr && io.port == EBB_PORT_DEBUG && io.direction == KVM_EXIT_IO_OUT) {
+    return around_.hook->on_debug_port(index_);
   }
   const std::span<const std::byte> data = vcpu_.page().data(io.data_offset, sizeof(std::uint32_t));
   if (io.direction != KVM_EXIT_IO_OUT || io.size != sizeof(std::uint32_t) || io.count != 1 ||
@@ -101,17 +94,17 @@ bool VcpuRunner::handle_output() {
   std::memcpy(&value, data.data(), sizeof value);
   if (io.port == EBB_PORT_HYPERCALL) {
     exits_.hypercalls.add();
-    if (hook_ != nullptr && hypercalls_.is_panic(index_)) {
-      hook_->before_end(index_, FatalEnd::panic);
+    if (around_.hook != nullptr && around_.hypercalls.is_panic(index_)) {
+      around_.hook->before_end(index_, FatalEnd::panic);
     }
-    hypercalls_.dispatch(index_);
+    around_.hypercalls.dispatch(index_);
   } else if (io.port == EBB_PORT_DOORBELL) {
     ring_doorbell(value);
   } else {
     return false;
   }
-  if (hook_ != nullptr) {
-    hook_->after_output(index_);
+  if (around_.hook != nullptr) {
+    around_.hook->after_output(index_);
   }
   return true;
 }
@@ -122,7 +115,8 @@ bool VcpuRunner::handle_doorbell_call() {
   auto& hypercall = vcpu_.state().hypercall;
   const abi::DoorbellCall call{hypercall.args[0], hypercall.args[1], hypercall.args[2]};
   const std::optional<std::uint32_t> channel = call.channel();
-  if (hypercall.nr != EBB_DOORBELL_CALL || !channel || !hypercalls_.accepted(abi::feature_vmcall)) {
+  if (hypercall.nr != EBB_DOORBELL_CALL || !channel ||
+      !around_.hypercalls.accepted(abi::feature_vmcall)) {
     return false;
   }
   hypercall.ret = 0;
@@ -134,16 +128,16 @@ bool VcpuRunner::handle_doorbell_call() {
 void VcpuRunner::ring_doorbell(std::uint32_t channel) {
   exits_.doorbells.add();
   // In the other modes the doorbell is passed on, and seen where it arrives.
-  if (observer_ != nullptr && hints_.mode() == HostMode::sync) [[unlikely]] {
-    observer_->on_doorbell(index_, channel);
+  if (around_.observer != nullptr && around_.hints.mode() == HostMode::sync) [[unlikely]] {
+    around_.observer->on_doorbell(index_, channel);
   }
-  if (const auto violation = hints_.serve(channel)) {
+  if (const auto violation = around_.hints.serve(channel)) {
     crash("check of hints: " + violation->describe());
   }
 }
 
 std::string VcpuRunner::describe_forbidden_access() const {
-  if (oracle_ == nullptr) {
+  if (around_.oracle == nullptr) {
     return "access that the host's mapping of guest memory forbids (EFAULT)";
   }
   const kvm_run& run = vcpu_.state();
@@ -153,16 +147,16 @@ std::string VcpuRunner::describe_forbidden_access() const {
     std::memcpy(&fault, &run.hw, sizeof fault); // the first of the union
     gpa = abi::Gpa{fault.gpa};
   }
-  return oracle_->describe_access(gpa);
+  return around_.oracle->describe_access(gpa);
 }
 
 void VcpuRunner::crash(const std::string& what) {
-  if (hook_ != nullptr) {
-    hook_->before_end(index_, FatalEnd::crash);
+  if (around_.hook != nullptr) {
+    around_.hook->before_end(index_, FatalEnd::crash);
   }
-  end_.end({EndKind::crashed, 0,
-            fmt::format("guest crash on vCPU {}: {}\n{}", index_, what,
-                        dump_registers(vcpu_, symbols_))});
+  around_.end.end({EndKind::crashed, 0,
+                   fmt::format("guest crash on vCPU {}: {}\n{}", index_, what,
+                               dump_registers(vcpu_, around_.symbols))});
 }
 
 } // namespace vmm

@@ -2,7 +2,6 @@
 // The loop of a vCPU thread: KVM_RUN, look at why it came back, act, go on.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 
 #include "vmm/base/counter.hpp"
@@ -25,28 +24,25 @@ struct ExitCounters {
   Counter vmcalls; // doorbells among them that came as a hypercall
 };
 
+// What a vCPU's exits lead to, the same for all vCPUs. All of it outlives the runners.
+struct VcpuSurroundings {
+  Hypercalls& hypercalls;
+  HintService& hints;
+  GuestEnd& end;
+  const Symbols& symbols;
+  HintObserver* observer = nullptr; // null: nobody watches the doorbell
+  const Oracle* oracle = nullptr;   // null: none is asked
+  VcpuHook* hook = nullptr;         // null: nobody holds the vCPU
+};
+
 class VcpuRunner {
  public:
-  // All references outlive the runner.
-  VcpuRunner(const Vcpu& vcpu, unsigned index, Hypercalls& hypercalls, HintService& hints,
-             GuestEnd& end, const Symbols& symbols)
-      : vcpu_(vcpu), index_(index), hypercalls_(hypercalls), hints_(hints), end_(end),
-        symbols_(symbols) {}
+  // `vcpu` outlives the runner.
+  VcpuRunner(const Vcpu& vcpu, unsigned index, const VcpuSurroundings& around)
+      : vcpu_(vcpu), index_(index), around_(around) {}
 
   // Runs the vCPU until the guest ends. Whatever cannot go on ends the guest.
   void run();
-
-  // Makes run() look at GuestEnd soon, also when the vCPU is about to enter the guest. Any
-  // thread; follow it with a signal to the vCPU's thread, in case it is inside KVM_RUN.
-  void request_stop();
-
-  // Before run(). Null: nobody watches the doorbell; the observer outlives the runner.
-  void set_observer(HintObserver* observer) { observer_ = observer; }
-  // Before run(). Null: nobody holds the vCPU; the hook outlives the runner.
-  void set_hook(VcpuHook* hook) { hook_ = hook; }
-
-  // Before run(). Null: none is asked; the oracle outlives the runner.
-  void set_oracle(const Oracle* oracle) { oracle_ = oracle; }
 
   [[nodiscard]] const ExitCounters& exits() const { return exits_; }
 
@@ -60,16 +56,10 @@ class VcpuRunner {
   void crash(const std::string& what);
 
   const Vcpu& vcpu_;
-  unsigned index_;
-  Hypercalls& hypercalls_;
-  HintService& hints_;
-  GuestEnd& end_;
-  const Symbols& symbols_;
+  const unsigned index_;
+  const VcpuSurroundings around_;
   ExitCounters exits_;
   unsigned refusals_ = 0; // of KVM_RUN, with EAGAIN, in a row
-  HintObserver* observer_ = nullptr;
-  const Oracle* oracle_ = nullptr;
-  VcpuHook* hook_ = nullptr;
 };
 
 } // namespace vmm

@@ -4,8 +4,6 @@
 #include <pthread.h>
 #include <sys/prctl.h>
 
-#include <utility>
-
 namespace vmm {
 
 namespace {
@@ -21,12 +19,8 @@ void install_kick_handler() {
 
 } // namespace
 
-void VcpuThreads::add(std::unique_ptr<VcpuRunner> runner) {
-  runners_.push_back(std::move(runner));
-  gates_.push_back(std::make_unique<StartGate>());
-}
-
-Result<void> VcpuThreads::start(const ThreadStart& on_start) {
+Result<void> VcpuThreads::start(const ThreadStart& on_start,
+                                const std::function<void(unsigned vcpu)>& run) {
   install_kick_handler();
   for (unsigned index = 0; index < count(); ++index) {
     EBB_TRY_ASSIGN(thread, Thread::make(
@@ -39,9 +33,9 @@ Result<void> VcpuThreads::start(const ThreadStart& on_start) {
                                    on_start();
                                  }
                                },
-                               [runner = runners_[index].get(), gate = gates_[index].get()] {
-                                 if (gate->wait()) {
-                                   runner->run();
+                               [run, index, &gate = gates_[index]] {
+                                 if (gate.wait()) {
+                                   run(index);
                                  }
                                }));
     threads_.push_back(std::move(thread));
@@ -51,12 +45,12 @@ Result<void> VcpuThreads::start(const ThreadStart& on_start) {
 
 void VcpuThreads::run_others() {
   for (std::size_t index = 1; index < gates_.size(); ++index) {
-    gates_[index]->open();
+    gates_[index].open();
   }
 }
 
 void VcpuThreads::kick(unsigned vcpu) {
-  runners_[vcpu]->request_stop();
+  vcpus_[vcpu].request_exit();
   const std::scoped_lock lock(mutex_);
   if (!joining_ && vcpu < threads_.size()) {
     ::pthread_kill(threads_[vcpu].native_handle(), kick_signal);
@@ -65,7 +59,7 @@ void VcpuThreads::kick(unsigned vcpu) {
 
 void VcpuThreads::stop() {
   for (unsigned index = 0; index < count(); ++index) {
-    gates_[index]->cancel();
+    gates_[index].cancel();
     kick(index);
   }
   {
@@ -76,16 +70,6 @@ void VcpuThreads::stop() {
     thread.join();
   }
   threads_.clear();
-}
-
-ExitTotals VcpuThreads::totals() const {
-  ExitTotals sum;
-  for (const auto& runner : runners_) {
-    sum.exits += runner->exits().total.value();
-    sum.doorbells += runner->exits().doorbells.value();
-    sum.vmcalls += runner->exits().vmcalls.value();
-  }
-  return sum;
 }
 
 } // namespace vmm

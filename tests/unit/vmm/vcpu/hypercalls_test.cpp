@@ -31,7 +31,7 @@ constexpr std::uint64_t all_features = abi::features_1_0 | abi::feature_smp |
                                        abi::feature_retune | abi::feature_vmcall;
 
 // A guest of one page a vCPU, and a host that notes what it is asked to do.
-struct Guest {
+struct Guest final : HypercallListener {
   explicit Guest(std::uint64_t offered = all_features)
       : memory(*GuestMemory::create(ram_bytes, Backing::small_pages)), end(*GuestEnd::create()),
         console(memory, [this](std::string_view text) { written += text; }),
@@ -46,21 +46,21 @@ struct Guest {
                .console = console,
                .end = *end,
                .symbols = symbols,
+               .listener = *this,
                .features_offered = offered,
-               .on_call =
-                   [this](unsigned vcpu, Hypercall call, std::uint64_t argument) {
-                     seen.push_back({vcpu, call, argument});
-                   },
-               .free_start = {free_start},
-               .on_hello =
-                   [this](const abi::GuestHello& hello) {
-                     hellos.push_back(hello);
-                     CHECK(calls.accepted(abi::feature_report) ==
-                           ((hello.features_accepted & abi::feature_report) != 0));
-                   },
-               .on_start_vcpus = [this] { ++starts; },
-               .on_workload_begin = [this] { ++begins; },
-               .on_workload_end = [this](std::uint64_t ns) { ends.push_back(ns); }}) {}
+               .free_start = {free_start}}) {}
+
+  void on_call(unsigned vcpu, Hypercall call, std::uint64_t argument) override {
+    seen.push_back({vcpu, call, argument});
+  }
+  void on_hello(const abi::GuestHello& hello) override {
+    hellos.push_back(hello);
+    CHECK(calls.accepted(abi::feature_report) ==
+          ((hello.features_accepted & abi::feature_report) != 0));
+  }
+  void on_start_vcpus() override { ++starts; }
+  void on_workload_begin() override { ++begins; }
+  void on_workload_end(std::uint64_t ns) override { ends.push_back(ns); }
 
   struct Seen {
     unsigned vcpu;

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: MIT
+#include "vmm/companions.hpp"
+
+#include <utility>
+
+#include "vmm/control/control_commands.hpp"
+#include "vmm/debug/debug_monitor.hpp"
+#include "vmm/measure/auto_policy.hpp"
+
+namespace vmm {
+namespace {
+
+Result<std::unique_ptr<ControlSocket>> make_control_socket(const Config& config,
+                                                           const GuestMachine& guest, Watch& watch,
+                                                           HintSide& hints) {
+  // Without measured units (order=auto comes by the socket) it takes usual ones.
+  const auto automatic = [units = watch.unit_costs().value_or(UnitCosts{}),
+                          price_ns = config.memory_price_ns](const abi::ReportPolicy& base) {
+    return auto_policy(units, price_ns, base);
+  };
+  const auto commands = std::make_shared<ControlCommands>(
+      ControlTargets{.report = hints.control(),
+                     .automatic = automatic,
+                     .hints = [&hints] { return hints.service().totals(); },
+                     .memory = [&watch] { return watch.sampler().latest(); },
+                     .guest_bytes = guest.memory().size_bytes()});
+  return ControlSocket::create(
+      *config.control, [commands](std::string_view line) { return commands->execute(line); });
+}
+
+Result<std::unique_ptr<GuestDebugger>> make_debugger(GuestMachine& guest, GuestEnd& end,
+                                                     Watch& watch, HintSide& hints) {
+  const auto monitor = std::make_shared<DebugMonitor>(DebugMonitorSources{
+      .hints = [&hints] { return hints.service().totals(); },
+      .memory = [&watch] { return watch.sampler().sample(); },
+      .quarantined_bytes = [&status = guest.status()] { return read_quarantined_bytes(status); },
+      .guest_bytes = guest.memory().size_bytes()});
+  return GuestDebugger::create(
+      {.memory = guest.memory(),
+       .end = end,
+       .plan = guest.plan(),
+       .trap_stubs_gpa = guest.image().header.trap_stubs_gpa,
+       .tss = tss_type_here(),
+       .plugged_end = [&guest] { return guest.slots().plugged_end(); },
+       .input = {guest.plan().input_gpa, guest.input_pages()},
+       .kick = [&guest](unsigned vcpu) { guest.threads().kick(vcpu); },
+       .monitor = [monitor](std::string_view line) { return monitor->execute(line); }},
+      guest.vcpus());
+}
+
+} // namespace
+
+Result<std::unique_ptr<Companions>> Companions::create(const Config& config, GuestMachine& guest,
+                                                       GuestEnd& end, Watch& watch,
+                                                       HintSide& hints) {
+  std::unique_ptr<Companions> companions(new Companions(guest.threads()));
+  if (config.gdb) {
+    EBB_TRY_ASSIGN(debugger, make_debugger(guest, end, watch, hints));
+    companions->debugger_ = std::move(debugger);
+    EBB_TRY_ASSIGN(server, GdbServer::create(*config.gdb, *companions->debugger_, end));
+    companions->gdb_server_ = std::move(server);
+  }
+  if (config.control) {
+    EBB_TRY_ASSIGN(socket, make_control_socket(config, guest, watch, hints));
+    companions->control_socket_ = std::move(socket);
+  }
+  return companions;
+}
+
+std::optional<std::string> Companions::gdb_address() const {
+  return gdb_server_ ? std::optional(gdb_server_->address()) : std::nullopt;
+}
+
+Result<unsigned> Companions::start(Sandbox& sandbox) {
+  unsigned threads = 0;
+  if (control_socket_) {
+    EBB_TRY(control_socket_->start(sandbox.start_of(ThreadKind::control)));
+    ++threads;
+  }
+  if (gdb_server_) {
+    EBB_TRY(gdb_server_->start([this, &sandbox] {
+      sandbox.enter(ThreadKind::debugger);
+      vcpus_.wait_for_first();
+    }));
+    ++threads;
+  }
+  return threads;
+}
+
+void Companions::let_go() {
+  control_socket_.reset();
+  if (debugger_) {
+    debugger_->end();
+  }
+}
+
+} // namespace vmm

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT
+// Who may talk to the vmm from outside while its guest runs: clients of the control socket, and a
+// debugger. Either, both or none.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "vmm/base/result.hpp"
+#include "vmm/control/control_socket.hpp"
+#include "vmm/debug/gdb_server.hpp"
+#include "vmm/debug/guest_debugger.hpp"
+#include "vmm/guest_machine.hpp"
+#include "vmm/hint_side.hpp"
+#include "vmm/sandbox/sandbox.hpp"
+#include "vmm/settings/config.hpp"
+#include "vmm/vcpu/guest_end.hpp"
+#include "vmm/watch.hpp"
+
+namespace vmm {
+
+class Companions {
+ public:
+  // All but `config` outlive them. With a debugger all vCPUs are held from now on. User error when
+  // a socket cannot be made.
+  static Result<std::unique_ptr<Companions>> create(const Config& config, GuestMachine& guest,
+                                                    GuestEnd& end, Watch& watch, HintSide& hints);
+  Companions(const Companions&) = delete;
+  Companions& operator=(const Companions&) = delete;
+
+  // Every vCPU's; null without a debugger.
+  [[nodiscard]] VcpuHook* hook() { return debugger_.get(); }
+  // For gdb's `target remote`; empty without a debugger.
+  [[nodiscard]] std::optional<std::string> gdb_address() const;
+
+  // Starts the threads, and says how many. The debugger's waits until vCPU 0 may run: before that
+  // there is nobody to kick.
+  [[nodiscard]] Result<unsigned> start(Sandbox& sandbox);
+
+  // The guest has ended: nobody asks or changes anything any more, and no vCPU waits for a
+  // debugger.
+  void let_go();
+  // The vCPUs have ended: a debugger is told so.
+  void say_goodbye() { gdb_server_.reset(); }
+
+ private:
+  explicit Companions(VcpuThreads& vcpus) : vcpus_(vcpus) {}
+
+  VcpuThreads& vcpus_;
+  std::unique_ptr<ControlSocket> control_socket_;
+  std::unique_ptr<GuestDebugger> debugger_;
+  std::unique_ptr<GdbServer> gdb_server_; // with debugger_
+};
+
+} // namespace vmm
