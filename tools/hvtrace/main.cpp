@@ -4,7 +4,6 @@
 // written.
 #include <array>
 #include <cerrno>
-#include <charconv>
 #include <cstdio>
 #include <functional>
 #include <map>
@@ -29,6 +28,7 @@
 #include "vmm/base/shared_files.hpp"
 #include "vmm/base/standard_error.hpp"
 #include "vmm/base/standard_output.hpp"
+#include "vmm/base/units.hpp"
 #include "vmm/base/version.hpp"
 #include "vmm/boot/image_symbols.hpp"
 #include "vmm/trace/event_text.hpp"
@@ -97,15 +97,10 @@ Result<vmm::Symbols> symbols_for(const std::string& elf, const TraceFile& trace)
 }
 
 Result<std::uint64_t> parse_address(std::string_view text) {
-  const bool is_hex = text.starts_with("0x");
-  const std::string_view digits = is_hex ? text.substr(2) : text;
-  std::uint64_t value = 0;
-  const auto [end, error] =
-      std::from_chars(digits.data(), digits.data() + digits.size(), value, is_hex ? 16 : 10);
-  if (error != std::errc{} || end != digits.data() + digits.size()) {
-    return vmm::user_error("{:?}: not a guest-physical address; write such as 0x4a3000", text);
+  if (const auto value = vmm::parse_number_or_hex(text)) {
+    return *value;
   }
-  return value;
+  return vmm::user_error("{:?}: not a guest-physical address; write such as 0x4a3000", text);
 }
 
 Result<int> run_info(const Options& options, Talk& talk) {

@@ -76,15 +76,23 @@ std::string short_number(double value) {
   return value < 99.95 ? fmt::format("{:.1f}", value) : fmt::format("{:.0f}", value);
 }
 
-} // namespace
-
-std::optional<std::uint64_t> parse_number(std::string_view text) {
+std::optional<std::uint64_t> parse_digits(std::string_view text, int base) {
   std::uint64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
   if (error != std::errc{} || end != text.data() + text.size()) {
     return std::nullopt;
   }
   return value;
+}
+
+} // namespace
+
+std::optional<std::uint64_t> parse_number(std::string_view text) {
+  return parse_digits(text, 10);
+}
+
+std::optional<std::uint64_t> parse_number_or_hex(std::string_view text) {
+  return text.starts_with("0x") ? parse_digits(text.substr(2), 16) : parse_number(text);
 }
 
 std::optional<std::uint64_t> parse_size(std::string_view text) {

@@ -21,6 +21,9 @@ std::optional<std::uint64_t> parse_size(std::string_view text);
 // A whole decimal number without sign. Empty when the text is anything else or exceeds 64 bits.
 std::optional<std::uint64_t> parse_number(std::string_view text);
 
+// The same, or hexadecimal digits behind "0x".
+std::optional<std::uint64_t> parse_number_or_hex(std::string_view text);
+
 // A decimal number, perhaps with a fraction, and an optional suffix us, ms or s; ms without one.
 // Rounded down to nanoseconds. Empty when the text is anything else or longer than a day.
 std::optional<std::uint64_t> parse_duration_ns(std::string_view text);

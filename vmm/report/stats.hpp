@@ -36,7 +36,7 @@ struct RunStats {
     std::uint64_t events = 0;
     std::uint64_t verified_pages = 0;
     // At most behind the schedule that it kept, a recording's; empty: it kept none.
-    std::optional<double> behind_ms;
+    std::optional<double> behind_ms{};
   } workload;
 
   // Of the guest's allocator, by its own account.

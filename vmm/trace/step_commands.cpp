@@ -3,11 +3,11 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <utility>
 
 #include <fmt/format.h>
 
+#include "vmm/base/units.hpp"
 #include "vmm/trace/why.hpp"
 
 namespace hvtrace {
@@ -43,18 +43,7 @@ std::string_view trimmed(std::string_view text) {
 }
 
 std::optional<std::uint64_t> whole_number(std::string_view text, std::uint64_t fallback) {
-  if (text.empty()) {
-    return fallback;
-  }
-  const bool is_hex = text.starts_with("0x");
-  const std::string_view digits = is_hex ? text.substr(2) : text;
-  std::uint64_t value = 0;
-  const auto [end, error] =
-      std::from_chars(digits.data(), digits.data() + digits.size(), value, is_hex ? 16 : 10);
-  if (error != std::errc{} || end != digits.data() + digits.size()) {
-    return std::nullopt;
-  }
-  return value;
+  return text.empty() ? fallback : vmm::parse_number_or_hex(text);
 }
 
 StepLine take_apart(std::string_view line) {

@@ -8,6 +8,17 @@
 
 using namespace vmm;
 
+TEST_CASE("units: a number may be hexadecimal where it says so") {
+  CHECK(parse_number_or_hex("0x4a3000") == 0x4a3000);
+  CHECK(parse_number_or_hex("0xffffffffffffffff") == std::numeric_limits<std::uint64_t>::max());
+  CHECK(parse_number_or_hex("4096") == 4096);
+  for (const char* const text :
+       {"", "0x", "x10", "0x-1", "-1", "0x10000000000000000", "4a3000", "0x12g", " 1", "0X10"}) {
+    CAPTURE(text);
+    CHECK_FALSE(parse_number_or_hex(text));
+  }
+}
+
 TEST_CASE("sizes take K, M, G and T in either case") {
   CHECK(parse_size("0") == 0);
   CHECK(parse_size("4096") == 4096);
