@@ -43,13 +43,14 @@ HVTRACE_LIBS := $(VMM_LIBS) -lprotobuf-lite
 # The guest has no C++ library and no operating system. Hosted headers are used all the same (fmt
 # wants them), so this is -nostdlib rather than -ffreestanding: what they call must be in
 # guest/runtime. Frame pointers make backtraces; the guest's body runs at CPL3, so the red zone is
-# safe.
+# safe. The image is not moved, but it lies above 2 GiB: -fpie makes addresses relative, and what the
+# linker would make of them (--no-relax) is too short for that.
 GUEST_FLAGS := $(COMMON) -O2 -fno-exceptions -fno-rtti -fno-threadsafe-statics \
                -fno-use-cxa-atexit -fno-asynchronous-unwind-tables -fno-unwind-tables \
-               -fno-stack-protector -fcf-protection=none -fno-pic -fno-pie -mcmodel=small \
+               -fno-stack-protector -fcf-protection=none -fpie -mcmodel=small \
                -fno-omit-frame-pointer -ffunction-sections -fdata-sections -U_FORTIFY_SOURCE
 GUEST_LINK  := -static -nostdlib -no-pie -Wl,-z,noexecstack,-z,max-page-size=0x1000 \
-               -Wl,--gc-sections,--orphan-handling=error,--build-id=none
+               -Wl,--gc-sections,--orphan-handling=error,--build-id=none,--no-relax
 
 # Optimising what the sanitizers added takes three times as long as compiling it: only for what the
 # tests spend their time in.
@@ -113,15 +114,16 @@ HOSTILE_OBJECTS    := $(call objects,guest,$(call sources,tests/hostile) \
                         $(wildcard tests/hostile/*.S))
 COMPAT_IMAGES      := $(patsubst tests/compat/%.image.xz,$(B)/tests/compat/%.bin, \
                         $(wildcard tests/compat/*.image.xz))
-BOOT_IMAGES        := $(BOOT_CASES:%=$(B)/tests/boot/%.bin) $(COMPAT_IMAGES)
+BOOT_IMAGES        := $(BOOT_CASES:%=$(B)/tests/boot/%.bin) $(B)/guest-low.bin $(COMPAT_IMAGES)
 
 ##@ Building
-.PHONY: all vmm vmm-static hvtrace guest
+.PHONY: all vmm vmm-static hvtrace guest guest-low
 all: vmm hvtrace guest ## build/vmm, build/hvtrace, build/guest.elf and build/guest.bin
 hvtrace: $(B)/hvtrace ## the reader of hypercall traces alone
 vmm: $(B)/vmm ## the hypervisor alone
 vmm-static: $(B)/vmm-static ## the same, linked statically; tools/nested runs it
 guest: $(B)/guest.bin ## the guest image alone
+guest-low: $(B)/guest-low.bin ## the same for hosts of ABI 1.1 and older, which want it at a low address
 
 # A product of a source that is gone would pass for one of today's.
 products = $(BOOT_IMAGES) $(BOOT_IMAGES:.bin=.elf) $(BENCHMARKS:%=$(B)/bench/%) $(FUZZ_TARGETS:%=$(B)/fuzz/%)
@@ -197,14 +199,18 @@ $(B)/obj/tsan/%.o: %.S Makefile
 $(B)/obj/guest/%.o: %.S Makefile
 	$(assemble)
 
-$(B)/guest.ld: linker/guest.ld.S shared/layout.h Makefile
+$(B)/guest.ld $(B)/guest-low.ld: linker/guest.ld.S shared/layout.h Makefile
 	$(call say,LD,$@)
-	$(Q)mkdir -p $(@D) && $(CXX) -E -P -x c -I. $< -o $@
+	$(Q)mkdir -p $(@D) && $(CXX) -E -P -x c -I. $(if $(findstring low,$@),-DEBB_LOW_IMAGE) $< -o $@
 
-link_guest = $(Q)mkdir -p $(@D) && $(CXX) $(GUEST_LINK) -T $(B)/guest.ld -o $@ \
+link_guest = $(Q)mkdir -p $(@D) && $(CXX) $(GUEST_LINK) -T $(filter %.ld,$^) -o $@ \
              $(filter %.o,$^) -lgcc
 
 $(B)/guest.elf: $(GUEST_CORE_OBJECTS) $(WORKLOAD_OBJECTS) $(B)/guest.ld $(SOURCE_LIST)
+	$(call say,LINK,$@)
+	$(link_guest)
+
+$(B)/guest-low.elf: $(GUEST_CORE_OBJECTS) $(WORKLOAD_OBJECTS) $(B)/guest-low.ld $(SOURCE_LIST)
 	$(call say,LINK,$@)
 	$(link_guest)
 

@@ -40,13 +40,26 @@ const abi::BootInfo& checked(const abi::BootInfo& boot) {
   return boot; // NOLINT(bugprone-return-const-ref-from-parameter): see above
 }
 
-// Free memory: the allocator's metadata, then what it manages.
+// Memory of the guest's own, outside RAM; empty where there is none.
+std::span<std::byte> own_memory(const abi::BootInfo& boot) {
+  if (!abi::knows_1_2(boot) || boot.own_start_gpa >= boot.own_end_gpa) {
+    return {};
+  }
+  return {arch::pointer_to<std::byte>({boot.own_start_gpa}), boot.own_end_gpa - boot.own_start_gpa};
+}
+
+// The allocator's metadata, and what it manages: all free memory where the metadata has room in the
+// guest's own, else what is behind the metadata.
 struct Layout {
   explicit Layout(const abi::BootInfo& boot)
       : metadata{boot.free_start_gpa}, end(abi::to_pfn({boot.ram_bytes})),
         metadata_bytes(
             abi::align_up(mm::Buddy::metadata_bytes(abi::to_pfn(metadata), end), abi::page_bytes)),
         managed(metadata + metadata_bytes) {
+    if (const std::span<std::byte> own = own_memory(boot); own.size() >= metadata_bytes) {
+      managed = metadata;
+      metadata = arch::address_of(own.data());
+    }
     if (managed.value >= boot.plugged_end_gpa) {
       panic("{} MiB of RAM are too little for {} KiB of allocator metadata", boot.ram_bytes >> 20,
             metadata_bytes >> 10);

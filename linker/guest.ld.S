@@ -3,7 +3,7 @@
  * Linker script of guest images, preprocessed so that it shares shared/layout.h with C++ and
  * assembly.
  *
- *   EBB_IMAGE_GPA  +----------------------------+
+ *   IMAGE_START    +----------------------------+
  *                  | header, constants   (r--)  |  __rodata_start
  *   page boundary  +----------------------------+
  *                  | code                (r-x)  |  __text_start, gaps filled with int3
@@ -19,6 +19,13 @@
  */
 #include "shared/layout.h"
 
+/* Where hosts of ABI 1.1 and older want it: -DEBB_LOW_IMAGE. */
+#ifdef EBB_LOW_IMAGE
+#define IMAGE_START EBB_LOW_IMAGE_GPA
+#else
+#define IMAGE_START EBB_IMAGE_GPA
+#endif
+
 OUTPUT_FORMAT("elf64-x86-64")
 OUTPUT_ARCH(i386:x86-64)
 ENTRY(guest_entry)
@@ -33,12 +40,13 @@ PHDRS
 
 SECTIONS
 {
-  . = EBB_IMAGE_GPA;
+  . = IMAGE_START;
 
+  __image_start = .;
   __rodata_start = .;
   .rodata : {
     KEEP(*(.ebb_header))
-    *(.rodata .rodata.*)
+    *(.rodata .rodata.* .data.rel.ro .data.rel.ro.*)
     /* Workloads register themselves here (guest/workload.hpp): an array without a constructor. */
     . = ALIGN(8);
     __workloads_start = .;
@@ -74,6 +82,8 @@ SECTIONS
   __rodata_bytes = __rodata_end - __rodata_start;
   __text_bytes = __text_end - __text_start;
   __data_bytes = __image_memory_end - __data_start;
+  __image_file_bytes = __image_file_end - __image_start;
+  __image_memory_bytes = __image_memory_end - __image_start;
 
   /* Must stay empty: static constructors, thread-local data and dynamic relocations need a runtime
    * that this guest does not have. */
@@ -102,4 +112,4 @@ ASSERT(SIZEOF(.init_array) == 0, "static constructors: make the object constinit
 ASSERT(SIZEOF(.tdata) == 0, "thread-local data: use the vCPU page")
 ASSERT(SIZEOF(.plt) == 0, "dynamic linking in a static image")
 ASSERT(SIZEOF(.rela) == 0, "relocations left in a static image")
-ASSERT(__image_memory_end - EBB_IMAGE_GPA <= 0x4000000, "image larger than 64 MiB")
+ASSERT(__image_memory_end - __image_start <= 0x4000000, "image larger than 64 MiB")

@@ -67,7 +67,7 @@ struct BootInfo {
   std::uint32_t struct_bytes = 0;     // sizeof(BootInfo) of the host
   std::uint64_t features_offered = 0; // Feature bits
   std::uint64_t ram_bytes = 0;        // guest RAM is [0, ram_bytes), without the hole
-  std::uint64_t free_start_gpa = 0;   // first byte behind image and stacks, page aligned
+  std::uint64_t free_start_gpa = 0;   // RAM below is reserved; page aligned
   std::uint64_t plugged_end_gpa = 0;  // RAM below is mapped now; with feature_plug there is more
   std::uint64_t plug_bytes = 0;       // unit of the plug hypercall
   std::uint64_t input_gpa = 0;        // read-only input of the workload; 0 when there is none
@@ -88,11 +88,17 @@ struct BootInfo {
   std::uint32_t trace_level = 0;    // with feature_trace: TraceLevel
   std::uint32_t prefault_order = 0; // with feature_prefault: smallest order worth a call
   std::uint32_t reserved2 = 0;
+  // Since 1.2: memory for the guest's own data behind an image that lies outside RAM,
+  // [own_start_gpa, own_end_gpa): no RAM, never hinted, used when it is first touched. Page
+  // aligned; both 0: none.
+  std::uint64_t own_start_gpa = 0;
+  std::uint64_t own_end_gpa = 0;
 };
 // What hosts of each version write of it, never today's size: a later field must not turn an older
 // host into one that is older still.
 inline constexpr std::uint32_t boot_info_bytes_1_0 = 136 + boot_args_bytes;
 inline constexpr std::uint32_t boot_info_bytes_1_1 = boot_info_bytes_1_0 + 80;
+inline constexpr std::uint32_t boot_info_bytes_1_2 = boot_info_bytes_1_1 + 16;
 static_assert(offsetof(BootInfo, version_major) == 8);
 static_assert(offsetof(BootInfo, struct_bytes) == 12);
 static_assert(offsetof(BootInfo, features_offered) == 16);
@@ -115,7 +121,9 @@ static_assert(offsetof(BootInfo, hole_end_gpa) == boot_info_bytes_1_0 + 56);
 static_assert(offsetof(BootInfo, wake_vector) == boot_info_bytes_1_0 + 64);
 static_assert(offsetof(BootInfo, trace_level) == boot_info_bytes_1_0 + 68);
 static_assert(offsetof(BootInfo, prefault_order) == boot_info_bytes_1_0 + 72);
-static_assert(sizeof(BootInfo) >= boot_info_bytes_1_1);
+static_assert(offsetof(BootInfo, own_start_gpa) == boot_info_bytes_1_1);
+static_assert(offsetof(BootInfo, own_end_gpa) == boot_info_bytes_1_1 + 8);
+static_assert(sizeof(BootInfo) >= boot_info_bytes_1_2);
 static_assert(sizeof(BootInfo) <= page_bytes);
 
 // Bytes of boot info that a host of this version writes.
@@ -125,6 +133,8 @@ constexpr std::uint32_t boot_info_bytes(std::uint16_t minor) {
     return boot_info_bytes_1_0;
   case 1:
     return boot_info_bytes_1_1;
+  case 2:
+    return boot_info_bytes_1_2;
   default:
     return sizeof(BootInfo);
   }
@@ -133,6 +143,10 @@ constexpr std::uint32_t boot_info_bytes(std::uint16_t minor) {
 // Whether the host wrote the part that came with 1.1.
 constexpr bool knows_1_1(const BootInfo& info) {
   return info.struct_bytes >= boot_info_bytes_1_1;
+}
+// And with 1.2.
+constexpr bool knows_1_2(const BootInfo& info) {
+  return info.struct_bytes >= boot_info_bytes_1_2;
 }
 
 // Argument of the negotiate hypercall, in the payload of the vCPU page.

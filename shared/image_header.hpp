@@ -32,8 +32,9 @@ struct ImageHeader {
   std::uint64_t magic = 0;
   std::uint16_t version_major = 0;
   std::uint16_t version_minor = 0;
-  std::uint32_t header_bytes = 0;   // sizeof(ImageHeader) of the image
-  std::uint64_t load_gpa = 0;       // where the first byte of the image goes: EBB_IMAGE_GPA
+  std::uint32_t header_bytes = 0; // sizeof(ImageHeader) of the image
+  // Where the first byte of the image goes: EBB_IMAGE_GPA or EBB_LOW_IMAGE_GPA (before 1.2 alone).
+  std::uint64_t load_gpa = 0;
   std::uint64_t entry_gpa = 0;      // first instruction of vCPU 0, at CPL3
   std::uint64_t file_bytes = 0;     // bytes of the flat image
   std::uint64_t memory_bytes = 0;   // with zero-initialised data; at least file_bytes

@@ -11,9 +11,14 @@
  *   0x020000  report channels, one per vCPU  rings and descriptor pages
  *   0x0b0000  guest event ring               guest-written, with feature_trace
  *   0x100000  page tables                    host-written, not mapped
- *   0x400000  guest image, then stacks; then free memory from BootInfo::free_start_gpa
+ *   0x400000  free memory, from BootInfo::free_start_gpa
+ * 0xe0000000  guest image, then stacks; then memory of the guest's own from
+ *             BootInfo::own_start_gpa to own_end_gpa, which is no RAM and never hinted
  *
- * All of it up to BootInfo::free_start_gpa is reserved: hints there are answered as failed.
+ * All RAM up to BootInfo::free_start_gpa is reserved: hints there are answered as failed. The image
+ * lies far above, in the hole of RAM, so that Linux programs find the low addresses free that they
+ * are linked to. Images of ABI 1.1 and older lie at 0x400000, their stacks behind them and free
+ * memory behind those.
  */
 #pragma once
 
@@ -35,7 +40,9 @@
 #define EBB_TRACE_RING_BYTES 0x41000 /* one page of indices, 8192 events */
 #define EBB_PAGE_TABLE_GPA 0x100000
 #define EBB_PAGE_TABLE_END 0x400000
-#define EBB_IMAGE_GPA 0x400000
+#define EBB_LOW_IMAGE_GPA 0x400000 /* of images of ABI 1.1 and older */
+#define EBB_IMAGE_GPA 0xe0000000
+#define EBB_IMAGE_AREA_END 0xfec00000 /* where interrupt hardware begins */
 
 /* Segment selectors of the GDT that the host builds; DPL 3 selectors carry RPL 3. */
 #define EBB_KERNEL_CS 0x08

@@ -74,12 +74,18 @@ Result<std::unique_ptr<GuestMachine>> GuestMachine::create(const Kvm& kvm, const
     EBB_TRY(vm.let_out_hypercalls());
     doorbell = instruction;
   }
-  if (files.image.header.memory_bytes + least_room_bytes > config.mem_bytes) {
+  const BootPlan plan = make_plan(config, files, memory);
+  if (plan.has_own_area() && config.abi_minor < 2) {
+    return user_error(
+        "--abi 1.{}: such a host wants its guest's image at {:#x}; take guest-low.bin",
+        config.abi_minor, EBB_LOW_IMAGE_GPA);
+  }
+  if (!plan.has_own_area() &&
+      files.image.header.memory_bytes + least_room_bytes > config.mem_bytes) {
     return user_error("--mem {} MiB is too small for this image of {} MiB", config.mem_bytes >> 20,
                       files.image.header.memory_bytes >> 20);
   }
   EBB_TRY_ASSIGN(processors, make_processors(kvm, vm, config.cpus, interrupts));
-  const BootPlan plan = make_plan(config, files, memory);
   std::unique_ptr<GuestMachine> machine(
       new GuestMachine(std::move(vm), std::move(memory), std::move(files), plan,
                        std::move(processors), features_offered(config, doorbell, interrupts)));
@@ -118,6 +124,10 @@ Result<void> GuestMachine::load(const Config& config, abi::Doorbell doorbell) {
   // an idle guest dearer.
   EBB_TRY(memory_.set_small_page_prefix(plan_.free_start));
   EBB_TRY(slots_.plug(abi::Gpa{0}));
+  if (plan_.has_own_area()) {
+    EBB_TRY(memory_.add_own_area(plan_.own_low, plan_.own_end));
+    EBB_TRY(slots_.map_own_area());
+  }
   if (files_.input) {
     EBB_TRY(slots_.map_input(plan_.input_gpa, files_.input->pages()));
   }

@@ -15,10 +15,10 @@ header_start:
         .short  EBB_HEADER_VERSION_MAJOR
         .short  EBB_HEADER_VERSION_MINOR
         .long   EBB_HEADER_BYTES
-        .quad   EBB_IMAGE_GPA
+        .quad   __image_start
         .quad   guest_entry                 /* entry_gpa */
-        .quad   __image_file_end - EBB_IMAGE_GPA
-        .quad   __image_memory_end - EBB_IMAGE_GPA
+        .quad   __image_file_bytes
+        .quad   __image_memory_bytes
         .quad   trap_stubs
         .quad   0
 

@@ -168,7 +168,8 @@ trap_to_panic:
         pushq   %rax
         pushq   $2                          /* RFLAGS: interrupts stay off while panicking */
         pushq   $EBB_USER_CS
-        pushq   $trap_landing
+        leaq    trap_landing(%rip), %rax    /* too high for an immediate operand */
+        pushq   %rax
         iretq
 
 /* Above, a debugger sets no breakpoints: this fails when it has become too small. */

@@ -39,14 +39,14 @@ abi::ImageHeader good_header() {
   header.version_major = abi::version_major;
   header.version_minor = abi::version_minor;
   header.header_bytes = sizeof header;
-  header.load_gpa = EBB_IMAGE_GPA;
-  header.entry_gpa = EBB_IMAGE_GPA + 0x1000;
-  header.trap_stubs_gpa = EBB_IMAGE_GPA + 0x1100;
+  header.load_gpa = EBB_LOW_IMAGE_GPA;
+  header.entry_gpa = EBB_LOW_IMAGE_GPA + 0x1000;
+  header.trap_stubs_gpa = EBB_LOW_IMAGE_GPA + 0x1100;
   header.file_bytes = 0x3000;
   header.memory_bytes = 0x5000;
-  header.segments[0] = {EBB_IMAGE_GPA, 0x1000, 0, 0};
-  header.segments[1] = {EBB_IMAGE_GPA + 0x1000, 0x1000, abi::segment_execute, 0};
-  header.segments[2] = {EBB_IMAGE_GPA + 0x2000, 0x3000, abi::segment_write, 0};
+  header.segments[0] = {EBB_LOW_IMAGE_GPA, 0x1000, 0, 0};
+  header.segments[1] = {EBB_LOW_IMAGE_GPA + 0x1000, 0x1000, abi::segment_execute, 0};
+  header.segments[2] = {EBB_LOW_IMAGE_GPA + 0x2000, 0x3000, abi::segment_write, 0};
   return header;
 }
 

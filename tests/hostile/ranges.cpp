@@ -55,9 +55,10 @@ int bad_ranges(guest::Env& env) {
   for (const std::uint64_t gpa :
        {0, EBB_GDT_GPA, EBB_IDT_GPA, EBB_TSS_GPA, EBB_BOOT_INFO_GPA, EBB_STATUS_GPA,
         EBB_VCPU_PAGE_GPA, EBB_CHANNEL_GPA, EBB_CHANNEL_GPA + EBB_CHANNEL_BYTES, EBB_TRACE_RING_GPA,
-        EBB_PAGE_TABLE_GPA, EBB_PAGE_TABLE_END - 0x1000, EBB_IMAGE_GPA}) {
+        EBB_PAGE_TABLE_GPA, EBB_PAGE_TABLE_END - 0x1000}) {
     refusals.refuse(hint_of(static_cast<std::uint64_t>(gpa) / abi::page_bytes, 0));
   }
+  refusals.refuse(hint_of(EBB_IMAGE_GPA / abi::page_bytes, 0));
   refusals.refuse(hint_of(0, abi::max_order));
   // Beyond RAM: behind its end, reaching over it, at the last frame there can be and around.
   for (unsigned order = 0; order <= abi::max_order; ++order) {
@@ -122,7 +123,7 @@ int random_ranges(guest::Env& env) {
   Wire wire(env, 0);
   guest::Random random(env.seed());
   const std::uint64_t end = env.ram_bytes() / abi::page_bytes;
-  constexpr std::uint64_t first_own = EBB_IMAGE_GPA / abi::page_bytes;
+  constexpr std::uint64_t first_own = EBB_PAGE_TABLE_END / abi::page_bytes;
   const Pfn prey_end = witness.prey() + hostile::prey_order.frames();
   for (unsigned batch = 0; batch < 100; ++batch) {
     for (unsigned index = 0; index < abi::max_batch_ranges; ++index) {

@@ -35,10 +35,13 @@ using hostile::Witness;
 
 enum Rights : std::uint64_t { present = 1, writable = 2, user = 4 };
 
-// Tables that map the first GiB one to one with 4 KiB pages below 16 MiB, all of it open to CPL3.
+// Tables that map the first GiB, and the one that the image lies in, one to one with 4 KiB pages
+// below 16 MiB, all of it open to CPL3.
 class OwnTables {
  public:
   static constexpr std::uint64_t small_end = std::uint64_t{16} << 20;
+  static constexpr std::uint64_t image_gib = std::uint64_t{EBB_IMAGE_GPA} >> 30;
+  static constexpr std::uint64_t image_table = 3 + small_end / abi::huge_page_bytes;
 
   explicit OwnTables(guest::Env& env)
       : tables_(static_cast<Table*>(env.allocate_pages({4}))) { // 16 tables
@@ -47,9 +50,11 @@ class OwnTables {
     std::memset(tables_, 0, abi::Order{4}.bytes());
     tables_[0].entries[0] = address_of(1) | all;
     tables_[1].entries[0] = address_of(2) | all;
+    tables_[1].entries[image_gib] = address_of(image_table) | all;
     for (std::uint64_t index = 0; index < 512; ++index) {
       const std::uint64_t gpa = index * abi::huge_page_bytes;
       tables_[2].entries[index] = gpa < small_end ? address_of(3 + index) | all : gpa | all | large;
+      tables_[image_table].entries[index] = ((image_gib << 30) + gpa) | all | large;
     }
     for (std::uint64_t gpa = 0; gpa < small_end; gpa += abi::page_bytes) {
       set(gpa, all);

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "shared/boot_info.hpp"
+#include "vmm/boot/image.hpp"
 #include "vmm/kvm/host_cpu.hpp"
 
 namespace vmm {
@@ -14,6 +15,17 @@ namespace {
 
 constexpr std::uint64_t stack_bytes = std::uint64_t{64} << 10;
 constexpr std::uint64_t fault_stack_bytes = 2 * abi::page_bytes;
+
+// What a guest may want of its own: six bytes a frame for its allocator, and some for other data.
+constexpr std::uint64_t own_bytes_for(abi::Gpa ram_end) {
+  constexpr std::uint64_t other_bytes = std::uint64_t{16} << 20;
+  return other_bytes + ram_end.value / abi::page_bytes * 6;
+}
+// The largest image, all stacks and the most RAM, with a hole of 1 GiB.
+static_assert(EBB_IMAGE_GPA + max_image_bytes + EBB_MAX_VCPUS * (std::uint64_t{128} << 10) +
+                  own_bytes_for({max_guest_memory_bytes + (std::uint64_t{1} << 30)}) +
+                  abi::huge_page_bytes <=
+              EBB_IMAGE_AREA_END);
 
 constexpr unsigned vector_nmi = 2;
 constexpr unsigned vector_breakpoint = 3;
@@ -214,6 +226,9 @@ void write_page_tables(std::span<std::byte> ram, const BootPlan& plan,
   } else {
     tables.map_large(large_start, plan.ram_end, user_data);
   }
+  const abi::Gpa own_large{abi::align_up(plan.own_start.value, abi::huge_page_bytes)};
+  tables.map_pages(plan.own_start, own_large, user_data);
+  tables.map_large(own_large, plan.own_end, user_data);
   if (plan.input_bytes != 0) {
     tables.map_large(plan.input_gpa, plan.input_gpa + plan.input_bytes, user | no_execute);
   }
@@ -254,7 +269,15 @@ BootPlan BootPlan::make(const abi::ImageHeader& image, abi::Gpa ram_end, RamHole
     stacks.trap_high = place_stack(trap_stack_bytes);
     stacks.fault_high = place_stack(fault_stack_bytes);
   }
-  plan.free_start = {next};
+  if (image.load_gpa == EBB_LOW_IMAGE_GPA) {
+    plan.free_start = {next};
+  } else {
+    plan.free_start = {EBB_PAGE_TABLE_END};
+    plan.own_low = {image.load_gpa};
+    plan.own_start = {next};
+    plan.own_end = {abi::align_up(next + own_bytes_for(ram_end), abi::huge_page_bytes)};
+    assert(plan.own_end.value <= EBB_IMAGE_AREA_END);
+  }
   if (input_bytes != 0) {
     constexpr std::uint64_t input_alignment = std::uint64_t{1} << 30;
     plan.input_gpa = {abi::align_up(ram_end.value, input_alignment)};

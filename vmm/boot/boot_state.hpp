@@ -5,7 +5,8 @@
 // The guest's body never runs at CPL0, which kvm_pvm emulates at about 1 us an instruction; ring 0
 // is entered only through the trap stubs the image brings. Memory is mapped one to one. Pages up
 // to free_start have 4 KiB entries and exactly the rights they need (writable never executable,
-// guard pages absent); RAM above has 2 MiB entries.
+// guard pages absent); RAM above has 2 MiB entries. An image outside RAM has 4 KiB entries and
+// rights of its own in the same way.
 //
 // Pure: writes into a span that stands for guest memory, so tests can walk what it built.
 #pragma once
@@ -44,7 +45,11 @@ struct BootPlan {
   std::span<const std::byte> debug_stubs;
   unsigned vcpus = 1;
   std::array<VcpuStacks, EBB_MAX_VCPUS> stacks;
-  abi::Gpa free_start; // first byte the guest may use as it likes, page aligned
+  abi::Gpa free_start; // first byte of RAM that the guest may use as it likes, page aligned
+  // Image, stacks and memory of the guest's own, where they are outside RAM: [own_low, own_end), of
+  // which the guest may use [own_start, own_end) as it likes. Of an image in low RAM: empty.
+  abi::Gpa own_low, own_start, own_end;
+  [[nodiscard]] bool has_own_area() const { return own_end > own_low; }
 
   // RAM, 2 MiB aligned, must hold image and stacks with room to spare: at least 16 MiB.
   static BootPlan make(const abi::ImageHeader& image, abi::Gpa ram_end, RamHole hole,

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cassert>
-#include <cstring>
 #include <span>
 
 #include "shared/abi_version.hpp"
@@ -16,7 +15,8 @@ namespace vmm {
 void load_guest(const GuestMemory& memory, const BootPlan& plan, const Image& image) {
   const std::span<std::byte> low_ram = memory.at({0}, plan.free_start.value);
   write_boot_tables(low_ram, plan, image.header);
-  std::memcpy(low_ram.data() + image.header.load_gpa, image.bytes.data(), image.bytes.size());
+  const std::span<std::byte> place = memory.at({image.header.load_gpa}, image.bytes.size());
+  std::copy(image.bytes.begin(), image.bytes.end(), place.begin());
   for (unsigned index = 0; index < plan.vcpus; ++index) {
     const abi::Gpa gpa{EBB_VCPU_PAGE_GPA + std::uint64_t{index} * abi::page_bytes};
     auto* const page = memory.object_at<abi::VcpuPage>(gpa);
@@ -50,6 +50,8 @@ void write_boot_info(const GuestMemory& memory, const Config& config, const Boot
   info->vcpus = plan.vcpus;
   info->trace_level = static_cast<std::uint32_t>(facts.trace_level);
   info->prefault_order = config.prefault.value_or(abi::Order{}).value;
+  info->own_start_gpa = plan.own_start.value;
+  info->own_end_gpa = plan.own_end.value;
   info->report = config.report;
   info->control.policy = config.report;
   info->control.timeout_ns = config.report_timeout_ns;

@@ -12,7 +12,8 @@
 
 namespace vmm {
 
-// Tables, image and vCPU pages, into memory that is plugged up to plan.free_start and all zero.
+// Tables, image and vCPU pages, into memory that is there up to plan.free_start and in
+// [plan.own_low, plan.own_end), and all zero.
 void load_guest(const GuestMemory& memory, const BootPlan& plan, const Image& image);
 
 // What boot info says besides the configuration and the plan.

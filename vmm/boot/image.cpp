@@ -33,6 +33,10 @@ std::optional<T> read_at(std::span<const std::byte> file, std::uint64_t offset) 
   return object;
 }
 
+bool is_load_address(std::uint64_t gpa) {
+  return gpa == EBB_IMAGE_GPA || gpa == EBB_LOW_IMAGE_GPA;
+}
+
 bool is_elf(std::span<const std::byte> file) {
   return file.size() >= SELFMAG && std::memcmp(file.data(), ELFMAG, SELFMAG) == 0;
 }
@@ -49,6 +53,7 @@ Result<std::vector<std::byte>> flatten_elf(std::span<const std::byte> file,
     return user_error("{}: not a static x86-64 ELF executable", name);
   }
   std::vector<std::byte> flat;
+  std::uint64_t load_gpa = EBB_IMAGE_GPA;
   for (std::uint64_t index = 0; index < elf->e_phnum; ++index) {
     const std::uint64_t at = index * sizeof(Elf64_Phdr);
     const auto program =
@@ -59,12 +64,16 @@ Result<std::vector<std::byte>> flatten_elf(std::span<const std::byte> file,
     if (program->p_type != PT_LOAD || program->p_filesz == 0) {
       continue;
     }
-    if (program->p_paddr < EBB_IMAGE_GPA ||
-        !inside(program->p_paddr - EBB_IMAGE_GPA, program->p_filesz, max_image_bytes) ||
+    // The first loadable segment starts with the header, which is checked later.
+    if (flat.empty() && is_load_address(program->p_paddr)) {
+      load_gpa = program->p_paddr;
+    }
+    if (program->p_paddr < load_gpa ||
+        !inside(program->p_paddr - load_gpa, program->p_filesz, max_image_bytes) ||
         !inside(program->p_offset, program->p_filesz, file.size())) {
       return user_error("{}: segment {} lies outside the file or the image area", name, index);
     }
-    const std::uint64_t start = program->p_paddr - EBB_IMAGE_GPA;
+    const std::uint64_t start = program->p_paddr - load_gpa;
     flat.resize(std::max<std::uint64_t>(flat.size(), start + program->p_filesz));
     std::memcpy(flat.data() + start, file.data() + program->p_offset, program->p_filesz);
   }
@@ -131,10 +140,11 @@ Result<abi::ImageHeader> check_header(std::span<const std::byte> flat, const std
                       header.version_major, header.version_minor, abi::version_major,
                       abi::version_minor);
   }
-  if (header.header_bytes < abi::image_header_bytes_1_0 || header.load_gpa != EBB_IMAGE_GPA) {
-    return user_error("{}: image header has {} bytes and load address {:#x}; expected {} and {:#x}",
+  if (header.header_bytes < abi::image_header_bytes_1_0 || !is_load_address(header.load_gpa)) {
+    return user_error("{}: image header has {} bytes and load address {:#x}; expected {} and {:#x} "
+                      "or {:#x}",
                       name, header.header_bytes, header.load_gpa, abi::image_header_bytes_1_0,
-                      EBB_IMAGE_GPA);
+                      EBB_IMAGE_GPA, EBB_LOW_IMAGE_GPA);
   }
   if (header.memory_bytes > max_image_bytes || header.file_bytes > header.memory_bytes ||
       header.file_bytes < header.header_bytes) {

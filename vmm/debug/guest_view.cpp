@@ -63,13 +63,18 @@ bool GuestView::read_physical(abi::Gpa gpa, std::span<std::byte> to) const {
       to.size() <= area_.bytes.size() - (gpa - area_.start)) {
     return copy_out(area_.bytes.data() + (gpa - area_.start), to);
   }
-  const std::span<std::byte> host = memory_.at(gpa, to.size());
-  return !host.empty() && gpa + to.size() <= plugged_end_() && copy_out(host.data(), to);
+  const std::span<std::byte> host = plugged(gpa, to.size());
+  return !host.empty() && copy_out(host.data(), to);
 }
 
 bool GuestView::write_physical(abi::Gpa gpa, std::span<const std::byte> from) const {
-  const std::span<std::byte> host = memory_.at(gpa, from.size());
-  return !host.empty() && gpa + from.size() <= plugged_end_() && copy_in(host.data(), from);
+  const std::span<std::byte> host = plugged(gpa, from.size());
+  return !host.empty() && copy_in(host.data(), from);
+}
+
+std::span<std::byte> GuestView::plugged(abi::Gpa gpa, std::uint64_t bytes) const {
+  return memory_.in_own_area(gpa) || gpa + bytes <= plugged_end_() ? memory_.at(gpa, bytes)
+                                                                   : std::span<std::byte>{};
 }
 
 std::optional<abi::Gpa> GuestView::translate(std::uint64_t cr3, std::uint64_t address) const {
@@ -116,7 +121,7 @@ bool GuestView::write(std::uint64_t cr3, std::uint64_t address,
        done += within_page(address + done, from.size() - done)) {
     const std::size_t bytes = within_page(address + done, from.size() - done);
     const auto gpa = translate(cr3, address + done);
-    if (!gpa || memory_.at(*gpa, bytes).empty() || *gpa + bytes > plugged_end_()) {
+    if (!gpa || plugged(*gpa, bytes).empty()) {
       return false;
     }
   }

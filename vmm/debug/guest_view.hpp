@@ -48,6 +48,9 @@ class GuestView {
   [[nodiscard]] bool write_physical(abi::Gpa gpa, std::span<const std::byte> from) const;
 
  private:
+  // Host view of memory that is there; empty unless all of it is.
+  [[nodiscard]] std::span<std::byte> plugged(abi::Gpa gpa, std::uint64_t bytes) const;
+
   const GuestMemory& memory_;
   const std::function<abi::Gpa()> plugged_end_;
   const ReadOnlyArea area_;

@@ -22,11 +22,11 @@ Result<void> Oracle::configure(const abi::GuestHello& hello) {
   const std::uint64_t frames = abi::to_pfn(memory_.end()).value -
                                std::min(abi::to_pfn(memory_.end()).value, hello.tags_first_pfn);
   if (memory_.at({hello.tags_gpa}, frames).empty() ||
-      hello.tags_gpa + frames > hello.managed_start_gpa) {
-    return environment_error(
-        "--oracle: the guest's frame tags at {:#x} are not in RAM below {:#x}, "
-        "what it reports",
-        hello.tags_gpa, hello.managed_start_gpa);
+      (!memory_.in_own_area({hello.tags_gpa}) &&
+       hello.tags_gpa + frames > hello.managed_start_gpa)) {
+    return environment_error("--oracle: the guest's frame tags at {:#x} are neither in its own "
+                             "area nor in RAM below {:#x}, what it reports",
+                             hello.tags_gpa, hello.managed_start_gpa);
   }
   tags_ = {hello.tags_gpa};
   tags_first_ = {hello.tags_first_pfn};

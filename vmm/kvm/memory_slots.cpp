@@ -22,6 +22,11 @@ Result<void> MemorySlots::plug_all() {
   return {};
 }
 
+Result<void> MemorySlots::map_own_area() {
+  const std::scoped_lock lock(mutex_);
+  return map_(next_slot_++, memory_.own_start(), memory_.own_area(), Vm::Access::read_write);
+}
+
 Result<void> MemorySlots::map_input(abi::Gpa gpa, std::span<const std::byte> input) {
   const std::scoped_lock lock(mutex_);
   return map_(next_slot_++, gpa, input, Vm::Access::read_only);

@@ -40,6 +40,8 @@ class MemorySlots {
   [[nodiscard]] Result<bool> plug(abi::Gpa start);
   // Maps everything: for guests that cannot ask.
   [[nodiscard]] Result<void> plug_all();
+  // Maps the memory that has an area of its own outside RAM.
+  [[nodiscard]] Result<void> map_own_area();
   // Maps a read-only area outside RAM.
   [[nodiscard]] Result<void> map_input(abi::Gpa gpa, std::span<const std::byte> input);
 

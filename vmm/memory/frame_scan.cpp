@@ -23,14 +23,21 @@ std::uint64_t number_of(const void* pointer) {
 } // namespace
 
 Result<FrameScan> FrameScan::create(const GuestMemory& memory) {
+  return create_of({memory.base(), memory.mapped_bytes()});
+}
+
+Result<FrameScan> FrameScan::create_of_own_area(const GuestMemory& memory) {
+  return create_of(memory.own_area());
+}
+
+Result<FrameScan> FrameScan::create_of(std::span<const std::byte> memory) {
   UniqueFd pagemap(::open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
   if (!pagemap.valid()) {
     return system_error("cannot open /proc/self/pagemap to look at page tables");
   }
-  FrameScan scan(memory.base(), memory.mapped_bytes(),
-                 [pagemap = std::move(pagemap)](PageScan& request) {
-                   return ::ioctl(pagemap.get(), page_scan_request, &request);
-                 });
+  FrameScan scan(memory.data(), memory.size(), [pagemap = std::move(pagemap)](PageScan& request) {
+    return ::ioctl(pagemap.get(), page_scan_request, &request);
+  });
   EBB_TRY(scan.each({0}, abi::page_bytes, [](abi::Gpa, std::uint64_t) {}));
   return scan;
 }

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <vector>
 
 #include "shared/address.hpp"
@@ -45,6 +46,8 @@ class FrameScan {
 
   // Environment error where the kernel has no such scan. `memory`'s mapping outlives the scan.
   static Result<FrameScan> create(const GuestMemory& memory);
+  // The same of the guest's own area outside RAM; its addresses count from its start.
+  static Result<FrameScan> create_of_own_area(const GuestMemory& memory);
   // Of [base, base + bytes) in this process.
   FrameScan(const std::byte* base, std::uint64_t bytes, Kernel kernel);
 
@@ -68,6 +71,7 @@ class FrameScan {
     std::uint64_t categories = 0;
   };
 
+  static Result<FrameScan> create_of(std::span<const std::byte> memory);
   void find_wanting(std::uint64_t now_ns, Occasion occasion);
   Result<std::uint64_t> walk();
 

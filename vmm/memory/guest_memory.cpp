@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cassert>
 #include <cerrno>
 #include <fstream>
 #include <string>
@@ -207,7 +208,45 @@ Result<void> GuestMemory::apply_advice() {
   return {};
 }
 
+// Close behind RAM's mapping if that is free, for readers of smaps.
+Result<void> GuestMemory::add_own_area(abi::Gpa start, abi::Gpa end) {
+  assert(own_ == nullptr && start < end);
+  if (start.value < mapped_bytes() && !(hole_.start <= start && end <= hole_.end)) {
+    return user_error("guest memory of {} MiB leaves no room for a guest image at {:#x}",
+                      size_bytes() >> 20, start.value);
+  }
+  const std::uint64_t bytes = end - start;
+  constexpr int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+  std::byte* address = nullptr;
+  if (preferred_tries != 0) {
+    // Justified: an address for mmap. The gap keeps the two mappings two.
+    const auto behind = reinterpret_cast<std::uintptr_t>(base()) + mapped_bytes();
+    address = map_exactly(abi::align_up(behind, abi::huge_page_bytes) + abi::huge_page_bytes, bytes,
+                          flags, -1);
+  }
+  if (address == nullptr) {
+    address = map_anywhere(bytes, flags, -1);
+  }
+  if (address == nullptr) {
+    return system_error("cannot map {} MiB for the guest image", bytes >> 20);
+  }
+  own_ = Mapping(address, Unmap{bytes});
+  own_start_ = start;
+  if (::madvise(address, bytes, MADV_DONTDUMP) != 0 ||
+      ::madvise(address, bytes, MADV_DONTFORK) != 0 ||
+      // EINVAL: a kernel without transparent huge pages.
+      (::madvise(address, bytes, MADV_NOHUGEPAGE) != 0 && errno != EINVAL)) {
+    return system_error("cannot set the policy of the guest image's memory");
+  }
+  return {};
+}
+
 std::span<std::byte> GuestMemory::at(abi::Gpa gpa, std::uint64_t bytes) const {
+  const std::span<std::byte> own = own_area();
+  if (gpa >= own_start_ && gpa - own_start_ < own.size() &&
+      bytes <= own.size() - (gpa - own_start_)) {
+    return own.subspan(gpa - own_start_, bytes);
+  }
   if (bytes > mapped_bytes() || gpa.value > mapped_bytes() - bytes ||
       hole_.touches(gpa, gpa + bytes)) {
     return {};

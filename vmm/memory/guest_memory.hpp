@@ -4,7 +4,8 @@
 //
 // RAM may have one hole: addresses that belong to interrupt hardware and are not RAM. The mapping
 // covers it, so that a guest-physical address is always the offset in mapping and file, but nothing
-// there is ever used.
+// there is ever used. Image and data of a guest may lie in an area of their own in the hole, which
+// is no RAM: it is a mapping of its own, and nothing in it is ever discarded.
 //
 // The mapping is reserved, not populated: memory is used when the guest first touches it. Only the
 // hugetlb backing takes its pages from the host's pool at once. The object is fixed after
@@ -61,10 +62,22 @@ class GuestMemory {
   // The file behind memfd and hugetlb (file offset = guest-physical address); -1 for the others.
   [[nodiscard]] int fd() const { return fd_.get(); }
 
-  // Host view of [gpa, gpa + bytes); empty unless all of it is RAM.
+  // Adds memory outside RAM, [start, end) in the hole or above the end: anonymous, small pages,
+  // used when first touched. Once, before anything uses this object. Page aligned.
+  Result<void> add_own_area(abi::Gpa start, abi::Gpa end);
+  // Where it is; empty: there is none.
+  [[nodiscard]] abi::Gpa own_start() const { return own_start_; }
+  [[nodiscard]] std::span<std::byte> own_area() const {
+    return {own_.get(), own_.get_deleter().bytes};
+  }
+  [[nodiscard]] bool in_own_area(abi::Gpa gpa) const {
+    return gpa >= own_start_ && gpa - own_start_ < own_area().size();
+  }
+
+  // Host view of [gpa, gpa + bytes); empty unless all of it is RAM, or all in the own area.
   [[nodiscard]] std::span<std::byte> at(abi::Gpa gpa, std::uint64_t bytes) const;
 
-  // The T at `gpa`; null unless it is aligned for T and all of it is RAM. The guest may write to
+  // The T at `gpa`; null unless it is aligned for T and all of it is there. The guest may write to
   // it at any time: load single words from it once and validate the copies.
   template <typename T>
   requires std::is_trivially_copyable_v<T> && std::is_standard_layout_v<T>
@@ -103,6 +116,8 @@ class GuestMemory {
   Backing backing_;
   RamHole hole_;
   std::uint64_t small_page_prefix_bytes_ = 0;
+  Mapping own_{nullptr, Unmap{0}};
+  abi::Gpa own_start_;
 };
 
 } // namespace vmm

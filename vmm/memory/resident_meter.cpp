@@ -89,23 +89,46 @@ Result<ResidentMeter> ResidentMeter::create(const GuestMemory& memory, FrameScan
     return environment_error("this kernel has no PAGEMAP_SCAN to measure resident memory with");
   }
   ResidentMeter meter(memory, scan, method);
-  if (method == ResidentMethod::smaps) {
-    constexpr const char* path = "/proc/self/smaps";
-    meter.smaps_ = UniqueFd(::open(path, O_RDONLY | O_CLOEXEC));
-    if (!meter.smaps_.valid()) {
-      return system_error("cannot open {} to measure resident memory", path);
-    }
-    meter.text_.resize(text_capacity);
-    EBB_TRY(meter.sample_smaps());
+  if (auto own_scan = FrameScan::create_of_own_area(memory)) {
+    meter.own_scan_ = std::move(*own_scan);
+  }
+  if (method == ResidentMethod::smaps || !meter.own_scan_) {
+    EBB_TRY(meter.open_smaps());
+    EBB_TRY(meter.sample_smaps(meter.ram_));
   }
   return meter;
 }
 
+Result<void> ResidentMeter::open_smaps() {
+  constexpr const char* path = "/proc/self/smaps";
+  smaps_ = UniqueFd(::open(path, O_RDONLY | O_CLOEXEC));
+  if (!smaps_.valid()) {
+    return system_error("cannot open {} to measure resident memory", path);
+  }
+  text_.resize(text_capacity);
+  return {};
+}
+
 ResidentMeter::ResidentMeter(const GuestMemory& memory, FrameScan* scan, ResidentMethod method)
-    : start_(address_of(memory.base())), end_(start_ + memory.mapped_bytes()),
+    : ram_{address_of(memory.base()), address_of(memory.base()) + memory.mapped_bytes()},
+      own_{address_of(memory.own_area().data()),
+           address_of(memory.own_area().data()) + memory.own_area().size()},
       memory_fd_(memory.fd()), scan_(scan), method_(method) {}
 
 Result<std::uint64_t> ResidentMeter::sample(std::uint64_t now_ns, Occasion occasion) {
+  EBB_TRY_ASSIGN(ram, sample_ram(now_ns, occasion));
+  EBB_TRY_ASSIGN(own, sample_own_area(now_ns, occasion));
+  return ram + own;
+}
+
+Result<std::uint64_t> ResidentMeter::sample_own_area(std::uint64_t now_ns, Occasion occasion) {
+  if (own_.start == own_.end) {
+    return std::uint64_t{0};
+  }
+  return own_scan_ ? own_scan_->pass(now_ns, occasion) : sample_smaps(own_);
+}
+
+Result<std::uint64_t> ResidentMeter::sample_ram(std::uint64_t now_ns, Occasion occasion) {
   if (method_ == ResidentMethod::page_scan) {
     return scan_->pass(now_ns, occasion);
   }
@@ -113,11 +136,11 @@ Result<std::uint64_t> ResidentMeter::sample(std::uint64_t now_ns, Occasion occas
     // What a watcher misses, it sees in a later pass.
     static_cast<void>(scan_->pass_for_watchers(now_ns, occasion));
   }
-  return method_ == ResidentMethod::smaps ? sample_smaps() : sample_file_blocks();
+  return method_ == ResidentMethod::smaps ? sample_smaps(ram_) : sample_file_blocks();
 }
 
-Result<std::uint64_t> ResidentMeter::sample_smaps() {
-  SmapsLines lines(start_, end_);
+Result<std::uint64_t> ResidentMeter::sample_smaps(Range range) {
+  SmapsLines lines(range.start, range.end);
   off_t offset = 0;
   std::size_t held = 0; // bytes of an unfinished line at the front of text_
   while (!lines.past()) {

@@ -8,12 +8,16 @@
 //                the cost.
 //   file_blocks  memfd and hugetlb: the blocks of the file, less than 1 us.
 //
+// What a guest has outside RAM, image and stacks, is anonymous memory whatever the backing, and
+// counted along: by a scan of its own, by smaps where there is none.
+//
 // (mincore would be cheaper still but counts the zero page, which is what a guest that reads
 // discarded memory maps.) "Resident" is what is mapped: 4 KiB discarded out of a transparent huge
 // page are not resident any more, though the host gets the huge page back only when it splits it.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "vmm/base/result.hpp"
@@ -37,20 +41,30 @@ class ResidentMeter {
 
   [[nodiscard]] ResidentMethod method() const { return method_; }
 
-  // Resident bytes of guest RAM now, which is `now_ns`. Whatever the method, watchers of the scan
+  // Resident bytes of the guest now, which is `now_ns`. Whatever the method, watchers of the scan
   // see the pass that they want. Allocates nothing unless it fails.
   Result<std::uint64_t> sample(std::uint64_t now_ns, Occasion occasion);
 
  private:
+  // Host addresses.
+  struct Range {
+    std::uint64_t start = 0;
+    std::uint64_t end = 0;
+  };
+
   ResidentMeter(const GuestMemory& memory, FrameScan* scan, ResidentMethod method);
 
-  Result<std::uint64_t> sample_smaps();
+  [[nodiscard]] Result<void> open_smaps();
+  Result<std::uint64_t> sample_ram(std::uint64_t now_ns, Occasion occasion);
+  Result<std::uint64_t> sample_own_area(std::uint64_t now_ns, Occasion occasion);
+  Result<std::uint64_t> sample_smaps(Range range);
   Result<std::uint64_t> sample_file_blocks() const;
 
-  std::uint64_t start_; // host addresses of guest RAM, [start_, end_)
-  std::uint64_t end_;
+  Range ram_;
+  Range own_; // empty: there is none
   int memory_fd_;
   FrameScan* scan_;
+  std::optional<FrameScan> own_scan_;
   ResidentMethod method_;
   UniqueFd smaps_;         // kept open
   std::vector<char> text_; // scratch of sample_smaps(), sized once

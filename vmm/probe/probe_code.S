@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * What the throw-away guest of vmm/probe/probe_vm.cpp runs; it copies [probe_code, probe_code_end) to
- * EBB_IMAGE_GPA, so this is position independent. Entered at CPL3 at one of the entry points.
+ * EBB_LOW_IMAGE_GPA, so this is position independent. Entered at CPL3 at one of the entry points.
  */
 #include "shared/layout.h"
 

@@ -44,17 +44,17 @@ constexpr int kick_signal = SIGUSR1;
 using Clock = std::chrono::steady_clock;
 
 std::uint64_t gpa_of(const std::byte* symbol) {
-  return EBB_IMAGE_GPA + static_cast<std::uint64_t>(symbol - probe_code);
+  return EBB_LOW_IMAGE_GPA + static_cast<std::uint64_t>(symbol - probe_code);
 }
 
 abi::ImageHeader probe_image() {
   const auto bytes =
       abi::align_up(static_cast<std::uint64_t>(probe_code_end - probe_code), abi::page_bytes);
   abi::ImageHeader image;
-  image.load_gpa = EBB_IMAGE_GPA;
+  image.load_gpa = EBB_LOW_IMAGE_GPA;
   image.memory_bytes = bytes;
   image.trap_stubs_gpa = gpa_of(probe_stubs);
-  image.segments[0] = {EBB_IMAGE_GPA, bytes, abi::segment_execute, 0};
+  image.segments[0] = {EBB_LOW_IMAGE_GPA, bytes, abi::segment_execute, 0};
   return image;
 }
 
@@ -71,7 +71,7 @@ struct SmallMachine {
     EBB_TRY_ASSIGN(memory, GuestMemory::create(bytes, backing));
     const std::span<std::byte> low_ram = memory.at({0}, plan.free_start.value);
     write_boot_tables(low_ram, plan, image);
-    std::memcpy(low_ram.data() + EBB_IMAGE_GPA, probe_code,
+    std::memcpy(low_ram.data() + EBB_LOW_IMAGE_GPA, probe_code,
                 static_cast<std::size_t>(probe_code_end - probe_code));
     EBB_TRY_ASSIGN(vm, kvm.create_vm());
     EBB_TRY(vm.map(0, {0}, memory.at({0}, bytes), Vm::Access::read_write));

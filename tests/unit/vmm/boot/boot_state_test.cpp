@@ -18,13 +18,13 @@ constexpr std::uint64_t gib = std::uint64_t{1} << 30;
 
 abi::ImageHeader sample_image() {
   abi::ImageHeader image;
-  image.load_gpa = EBB_IMAGE_GPA;
-  image.entry_gpa = EBB_IMAGE_GPA + 0x1234;
+  image.load_gpa = EBB_LOW_IMAGE_GPA;
+  image.entry_gpa = EBB_LOW_IMAGE_GPA + 0x1234;
   image.memory_bytes = 0x5000;
-  image.trap_stubs_gpa = EBB_IMAGE_GPA + 0x1000;
-  image.segments[0] = {EBB_IMAGE_GPA, 0x1000, 0, 0};
-  image.segments[1] = {EBB_IMAGE_GPA + 0x1000, 0x2000, abi::segment_execute, 0};
-  image.segments[2] = {EBB_IMAGE_GPA + 0x3000, 0x2000, abi::segment_write, 0};
+  image.trap_stubs_gpa = EBB_LOW_IMAGE_GPA + 0x1000;
+  image.segments[0] = {EBB_LOW_IMAGE_GPA, 0x1000, 0, 0};
+  image.segments[1] = {EBB_LOW_IMAGE_GPA + 0x1000, 0x2000, abi::segment_execute, 0};
+  image.segments[2] = {EBB_LOW_IMAGE_GPA + 0x3000, 0x2000, abi::segment_write, 0};
   return image;
 }
 
@@ -115,10 +115,10 @@ TEST_CASE("boot state: each part of the low area has exactly its rights") {
   CHECK(rights(EBB_CHANNEL_GPA + 2 * EBB_CHANNEL_BYTES) == "-");
   CHECK(rights(EBB_PAGE_TABLE_GPA) == "-");
   CHECK(rights(EBB_PAGE_TABLE_END - 1) == "-");
-  CHECK(rights(EBB_IMAGE_GPA) == "ur");
-  CHECK(rights(EBB_IMAGE_GPA + 0x1000) == "urx");
-  CHECK(rights(EBB_IMAGE_GPA + 0x2fff) == "urx");
-  CHECK(rights(EBB_IMAGE_GPA + 0x3000) == "uw");
+  CHECK(rights(EBB_LOW_IMAGE_GPA) == "ur");
+  CHECK(rights(EBB_LOW_IMAGE_GPA + 0x1000) == "urx");
+  CHECK(rights(EBB_LOW_IMAGE_GPA + 0x2fff) == "urx");
+  CHECK(rights(EBB_LOW_IMAGE_GPA + 0x3000) == "uw");
   for (unsigned index = 0; index < 2; ++index) {
     const vmm::VcpuStacks& stacks = walker.plan().stacks[index];
     CHECK(rights(stacks.stack_low.value - 1) == "-");
@@ -169,7 +169,7 @@ TEST_CASE("boot state: input is read-only, above RAM, on huge-page ground") {
 
 TEST_CASE("boot state: stacks of all vCPUs are apart from each other and from the image") {
   const Walker walker(64 << 20, 16);
-  std::uint64_t previous = EBB_IMAGE_GPA + sample_image().memory_bytes;
+  std::uint64_t previous = EBB_LOW_IMAGE_GPA + sample_image().memory_bytes;
   for (const vmm::VcpuStacks& stacks : walker.plan().stacks) {
     CHECK(stacks.stack_low.value >= previous + 4096);
     CHECK(stacks.stack_high.value % 4096 == 0);
@@ -186,7 +186,7 @@ TEST_CASE("boot state: only int3 can be raised by CPL3, and gates lead to the st
     const std::uint64_t low = walker.word(EBB_IDT_GPA + vector * 16);
     const std::uint64_t high = walker.word(EBB_IDT_GPA + vector * 16 + 8);
     const std::uint64_t target = (low & 0xffff) | ((low >> 32) & 0xffff0000) | (high << 32);
-    CHECK(target == EBB_IMAGE_GPA + 0x1000 + vector * EBB_TRAP_STUB_BYTES);
+    CHECK(target == EBB_LOW_IMAGE_GPA + 0x1000 + vector * EBB_TRAP_STUB_BYTES);
     CHECK(((low >> 16) & 0xffff) == EBB_KERNEL_CS);
     CHECK(((low >> 45) & 3) == (vector == 3 ? 3 : 0));                // DPL
     CHECK(((low >> 32) & 7) == (vector == 2 || vector == 8 ? 1 : 0)); // IST

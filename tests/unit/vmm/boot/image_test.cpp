@@ -23,14 +23,14 @@ struct Sample {
     header.version_major = abi::version_major;
     header.version_minor = abi::version_minor;
     header.header_bytes = sizeof header;
-    header.load_gpa = EBB_IMAGE_GPA;
-    header.entry_gpa = EBB_IMAGE_GPA + 0x1800;
+    header.load_gpa = EBB_LOW_IMAGE_GPA;
+    header.entry_gpa = EBB_LOW_IMAGE_GPA + 0x1800;
     header.file_bytes = 0x2000;
     header.memory_bytes = 0x3000;
-    header.trap_stubs_gpa = EBB_IMAGE_GPA + 0x1000;
-    header.segments[0] = {EBB_IMAGE_GPA, 0x800, 0, 0};
-    header.segments[1] = {EBB_IMAGE_GPA + 0x1000, 0x1000, abi::segment_execute, 0};
-    header.segments[2] = {EBB_IMAGE_GPA + 0x2000, 0x1000, abi::segment_write, 0};
+    header.trap_stubs_gpa = EBB_LOW_IMAGE_GPA + 0x1000;
+    header.segments[0] = {EBB_LOW_IMAGE_GPA, 0x800, 0, 0};
+    header.segments[1] = {EBB_LOW_IMAGE_GPA + 0x1000, 0x1000, abi::segment_execute, 0};
+    header.segments[2] = {EBB_LOW_IMAGE_GPA + 0x2000, 0x1000, abi::segment_write, 0};
   }
 
   [[nodiscard]] std::vector<std::byte> flat() const {
@@ -56,7 +56,7 @@ struct Sample {
       Elf64_Phdr phdr{};
       phdr.p_type = PT_LOAD;
       phdr.p_offset = 0x1000 + index * 0x1000;
-      phdr.p_paddr = EBB_IMAGE_GPA + index * 0x1000;
+      phdr.p_paddr = EBB_LOW_IMAGE_GPA + index * 0x1000;
       phdr.p_filesz = phdr.p_memsz = 0x1000;
       std::memcpy(file.data() + sizeof ehdr + index * sizeof phdr, &phdr, sizeof phdr);
     }
@@ -123,12 +123,13 @@ TEST_CASE("image: impossible headers are refused with the reason") {
       {"not possible", [&](auto& h) { h.file_bytes = h.memory_bytes + 1; }},
       {"not possible", [](auto& h) { h.file_bytes = 1; }},
       {"truncated", [](auto& h) { h.file_bytes = 0x2001; }},
-      {"lie outside executable code", [](auto& h) { h.entry_gpa = EBB_IMAGE_GPA; }},
+      {"lie outside executable code", [](auto& h) { h.entry_gpa = EBB_LOW_IMAGE_GPA; }},
       {"lie outside executable code", [&](auto& h) { h.entry_gpa = huge; }},
-      {"lie outside executable code", [](auto& h) { h.trap_stubs_gpa = EBB_IMAGE_GPA + 0x1fff; }},
+      {"lie outside executable code",
+       [](auto& h) { h.trap_stubs_gpa = EBB_LOW_IMAGE_GPA + 0x1fff; }},
       {"lie outside executable code", [&](auto& h) { h.trap_stubs_gpa = huge; }},
       {"unaligned, overlaps or leaves", [](auto& h) { h.segments[0].gpa += 8; }},
-      {"unaligned, overlaps or leaves", [](auto& h) { h.segments[1].gpa = EBB_IMAGE_GPA; }},
+      {"unaligned, overlaps or leaves", [](auto& h) { h.segments[1].gpa = EBB_LOW_IMAGE_GPA; }},
       {"unaligned, overlaps or leaves", [](auto& h) { h.segments[2].bytes = 0x1001; }},
       {"unaligned, overlaps or leaves", [&](auto& h) { h.segments[2].bytes = huge; }},
       {"unaligned, overlaps or leaves", [](auto& h) { h.segments[0].gpa = 0; }},

@@ -18,13 +18,13 @@ using namespace vmm;
 namespace {
 
 constexpr std::uint64_t ram_bytes = std::uint64_t{64} << 20;
-constexpr std::uint64_t text_gpa = EBB_IMAGE_GPA;
+constexpr std::uint64_t text_gpa = EBB_LOW_IMAGE_GPA;
 
 abi::ImageHeader small_image() {
   abi::ImageHeader image;
-  image.load_gpa = EBB_IMAGE_GPA;
+  image.load_gpa = EBB_LOW_IMAGE_GPA;
   image.memory_bytes = 2 * abi::page_bytes;
-  image.trap_stubs_gpa = EBB_IMAGE_GPA;
+  image.trap_stubs_gpa = EBB_LOW_IMAGE_GPA;
   image.segments[0] = {text_gpa, abi::page_bytes, abi::segment_execute, 0};
   image.segments[1] = {text_gpa + abi::page_bytes, abi::page_bytes, abi::segment_write, 0};
   return image;
