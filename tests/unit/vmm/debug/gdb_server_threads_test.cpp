@@ -85,11 +85,7 @@ struct Served {
     REQUIRE_MESSAGE(made.has_value(), made.error().message);
     server = std::move(*made);
   }
-  // On a socket in a folder of its own, for one debugger after the other.
-  Served() : Served({0, directory / "gdb"}) { REQUIRE(server->start()); }
-  [[nodiscard]] std::string path() const { return directory / "gdb"; }
 
-  TemporaryFolder directory;
   test_support::FakeDebugTarget target;
   std::unique_ptr<GuestEnd> end;
   std::unique_ptr<GdbServer> server;
@@ -119,8 +115,10 @@ TEST_CASE("gdb server: a debugger comes, goes, and comes again") {
 }
 
 TEST_CASE("gdb server: a stop of the guest's own is told") {
-  Served served;
-  Debugger debugger(served.path());
+  const TemporaryFolder directory;
+  Served served({0, directory / "gdb"});
+  REQUIRE(served.server->start());
+  Debugger debugger(directory / "gdb");
   CHECK(debugger.ask("?") == "T05thread:1;");
   // Said before the guest goes, so there is no race with the server's thread.
   served.target.stop_by_itself({1, StopReason::breakpoint, 3});
@@ -128,17 +126,21 @@ TEST_CASE("gdb server: a stop of the guest's own is told") {
 }
 
 TEST_CASE("gdb server: one debugger at a time") {
-  Served served;
-  Debugger first(served.path());
+  const TemporaryFolder directory;
+  Served served({0, directory / "gdb"});
+  REQUIRE(served.server->start());
+  Debugger first(directory / "gdb");
   CHECK(first.ask("?") == "T05thread:1;");
-  Debugger second(served.path());
+  Debugger second(directory / "gdb");
   CHECK(second.hear() == "(end)");
   CHECK(first.ask("qC") == "QC1");
 }
 
 TEST_CASE("gdb server: the guest's end is told, then the socket is gone") {
-  Served served;
-  Debugger debugger(served.path());
+  const TemporaryFolder directory;
+  Served served({0, directory / "gdb"});
+  REQUIRE(served.server->start());
+  Debugger debugger(directory / "gdb");
   CHECK(debugger.ask("?") == "T05thread:1;");
   debugger.say("c");
   // The server must have heard it: an interrupt is answered.
@@ -151,12 +153,14 @@ TEST_CASE("gdb server: the guest's end is told, then the socket is gone") {
   CHECK((last == "W2a" || last == "(end)")); // depends on which came first
   debugger.close();
   served.server.reset();
-  CHECK_FALSE(std::filesystem::exists(served.path()));
+  CHECK_FALSE(std::filesystem::exists(directory / "gdb"));
 }
 
 TEST_CASE("gdb server: a debugger that does not read holds up nobody's end") {
-  Served served;
-  const Debugger debugger(served.path());
+  const TemporaryFolder directory;
+  Served served({0, directory / "gdb"});
+  REQUIRE(served.server->start());
+  const Debugger debugger(directory / "gdb");
   // The answers fill the socket's buffers sooner or later; from then on the server waits.
   std::atomic<bool> enough{false};
   std::jthread asking([&] {
