@@ -90,16 +90,11 @@ std::string ControlCommands::status() const {
       {"order", settings.policy.order},           {"batch", settings.policy.batch},
       {"keep_bytes", settings.policy.keep_bytes}, {"delay_ns", settings.policy.delay_ns},
       {"timeout_ns", settings.timeout_ns},        {"strategy", name_of(settings.policy.strategy)}};
-  json["hints"] = {{"batches", hints.batches},
-                   {"ranges", hints.ranges},
-                   {"bytes", hints.bytes},
-                   {"discarded_bytes", hints.discarded_bytes},
-                   {"declined_bytes", hints.declined_bytes},
-                   {"failed_ranges", hints.failed_ranges},
-                   {"doorbells", hints.doorbells},
-                   {"doorbells_suppressed", hints.doorbells_suppressed},
-                   {"interrupts", hints.interrupts},
-                   {"faults", hints.faults.sum()}};
+  Json& hinted = json["hints"] = to_json(hints);
+  hinted["doorbells"] = hints.doorbells;
+  hinted["doorbells_suppressed"] = hints.doorbells_suppressed;
+  hinted["interrupts"] = hints.interrupts;
+  hinted["faults"] = hints.faults.sum();
   json["memory"] = {{"resident_bytes", memory.resident_bytes},
                     {"live_bytes", memory.guest.live_bytes},
                     {"fresh_bytes", memory.guest.fresh_bytes},

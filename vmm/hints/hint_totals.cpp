@@ -29,4 +29,13 @@ void HintTotals::add(const PortTotals& channel) {
   channels.push_back(channel);
 }
 
+Json to_json(const HintTotals& totals) {
+  return {{"batches", totals.batches},
+          {"ranges", totals.ranges},
+          {"bytes", totals.bytes},
+          {"discarded_bytes", totals.discarded_bytes},
+          {"declined_bytes", totals.declined_bytes},
+          {"failed_ranges", totals.failed_ranges}};
+}
+
 } // namespace vmm

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "vmm/base/json.hpp"
 #include "vmm/hints/batch_processor.hpp"
 #include "vmm/hints/fault_counters.hpp"
 #include "vmm/hints/hint_port.hpp"
@@ -39,5 +40,9 @@ struct HintTotals {
   // Becomes the next of `channels`.
   void add(const PortTotals& channel);
 };
+
+// What was hinted and what became of it: the fields that statistics and the control socket begin
+// with, each with its own behind them.
+[[nodiscard]] Json to_json(const HintTotals& totals);
 
 } // namespace vmm

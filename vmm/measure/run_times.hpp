@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 namespace vmm {
 
@@ -17,6 +18,11 @@ struct RunTimes {
   };
   Usage at_begin;
   Usage at_end;
+
+  // From the first KVM_RUN to the workload's beginning; empty when it never began.
+  [[nodiscard]] std::optional<std::uint64_t> boot_ns() const;
+  // By the workload, guest time included; nothing when it did not end.
+  [[nodiscard]] Usage used() const;
 };
 
 // Of this process until now.

@@ -67,9 +67,9 @@ struct SamplerSources {
 };
 
 struct Settled {
-  std::optional<std::uint64_t> resident_bytes; // final; empty: not measured
-  std::optional<std::uint64_t> after_ns;       // since the last free; empty: last free unknown
-  bool timed_out = false;                      // still moving when the watch ended
+  std::optional<std::uint64_t> resident_bytes{}; // final; empty: not measured
+  std::optional<std::uint64_t> after_ns{};       // since the last free; empty: last free unknown
+  bool timed_out = false;                        // still moving when the watch ended
 };
 
 class Sampler {

@@ -5,75 +5,138 @@
 
 #include "vmm/base/units.hpp"
 #include "vmm/base/version.hpp"
+#include "vmm/measure/latency.hpp"
 #include "vmm/settings/report_settings.hpp"
 
 namespace vmm {
 namespace {
+
+constexpr double ns_per_us = 1e3;
+constexpr double ns_per_ms = 1e6;
 
 std::optional<double> ratio(std::optional<double> numerator, std::optional<double> denominator) {
   return numerator && denominator && *denominator > 0 ? std::optional(*numerator / *denominator)
                                                       : std::nullopt;
 }
 
-Json latency_json(const std::optional<LatencySummary>& latency) {
+// What lies behind an optional, as null without one.
+template <typename Value, typename Number>
+std::optional<Number> part(const std::optional<Value>& whole, Number Value::*member) {
+  return whole ? std::optional((*whole).*member) : std::nullopt;
+}
+
+std::optional<double> in(std::optional<std::uint64_t> ns, double ns_per_unit) {
+  return ns ? std::optional(static_cast<double>(*ns) / ns_per_unit) : std::nullopt;
+}
+
+Json to_json(const abi::LatencyHistogram& latency) {
+  const std::optional<LatencySummary> summary = summarize(latency);
   Json histogram = Json::array();
-  if (latency) {
-    for (const LatencyBucket& bucket : latency->buckets) {
+  if (summary) {
+    for (const LatencyBucket& bucket : summary->buckets) {
       histogram.push_back(Json::array({bucket.us, bucket.samples}));
     }
   }
   return {{"histogram", std::move(histogram)},
-          {"samples", latency ? latency->samples : 0},
-          {"p50", latency ? Json(latency->p50_us) : Json(nullptr)},
-          {"p99", latency ? Json(latency->p99_us) : Json(nullptr)},
-          {"max", latency ? Json(latency->max_us) : Json(nullptr)}};
+          {"samples", summary ? summary->samples : 0},
+          {"p50", part(summary, &LatencySummary::p50_us)},
+          {"p99", part(summary, &LatencySummary::p99_us)},
+          {"max", part(summary, &LatencySummary::max_us)}};
 }
 
-Json fault_json(const RunStats& stats) {
-  const FaultCounters& faults = stats.faults;
-  return {{"delayed", faults.delayed},
-          {"dropped", faults.dropped},
-          {"stalled", faults.stalled},
-          {"duplicated", faults.duplicated},
-          {"reordered", faults.reordered},
-          {"declined", faults.declined},
-          {"failed", faults.failed},
-          {"partial_ranges", faults.partial_ranges},
-          {"late_discards", stats.late_discards}};
+Json to_json(const FaultCounters& faults) {
+  return {{"delayed", faults.delayed},     {"dropped", faults.dropped},
+          {"stalled", faults.stalled},     {"duplicated", faults.duplicated},
+          {"reordered", faults.reordered}, {"declined", faults.declined},
+          {"failed", faults.failed},       {"partial_ranges", faults.partial_ranges}};
 }
 
-// What becomes of batches between submission and answer.
-void add_asynchronous(Json& json, const RunStats& stats) {
-  Json channels = Json::array();
-  for (const RunStats::Channel& channel : stats.channels) {
-    channels.push_back({{"batches", channel.batches},
-                        {"ranges", channel.ranges},
-                        {"bytes", channel.bytes},
-                        {"doorbells", channel.doorbells},
-                        {"doorbells_suppressed", channel.doorbells_suppressed},
-                        {"interrupts", channel.interrupts},
-                        {"max_batches", channel.max_batches},
-                        {"host_latency_us", latency_json(channel.latency)}});
+Json to_json(const PortTotals& channel) {
+  return {{"batches", channel.batches},
+          {"ranges", channel.ranges},
+          {"bytes", channel.bytes},
+          {"doorbells", channel.doorbells},
+          {"doorbells_suppressed", channel.doorbells_suppressed},
+          {"interrupts", channel.interrupts},
+          {"max_batches", channel.max_held},
+          {"host_latency_us", to_json(channel.latency)}};
+}
+
+Json to_json(const AllocatorTotals& allocator) {
+  return {{"moved_bytes", allocator.moved_bytes},
+          {"spun_us", allocator.spun_us},
+          {"zero_asked_bytes", allocator.zero_asked_bytes},
+          {"memset_skipped_bytes", allocator.memset_skipped_bytes}};
+}
+
+Json to_json(const ExitTotals& exits) {
+  return {{"total", exits.exits}, {"doorbells", exits.doorbells}, {"vmcalls", exits.vmcalls}};
+}
+
+Json to_json(const PrefaultTotals& prefaults) {
+  return {{"calls", prefaults.calls}, {"bytes", prefaults.bytes}};
+}
+
+Json to_json(const OracleTotals& oracle) {
+  return {{"guarded_bytes", oracle.guarded_bytes},
+          {"unguarded_ranges", oracle.unguarded_ranges},
+          {"touched_bytes", oracle.touched_bytes},
+          {"scans", oracle.scans}};
+}
+
+Json to_json(const RunStats::Trace& trace) {
+  Json json = {{"complete", trace.complete()},
+               {"records", trace.records},
+               {"lost_records", trace.lost_records},
+               {"lost_guest_events", trace.lost_guest_events}};
+  if (!trace.why.empty()) {
+    json["why"] = trace.why;
   }
-  json["channels"] = std::move(channels);
-  json["inflight"] = {{"max_bytes", stats.inflight.max_bytes},
-                      {"latency_us", latency_json(stats.inflight.latency)}};
-  json["oom"] = {{"waits", stats.oom.waits},
-                 {"false", stats.oom.false_ones},
-                 {"wait_us", latency_json(stats.oom.wait)}};
-  json["allocator"] = {{"moved_bytes", stats.allocator.moved_bytes},
-                       {"spun_us", stats.allocator.spun_us},
-                       {"zero_asked_bytes", stats.allocator.zero_asked_bytes},
-                       {"memset_skipped_bytes", stats.allocator.memset_skipped_bytes}};
-  json["quarantine"] = {{"bytes", stats.quarantine.bytes},
-                        {"late_answers", stats.quarantine.late_answers},
-                        {"ignored_answers", stats.quarantine.ignored_answers}};
-  json["wakeups"] = stats.wakeups;
-  json["doorbells_suppressed"] = stats.doorbells_suppressed;
-  json["faults"] = fault_json(stats);
+  return json;
 }
 
-Json spending_json(const std::optional<Spending>& spent) {
+// Who answers, and how discarding went.
+Json host_json(const RunStats& stats) {
+  const HintTotals& hints = stats.hints;
+  return {{"mode", name_of(stats.host_mode)},         {"workers", stats.workers},
+          {"protocol_errors", hints.protocol_errors}, {"worker_sleeps", hints.worker_sleeps},
+          {"worker_naps", hints.worker_naps},         {"discard_calls", hints.discard_calls},
+          {"discard_retries", hints.discard_retries}, {"partial_discards", hints.partial_discards},
+          {"failed_discards", hints.failed_discards}};
+}
+
+Json hints_json(const RunStats& stats) {
+  Json json = to_json(stats.hints);
+  json["redundant_bytes"] = stats.guest.redundant_bytes;
+  json["host_ns"] = stats.hints.host_ns;
+  json["doorbells"] = stats.hints.doorbells;
+  return json;
+}
+
+// What becomes of batches between submission and answer, as host and guest see it.
+void add_asynchronous(Json& json, const RunStats& stats) {
+  const HintTotals& hints = stats.hints;
+  const abi::GuestStatus& guest = stats.guest;
+  Json& channels = json["channels"] = Json::array();
+  for (const PortTotals& channel : hints.channels) {
+    channels.push_back(to_json(channel));
+  }
+  json["inflight"] = {{"max_bytes", guest.max_in_flight_bytes},
+                      {"latency_us", to_json(guest.answer_latency)}};
+  json["oom"] = {{"waits", guest.oom_waits},
+                 {"false", guest.oom_failures},
+                 {"wait_us", to_json(guest.oom_wait)}};
+  json["allocator"] = to_json(AllocatorTotals::of(guest));
+  json["quarantine"] = {{"bytes", guest.quarantined_bytes},
+                        {"late_answers", guest.late_answers},
+                        {"ignored_answers", guest.ignored_answers}};
+  json["wakeups"] = hints.interrupts;
+  json["doorbells_suppressed"] = hints.doorbells_suppressed;
+  json["faults"] = to_json(hints.faults);
+  json["faults"]["late_discards"] = hints.late_discards;
+}
+
+Json to_json(const std::optional<Spending>& spent) {
   if (!spent) {
     return nullptr;
   }
@@ -83,7 +146,7 @@ Json spending_json(const std::optional<Spending>& spent) {
           {"sum_ns", spent->sum_ns()}};
 }
 
-Json ledger_json(const Ledger& ledger) {
+Json to_json(const Ledger& ledger) {
   Json orders = Json::array();
   for (std::size_t order = 0; order < ledger.orders.size(); ++order) {
     const Ledger::Row& row = ledger.orders[order];
@@ -93,7 +156,7 @@ Json ledger_json(const Ledger& ledger) {
                         {"discarded_bytes", row.use.discarded_bytes},
                         {"reused_bytes", row.use.reused_bytes},
                         {"away_mib_s", row.use.away_mib_s},
-                        {"spent", spending_json(row.spent)},
+                        {"spent", to_json(row.spent)},
                         {"net_mib_s", row.net_mib_s}});
     }
   }
@@ -105,20 +168,20 @@ Json ledger_json(const Ledger& ledger) {
             {"page_fault", ledger.units.page_fault_ns},
             {"huge_page_fault", ledger.units.huge_page_fault_ns}}},
           {"memory_price_ns", ledger.memory_price_ns},
-          {"spent", spending_json(ledger.spent)},
+          {"spent", to_json(ledger.spent)},
           {"net_mib_s", ledger.net_mib_s},
           {"orders", std::move(orders)}};
 }
 
 // Lists of equal length: a tenth of the text of objects.
-Json series_json(const MemorySeries& series) {
-  constexpr std::uint64_t ns_per_ms = 1'000'000;
+Json to_json(const MemorySeries& series) {
+  constexpr std::uint64_t ns_per_whole_ms = 1'000'000;
   Json at_ms = Json::array();
   Json resident = Json::array();
   Json live = Json::array();
   const auto points = series.points();
   for (const MemoryPoint& point : points) {
-    at_ms.push_back((point.at_ns - points.front().at_ns) / ns_per_ms);
+    at_ms.push_back((point.at_ns - points.front().at_ns) / ns_per_whole_ms);
     resident.push_back(point.resident_bytes ? Json(*point.resident_bytes / kib) : Json(nullptr));
     live.push_back(point.live_bytes / kib);
   }
@@ -128,13 +191,12 @@ Json series_json(const MemorySeries& series) {
 }
 
 // Times are since the guest began to run.
-Json changes_json(const RunStats& stats) {
+Json to_json(const ReportChanges& changes, std::uint64_t first_run_ns) {
   Json last = Json::array();
-  for (const ReportChange& change : stats.report_changes.last) {
+  for (const ReportChange& change : changes.last) {
     const abi::ReportPolicy& policy = change.settings.policy;
-    const std::uint64_t since_ns =
-        change.at_ns > stats.first_run_ns ? change.at_ns - stats.first_run_ns : 0;
-    last.push_back({{"at_ms", static_cast<double>(since_ns) / 1e6},
+    const std::uint64_t since_ns = change.at_ns > first_run_ns ? change.at_ns - first_run_ns : 0;
+    last.push_back({{"at_ms", static_cast<double>(since_ns) / ns_per_ms},
                     {"enabled", policy.enabled != 0},
                     {"order", policy.order},
                     {"batch", policy.batch},
@@ -144,17 +206,75 @@ Json changes_json(const RunStats& stats) {
                     {"automatic", change.settings.automatic},
                     {"strategy", name_of(policy.strategy)}});
   }
-  return {{"count", stats.report_changes.count}, {"last", std::move(last)}};
+  return {{"count", changes.count}, {"last", std::move(last)}};
+}
+
+Json report_json(const RunStats& stats) {
+  const abi::ReportPolicy& policy = stats.report.policy;
+  return {{"enabled", policy.enabled != 0},
+          {"order", policy.order},
+          {"batch", policy.batch},
+          {"keep_bytes", policy.keep_bytes},
+          {"delay_ns", policy.delay_ns},
+          {"timeout_ns", stats.report.timeout_ns},
+          {"automatic", stats.report.automatic},
+          {"order_in_force", stats.guest.report_order},
+          {"half_life_ns", stats.half_life_ns()},
+          {"strategy", name_of(policy.strategy)},
+          {"changes", to_json(stats.report_changes, stats.times.first_run_ns)}};
+}
+
+Json workload_json(const RunStats& stats) {
+  return {{"name", stats.workload},
+          {"seconds", stats.memory.seconds},
+          {"cpu_seconds", stats.times.used().cpu_seconds},
+          {"events", stats.last.guest.events},
+          {"verified_pages", stats.last.guest.verified_pages},
+          {"behind_ms", in(stats.behind_ns(), ns_per_ms)}};
+}
+
+Json memory_json(const RunStats& stats) {
+  const RunStats::Memory& memory = stats.memory;
+  const Sampler::Failures& failures = stats.failures;
+  return {{"guest_bytes", memory.guest_bytes},
+          {"backing", memory.backing},
+          {"rss_peak_bytes", memory.rss_peak_bytes},
+          {"rss_final_bytes", stats.settled.resident_bytes},
+          {"live_peak_bytes", memory.live_peak_bytes},
+          {"settle_ms", in(stats.settled.after_ns, ns_per_ms)},
+          {"rss_mib_s", memory.rss_mib_s},
+          {"live_mib_s", memory.live_mib_s},
+          {"footprint_ratio", memory.footprint_ratio()},
+          {"unreported_mib_s", memory.unreported_mib_s},
+          {"unreported_footprint_ratio", memory.unreported_ratio()},
+          {"minor_faults", stats.times.used().minor_faults},
+          {"missing", memory.missing.empty() ? Json(nullptr) : Json(memory.missing)},
+          {"failed_samples", failures.count},
+          {"last_failure", failures.count != 0 ? Json(failures.last) : Json(nullptr)}};
 }
 
 } // namespace
 
-std::uint64_t RunStats::doorbells() const {
-  std::uint64_t sum = 0;
-  for (const Channel& channel : channels) {
-    sum += channel.doorbells;
+std::optional<std::uint64_t> RunStats::half_life_ns() const {
+  return guest.half_life_ns == abi::half_life_never ? std::nullopt
+                                                    : std::optional(guest.half_life_ns);
+}
+
+// 1 stands for 0, which says that there was no schedule.
+std::optional<std::uint64_t> RunStats::behind_ns() const {
+  return guest.behind_ns != 0 ? std::optional(guest.behind_ns - 1) : std::nullopt;
+}
+
+AllocatorTotals AllocatorTotals::of(const abi::GuestStatus& guest) {
+  constexpr std::uint64_t ns_per_microsecond = 1000;
+  AllocatorTotals totals;
+  for (const abi::VcpuCounters& vcpu : guest.vcpu) {
+    totals.moved_bytes += vcpu.moved_frames << abi::page_shift;
+    totals.spun_us += vcpu.spun_ns / ns_per_microsecond;
+    totals.zero_asked_bytes += vcpu.zero_asked_frames << abi::page_shift;
+    totals.memset_skipped_bytes += vcpu.zero_known_frames << abi::page_shift;
   }
-  return sum;
+  return totals;
 }
 
 std::optional<double> RunStats::Memory::footprint_ratio() const {
@@ -165,116 +285,54 @@ std::optional<double> RunStats::Memory::unreported_ratio() const {
   return ratio(unreported_mib_s, live_mib_s);
 }
 
-void RunStats::take(const FootprintIntegral& footprint) {
-  workload.seconds = footprint.seconds();
+void RunStats::Memory::take(const FootprintIntegral& footprint) {
+  seconds = footprint.seconds();
   const bool fine = footprint.is_fine();
   if (fine) {
-    memory.rss_mib_s = footprint.resident_mib_s();
-    memory.live_mib_s = footprint.live_mib_s();
-    memory.unreported_mib_s = footprint.unreported_mib_s();
+    rss_mib_s = footprint.resident_mib_s();
+    live_mib_s = footprint.live_mib_s();
+    unreported_mib_s = footprint.unreported_mib_s();
   }
   if (fine || footprint.resident_peak_seen()) {
-    memory.rss_peak_bytes = footprint.resident_peak_bytes();
+    rss_peak_bytes = footprint.resident_peak_bytes();
   }
   if (fine || footprint.live_peak_told()) {
-    memory.live_peak_bytes = footprint.live_peak_bytes();
+    live_peak_bytes = footprint.live_peak_bytes();
   }
   if (footprint.points() == 0) {
-    memory.missing = "the workload never began";
+    missing = "the workload never began";
   } else if (!fine) {
-    memory.missing = fmt::format("{} samples in {} are too few to tell", footprint.points(),
-                                 human_duration(footprint.seconds()));
-  } else if (!memory.rss_mib_s) {
-    memory.missing = "this host does not tell how much memory is resident";
-  } else if (!memory.unreported_mib_s) {
-    memory.missing = "the model without reporting needs PAGEMAP_SCAN (Linux 6.7)";
+    missing = fmt::format("{} samples in {} are too few to tell", footprint.points(),
+                          human_duration(footprint.seconds()));
+  } else if (!rss_mib_s) {
+    missing = "this host does not tell how much memory is resident";
+  } else if (!unreported_mib_s) {
+    missing = "the model without reporting needs PAGEMAP_SCAN (Linux 6.7)";
   }
 }
 
 Json to_json(const RunStats& stats) {
-  const auto& guest = stats.guest;
-  const auto& workload = stats.workload;
-  const auto& report = stats.report;
-  const auto& hints = stats.hints;
-  const auto& exits = stats.exits;
-  const auto& memory = stats.memory;
   Json json;
   json["version"] = version;
-  json["guest"] = {{"exit_status", guest.exit_status}, {"boot_us", guest.boot_us}};
-  json["workload"] = {
-      {"name", workload.name},
-      {"seconds", workload.seconds},
-      {"cpu_seconds", workload.cpu_seconds},
-      {"events", workload.events},
-      {"verified_pages", workload.verified_pages},
-      {"behind_ms", workload.behind_ms ? Json(*workload.behind_ms) : Json(nullptr)}};
-  json["report"] = {{"enabled", report.enabled != 0},
-                    {"order", report.order},
-                    {"batch", report.batch},
-                    {"keep_bytes", report.keep_bytes},
-                    {"delay_ns", report.delay_ns},
-                    {"timeout_ns", stats.report_timeout_ns},
-                    {"automatic", stats.report_automatic},
-                    {"order_in_force", stats.report_order_in_force},
-                    {"half_life_ns", stats.report_half_life_ns},
-                    {"strategy", name_of(report.strategy)},
-                    {"changes", changes_json(stats)}};
+  json["guest"] = {{"exit_status", stats.exit_status},
+                   {"boot_us", in(stats.times.boot_ns(), ns_per_us)}};
+  json["workload"] = workload_json(stats);
+  json["report"] = report_json(stats);
   json["vcpus"] = stats.vcpus;
-  json["host"] = {{"mode", name_of(stats.host.mode)},
-                  {"workers", stats.host.workers},
-                  {"protocol_errors", stats.host.protocol_errors},
-                  {"worker_sleeps", stats.host.worker_sleeps},
-                  {"worker_naps", stats.host.worker_naps},
-                  {"discard_calls", stats.host.discard_calls},
-                  {"discard_retries", stats.host.discard_retries},
-                  {"partial_discards", stats.host.partial_discards},
-                  {"failed_discards", stats.host.failed_discards}};
-  json["hints"] = {{"batches", hints.batches},
-                   {"ranges", hints.ranges},
-                   {"bytes", hints.bytes},
-                   {"discarded_bytes", hints.discarded_bytes},
-                   {"declined_bytes", hints.declined_bytes},
-                   {"failed_ranges", hints.failed_ranges},
-                   {"redundant_bytes", hints.redundant_bytes},
-                   {"host_ns", hints.host_ns},
-                   {"doorbells", stats.doorbells()}};
+  json["host"] = host_json(stats);
+  json["hints"] = hints_json(stats);
   add_asynchronous(json, stats);
   if (stats.trace) {
-    json["trace"] = {{"complete", stats.trace->complete()},
-                     {"records", stats.trace->records},
-                     {"lost_records", stats.trace->lost_records},
-                     {"lost_guest_events", stats.trace->lost_guest_events}};
-    if (!stats.trace->why.empty()) {
-      json["trace"]["why"] = stats.trace->why;
-    }
+    json["trace"] = to_json(*stats.trace);
   }
   if (stats.oracle) {
-    json["oracle"] = {{"guarded_bytes", stats.oracle->guarded_bytes},
-                      {"unguarded_ranges", stats.oracle->unguarded_ranges},
-                      {"touched_bytes", stats.oracle->touched_bytes},
-                      {"scans", stats.oracle->scans}};
+    json["oracle"] = to_json(*stats.oracle);
   }
-  json["exits"] = {
-      {"total", exits.total}, {"doorbells", exits.doorbells}, {"vmcalls", exits.vmcalls}};
-  json["prefaults"] = {{"calls", stats.prefaults.calls}, {"bytes", stats.prefaults.bytes}};
-  json["memory"] = {
-      {"guest_bytes", memory.guest_bytes},
-      {"backing", memory.backing},
-      {"rss_peak_bytes", memory.rss_peak_bytes},
-      {"rss_final_bytes", memory.rss_final_bytes},
-      {"live_peak_bytes", memory.live_peak_bytes},
-      {"settle_ms", memory.settle_ms},
-      {"rss_mib_s", memory.rss_mib_s},
-      {"live_mib_s", memory.live_mib_s},
-      {"footprint_ratio", memory.footprint_ratio()},
-      {"unreported_mib_s", memory.unreported_mib_s},
-      {"unreported_footprint_ratio", memory.unreported_ratio()},
-      {"minor_faults", memory.minor_faults},
-      {"missing", memory.missing.empty() ? Json(nullptr) : Json(memory.missing)},
-      {"failed_samples", memory.failed_samples},
-      {"last_failure", memory.failed_samples != 0 ? Json(memory.last_failure) : Json(nullptr)}};
-  json["ledger"] = stats.ledger ? ledger_json(*stats.ledger) : Json(nullptr);
-  json["series"] = series_json(stats.series);
+  json["exits"] = to_json(stats.exits);
+  json["prefaults"] = to_json(stats.prefaults);
+  json["memory"] = memory_json(stats);
+  json["ledger"] = stats.ledger ? to_json(*stats.ledger) : Json(nullptr);
+  json["series"] = to_json(stats.series);
   return json;
 }
 

@@ -9,6 +9,7 @@
 
 #include "vmm/base/or_dash.hpp"
 #include "vmm/base/units.hpp"
+#include "vmm/measure/latency.hpp"
 #include "vmm/settings/report_settings.hpp"
 
 namespace vmm {
@@ -17,8 +18,8 @@ namespace {
 // What the widest counts leave of 80 columns.
 constexpr std::size_t name_limit = 16;
 
-std::string milliseconds(double ms) {
-  return human_duration(ms / 1e3);
+std::string nanoseconds(std::uint64_t ns) {
+  return human_duration(static_cast<double>(ns) / 1e9);
 }
 
 // Rows of two cells, a label and a value each: the left cells describe hints, the right ones
@@ -73,20 +74,18 @@ std::string policy_text(const RunStats& stats, const abi::ReportPolicy& policy, 
     text = fmt::format("report {}, order {}", name_of(policy.strategy), policy.order);
   }
   if (chosen == Chosen::automatically) {
-    text =
-        fmt::format("report auto, order {}, batch {}", stats.report_order_in_force, policy.batch);
+    text = fmt::format("report auto, order {}, batch {}", stats.guest.report_order, policy.batch);
   }
   if (policy.strategy == abi::ReportStrategy::adaptive) {
-    text += stats.report_half_life_ns
-                ? fmt::format(", half-life {}",
-                              human_duration(static_cast<double>(*stats.report_half_life_ns) / 1e9))
-                : ", nothing let go";
+    const auto half_life_ns = stats.half_life_ns();
+    text += half_life_ns ? fmt::format(", half-life {}", nanoseconds(*half_life_ns))
+                         : ", nothing let go";
   }
   if (policy.keep_bytes != 0) {
     text += fmt::format(", keep {}", human_size(policy.keep_bytes));
   }
   if (policy.delay_ns != 0 && chosen == Chosen::by_hand) {
-    text += fmt::format(", delay {}", human_duration(static_cast<double>(policy.delay_ns) / 1e9));
+    text += fmt::format(", delay {}", nanoseconds(policy.delay_ns));
   }
   return text;
 }
@@ -96,15 +95,15 @@ std::string shortened(std::string_view name) {
                                    : fmt::format("{}...", name.substr(0, name_limit - 3));
 }
 
-std::string latency_text(const std::optional<LatencySummary>& latency) {
-  return latency ? fmt::format("{} / {}", human_duration(latency->p50_us / 1e6),
-                               human_duration(latency->p99_us / 1e6))
+std::string latency_text(const abi::LatencyHistogram& latency) {
+  const auto summary = summarize(latency);
+  return summary ? fmt::format("{} / {}", human_duration(summary->p50_us / 1e6),
+                               human_duration(summary->p99_us / 1e6))
                  : "-";
 }
 
-// Only where something may be in flight while the guest runs.
 void add_allocator(Table& table, const RunStats& stats) {
-  const auto& allocator = stats.allocator;
+  const AllocatorTotals allocator = AllocatorTotals::of(stats.guest);
   if (allocator.moved_bytes != 0) {
     table.row("moved", human_size(allocator.moved_bytes), "", "");
   }
@@ -114,27 +113,29 @@ void add_allocator(Table& table, const RunStats& stats) {
   }
 }
 
+// Only where something may be in flight while the guest runs.
 void add_asynchronous(Table& table, const RunStats& stats) {
-  if (stats.host.mode == HostMode::sync && stats.faults.sum() == 0) {
+  const HintTotals& hints = stats.hints;
+  const FaultCounters& faults = hints.faults;
+  const abi::GuestStatus& guest = stats.guest;
+  if (stats.host_mode == HostMode::sync && faults.sum() == 0) {
     return;
   }
   table.line("");
   table.heading(
-      fmt::format("Host {}",
-                  stats.host.mode == HostMode::sync
-                      ? std::string("sync")
-                      : fmt::format("{}, {} worker{}", name_of(stats.host.mode), stats.host.workers,
-                                    stats.host.workers == 1 ? "" : "s")),
+      fmt::format("Host {}", stats.host_mode == HostMode::sync
+                                 ? std::string("sync")
+                                 : fmt::format("{}, {} worker{}", name_of(stats.host_mode),
+                                               stats.workers, stats.workers == 1 ? "" : "s")),
       "Ranges in flight");
-  table.row("wake-ups", grouped(stats.wakeups), "most at a time",
-            human_size(stats.inflight.max_bytes));
-  table.row("silent rings", grouped(stats.doorbells_suppressed), "p50 / p99",
-            latency_text(stats.inflight.latency));
-  table.row("oom waits", grouped(stats.oom.waits), "oom wait p50 / p99",
-            latency_text(stats.oom.wait));
-  table.row("false oom", grouped(stats.oom.false_ones), "quarantined",
-            human_size(stats.quarantine.bytes));
-  const FaultCounters& faults = stats.faults;
+  table.row("wake-ups", grouped(hints.interrupts), "most at a time",
+            human_size(guest.max_in_flight_bytes));
+  table.row("silent rings", grouped(hints.doorbells_suppressed), "p50 / p99",
+            latency_text(guest.answer_latency));
+  table.row("oom waits", grouped(guest.oom_waits), "oom wait p50 / p99",
+            latency_text(guest.oom_wait));
+  table.row("false oom", grouped(guest.oom_failures), "quarantined",
+            human_size(guest.quarantined_bytes));
   if (faults.sum() == 0) {
     return;
   }
@@ -144,7 +145,7 @@ void add_asynchronous(Table& table, const RunStats& stats) {
   table.row("declined", grouped(faults.declined), "ranges left out",
             grouped(faults.partial_ranges));
   table.row("failed", grouped(faults.failed), "ignored by the guest",
-            grouped(stats.quarantine.ignored_answers));
+            grouped(guest.ignored_answers));
 }
 
 std::string time_text(const std::optional<Spending>& spent, double Spending::*part) {
@@ -164,7 +165,7 @@ void add_ledger(Table& table, const RunStats& stats) {
   table.row("doorbells", time_text(ledger.spent, &Spending::doorbell_ns), "net benefit",
             mib_s_text(ledger.net_mib_s));
   table.row("refaults", time_text(ledger.spent, &Spending::refault_ns), "  at, for 1 MiB s",
-            human_duration(static_cast<double>(ledger.memory_price_ns) / 1e9));
+            nanoseconds(ledger.memory_price_ns));
   table.row("all", ledger.spent ? human_duration(ledger.spent->sum_ns() / 1e9) : "-", "came back",
             human_size(ledger.reused_bytes));
   table.line("");
@@ -200,15 +201,14 @@ std::string render_summary(const RunStats& stats) {
   const auto& memory = stats.memory;
   Table table;
   table.line("");
-  table.line(fmt::format("  {}: {}, {} events, {} pages verified", shortened(stats.workload.name),
-                         human_duration(stats.workload.seconds), grouped(stats.workload.events),
-                         grouped(stats.workload.verified_pages)));
-  if (stats.workload.behind_ms) {
-    table.line(fmt::format("  at most {} behind the recorded times",
-                           milliseconds(*stats.workload.behind_ms)));
+  table.line(fmt::format("  {}: {}, {} events, {} pages verified", shortened(stats.workload),
+                         human_duration(memory.seconds), grouped(stats.last.guest.events),
+                         grouped(stats.last.guest.verified_pages)));
+  if (const auto behind_ns = stats.behind_ns()) {
+    table.line(fmt::format("  at most {} behind the recorded times", nanoseconds(*behind_ns)));
   }
   table.line(fmt::format("  {} RAM ({}), {}", human_size(memory.guest_bytes), memory.backing,
-                         policy_text(stats, stats.report, chosen(stats.report_automatic))));
+                         policy_text(stats, stats.report.policy, chosen(stats.report.automatic))));
   if (const ReportChanges& changes = stats.report_changes; changes.count != 0) {
     const ReportSettings& settings = changes.last.back().settings;
     table.line(fmt::format("  re-tuned {} time{}; at the end:", grouped(changes.count),
@@ -219,25 +219,26 @@ std::string render_summary(const RunStats& stats) {
   table.line("");
   table.heading("Hints", "Host memory behind guest RAM");
   table.row("batches", grouped(hints.batches), "peak", or_dash(memory.rss_peak_bytes, human_size));
-  table.row("ranges", grouped(hints.ranges), "final", or_dash(memory.rss_final_bytes, human_size));
+  table.row("ranges", grouped(hints.ranges), "final",
+            or_dash(stats.settled.resident_bytes, human_size));
   table.row("hinted", human_size(hints.bytes), "peak of live memory",
             or_dash(memory.live_peak_bytes, human_size));
   table.row("discarded", human_size(hints.discarded_bytes), "settled after",
-            memory.settle_ms ? milliseconds(*memory.settle_ms) : "-");
+            or_dash(stats.settled.after_ns, nanoseconds));
   table.row("declined", human_size(hints.declined_bytes), "resident integral",
             mib_s_text(memory.rss_mib_s));
-  table.row("redundant", human_size(hints.redundant_bytes), "live integral",
+  table.row("redundant", human_size(stats.guest.redundant_bytes), "live integral",
             mib_s_text(memory.live_mib_s));
   table.row("failed ranges", grouped(hints.failed_ranges), "footprint ratio",
             ratio_text(memory.footprint_ratio()));
   const auto unreported = memory.unreported_ratio();
-  table.row("host time", human_duration(static_cast<double>(hints.host_ns) / 1e9),
-            unreported ? "  without reporting" : "",
+  table.row("host time", nanoseconds(hints.host_ns), unreported ? "  without reporting" : "",
             unreported ? fmt::format("{} (model)", ratio_text(unreported)) : "");
-  table.row("exits", grouped(stats.exits.total), stats.guest.boot_us ? "boot time" : "",
-            stats.guest.boot_us ? human_duration(*stats.guest.boot_us / 1e6) : "");
-  table.row("doorbells", grouped(stats.doorbells()), "exit status",
-            fmt::format("{}", stats.guest.exit_status));
+  const auto boot_ns = stats.times.boot_ns();
+  table.row("exits", grouped(stats.exits.exits), boot_ns ? "boot time" : "",
+            boot_ns ? nanoseconds(*boot_ns) : "");
+  table.row("doorbells", grouped(hints.doorbells), "exit status",
+            fmt::format("{}", stats.exit_status));
   add_allocator(table, stats);
   add_asynchronous(table, stats);
   add_ledger(table, stats);
@@ -252,10 +253,10 @@ std::string render_summary(const RunStats& stats) {
     table.line("");
     table.line(fmt::format("  Not measured: {}.", memory.missing));
   }
-  if (memory.failed_samples != 0) {
+  if (stats.failures.count != 0) {
     table.line("");
     table.line(fmt::format("  {} measurements of resident memory failed; the last value stood in.",
-                           grouped(memory.failed_samples)));
+                           grouped(stats.failures.count)));
   }
   return table.take();
 }

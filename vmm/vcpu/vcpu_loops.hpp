@@ -17,25 +17,13 @@
 #include "vmm/kvm/memory_slots.hpp"
 #include "vmm/memory/guest_memory.hpp"
 #include "vmm/vcpu/console.hpp"
+#include "vmm/vcpu/exit_totals.hpp"
 #include "vmm/vcpu/guest_end.hpp"
 #include "vmm/vcpu/hypercalls.hpp"
 #include "vmm/vcpu/vcpu_hook.hpp"
 #include "vmm/vcpu/vcpu_runner.hpp"
 
 namespace vmm {
-
-// Of all vCPUs together.
-struct ExitTotals {
-  std::uint64_t exits = 0;     // returns from KVM_RUN other than kicks
-  std::uint64_t doorbells = 0; // of these, rings: not those that an eventfd took
-  std::uint64_t vmcalls = 0;   // of these, by a hypercall instruction
-};
-
-// Calls that made memory resident before the guest's first touch.
-struct PrefaultTotals {
-  std::uint64_t calls = 0;
-  std::uint64_t bytes = 0;
-};
 
 // What the loops act on; all of it outlives them.
 struct VcpuLoopParts {

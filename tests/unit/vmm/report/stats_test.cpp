@@ -94,15 +94,17 @@ TEST_CASE("every field the interface promises is there") {
 
 TEST_CASE("values arrive under their names, exactly") {
   RunStats stats;
-  stats.guest = {.exit_status = 3, .boot_us = 812.5};
-  stats.workload.events = 18446744073709551615ULL;
+  stats.exit_status = 3;
+  stats.times.first_run_ns = 1000;
+  stats.times.workload_begin_ns = 813'500;
+  stats.last.guest.events = 18446744073709551615ULL;
   stats.hints.bytes = 4096;
   stats.hints.failed_ranges = 7;
-  stats.exits = {.total = 12, .doorbells = 3};
+  stats.exits = {.exits = 12, .doorbells = 3};
   stats.memory.rss_mib_s = 30;
   stats.memory.live_mib_s = 20;
   stats.memory.unreported_mib_s = 50;
-  stats.memory.settle_ms = 1.25;
+  stats.settled.after_ns = 1'250'000;
   const auto json = parsed(stats);
   CHECK(json["guest"]["exit_status"] == 3);
   CHECK(json["guest"]["boot_us"] == 812.5);
@@ -120,16 +122,18 @@ TEST_CASE("values arrive under their names, exactly") {
 TEST_CASE("what is in flight is told per channel and in sum") {
   RunStats stats;
   stats.vcpus = 2;
-  stats.host = {.mode = HostMode::poll, .workers = 3};
-  stats.channels.resize(2);
-  stats.channels[1].doorbells_suppressed = 5;
-  stats.channels[1].latency = LatencySummary{
-      .samples = 2, .p50_us = 1.5, .p99_us = 2.5, .max_us = 3.5, .buckets = {{1.5, 2}}};
-  stats.inflight.max_bytes = 4096;
-  stats.oom.false_ones = 2;
-  stats.quarantine.bytes = 8192;
-  stats.wakeups = 9;
-  stats.faults.partial_ranges = 11;
+  stats.host_mode = HostMode::poll;
+  stats.workers = 3;
+  PortTotals second;
+  second.doorbells_suppressed = 5;
+  second.latency.add(1500);
+  stats.hints.add(PortTotals{});
+  stats.hints.add(second);
+  stats.guest.max_in_flight_bytes = 4096;
+  stats.guest.oom_failures = 2;
+  stats.guest.quarantined_bytes = 8192;
+  stats.hints.interrupts = 9;
+  stats.hints.faults.partial_ranges = 11;
   const auto json = parsed(stats);
   CHECK(json["vcpus"] == 2);
   CHECK(json["host"]["mode"] == "poll");
@@ -137,7 +141,8 @@ TEST_CASE("what is in flight is told per channel and in sum") {
   REQUIRE(json["channels"].size() == 2);
   CHECK(json["channels"][0]["host_latency_us"]["p50"].is_null());
   CHECK(json["channels"][1]["doorbells_suppressed"] == 5);
-  CHECK(json["channels"][1]["host_latency_us"]["p99"] == 2.5);
+  CHECK(json["channels"][1]["host_latency_us"]["samples"] == 1);
+  CHECK(json["channels"][1]["host_latency_us"]["p99"] == 1.535); // the bucket's longest
   CHECK(json["inflight"]["max_bytes"] == 4096);
   CHECK(json["inflight"]["latency_us"]["max"].is_null());
   CHECK(json["oom"]["false"] == 2);
@@ -167,8 +172,8 @@ TEST_CASE("a footprint is taken over whole") {
   }
   footprint.end(at(2'000'000'000));
   RunStats stats;
-  stats.take(footprint);
-  CHECK(stats.workload.seconds == doctest::Approx(2));
+  stats.memory.take(footprint);
+  CHECK(stats.memory.seconds == doctest::Approx(2));
   CHECK(stats.memory.rss_peak_bytes == 4 * mib);
   CHECK(stats.memory.live_peak_bytes == 2 * mib);
   CHECK(stats.memory.footprint_ratio().value() == doctest::Approx(2));
@@ -182,7 +187,7 @@ TEST_CASE("what two samples cannot tell is absent, and what they can is there") 
   footprint.end(
       {.at_ns = 3'000'000, .resident_bytes = 9 * mib, .live_bytes = 0, .live_high_bytes = 8 * mib});
   RunStats stats;
-  stats.take(footprint);
+  stats.memory.take(footprint);
   CHECK_FALSE(stats.memory.rss_mib_s.has_value());
   CHECK_FALSE(stats.memory.live_mib_s.has_value());
   CHECK_FALSE(stats.memory.footprint_ratio().has_value());
@@ -194,7 +199,7 @@ TEST_CASE("what two samples cannot tell is absent, and what they can is there") 
   missed.miss_peak();
   missed.end({.at_ns = 3'000'000, .resident_bytes = 9 * mib});
   RunStats discarding;
-  discarding.take(missed);
+  discarding.memory.take(missed);
   CHECK_FALSE(discarding.memory.rss_peak_bytes.has_value());
   const auto json = parsed(discarding);
   for (const char* const name : {"rss_mib_s", "live_mib_s", "footprint_ratio", "rss_peak_bytes"}) {
@@ -206,7 +211,7 @@ TEST_CASE("what two samples cannot tell is absent, and what they can is there") 
 TEST_CASE("what was re-tuned is told: how often, and the latest of it") {
   RunStats stats;
   CHECK(parsed(stats)["report"]["changes"]["count"] == 0);
-  stats.first_run_ns = 1'000'000;
+  stats.times.first_run_ns = 1'000'000;
   for (std::uint64_t change = 0; change < 40; ++change) {
     ReportSettings settings;
     settings.policy.batch = static_cast<std::uint32_t>(change);
@@ -222,18 +227,28 @@ TEST_CASE("what was re-tuned is told: how often, and the latest of it") {
 
 TEST_CASE("doorbells have one meaning: the sum is that of the channels") {
   RunStats stats;
-  stats.channels.resize(3);
-  stats.channels[0].doorbells = 5;
-  stats.channels[2].doorbells = 7;
+  for (const std::uint64_t rings : {5U, 0U, 7U}) {
+    PortTotals channel;
+    channel.doorbells = rings;
+    stats.hints.add(channel);
+  }
   CHECK(parsed(stats)["hints"]["doorbells"] == 12);
+}
+
+TEST_CASE("how far a workload fell behind its schedule is told of one that has a schedule") {
+  RunStats stats;
+  CHECK(parsed(stats)["workload"]["behind_ms"].is_null());
+  stats.guest.behind_ns = 1; // always on time
+  CHECK(parsed(stats)["workload"]["behind_ms"] == 0);
+  stats.guest.behind_ns = 2'500'001;
+  CHECK(parsed(stats)["workload"]["behind_ms"] == 2.5);
 }
 
 TEST_CASE("measurements that failed are told") {
   RunStats stats;
   CHECK(parsed(stats)["memory"]["failed_samples"] == 0);
   CHECK(parsed(stats)["memory"]["last_failure"].is_null());
-  stats.memory.failed_samples = 3;
-  stats.memory.last_failure = "no tables today";
+  stats.failures = {.count = 3, .last = "no tables today"};
   CHECK(parsed(stats)["memory"]["failed_samples"] == 3);
   CHECK(parsed(stats)["memory"]["last_failure"] == "no tables today");
 }
@@ -248,7 +263,7 @@ TEST_CASE("statistics are written whole and replace what was there") {
   const auto path = dir.path() / "s.json";
   std::ofstream(path) << "old content that is much longer than nothing";
   RunStats stats;
-  stats.workload.name = "replay";
+  stats.workload = "replay";
   REQUIRE(write_stats(stats, path.string()).has_value());
   const auto json = nlohmann::json::parse(test_support::content(path));
   CHECK(json["workload"]["name"] == "replay");
@@ -259,7 +274,7 @@ TEST_CASE("statistics are written whole and replace what was there") {
 TEST_CASE("a name that is not UTF-8 does not spoil the file") {
   const TemporaryFolder dir;
   RunStats stats;
-  stats.workload.name = "a\xff\xfe\"b";
+  stats.workload = "a\xff\xfe\"b";
   REQUIRE(write_stats(stats, (dir.path() / "s.json").string()).has_value());
   CHECK(nlohmann::json::accept(test_support::content(dir.path() / "s.json")));
 }

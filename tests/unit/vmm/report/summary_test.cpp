@@ -16,27 +16,28 @@ namespace {
 
 RunStats typical() {
   RunStats stats;
-  stats.guest = {.exit_status = 0, .boot_us = 870};
-  stats.workload = {
-      .name = "replay", .seconds = 14.4, .events = 1'165'963, .verified_pages = 582'518};
-  stats.hints = {.batches = 12,
-                 .ranges = 2048,
-                 .bytes = 3 * gib,
-                 .discarded_bytes = 3 * gib - mib,
-                 .declined_bytes = mib,
-                 .failed_ranges = 4,
-                 .redundant_bytes = 0,
-                 .host_ns = 23'400'000};
-  stats.exits = {.total = 310, .doorbells = 12};
+  stats.times.first_run_ns = 1;
+  stats.times.workload_begin_ns = 870'001;
+  stats.workload = "replay";
+  stats.last.guest.events = 1'165'963;
+  stats.last.guest.verified_pages = 582'518;
+  stats.hints.batches = 12;
+  stats.hints.ranges = 2048;
+  stats.hints.bytes = 3 * gib;
+  stats.hints.discarded_bytes = 3 * gib - mib;
+  stats.hints.declined_bytes = mib;
+  stats.hints.failed_ranges = 4;
+  stats.hints.host_ns = 23'400'000;
+  stats.exits = {.exits = 310, .doorbells = 12};
   stats.memory = {.guest_bytes = 2 * gib,
                   .backing = "4k",
+                  .seconds = 14.4,
                   .rss_peak_bytes = 541 * mib,
-                  .rss_final_bytes = 22 * mib,
                   .live_peak_bytes = 539 * mib,
-                  .settle_ms = 3.2,
                   .rss_mib_s = 4612.3,
                   .live_mib_s = 3994.1,
                   .unreported_mib_s = 6757.7};
+  stats.settled = {.resident_bytes = 22 * mib, .after_ns = 3'200'000};
   return stats;
 }
 
@@ -72,19 +73,20 @@ TEST_CASE("the summary shows what a reader looks for, in 80 columns") {
 TEST_CASE("an asynchronous host and its faults have a block of their own") {
   RunStats stats = typical();
   CHECK_FALSE(contains(render_summary(stats), "in flight"));
-  stats.host = {.mode = HostMode::async, .workers = 2};
-  stats.inflight.latency = LatencySummary{
-      .samples = 3, .p50_us = 123.4, .p99_us = 45'600, .max_us = 99'000, .buckets = {}};
-  stats.oom.waits = 7;
+  stats.host_mode = HostMode::async;
+  stats.workers = 2;
+  for (const std::uint64_t ns : {120'000U, 121'000U, 45'000'000U}) {
+    stats.guest.answer_latency.add(ns);
+  }
+  stats.guest.oom_waits = 7;
   std::string text = render_summary(stats);
   CHECK(contains(text, "Host async, 2 workers"));
   CHECK(contains(text, "Ranges in flight"));
-  CHECK(contains(text, "123 us / 45.6 ms"));
+  CHECK(contains(text, "123 us / 46.1 ms"));
   CHECK_FALSE(contains(text, "never given"));
   CHECK(widest(text) <= 80);
-  stats.host = {};
-  stats.faults.dropped = 4;
-  stats.faults.stalled = 5;
+  stats.host_mode = HostMode::sync;
+  stats.hints.faults = {.dropped = 4, .stalled = 5};
   text = render_summary(stats);
   CHECK(contains(text, "Host sync"));
   CHECK(contains(text, "never given"));
@@ -130,11 +132,10 @@ TEST_CASE("a policy that was changed on the way is told, within 80 columns") {
 
 TEST_CASE("doorbells are the rings that reached the host, whoever answers") {
   RunStats stats = typical();
-  stats.host = {.mode = HostMode::async, .workers = 2};
+  stats.host_mode = HostMode::async;
+  stats.workers = 2;
   stats.exits.doorbells = 0; // an eventfd took them
-  stats.channels.resize(2);
-  stats.channels[0].doorbells = 1000;
-  stats.channels[1].doorbells = 234;
+  stats.hints.doorbells = 1234;
   CHECK(contains(render_summary(stats), "doorbells                1,234"));
 }
 
@@ -143,7 +144,7 @@ TEST_CASE("what is missing is told with its reason, within 80 columns") {
   stats.memory.missing = "18446744073709551615 samples in 870 us are too few to tell";
   stats.memory.rss_mib_s.reset();
   stats.memory.rss_peak_bytes.reset();
-  stats.memory.failed_samples = 3;
+  stats.failures.count = 3;
   const std::string text = render_summary(stats);
   CHECK(contains(text, "Not measured: 18446744073709551615 samples"));
   CHECK(contains(text, "3 measurements of resident memory failed"));
@@ -152,7 +153,7 @@ TEST_CASE("what is missing is told with its reason, within 80 columns") {
 
 TEST_CASE("what is not known is a dash or left out") {
   RunStats stats;
-  stats.report.enabled = 0;
+  stats.report.policy.enabled = 0;
   const std::string text = render_summary(stats);
   CHECK(contains(text, "report off"));
   CHECK_FALSE(contains(text, "nan"));
@@ -164,22 +165,21 @@ TEST_CASE("what is not known is a dash or left out") {
 TEST_CASE("extreme values stay within the table") {
   const std::uint64_t most = std::numeric_limits<std::uint64_t>::max();
   RunStats stats = typical();
-  stats.workload.name = std::string(1000, 'w');
-  stats.report.keep_bytes = 255 * gib;
-  stats.report.delay_ns = 86'400'000'000'000;
+  stats.workload = std::string(1000, 'w');
+  stats.report.policy.keep_bytes = 255 * gib;
+  stats.report.policy.delay_ns = 86'400'000'000'000;
   stats.hints.bytes = most;
   stats.memory.rss_peak_bytes = most;
   stats.hints.batches = 123'456'789'012;
   stats.memory.rss_mib_s = 99'999'999;
-  stats.workload.events = 4'294'967'295;
-  stats.workload.verified_pages = 4'294'967'295;
-  stats.host = {.mode = HostMode::poll, .workers = 8};
-  stats.wakeups = 123'456'789'012;
-  stats.inflight = {
-      .max_bytes = most,
-      .latency = LatencySummary{
-          .samples = most, .p50_us = 4.4e9, .p99_us = 4.4e9, .max_us = 4.4e9, .buckets = {}}};
-  stats.faults.dropped = 123'456'789'012;
+  stats.last.guest.events = 4'294'967'295;
+  stats.last.guest.verified_pages = 4'294'967'295;
+  stats.host_mode = HostMode::poll;
+  stats.workers = 8;
+  stats.hints.interrupts = 123'456'789'012;
+  stats.guest.max_in_flight_bytes = most;
+  stats.guest.answer_latency.add(most);
+  stats.hints.faults.dropped = 123'456'789'012;
   CHECK(widest(render_summary(stats)) <= 80);
 }
 
