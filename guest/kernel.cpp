@@ -98,8 +98,8 @@ mm::PageAllocatorConfig allocator_config(const abi::BootInfo& boot) {
                          ? mm::DiscardedContent::zero
                          : mm::DiscardedContent::unknown;
   if ((boot.features_offered & abi::feature_trace) != 0 && abi::knows_1_1(boot)) {
-    config.trace = mm::EventTrace(arch::pointer_to<abi::GuestTraceRing>({EBB_TRACE_RING_GPA}),
-                                  static_cast<abi::TraceLevel>(boot.trace_level));
+    config.events = mm::EventWriter(arch::pointer_to<abi::EventRing>({EBB_EVENT_RING_GPA}),
+                                    static_cast<abi::TraceLevel>(boot.trace_level));
   }
   return config;
 }
@@ -161,21 +161,21 @@ void Kernel::adopt_vcpu() {
   arch::vcpu_page().guest_private = arch::address_of(this).value;
 }
 
-// From here on the trace names the caller of the function that this is inlined into.
-[[gnu::always_inline]] inline void Kernel::trace_caller() {
-  if (pages_.trace().on()) [[unlikely]] {
-    pages_.trace().set_caller(this_vcpu(), arch::address_of(__builtin_return_address(0)).value);
+// From here on events name the caller of the function that this is inlined into.
+[[gnu::always_inline]] inline void Kernel::note_caller() {
+  if (pages_.events().on()) [[unlikely]] {
+    pages_.events().set_caller(this_vcpu(), arch::address_of(__builtin_return_address(0)).value);
   }
 }
 
 void* Kernel::allocate_pages(abi::Order order) {
-  trace_caller();
+  note_caller();
   const mm::Allocation block = pages_.allocate(this_vcpu(), order);
   return block.ok() ? arch::pointer_to<void>(abi::to_gpa(block.pfn)) : nullptr;
 }
 
 void* Kernel::allocate_zeroed_pages(abi::Order order) {
-  trace_caller();
+  note_caller();
   const unsigned vcpu = this_vcpu();
   const mm::Allocation block = pages_.allocate(vcpu, order);
   if (!block.ok()) {
@@ -193,7 +193,7 @@ void* Kernel::allocate_zeroed_pages(abi::Order order) {
 }
 
 void Kernel::free_pages(void* block, abi::Order order) {
-  trace_caller();
+  note_caller();
   const abi::Gpa gpa = arch::address_of(block);
   const mm::FreeResult result = gpa.value % abi::page_bytes == 0
                                     ? pages_.free(this_vcpu(), abi::to_pfn(gpa), order)
@@ -223,7 +223,7 @@ void Kernel::start_vcpus() {
 }
 
 void Kernel::sleep_until_ns(std::uint64_t deadline) {
-  trace_caller();
+  note_caller();
   do { // also a sleep of no length is a chance to report
     idle_until_ns(deadline);
   } while (now_ns() < deadline);
@@ -254,7 +254,7 @@ void Kernel::sleep_until(unsigned /*vcpu*/, std::uint64_t deadline_ns) {
 }
 
 void Kernel::sleep() {
-  trace_caller();
+  note_caller();
   idle_until_ns(mm::PageAllocator::never);
 }
 
@@ -263,7 +263,7 @@ void Kernel::wake(unsigned vcpu) {
 }
 
 void Kernel::settle() {
-  trace_caller();
+  note_caller();
   // Timing out leaves memory with the host; the summary shows how much. What did not come in that
   // time is not waited for as long again.
   const std::uint64_t patience_ns =

@@ -81,7 +81,7 @@ class Kernel final : private mm::PagePlatform, private mm::PageSource, private C
   void nap(std::uint64_t ns) override;
   void count_spinning(std::uint64_t ns) override;
   void sleep_until(unsigned vcpu, std::uint64_t deadline_ns) override;
-  void trace_caller();
+  void note_caller();
   void ring_doorbell(unsigned channel) override;
   [[nodiscard]] bool plug(abi::Gpa next) override;
   void prefault(abi::Gpa start, std::uint64_t bytes) override;

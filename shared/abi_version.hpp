@@ -33,7 +33,7 @@ enum Feature : std::uint64_t {
   feature_retune = 1U << 6,
   // Since 1.1. The doorbell may be rung with the instruction that BootInfo::doorbell names.
   feature_vmcall = 1U << 7,
-  // Since 1.1. The guest writes what happens to its memory into the ring at EBB_TRACE_RING_GPA, as
+  // Since 1.1. The guest writes what happens to its memory into the ring at EBB_EVENT_RING_GPA, as
   // much of it as BootInfo::trace_level asks for.
   feature_trace = 1U << 9,
   // Since 1.1. The prefault hypercall has memory behind a block before the guest touches it; the

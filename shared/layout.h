@@ -36,8 +36,8 @@
 #define EBB_VCPU_PAGE_GPA 0x10000    /* EBB_MAX_VCPUS pages */
 #define EBB_CHANNEL_GPA 0x20000      /* EBB_MAX_VCPUS channels of EBB_CHANNEL_BYTES */
 #define EBB_CHANNEL_BYTES 0x9000     /* one page of rings, eight descriptor pages */
-#define EBB_TRACE_RING_GPA 0xb0000   /* guest events, with feature_trace */
-#define EBB_TRACE_RING_BYTES 0x41000 /* one page of indices, 8192 events */
+#define EBB_EVENT_RING_GPA 0xb0000   /* guest events, with feature_trace */
+#define EBB_EVENT_RING_BYTES 0x41000 /* one page of indices, 8192 events */
 #define EBB_PAGE_TABLE_GPA 0x100000
 #define EBB_PAGE_TABLE_END 0x400000
 #define EBB_LOW_IMAGE_GPA 0x400000 /* of images of ABI 1.1 and older */

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// Page traces: the recorded page allocations and frees of real programs. Little endian: a header,
-// then one 64-bit word per event. Ids are given in the order of allocation; a block is allocated
-// once and freed at most once, with the order it was allocated with. The host has checked all of
-// this (vmm/boot/page_trace.hpp) before a guest sees a trace.
+// The file format of recordings, page traces: the recorded page allocations and frees of real
+// programs. Little endian: a header, then one 64-bit word per event. Ids are given in the order of
+// allocation; a block is allocated once and freed at most once, with the order it was allocated
+// with. The host has checked all of this (vmm/boot/recording_check.hpp) before a guest sees a
+// recording.
 #pragma once
 
 #include <cstddef>

@@ -8,7 +8,7 @@
 // writer left is readable: slot i holds a whole record exactly if its sequence is one that belongs
 // there (i + 1; in a ring i + 1 plus a multiple of the capacity). Records are in the order in which
 // their writers claimed slots. A guest's events come through its event ring
-// (shared/guest_trace.hpp) and have their own, earlier times; they always stand before the host's
+// (shared/event_ring.hpp) and have their own, earlier times; they always stand before the host's
 // record of what followed from them (a submission before its batch), and an answer before the
 // guest's drain of it.
 #pragma once

@@ -24,7 +24,7 @@ bool is_1_1(const Image& image, const Config& config) {
 BootPlan make_plan(const Config& config, const GuestFiles& files, const GuestMemory& memory) {
   BootPlan plan = BootPlan::make(files.image.header, memory.end(), memory.hole(), config.cpus,
                                  files.input ? files.input->pages().size() : 0);
-  plan.trace_ring_bytes = config.records() ? EBB_TRACE_RING_BYTES : 0;
+  plan.event_ring_bytes = config.records() ? EBB_EVENT_RING_BYTES : 0;
   if (config.gdb) {
     plan.debug_stubs = GuestDebugger::stubs();
   }

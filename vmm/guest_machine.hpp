@@ -14,7 +14,7 @@
 #include "vmm/base/symbols.hpp"
 #include "vmm/boot/boot_state.hpp"
 #include "vmm/boot/image.hpp"
-#include "vmm/boot/trace_input.hpp"
+#include "vmm/boot/recording.hpp"
 #include "vmm/kvm/kvm.hpp"
 #include "vmm/kvm/memory_slots.hpp"
 #include "vmm/kvm/wake_lines.hpp"
@@ -28,7 +28,7 @@ namespace vmm {
 struct GuestFiles {
   Image image;
   Symbols symbols; // for backtraces; may be empty
-  std::optional<TraceInput> input;
+  std::optional<Recording> input;
 };
 
 class GuestMachine {

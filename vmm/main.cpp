@@ -159,9 +159,9 @@ vmm::Result<int> run(const vmm::Config& config) {
     trace_target.emplace(std::move(target));
   }
   EBB_TRY_ASSIGN(image, vmm::load_image(config.image));
-  std::optional<vmm::TraceInput> input;
+  std::optional<vmm::Recording> input;
   if (config.input) {
-    EBB_TRY_ASSIGN(trace, vmm::TraceInput::load(*config.input));
+    EBB_TRY_ASSIGN(trace, vmm::Recording::load(*config.input));
     input = std::move(trace);
   }
   EBB_TRY_ASSIGN(sandbox, vmm::Sandbox::create(sandbox_options(config, stats_file)));

@@ -15,9 +15,9 @@ namespace {
 // A free submits at most this many batches, however fast a synchronous host answers.
 constexpr unsigned max_batches_per_call = 64;
 
-// Longest wait for the host to take events out of the trace's ring: a thread of a busy host may not
+// Longest wait for the host to take events out of its ring: a thread of a busy host may not
 // run for tens of milliseconds.
-constexpr std::uint64_t trace_patience_ns = 100'000'000;
+constexpr std::uint64_t event_patience_ns = 100'000'000;
 
 // Allocated pages of one vCPU that the sum of all does not know of yet, or freed ones.
 constexpr std::int64_t most_untold_frames = 16;
@@ -28,7 +28,7 @@ PageAllocator::PageAllocator(PagePlatform& platform, const PageAllocatorConfig& 
                              std::span<std::byte> metadata, std::span<abi::Channel* const> channels,
                              abi::GuestStatus& status)
     : platform_(platform), status_(status), plug_frames_(config.plug_frames),
-      oom_timeout_ns_(config.oom_timeout_ns), prefault_(config.prefault), trace_(config.trace),
+      oom_timeout_ns_(config.oom_timeout_ns), prefault_(config.prefault), events_(config.events),
       buddy_({.first = config.first,
               .end = config.end,
               .plugged_end = config.plugged_end,
@@ -36,7 +36,7 @@ PageAllocator::PageAllocator(PagePlatform& platform, const PageAllocatorConfig& 
               .hole = config.hole},
              metadata),
       reporter_(buddy_, channels, {.policy = config.policy, .timeout_ns = config.timeout_ns},
-                status.answer_latency, trace_.on() ? &trace_ : nullptr),
+                status.answer_latency, events_.on() ? &events_ : nullptr),
       control_(config.control) {
   choose_way_of_frees_locked();
   if (reporter_.channel_count() == 1) {
@@ -106,7 +106,7 @@ FreeResult PageAllocator::free_uncached(unsigned vcpu, abi::Pfn pfn, abi::Order 
   const FreeResult result = buddy_.free(pfn, order);
   if (result == FreeResult::ok) {
     count_freed(vcpu, order);
-    trace_.freed(vcpu, pfn, order);
+    events_.freed(vcpu, pfn, order);
     after_free_locked(vcpu, lease);
   }
   return result;
@@ -194,7 +194,7 @@ Allocation PageAllocator::allocate_at(unsigned vcpu, abi::Pfn block, abi::Order 
   if (!got.ok()) {
     got = allocate_under_pressure(vcpu, order, block);
   }
-  make_room_in_trace(vcpu);
+  make_room_for_events(vcpu);
   return handed_out(vcpu, got, order);
 }
 
@@ -215,7 +215,7 @@ std::optional<abi::Pfn> PageAllocator::find_run(unsigned vcpu, std::uint64_t fra
 BuddyAllocation PageAllocator::take_locked(unsigned vcpu, abi::Order order, Place place) {
   const BuddyAllocation got = place ? buddy_.allocate_at(*place, order) : buddy_.allocate(order);
   if (got.ok()) {
-    trace_.allocated(vcpu, got.pfn, order, got.was.reused_frames);
+    events_.allocated(vcpu, got.pfn, order, got.was.reused_frames);
   }
   return got;
 }
@@ -232,7 +232,7 @@ BuddyAllocation PageAllocator::allocate_and_refill(unsigned vcpu, abi::Order ord
     count = buddy_.allocate_many(order, std::span(blocks).first(wanted));
     reporter_.note_time_locked(now_ns);
     for (const BuddyAllocation& block : std::span(blocks).first(count)) {
-      trace_.allocated(vcpu, block.pfn, order, block.was.reused_frames);
+      events_.allocated(vcpu, block.pfn, order, block.was.reused_frames);
     }
     if (count == 0 && blocks[0].status == AllocateStatus::needs_plug) {
       blocks[0].pfn = buddy_.plugged_end();
@@ -255,7 +255,7 @@ BuddyAllocation PageAllocator::allocate_and_refill(unsigned vcpu, abi::Order ord
     }
   }
   carrying_.fetch_sub(1, std::memory_order_release);
-  make_room_in_trace(vcpu);
+  make_room_for_events(vcpu);
   return blocks[0];
 }
 
@@ -289,11 +289,11 @@ void PageAllocator::choose_way_of_frees_locked() {
 
 inline void PageAllocator::give_back_locked(unsigned vcpu, const PageCache::Block& block) {
   if (block.untouched_zero) {
-    trace_.unused(vcpu, block.pfn, block.order, block.was.reused_frames);
+    events_.unused(vcpu, block.pfn, block.order, block.was.reused_frames);
     buddy_.free_untouched(block.pfn, block.order, block.was);
   } else {
     buddy_.free_cached(block.pfn, block.order);
-    trace_.freed(vcpu, block.pfn, block.order);
+    events_.freed(vcpu, block.pfn, block.order);
   }
 }
 
@@ -312,19 +312,19 @@ void PageAllocator::give_back(unsigned vcpu, std::span<const PageCache::Block> b
       wake_sleepers(lease);
     }
   }
-  make_room_in_trace(vcpu);
+  make_room_for_events(vcpu);
 }
 
 // Has the host take events out before some are lost. A host that works on other threads does so a
 // little after the doorbell; one that does not in time costs events, which are counted.
-void PageAllocator::make_room_in_trace(unsigned vcpu) {
-  if (!trace_.nearly_full()) [[likely]] {
+void PageAllocator::make_room_for_events(unsigned vcpu) {
+  if (!events_.nearly_full()) [[likely]] {
     return;
   }
   platform_.ring_doorbell(vcpu);
   const std::uint64_t start_ns = platform_.now_ns();
   Backoff host = backoff(); // which does not interrupt anybody for this
-  while (trace_.nearly_full() && platform_.now_ns() - start_ns < trace_patience_ns) {
+  while (events_.nearly_full() && platform_.now_ns() - start_ns < event_patience_ns) {
     host();
   }
 }

@@ -40,7 +40,7 @@
 #include "guest/mm/page_cache.hpp"
 #include "guest/mm/page_platform.hpp"
 #include "guest/mm/reporting/control_watcher.hpp"
-#include "guest/mm/reporting/event_trace.hpp"
+#include "guest/mm/reporting/event_writer.hpp"
 #include "guest/mm/reporting/report_settings.hpp"
 #include "guest/mm/reporting/reporter.hpp"
 #include "shared/address.hpp"
@@ -68,7 +68,7 @@ struct PageAllocatorConfig {
   // Blocks of at least this order, if they were discarded, come with memory behind them. Smaller
   // ones come by the caches, where nobody knows yet whether they will be touched; none: never.
   std::optional<abi::Order> prefault{};
-  EventTrace trace{}; // off unless given
+  EventWriter events{}; // off unless given
 };
 
 enum class QuiesceResult : std::uint8_t { settled, timed_out };
@@ -146,8 +146,8 @@ class PageAllocator {
   [[nodiscard]] ReporterCounters reporter_counters();
   [[nodiscard]] ChannelCounters channel_counters(unsigned channel);
 
-  // For EventTrace::set_caller().
-  [[nodiscard]] EventTrace& trace() { return trace_; }
+  // For EventWriter::set_caller().
+  [[nodiscard]] EventWriter& events() { return events_; }
 
   // Unlocked view, for tags_gpa at boot and for tests of a quiet allocator.
   [[nodiscard]] const Buddy& buddy() const { return buddy_; }
@@ -181,7 +181,7 @@ class PageAllocator {
   void give_back_locked(unsigned vcpu, const PageCache::Block& block);
   [[nodiscard]] BuddyAllocation take_locked(unsigned vcpu, abi::Order order, Place place = {});
   [[nodiscard]] Allocation handed_out(unsigned vcpu, const BuddyAllocation& got, abi::Order order);
-  void make_room_in_trace(unsigned vcpu);
+  void make_room_for_events(unsigned vcpu);
   void flush_cache(unsigned owner, unsigned vcpu, AfterFree after);
   void flush_all_caches(unsigned vcpu, AfterFree after);
   enum class Compaction : std::uint8_t { done, interrupted };
@@ -217,10 +217,10 @@ class PageAllocator {
   FairLock plug_lock_;
   FairLock mover_lock_;
   BlockMover* mover_ = nullptr; // guarded by mover_lock_, also while it is at work
-  // Guards trace_, buddy_, compactor_, reporter_, control_, the oom_ counters, sleepers_, the
+  // Guards events_, buddy_, compactor_, reporter_, control_, the oom_ counters, sleepers_, the
   // writer side of status_.
   FairLock lock_;
-  EventTrace trace_;
+  EventWriter events_;
   Buddy buddy_;
   Compactor compactor_{buddy_};
   Reporter reporter_;

@@ -44,7 +44,7 @@ std::optional<PlannedMove> PageAllocator::plan_move(unsigned vcpu) {
   const Guard guard(lock_, backoff());
   const std::optional<PlannedMove> move = compactor_.plan_locked();
   if (move) {
-    trace_.allocated(vcpu, move->to.pfn, move->order, move->to.was.reused_frames);
+    events_.allocated(vcpu, move->to.pfn, move->order, move->to.was.reused_frames);
     carrying_.fetch_add(1, std::memory_order_relaxed);
   }
   return move;
@@ -55,12 +55,12 @@ void PageAllocator::finish_move(unsigned vcpu, const PlannedMove& move,
   const Guard guard(lock_, backoff());
   compactor_.finish_locked(move, outcome);
   if (outcome == Compactor::Outcome::moved) {
-    trace_.freed(vcpu, move.from, move.order);
+    events_.freed(vcpu, move.from, move.order);
     add(status_.vcpu[vcpu].moved_frames, move.order.frames());
   } else if (move.to.content == Content::zeroed) {
-    trace_.unused(vcpu, move.to.pfn, move.order, move.to.was.reused_frames);
+    events_.unused(vcpu, move.to.pfn, move.order, move.to.was.reused_frames);
   } else {
-    trace_.freed(vcpu, move.to.pfn, move.order);
+    events_.freed(vcpu, move.to.pfn, move.order);
   }
   carrying_.fetch_sub(1, std::memory_order_release);
 }
@@ -70,7 +70,7 @@ void PageAllocator::finish_move(unsigned vcpu, const PlannedMove& move,
 std::uint64_t PageAllocator::idle(unsigned vcpu) {
   flush_cache(vcpu, vcpu, AfterFree::report);
   const Compaction compaction = compact(vcpu);
-  make_room_in_trace(vcpu);
+  make_room_for_events(vcpu);
   Lease lease(lock_, backoff());
   const std::uint64_t now_ns = safe_point(lease);
   reporter_.note_time_locked(now_ns);

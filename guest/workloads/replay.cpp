@@ -2,7 +2,7 @@
 // replay: does to the page allocator what a recorded program did to Linux's, spread over all vCPUs,
 // so a block may be freed on another vCPU than it was allocated on. Every page is stamped when it
 // is allocated and checked before it is freed. Blocks may be moved while a vCPU idles. The host has
-// validated the trace before the guest sees it (vmm/boot/trace_input.hpp), so a bad event here is a
+// validated the trace before the guest sees it (vmm/boot/recording.hpp), so a bad event here is a
 // broken invariant.
 #include <algorithm>
 #include <atomic>

@@ -9,7 +9,7 @@
 
 #include "tests/fuzz/fuzz_bytes.hpp"
 #include "vmm/base/unique_fd.hpp"
-#include "vmm/boot/trace_input.hpp"
+#include "vmm/boot/recording.hpp"
 
 namespace {
 
@@ -20,13 +20,13 @@ void load(std::span<const std::byte> bytes) {
   fuzz::require(file.valid() && ::write(file.get(), bytes.data(), bytes.size()) ==
                                     static_cast<ssize_t>(bytes.size()));
   const auto input =
-      vmm::TraceInput::load("/proc/self/fd/" + std::to_string(file.get()), limit_bytes);
+      vmm::Recording::load("/proc/self/fd/" + std::to_string(file.get()), limit_bytes);
   if (!input) {
     fuzz::require(input.error().message.find('\n') == std::string::npos);
     return;
   }
   fuzz::require(input->bytes() <= limit_bytes && input->pages().size() >= input->bytes());
-  const auto again = vmm::validate_trace(input->pages().first(input->bytes()), "again");
+  const auto again = vmm::validate_recording(input->pages().first(input->bytes()), "again");
   fuzz::require(again && again->events == input->summary().events);
 }
 

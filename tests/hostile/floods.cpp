@@ -9,8 +9,8 @@
 #include "guest/arch/cpu.hpp"
 #include "guest/runtime/hypercall.hpp"
 #include "guest/workload.hpp"
+#include "shared/event_ring.hpp"
 #include "shared/guest_status.hpp"
-#include "shared/guest_trace.hpp"
 #include "shared/layout.h"
 #include "tests/hostile/beside.hpp"
 #include "tests/hostile/wire.hpp"
@@ -97,7 +97,7 @@ int flood_exits(guest::Env& env) {
       [&](unsigned) { exits(10); });
 }
 
-// MiB of everything that is bad for a terminal; all of it for ever with mib=0.
+// MiB of everything that is bad for a terminal; without end with mib=0.
 int flood_console(guest::Env& env) {
   Witness witness(env);
   constexpr abi::Order order{4};
@@ -194,7 +194,7 @@ int flood_marks(guest::Env& env) {
       [&](unsigned) { mark(UINT64_MAX - 7); });
 }
 
-// One vCPU waits for ever, the other one ends the guest.
+// One vCPU waits without end, the other one ends the guest.
 int endless_wait(guest::Env& env) {
   Witness witness(env);
   hostile::attack_beside(
@@ -230,14 +230,14 @@ int lying_status(guest::Env& env) {
 int lying_events(guest::Env& env) {
   Witness witness(env);
   Wire wire(env, 0);
-  auto& ring = *guest::arch::pointer_to<abi::GuestTraceRing>({EBB_TRACE_RING_GPA});
-  auto* const words = guest::arch::pointer_to<std::uint64_t>({EBB_TRACE_RING_GPA});
+  auto& ring = *guest::arch::pointer_to<abi::EventRing>({EBB_EVENT_RING_GPA});
+  auto* const words = guest::arch::pointer_to<std::uint64_t>({EBB_EVENT_RING_GPA});
   guest::Random random(env.seed());
   for (unsigned turn = 0; turn < 40; ++turn) {
     for (std::size_t index = 0; index < sizeof ring / sizeof(std::uint64_t); ++index) {
       std::atomic_ref(words[index]).store(random.next(), std::memory_order_relaxed);
     }
-    for (abi::GuestTraceEvent& event : ring.events) {
+    for (abi::GuestEvent& event : ring.events) {
       // Plausible often enough to get past the first look.
       std::atomic_ref(event.event)
           .store(static_cast<abi::TraceEvent>(random.below(32)), std::memory_order_relaxed);
@@ -268,6 +268,6 @@ EBB_WORKLOAD(flood_marks, "workload_begin and _end by all vCPUs", flood_marks);
 EBB_WORKLOAD(bad_hypercalls, "arguments that make no sense", bad_hypercalls,
              guest::Parameter::number("prefault", 0, 1),
              guest::Parameter::number("unplugged", 0, 1));
-EBB_WORKLOAD(endless_wait, "a vCPU waits for ever", endless_wait);
+EBB_WORKLOAD(endless_wait, "a vCPU waits without end", endless_wait);
 EBB_WORKLOAD(lying_status, "noise in the status page", lying_status);
 EBB_WORKLOAD(lying_events, "noise in the event ring", lying_events);

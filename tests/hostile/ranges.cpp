@@ -54,7 +54,7 @@ int bad_ranges(guest::Env& env) {
   // Inside the host's structures and the image, each page alone and all of them in one.
   for (const std::uint64_t gpa :
        {0, EBB_GDT_GPA, EBB_IDT_GPA, EBB_TSS_GPA, EBB_BOOT_INFO_GPA, EBB_STATUS_GPA,
-        EBB_VCPU_PAGE_GPA, EBB_CHANNEL_GPA, EBB_CHANNEL_GPA + EBB_CHANNEL_BYTES, EBB_TRACE_RING_GPA,
+        EBB_VCPU_PAGE_GPA, EBB_CHANNEL_GPA, EBB_CHANNEL_GPA + EBB_CHANNEL_BYTES, EBB_EVENT_RING_GPA,
         EBB_PAGE_TABLE_GPA, EBB_PAGE_TABLE_END - 0x1000}) {
     refusals.refuse(hint_of(static_cast<std::uint64_t>(gpa) / abi::page_bytes, 0));
   }

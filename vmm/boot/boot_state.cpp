@@ -205,7 +205,7 @@ void write_page_tables(std::span<std::byte> ram, const BootPlan& plan,
   }
   map(EBB_VCPU_PAGE_GPA, plan.vcpus * abi::page_bytes, user_data);
   map(EBB_CHANNEL_GPA, std::uint64_t{plan.vcpus} * EBB_CHANNEL_BYTES, user_data);
-  map(EBB_TRACE_RING_GPA, plan.trace_ring_bytes, user_data);
+  map(EBB_EVENT_RING_GPA, plan.event_ring_bytes, user_data);
   for (const abi::ImageSegment& segment : image.segments) {
     const bool code = (segment.flags & abi::segment_execute) != 0;
     const bool data = (segment.flags & abi::segment_write) != 0;

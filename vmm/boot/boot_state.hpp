@@ -39,7 +39,7 @@ struct BootPlan {
   RamHole hole;                       // not RAM and not mapped
   abi::Gpa input_gpa;                 // 0 when there is no input
   std::uint64_t input_bytes = 0;      // mapped read-only at input_gpa, 2 MiB aligned
-  std::uint64_t trace_ring_bytes = 0; // mapped at EBB_TRACE_RING_GPA; 0 when not traced
+  std::uint64_t event_ring_bytes = 0; // mapped at EBB_EVENT_RING_GPA; 0 when not traced
   // Trap stubs of the host's own, one for each exception, that go to EBB_DEBUG_CODE_GPA and stand
   // before the guest's; empty without a debugger. At most a page.
   std::span<const std::byte> debug_stubs;

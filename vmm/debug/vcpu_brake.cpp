@@ -30,17 +30,17 @@ Result<std::unique_ptr<VcpuBrake>> VcpuBrake::create(unsigned vcpus, Kick kick) 
 
 bool VcpuBrake::may_enter(unsigned vcpu) {
   const std::scoped_lock lock(mutex_);
-  Seat& seat = seats_[vcpu];
-  seat.running = ended_ || !seat.held;
-  return seat.running;
+  Hold& hold = holds_[vcpu];
+  hold.running = ended_ || !hold.held;
+  return hold.running;
 }
 
 void VcpuBrake::wait(unsigned vcpu) {
   std::unique_lock lock(mutex_);
-  Seat& seat = seats_[vcpu];
-  seat.running = false;
+  Hold& hold = holds_[vcpu];
+  hold.running = false;
   changed_.notify_all();
-  changed_.wait(lock, [&] { return !seat.held || ended_; });
+  changed_.wait(lock, [&] { return !hold.held || ended_; });
 }
 
 void VcpuBrake::report(const DebugStop& stop) {
@@ -54,10 +54,10 @@ void VcpuBrake::note(const DebugStop& stop) {
 }
 
 void VcpuBrake::note_locked(const DebugStop& stop) {
-  Seat& seat = seats_[stop.vcpu];
-  seat.held = true;
-  seat.stop = stop;
-  seat.order = next_order_++;
+  Hold& hold = holds_[stop.vcpu];
+  hold.held = true;
+  hold.stop = stop;
+  hold.order = next_order_++;
   signal();
 }
 
@@ -71,8 +71,8 @@ bool VcpuBrake::take_event() {
   eventfd_t count = 0;
   static_cast<void>(::eventfd_read(event_.get(), &count)); // may be empty
   const std::scoped_lock lock(mutex_);
-  for (const Seat& seat : seats_) {
-    if (seat.stop) {
+  for (const Hold& hold : holds_) {
+    if (hold.stop) {
       return true;
     }
   }
@@ -81,8 +81,8 @@ bool VcpuBrake::take_event() {
 
 std::vector<unsigned> VcpuBrake::running_locked() const {
   std::vector<unsigned> running;
-  for (unsigned index = 0; index < seats_.size(); ++index) {
-    if (seats_[index].running) {
+  for (unsigned index = 0; index < holds_.size(); ++index) {
+    if (holds_[index].running) {
       running.push_back(index);
     }
   }
@@ -91,8 +91,8 @@ std::vector<unsigned> VcpuBrake::running_locked() const {
 
 bool VcpuBrake::hold_all() {
   std::unique_lock lock(mutex_);
-  for (Seat& seat : seats_) {
-    seat.held = true;
+  for (Hold& hold : holds_) {
+    hold.held = true;
   }
   while (!ended_) {
     const std::vector<unsigned> running = running_locked();
@@ -113,10 +113,10 @@ std::optional<DebugStop> VcpuBrake::take_stop() {
   eventfd_t count = 0;
   static_cast<void>(::eventfd_read(event_.get(), &count)); // may be empty
   const std::scoped_lock lock(mutex_);
-  Seat* first = nullptr;
-  for (Seat& seat : seats_) {
-    if (seat.stop && (first == nullptr || seat.order < first->order)) {
-      first = &seat;
+  Hold* first = nullptr;
+  for (Hold& hold : holds_) {
+    if (hold.stop && (first == nullptr || hold.order < first->order)) {
+      first = &hold;
     }
   }
   if (first == nullptr) {
@@ -124,9 +124,9 @@ std::optional<DebugStop> VcpuBrake::take_stop() {
   }
   const DebugStop told = *first->stop;
   first->stop.reset();
-  for (Seat& seat : seats_) {
-    if (seat.stop && !is_final(*seat.stop)) {
-      seat.stop.reset();
+  for (Hold& hold : holds_) {
+    if (hold.stop && !is_final(*hold.stop)) {
+      hold.stop.reset();
     }
   }
   return told;
@@ -134,15 +134,15 @@ std::optional<DebugStop> VcpuBrake::take_stop() {
 
 bool VcpuBrake::let_go(std::span<const VcpuResume> actions) {
   const std::scoped_lock lock(mutex_);
-  assert(actions.size() == seats_.size());
-  for (const Seat& seat : seats_) {
-    if (seat.stop) {
+  assert(actions.size() == holds_.size());
+  for (const Hold& hold : holds_) {
+    if (hold.stop) {
       signal();
       return false;
     }
   }
-  for (std::size_t index = 0; index < seats_.size(); ++index) {
-    seats_[index].held = actions[index].action == VcpuAction::stay;
+  for (std::size_t index = 0; index < holds_.size(); ++index) {
+    holds_[index].held = actions[index].action == VcpuAction::stay;
   }
   changed_.notify_all();
   return true;

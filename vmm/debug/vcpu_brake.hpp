@@ -59,7 +59,7 @@ class VcpuBrake {
   void end();
 
  private:
-  struct Seat {
+  struct Hold {
     bool held = true;
     bool running = false;
     std::optional<DebugStop> stop;
@@ -67,7 +67,7 @@ class VcpuBrake {
   };
 
   VcpuBrake(unsigned vcpus, Kick kick, UniqueFd event)
-      : kick_(std::move(kick)), event_(std::move(event)), seats_(vcpus) {}
+      : kick_(std::move(kick)), event_(std::move(event)), holds_(vcpus) {}
 
   void note_locked(const DebugStop& stop);
   void signal() const;
@@ -76,8 +76,8 @@ class VcpuBrake {
   const Kick kick_;
   const UniqueFd event_;
   std::mutex mutex_;
-  std::condition_variable changed_; // a seat's held or running, or ended_
-  std::vector<Seat> seats_;         // guarded by mutex_
+  std::condition_variable changed_; // anyone's held or running, or ended_
+  std::vector<Hold> holds_;         // guarded by mutex_
   std::uint64_t next_order_ = 0;    // guarded by mutex_
   bool ended_ = false;              // guarded by mutex_
 };

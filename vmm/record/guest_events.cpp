@@ -9,7 +9,7 @@ namespace vmm {
 std::uint64_t GuestEvents::pending() {
   const std::uint64_t tail = std::atomic_ref(ring_->tail).load(std::memory_order_acquire);
   const std::uint64_t count = tail - head_;
-  if (count <= abi::guest_trace_entries) {
+  if (count <= abi::event_ring_entries) {
     return count;
   }
   // Ahead or behind, one cannot tell; go on from where the guest says it is.
@@ -19,8 +19,8 @@ std::uint64_t GuestEvents::pending() {
   return 0;
 }
 
-bool GuestEvents::copy_next(abi::GuestTraceEvent& event) {
-  abi::GuestTraceEvent& slot = ring_->events[head_++ % abi::guest_trace_entries];
+bool GuestEvents::copy_next(abi::GuestEvent& event) {
+  abi::GuestEvent& slot = ring_->events[head_++ % abi::event_ring_entries];
   event.tsc = std::atomic_ref(slot.tsc).load(std::memory_order_relaxed);
   event.address = std::atomic_ref(slot.address).load(std::memory_order_relaxed);
   event.value = std::atomic_ref(slot.value).load(std::memory_order_relaxed);

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-// The host's end of the guest's event ring (shared/guest_trace.hpp). Nothing in it is believed:
+// The host's end of the guest's event ring (shared/event_ring.hpp). Nothing in it is believed:
 // indices are compared with the host's own, events are copied once and only known ones pass.
 #pragma once
 
 #include <cstdint>
 
-#include "shared/guest_trace.hpp"
+#include "shared/event_ring.hpp"
 
 namespace vmm {
 
@@ -13,9 +13,9 @@ namespace vmm {
 class GuestEvents {
  public:
   // `ring` lies in guest memory and outlives the reader.
-  explicit GuestEvents(abi::GuestTraceRing& ring) : ring_(&ring) {}
+  explicit GuestEvents(abi::EventRing& ring) : ring_(&ring) {}
 
-  // Calls take(const GuestTraceEvent&) for what is in the ring, at most one ring's length.
+  // Calls take(const GuestEvent&) for what is in the ring, at most one ring's length.
   template <typename Take> void drain(Take take);
 
   // Events lost since the last call: no room, overwritten, or nonsense.
@@ -25,10 +25,10 @@ class GuestEvents {
   // How many events to take, at most the ring's length.
   [[nodiscard]] std::uint64_t pending();
   // A private copy of the next event; false if it is none that a guest may write.
-  [[nodiscard]] bool copy_next(abi::GuestTraceEvent& event);
+  [[nodiscard]] bool copy_next(abi::GuestEvent& event);
   void publish_head();
 
-  abi::GuestTraceRing* ring_;
+  abi::EventRing* ring_;
   std::uint64_t head_ = 0;
   std::uint64_t lost_ = 0;      // found here
   std::uint64_t told_lost_ = 0; // of the guest's count
@@ -37,7 +37,7 @@ class GuestEvents {
 template <typename Take> void GuestEvents::drain(Take take) {
   const std::uint64_t count = pending();
   for (std::uint64_t index = 0; index < count; ++index) {
-    abi::GuestTraceEvent event;
+    abi::GuestEvent event;
     if (copy_next(event)) {
       take(event);
     } else {

@@ -192,7 +192,7 @@ void TraceRecorder::negotiated(const abi::GuestHello& hello) {
           .event = TraceEvent::negotiated});
   if ((hello.features_accepted & abi::feature_trace) != 0) {
     const std::scoped_lock lock(guest_mutex_);
-    guest_.emplace(*memory_.object_at<abi::GuestTraceRing>({EBB_TRACE_RING_GPA}));
+    guest_.emplace(*memory_.object_at<abi::EventRing>({EBB_EVENT_RING_GPA}));
   }
 }
 
@@ -374,7 +374,7 @@ void TraceRecorder::drain_guest() {
   }
   const std::uint64_t now_ns = now();
   const std::uint64_t now_tsc = __rdtsc();
-  guest_->drain([&](const abi::GuestTraceEvent& event) {
+  guest_->drain([&](const abi::GuestEvent& event) {
     if (muted()) [[unlikely]] {
       return;
     }

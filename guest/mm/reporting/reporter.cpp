@@ -15,8 +15,8 @@ constexpr std::uint64_t saturated_sum(std::uint64_t a, std::uint64_t b) {
 
 Reporter::Reporter(Buddy& buddy, std::span<abi::Channel* const> channels,
                    const ReportSettings& settings, abi::LatencyHistogram& answer_latency,
-                   EventTrace* trace)
-    : buddy_(buddy), answer_latency_(answer_latency), trace_(trace) {
+                   EventWriter* events)
+    : buddy_(buddy), answer_latency_(answer_latency), events_(events) {
   for (abi::Channel* channel : channels.first(std::min(channels.size(), ports_.size()))) {
     ports_[channel_count_++] = ChannelPort(*channel);
   }
@@ -221,8 +221,8 @@ SubmitResult Reporter::submit_locked(unsigned channel, std::uint64_t now_ns, Urg
   reportable_since_ns_ = never;
   note_time_locked(now_ns);
 
-  if (trace_ != nullptr) [[unlikely]] {
-    trace_->submitted(channel, port.next_batch_id(), batch.descriptors);
+  if (events_ != nullptr) [[unlikely]] {
+    events_->submitted(channel, port.next_batch_id(), batch.descriptors);
   }
   const bool doorbell = port.submit(
       {.block_frames = batch.block_frames, .submit_ns = now_ns, .range_count = batch.descriptors});
@@ -263,8 +263,8 @@ AnswerKind Reporter::take_answer_locked(unsigned channel, std::uint64_t now_ns) 
       counters_.failed_ranges += outcome == abi::Outcome::failed ? 1 : 0;
     }
   }
-  if (trace_ != nullptr) [[unlikely]] {
-    trace_->drained(channel, answer.entry.batch_id, answer.entry.range_count);
+  if (events_ != nullptr) [[unlikely]] {
+    events_->drained(channel, answer.entry.batch_id, answer.entry.range_count);
   }
   buddy_.acknowledge(answer.ranges, answer.entry);
   // Clocks of two vCPUs may differ by a little.
@@ -291,8 +291,8 @@ void Reporter::expire_locked(std::uint64_t now_ns) {
     ChannelPort& port = ports_[channel];
     awaited_batches_ -= port.awaited();
     quarantined_frames_ += port.quarantine(now_ns - timeout_ns_, [&](std::uint64_t batch_id) {
-      if (trace_ != nullptr) [[unlikely]] {
-        trace_->quarantined(channel, batch_id);
+      if (events_ != nullptr) [[unlikely]] {
+        events_->quarantined(channel, batch_id);
       }
     });
     awaited_batches_ += port.awaited();

@@ -35,7 +35,7 @@
 #include "guest/mm/buddy/buddy.hpp"
 #include "guest/mm/reporting/channel_port.hpp"
 #include "guest/mm/reporting/cooling.hpp"
-#include "guest/mm/reporting/event_trace.hpp"
+#include "guest/mm/reporting/event_writer.hpp"
 #include "guest/mm/reporting/half_life_search.hpp"
 #include "guest/mm/reporting/report_settings.hpp"
 #include "guest/mm/reporting/scan_schedule.hpp"
@@ -90,9 +90,9 @@ class Reporter {
 
   // One channel per vCPU, at most EBB_MAX_VCPUS, which outlive the reporter, with nothing in
   // flight. Sets the report order of `buddy`. Times of answers go to `answer_latency`, events to
-  // `trace` unless that is null.
+  // `events` unless that is null.
   Reporter(Buddy& buddy, std::span<abi::Channel* const> channels, const ReportSettings& settings,
-           abi::LatencyHistogram& answer_latency, EventTrace* trace = nullptr);
+           abi::LatencyHistogram& answer_latency, EventWriter* events = nullptr);
   Reporter(const Reporter&) = delete;
   Reporter& operator=(const Reporter&) = delete;
 
@@ -162,7 +162,7 @@ class Reporter {
 
   Buddy& buddy_;
   abi::LatencyHistogram& answer_latency_;
-  EventTrace* trace_; // null: nothing is traced
+  EventWriter* events_; // null: nothing is traced
   bool enabled_ = false;
   abi::ReportStrategy strategy_ = abi::ReportStrategy::batch;
   std::uint32_t batch_ranges_ = 1;

@@ -7,27 +7,27 @@
 
 #include <doctest/doctest.h>
 
-#include "guest/mm/reporting/event_trace.hpp"
+#include "guest/mm/reporting/event_writer.hpp"
 
-using abi::GuestTraceEvent;
+using abi::GuestEvent;
 using abi::TraceEvent;
 using abi::TraceLevel;
-using guest::mm::EventTrace;
+using guest::mm::EventWriter;
 using vmm::GuestEvents;
 
 namespace {
 
-std::vector<GuestTraceEvent> drain(GuestEvents& events) {
-  std::vector<GuestTraceEvent> taken;
-  events.drain([&taken](const GuestTraceEvent& event) { taken.push_back(event); });
+std::vector<GuestEvent> drain(GuestEvents& events) {
+  std::vector<GuestEvent> taken;
+  events.drain([&taken](const GuestEvent& event) { taken.push_back(event); });
   return taken;
 }
 
 } // namespace
 
 TEST_CASE("event ring: what the guest writes the host reads, in order") {
-  const auto ring = std::make_unique<abi::GuestTraceRing>();
-  EventTrace trace(ring.get(), TraceLevel::all);
+  const auto ring = std::make_unique<abi::EventRing>();
+  EventWriter trace(ring.get(), TraceLevel::all);
   GuestEvents events(*ring);
   trace.set_caller(2, 0x400123);
   trace.allocated(2, {0x100}, {3}, 5);
@@ -54,8 +54,8 @@ TEST_CASE("event ring: what the guest writes the host reads, in order") {
 
 TEST_CASE("event ring: each level has its events, and off has none") {
   const auto count = [](TraceLevel level) {
-    const auto ring = std::make_unique<abi::GuestTraceRing>();
-    EventTrace trace(ring.get(), level);
+    const auto ring = std::make_unique<abi::EventRing>();
+    EventWriter trace(ring.get(), level);
     trace.allocated(0, {1}, {0}, 0);
     trace.allocated(0, {1}, {0}, 1);
     trace.freed(0, {1}, {0});
@@ -67,21 +67,21 @@ TEST_CASE("event ring: each level has its events, and off has none") {
   CHECK(count(TraceLevel::batches) == 2);
   CHECK(count(TraceLevel::ranges) == 3);
   CHECK(count(TraceLevel::all) == 5);
-  CHECK_FALSE(EventTrace().on());
-  CHECK_FALSE(EventTrace(nullptr, TraceLevel::all).on());
+  CHECK_FALSE(EventWriter().on());
+  CHECK_FALSE(EventWriter(nullptr, TraceLevel::all).on());
 }
 
 TEST_CASE("event ring: a full ring loses the newest and counts them, then goes on") {
-  const auto ring = std::make_unique<abi::GuestTraceRing>();
-  EventTrace trace(ring.get(), TraceLevel::all);
+  const auto ring = std::make_unique<abi::EventRing>();
+  EventWriter trace(ring.get(), TraceLevel::all);
   GuestEvents events(*ring);
-  for (std::uint64_t id = 0; id < abi::guest_trace_entries + 10; ++id) {
+  for (std::uint64_t id = 0; id < abi::event_ring_entries + 10; ++id) {
     trace.drained(0, id, 1);
   }
   CHECK(trace.nearly_full());
   const auto taken = drain(events);
-  CHECK(taken.size() == abi::guest_trace_entries);
-  CHECK(taken.back().value == abi::guest_trace_entries - 1);
+  CHECK(taken.size() == abi::event_ring_entries);
+  CHECK(taken.back().value == abi::event_ring_entries - 1);
   CHECK(events.take_lost() == 10);
   CHECK(events.take_lost() == 0);
   CHECK_FALSE(trace.nearly_full());
@@ -92,21 +92,21 @@ TEST_CASE("event ring: a full ring loses the newest and counts them, then goes o
 // What is lost at a level that the guest never rings for is lost in every ordinary run.
 TEST_CASE("event ring: at every level the guest knows when the host should look") {
   for (const TraceLevel level : {TraceLevel::batches, TraceLevel::ranges, TraceLevel::all}) {
-    const auto ring = std::make_unique<abi::GuestTraceRing>();
-    EventTrace trace(ring.get(), level);
-    for (std::uint64_t id = 0; id < abi::guest_trace_entries * 3 / 4; ++id) {
+    const auto ring = std::make_unique<abi::EventRing>();
+    EventWriter trace(ring.get(), level);
+    for (std::uint64_t id = 0; id < abi::event_ring_entries * 3 / 4; ++id) {
       CHECK_FALSE(trace.nearly_full());
       trace.drained(0, id, 1);
     }
     CHECK(trace.nearly_full());
   }
-  CHECK_FALSE(EventTrace().nearly_full());
+  CHECK_FALSE(EventWriter().nearly_full());
 }
 
 TEST_CASE("event ring: indices may wrap around 2^64") {
-  const auto ring = std::make_unique<abi::GuestTraceRing>();
+  const auto ring = std::make_unique<abi::EventRing>();
   ring->tail = ring->head = ~std::uint64_t{0} - 3;
-  EventTrace trace(ring.get(), TraceLevel::all);
+  EventWriter trace(ring.get(), TraceLevel::all);
   GuestEvents events(*ring);
   static_cast<void>(drain(events)); // a tail the host cannot believe: it starts there
   for (std::uint64_t id = 0; id < 8; ++id) {
@@ -118,15 +118,15 @@ TEST_CASE("event ring: indices may wrap around 2^64") {
 }
 
 TEST_CASE("event ring: a hostile guest costs bounded work and passes nothing on") {
-  const auto ring = std::make_unique<abi::GuestTraceRing>();
+  const auto ring = std::make_unique<abi::EventRing>();
   GuestEvents events(*ring);
   ring->tail = ~std::uint64_t{0};
   CHECK(drain(events).empty());
   CHECK(events.take_lost() == 1);
   // The host's own events, unknown ones, channels and orders that do not exist.
   const std::uint64_t start = ring->tail;
-  const auto put = [&ring](GuestTraceEvent event) {
-    ring->events[ring->tail++ % abi::guest_trace_entries] = event;
+  const auto put = [&ring](GuestEvent event) {
+    ring->events[ring->tail++ % abi::event_ring_entries] = event;
   };
   put({.event = TraceEvent::answer});
   put({.event = static_cast<TraceEvent>(200)});

@@ -11,7 +11,7 @@
 
 #include <doctest/doctest.h>
 
-#include "guest/mm/reporting/event_trace.hpp"
+#include "guest/mm/reporting/event_writer.hpp"
 #include "shared/abi_version.hpp"
 #include "shared/layout.h"
 #include "tests/support/temporary_path.hpp"
@@ -45,7 +45,7 @@ class Recorded {
                                          memory_)),
         service_(start(workers, faults)),
         channel_(*memory_.object_at<abi::Channel>({EBB_CHANNEL_GPA})),
-        guest_(memory_.object_at<abi::GuestTraceRing>({EBB_TRACE_RING_GPA}), level) {
+        guest_(memory_.object_at<abi::EventRing>({EBB_EVENT_RING_GPA}), level) {
     const abi::GuestHello hello{.features_accepted = features, .managed_start_gpa = managed_start};
     REQUIRE(recorder_->begin().has_value());
     recorder_->boot();
@@ -120,7 +120,7 @@ class Recorded {
   std::unique_ptr<TraceRecorder> recorder_;
   std::unique_ptr<HintService> service_;
   abi::Channel& channel_;
-  guest::mm::EventTrace guest_;
+  guest::mm::EventWriter guest_;
   std::uint32_t tail_ = 0;
   std::uint32_t drained_ = 0;
   std::set<std::uint64_t> drained_ids_;

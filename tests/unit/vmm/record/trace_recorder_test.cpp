@@ -8,7 +8,7 @@
 
 #include <doctest/doctest.h>
 
-#include "guest/mm/reporting/event_trace.hpp"
+#include "guest/mm/reporting/event_writer.hpp"
 #include "shared/abi_version.hpp"
 #include "tests/support/serve_channel.hpp"
 #include "tools/hvtrace/check.hpp"
@@ -54,8 +54,7 @@ TraceFile record_one_batch(TraceLevel level) {
   (*recorder)->boot();
   (*recorder)->negotiated({.features_accepted = abi::feature_report | abi::feature_trace,
                            .managed_start_gpa = managed_start});
-  guest::mm::EventTrace guest_end(memory->object_at<abi::GuestTraceRing>({EBB_TRACE_RING_GPA}),
-                                  level);
+  guest::mm::EventWriter guest_end(memory->object_at<abi::EventRing>({EBB_EVENT_RING_GPA}), level);
   guest_end.allocated(0, abi::to_pfn({managed_start}), {9}, 0);
   guest_end.freed(0, abi::to_pfn({managed_start}), {9});
   guest_end.submitted(0, 1, 2);

@@ -9,17 +9,17 @@
 #include <atomic>
 #include <cstdint>
 
-#include "shared/guest_trace.hpp"
+#include "shared/event_ring.hpp"
 #include "shared/layout.h"
 
 namespace guest::mm {
 
-class EventTrace {
+class EventWriter {
  public:
   // Off.
-  EventTrace() = default;
-  // `ring` outlives the trace; `level` is BootInfo::trace_level.
-  EventTrace(abi::GuestTraceRing* ring, abi::TraceLevel level)
+  EventWriter() = default;
+  // `ring` outlives the writer; `level` is BootInfo::trace_level.
+  EventWriter(abi::EventRing* ring, abi::TraceLevel level)
       : ring_(ring), level_(ring == nullptr ? abi::TraceLevel::off : level) {}
 
   [[nodiscard]] bool on() const { return level_ != abi::TraceLevel::off; }
@@ -84,7 +84,7 @@ class EventTrace {
   [[nodiscard]] bool nearly_full() const {
     return on() && std::atomic_ref(ring_->tail).load(std::memory_order_relaxed) -
                            std::atomic_ref(ring_->head).load(std::memory_order_relaxed) >=
-                       abi::guest_trace_entries * 3 / 4;
+                       abi::event_ring_entries * 3 / 4;
   }
 
  private:
@@ -97,9 +97,9 @@ class EventTrace {
            .channel = static_cast<std::uint8_t>(vcpu),
            .order = order.value});
   }
-  void write(abi::GuestTraceEvent event);
+  void write(abi::GuestEvent event);
 
-  abi::GuestTraceRing* ring_ = nullptr;
+  abi::EventRing* ring_ = nullptr;
   abi::TraceLevel level_ = abi::TraceLevel::off;
   std::array<std::uint64_t, EBB_MAX_VCPUS> callers_{};
 };

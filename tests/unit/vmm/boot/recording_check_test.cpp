@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "vmm/boot/page_trace.hpp"
+#include "vmm/boot/recording_check.hpp"
 
 #include <cstring>
 #include <string>
@@ -22,7 +22,7 @@ std::uint64_t release(std::uint64_t id, std::uint64_t order, std::uint64_t delta
 std::vector<std::byte> trace(const std::vector<std::uint64_t>& events) {
   abi::PageTraceHeader header;
   header.events = static_cast<std::uint32_t>(events.size());
-  std::vector<std::byte> bytes(trace_bytes(events.size()));
+  std::vector<std::byte> bytes(recording_bytes(events.size()));
   std::memcpy(bytes.data(), &header, sizeof header);
   if (!events.empty()) {
     std::memcpy(bytes.data() + sizeof header, events.data(), events.size() * sizeof events[0]);
@@ -31,7 +31,7 @@ std::vector<std::byte> trace(const std::vector<std::uint64_t>& events) {
 }
 
 std::string refuse(std::span<const std::byte> bytes) {
-  const auto summary = validate_trace(bytes, "a.pgt");
+  const auto summary = validate_recording(bytes, "a.pgt");
   REQUIRE_FALSE(summary.has_value());
   CHECK(summary.error().error_class == ErrorClass::user);
   CHECK(summary.error().message.starts_with("a.pgt: "));
@@ -51,7 +51,7 @@ const std::vector<std::uint64_t> good{
 } // namespace
 
 TEST_CASE("a good trace is summed up") {
-  const auto summary = validate_trace(trace(good), "a.pgt");
+  const auto summary = validate_recording(trace(good), "a.pgt");
   REQUIRE(summary.has_value());
   CHECK(summary->events == 6);
   CHECK(summary->blocks == 4);
@@ -61,7 +61,7 @@ TEST_CASE("a good trace is summed up") {
 }
 
 TEST_CASE("an empty trace is a trace") {
-  const auto summary = validate_trace(trace({}), "a.pgt");
+  const auto summary = validate_recording(trace({}), "a.pgt");
   REQUIRE(summary.has_value());
   CHECK(summary->events == 0);
   CHECK(summary->blocks == 0);
@@ -71,7 +71,7 @@ TEST_CASE("an empty trace is a trace") {
 TEST_CASE("the header's peak is not relied on") {
   auto bytes = trace(good);
   bytes[12] = std::byte{0xff};
-  const auto summary = validate_trace(bytes, "a.pgt");
+  const auto summary = validate_recording(bytes, "a.pgt");
   REQUIRE(summary.has_value());
   CHECK(summary->peak_pages == 1032);
 }
@@ -142,7 +142,7 @@ TEST_CASE("any single bit flipped is refused or leaves a trace that is consisten
     auto bytes = original;
     bytes[bit / 8] ^= std::byte{1} << (bit % 8);
     CAPTURE(bit);
-    const auto summary = validate_trace(bytes, "a.pgt");
+    const auto summary = validate_recording(bytes, "a.pgt");
     if (summary) {
       CHECK(summary->events == good.size());
       CHECK(summary->blocks <= summary->events);

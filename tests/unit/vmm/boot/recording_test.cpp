@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "vmm/boot/trace_input.hpp"
+#include "vmm/boot/recording.hpp"
 
 #include <algorithm>
 #include <array>
@@ -37,11 +37,11 @@ Bytes trace(std::uint32_t blocks) {
   abi::PageTraceHeader header;
   header.events = 2 * blocks;
   header.peak_pages = blocks;
-  Bytes bytes(trace_bytes(header.events));
+  Bytes bytes(recording_bytes(header.events));
   std::memcpy(bytes.data(), &header, sizeof header);
   for (std::uint64_t event = 0; event < header.events; ++event) {
     const std::uint64_t word = (event % blocks) | (event < blocks ? 0 : std::uint64_t{1} << 63);
-    std::memcpy(bytes.data() + trace_bytes(event), &word, sizeof word);
+    std::memcpy(bytes.data() + recording_bytes(event), &word, sizeof word);
   }
   return bytes;
 }
@@ -59,8 +59,8 @@ Bytes compress(const Bytes& plain) {
 }
 
 std::string refuse(const std::string& path,
-                   std::uint64_t limit_bytes = TraceInput::default_limit_bytes) {
-  const auto input = TraceInput::load(path, limit_bytes);
+                   std::uint64_t limit_bytes = Recording::default_limit_bytes) {
+  const auto input = Recording::load(path, limit_bytes);
   REQUIRE_FALSE(input.has_value());
   CHECK(input.error().error_class == ErrorClass::user);
   CHECK(input.error().message.starts_with(path + ": "));
@@ -72,7 +72,7 @@ bool contains(const std::string& text, std::string_view part) {
   return text.find(part) != std::string::npos;
 }
 
-void check_content(const TraceInput& input, const Bytes& expected) {
+void check_content(const Recording& input, const Bytes& expected) {
   REQUIRE(input.bytes() == expected.size());
   CHECK(input.pages().size() % abi::page_bytes == 0);
   CHECK(input.pages().size() >= expected.size());
@@ -91,7 +91,7 @@ TEST_CASE("plain and xz traces load alike, whatever their names") {
     const Bytes plain = trace(blocks);
     for (const std::string& path :
          {write(dir, "plain.xz", plain), write(dir, "packed.pgt", compress(plain))}) {
-      const auto input = TraceInput::load(path);
+      const auto input = Recording::load(path);
       REQUIRE_MESSAGE(input.has_value(), input.error().message);
       check_content(*input, plain);
       CHECK(input->summary().blocks == blocks);
@@ -103,10 +103,10 @@ TEST_CASE("plain and xz traces load alike, whatever their names") {
 TEST_CASE("a loaded trace survives a move") {
   const TemporaryFolder dir;
   const Bytes plain = trace(300);
-  auto loaded = TraceInput::load(write(dir, "a.pgt", plain));
+  auto loaded = Recording::load(write(dir, "a.pgt", plain));
   REQUIRE(loaded.has_value());
-  TraceInput first = std::move(*loaded);
-  const TraceInput second = std::move(first);
+  Recording first = std::move(*loaded);
+  const Recording second = std::move(first);
   check_content(second, plain);
 }
 
@@ -164,7 +164,7 @@ TEST_CASE("data behind the end is refused") {
 TEST_CASE("a huge trace is refused by its header, before it is held") {
   const TemporaryFolder dir;
   Bytes plain = trace(4);
-  CHECK(TraceInput::load(write(dir, "fits.pgt", plain), plain.size()).has_value());
+  CHECK(Recording::load(write(dir, "fits.pgt", plain), plain.size()).has_value());
   CHECK(contains(refuse(write(dir, "over.pgt", plain), plain.size() - 1), "at most"));
   const std::uint32_t events = 0xffffffff;
   std::memcpy(plain.data() + 8, &events, sizeof events);
@@ -207,7 +207,7 @@ TEST_CASE("the shipped traces are good") {
        {Shipped{"cxx", 1'979'213, 239'780, 60}, Shipped{"sqlite", 1'165'963, 138'034, 3},
         Shipped{"redis", 264'210, 50'939, 14}}) {
     CAPTURE(shipped.name);
-    const auto input = TraceInput::load(std::string("tests/traces/") + shipped.name + ".pgt.xz");
+    const auto input = Recording::load(std::string("tests/traces/") + shipped.name + ".pgt.xz");
     REQUIRE_MESSAGE(input.has_value(), input.error().message);
     CHECK(input->summary().events == shipped.events);
     CHECK(input->summary().peak_pages == shipped.peak_pages);

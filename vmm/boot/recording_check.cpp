@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "vmm/boot/page_trace.hpp"
+#include "vmm/boot/recording_check.hpp"
 
 #include <algorithm>
 #include <bit>
@@ -10,7 +10,7 @@
 namespace vmm {
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "traces are little endian");
+static_assert(std::endian::native == std::endian::little, "recordings are little endian");
 
 // State of a block: its order while it is live, or one of these.
 constexpr std::uint8_t never_allocated = 0xff;
@@ -19,7 +19,7 @@ static_assert(abi::max_order < already_freed);
 
 abi::PageTraceEvent event_at(std::span<const std::byte> bytes, std::uint64_t index) {
   abi::PageTraceEvent event;
-  std::memcpy(&event, bytes.data() + trace_bytes(index), sizeof event);
+  std::memcpy(&event, bytes.data() + recording_bytes(index), sizeof event);
   return event;
 }
 
@@ -40,7 +40,7 @@ class Validator {
     return event.is_free() ? take_free(index, event) : take_allocation(index, event);
   }
 
-  [[nodiscard]] const TraceSummary& summary() const { return summary_; }
+  [[nodiscard]] const RecordingSummary& summary() const { return summary_; }
 
  private:
   Result<void> take_allocation(std::uint64_t index, abi::PageTraceEvent event) {
@@ -79,19 +79,19 @@ class Validator {
   std::unexpected<Error> damaged(std::uint64_t index, fmt::format_string<Args...> what,
                                  Args&&... args) const {
     return user_error("{}: damaged page trace: event {} at byte {}: {}; fetch or record it again",
-                      name_, index, trace_bytes(index),
+                      name_, index, recording_bytes(index),
                       fmt::format(what, std::forward<Args>(args)...));
   }
 
   std::string_view name_;
-  TraceSummary summary_;
+  RecordingSummary summary_;
   std::vector<std::uint8_t> blocks_; // by id
 };
 
 } // namespace
 
-Result<abi::PageTraceHeader> parse_trace_header(std::span<const std::byte> bytes,
-                                                std::string_view name) {
+Result<abi::PageTraceHeader> parse_recording_header(std::span<const std::byte> bytes,
+                                                    std::string_view name) {
   abi::PageTraceHeader header;
   const std::size_t magic_bytes = std::min(bytes.size(), sizeof header.magic);
   if (magic_bytes == 0 || std::memcmp(bytes.data(), &header.magic, magic_bytes) != 0) {
@@ -108,18 +108,19 @@ Result<abi::PageTraceHeader> parse_trace_header(std::span<const std::byte> bytes
   return header;
 }
 
-Result<TraceSummary> validate_trace(std::span<const std::byte> bytes, std::string_view name) {
-  EBB_TRY_ASSIGN(header, parse_trace_header(bytes, name));
-  if (bytes.size() < trace_bytes(header.events)) {
+Result<RecordingSummary> validate_recording(std::span<const std::byte> bytes,
+                                            std::string_view name) {
+  EBB_TRY_ASSIGN(header, parse_recording_header(bytes, name));
+  if (bytes.size() < recording_bytes(header.events)) {
     const std::uint64_t complete = (bytes.size() - sizeof header) / sizeof(abi::PageTraceEvent);
     return user_error("{}: truncated page trace: event {} of {} is cut off at byte {}; fetch or "
                       "record it again",
                       name, complete, header.events, bytes.size());
   }
-  if (bytes.size() > trace_bytes(header.events)) {
+  if (bytes.size() > recording_bytes(header.events)) {
     return user_error("{}: damaged page trace: data goes on after the last of {} events at byte "
                       "{}; fetch or record it again",
-                      name, header.events, trace_bytes(header.events));
+                      name, header.events, recording_bytes(header.events));
   }
   Validator validator(name, header.events);
   for (std::uint64_t index = 0; index < header.events; ++index) {

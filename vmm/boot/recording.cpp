@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "vmm/boot/trace_input.hpp"
+#include "vmm/boot/recording.hpp"
 
 #include <algorithm>
 #include <array>
@@ -207,13 +207,13 @@ Result<void> PageBuffer::make_read_only() {
   return {};
 }
 
-Result<TraceInput> TraceInput::load(const std::string& path, std::uint64_t limit_bytes) {
+Result<Recording> Recording::load(const std::string& path, std::uint64_t limit_bytes) {
   EBB_TRY_ASSIGN(source, open_source(path));
   std::array<std::byte, sizeof(abi::PageTraceHeader)> first{};
   EBB_TRY_ASSIGN(first_bytes, source->read(first));
-  EBB_TRY_ASSIGN(header, parse_trace_header(std::span(first).first(first_bytes), path));
+  EBB_TRY_ASSIGN(header, parse_recording_header(std::span(first).first(first_bytes), path));
   // The header says how much there must be, so no more than that is ever held.
-  const std::uint64_t expected = trace_bytes(header.events);
+  const std::uint64_t expected = recording_bytes(header.events);
   if (expected > limit_bytes) {
     return user_error("{}: page trace of {} events takes {}; must be at most {}", path,
                       header.events, human_size(expected), human_size(limit_bytes));
@@ -223,9 +223,9 @@ Result<TraceInput> TraceInput::load(const std::string& path, std::uint64_t limit
   std::copy(first.begin(), first.end(), content.begin());
   // One byte more than expected, so that the validator sees data that goes on after the end.
   EBB_TRY_ASSIGN(rest, source->read(content.subspan(first.size())));
-  EBB_TRY_ASSIGN(summary, validate_trace(content.first(first.size() + rest), path));
+  EBB_TRY_ASSIGN(summary, validate_recording(content.first(first.size() + rest), path));
   EBB_TRY(buffer.make_read_only());
-  return TraceInput(std::move(buffer), summary);
+  return Recording(std::move(buffer), summary);
 }
 
 } // namespace vmm

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// A page trace from a file, plain or xz (told apart by content, not name), validated whole and held
-// in memory that can become a read-only memory slot of the guest.
+// A recorded program's page allocations from a file in the page-trace format, plain or xz (told
+// apart by content, not name), validated whole and held in memory that can become a read-only
+// memory slot of the guest.
 #pragma once
 
 #include <cstddef>
@@ -9,7 +10,7 @@
 #include <string>
 
 #include "vmm/base/result.hpp"
-#include "vmm/boot/page_trace.hpp"
+#include "vmm/boot/recording_check.hpp"
 
 namespace vmm {
 
@@ -36,28 +37,28 @@ class PageBuffer {
   std::span<std::byte> pages_;
 };
 
-class TraceInput {
+class Recording {
  public:
   // A file whose decompressed size exceeds this is refused before it is read.
   static constexpr std::uint64_t default_limit_bytes = std::uint64_t{4} << 30;
 
   // Reads and validates `path`. Memory use is bounded by the limit and one byte per block, however
   // hostile the file. User error for everything that is wrong with the file.
-  static Result<TraceInput> load(const std::string& path,
-                                 std::uint64_t limit_bytes = default_limit_bytes);
+  static Result<Recording> load(const std::string& path,
+                                std::uint64_t limit_bytes = default_limit_bytes);
 
-  // Whole pages, read-only: the trace, then zeroes.
+  // Whole pages, read-only: the recording, then zeroes.
   [[nodiscard]] std::span<const std::byte> pages() const { return buffer_.pages(); }
-  // The trace: what goes into BootInfo::input_bytes.
-  [[nodiscard]] std::uint64_t bytes() const { return trace_bytes(summary_.events); }
-  [[nodiscard]] const TraceSummary& summary() const { return summary_; }
+  // The recording: what goes into BootInfo::input_bytes.
+  [[nodiscard]] std::uint64_t bytes() const { return recording_bytes(summary_.events); }
+  [[nodiscard]] const RecordingSummary& summary() const { return summary_; }
 
  private:
-  TraceInput(PageBuffer buffer, const TraceSummary& summary)
+  Recording(PageBuffer buffer, const RecordingSummary& summary)
       : buffer_(std::move(buffer)), summary_(summary) {}
 
   PageBuffer buffer_;
-  TraceSummary summary_;
+  RecordingSummary summary_;
 };
 
 } // namespace vmm
