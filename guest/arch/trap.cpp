@@ -3,8 +3,6 @@
 
 #include <array>
 
-#include "guest/runtime/panic.hpp"
-
 namespace guest::arch {
 
 const char* vector_name(std::uint64_t vector) {
@@ -31,11 +29,6 @@ const char* vector_name(std::uint64_t vector) {
       "SIMD error",
   };
   return vector < names.size() ? names[vector] : "unexpected interrupt";
-}
-
-// Entered by trap_to_panic at CPL3.
-extern "C" [[noreturn]] void trap_landing(const TrapFrame* frame) {
-  guest::panic_on_trap(*frame);
 }
 
 } // namespace guest::arch

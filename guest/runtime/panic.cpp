@@ -124,3 +124,8 @@ void panic_on_trap(const arch::TrapFrame& frame) {
 }
 
 } // namespace guest
+
+// Entered by trap_to_panic (guest/arch/trap_stubs.S) at CPL3.
+extern "C" [[noreturn]] void trap_landing(const guest::arch::TrapFrame* frame) {
+  guest::panic_on_trap(*frame);
+}

@@ -16,7 +16,7 @@ namespace test_support {
 
 // Rates are in percent, of batches or of ranges.
 struct HostFaults {
-  unsigned drop = 0;      // batches never answered; discarded again and again, for ever
+  unsigned drop = 0;      // batches never answered; discarded again and again to the end
   unsigned duplicate = 0; // batches answered once more, later
   unsigned decline = 0;   // ranges declined, some of them half discarded
   unsigned fail = 0;      // ranges answered as failed

@@ -37,7 +37,7 @@ class ReferenceBuddy {
   void advance_frontier(std::uint64_t frontier) {
     for (; frontier_ < frontier; ++frontier_) {
       if (hole_.contains({frontier_})) {
-        continue; // stays nowhere for ever
+        continue; // never in the buddy
       }
       frames_[frontier_] = {.where = Where::free, .kind = abi::FrameKind::none};
     }

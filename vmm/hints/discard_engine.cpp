@@ -11,7 +11,7 @@
 namespace vmm {
 namespace {
 
-// EINTR and EAGAIN pass; a host that repeats them for ever must not hold a batch for ever.
+// EINTR and EAGAIN pass; a host that goes on repeating them must not hold a batch up without end.
 constexpr unsigned max_retries = 8;
 
 // The kernel cuts a vector off at 2 GiB - 4 KiB (MAX_RW_COUNT), and a call as long as this one

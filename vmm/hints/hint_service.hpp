@@ -30,7 +30,7 @@
 #include "vmm/hints/hint_totals.hpp"
 #include "vmm/hints/hint_workers.hpp"
 #include "vmm/memory/guest_memory.hpp"
-#include "vmm/settings/config.hpp"
+#include "vmm/settings/hint_check.hpp"
 #include "vmm/settings/host_mode.hpp"
 
 namespace vmm {

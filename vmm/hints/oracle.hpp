@@ -4,7 +4,7 @@
 //   submitted and not yet answered   From the moment the host takes a batch until just before its
 //                                    answer is published, what it names is mapped without any
 //                                    access. A vCPU that touches it leaves KVM_RUN with EFAULT, its
-//                                    RIP still at the instruction. Never answered: for ever.
+//                                    RIP still at the instruction. Never answered: to the end.
 //   answered as discarded            What becomes resident again though the guest's own tags say
 //                                    that it was not allocated since (shared/frame_tag.hpp, audit
 //                                    bit) is counted. Looked for in the passes of a FrameScan, so a

@@ -11,7 +11,7 @@
 namespace vmm {
 namespace {
 
-// History beyond this is halved: more than ten seconds at the default period, bounded for ever.
+// History beyond this is halved: more than ten seconds at the default period, bounded for any run.
 constexpr std::size_t history_limit = 2048;
 
 // So many samples while the measured interval doubles its length, until they are a period apart.

@@ -28,7 +28,7 @@ namespace vmm {
 
 // No core dump (it would hold the guest's memory), no file longer than `file_bytes`, no descriptor
 // of `descriptors` or above. Not the number of threads: KVM makes one of its own in the process at
-// the first KVM_RUN, and a KVM_RUN that cannot is refused with EAGAIN for ever.
+// the first KVM_RUN, and a KVM_RUN that cannot is refused with EAGAIN each time.
 [[nodiscard]] Result<void> limit_resources(std::uint64_t file_bytes, unsigned descriptors);
 
 } // namespace vmm

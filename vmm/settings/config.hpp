@@ -25,6 +25,7 @@
 #include "vmm/settings/command_line.hpp"
 #include "vmm/settings/fault_options.hpp"
 #include "vmm/settings/gdb_address.hpp"
+#include "vmm/settings/hint_check.hpp"
 #include "vmm/settings/host_mode.hpp"
 #include "vmm/settings/memory_policy.hpp"
 #include "vmm/settings/memory_price.hpp"
@@ -61,11 +62,6 @@ enum class Verbosity : std::uint8_t {
   verbose, // also what is in force, in a line
 };
 
-enum class HintCheck : std::uint8_t {
-  off,
-  audit, // debug: a hint that the guest's own frame tags contradict ends the guest as crashed
-};
-
 enum class OracleUse : std::uint8_t {
   off,
   on, // debug: memory in flight is out of the guest's reach, later use is counted
@@ -90,7 +86,7 @@ struct Config {
   std::optional<std::string> control; // path of the control socket
   std::optional<GdbAddress> gdb;      // where a debugger connects; the guest waits for it
   std::string workload = "idle";
-  std::optional<std::string> input; // page trace, plain or xz
+  std::optional<std::string> input; // a recording, plain or xz
   std::optional<Speed> speed;       // as given; workloads that know of none must not hear of one
   std::uint64_t seed = 1;
   std::vector<std::string> guest_args; // "key=value", in the order given, keys unique

@@ -41,7 +41,7 @@ class GuestEnd {
   // Records the ending unless there is one, and wakes whoever waits on stop_fd(). Any thread.
   void end(GuestEnding ending);
   [[nodiscard]] bool ended() const { return ended_.load(std::memory_order_acquire); }
-  // Readable from the first end() on, for ever.
+  // Readable from the first end() on; never emptied.
   [[nodiscard]] int stop_fd() const { return event_.get(); }
   // Only once ended().
   [[nodiscard]] GuestEnding ending() const;

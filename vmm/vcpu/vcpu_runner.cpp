@@ -22,7 +22,7 @@ struct MemoryFault {
 };
 
 // KVM makes a thread of its own in the process at the first KVM_RUN and refuses to run as long as
-// it cannot. That may pass, but not for ever.
+// it cannot. That may pass; it is waited for, but not without end.
 constexpr unsigned most_refusals = 1000;
 constexpr int pause_ms = 1;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // A loop of --arg iterations=, timed by the guest's clock: tools/bench-native compares it with the
-// same loop on the host. iterations=0 spins for ever (for tests of stopping a busy guest).
+// same loop on the host. iterations=0 spins without end (for tests of stopping a busy guest).
 #include "guest/arch/cpu.hpp"
 #include "guest/workload.hpp"
 

@@ -178,7 +178,7 @@ void Adversary::finish(HintPort& port, HeldBatch& held, BatchProcessor& processo
   }
 }
 
-// The batch keeps its place among those in hand for ever, as it keeps its descriptor page on the
+// The batch never gives up its place among those in hand, as it keeps its descriptor page on the
 // guest's side, so there are at most ring_entries of these per channel.
 void Adversary::discard_late(HintPort& port, HeldBatch& held, std::uint64_t interval_ns) {
   process_faulted(dropped_, held.batch, channels_[port.index()]->faults[held.slot]);

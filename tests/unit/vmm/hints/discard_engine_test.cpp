@@ -447,7 +447,7 @@ TEST_CASE("a range that cannot be discarded is declined; the others are not affe
   }
 }
 
-TEST_CASE("passing errors are retried, but not for ever") {
+TEST_CASE("passing errors are retried, but not without end") {
   for (const int error : {EAGAIN, EINTR}) {
     for (const Backing backing : {Backing::small_pages, Backing::memfd}) {
       CAPTURE(error);

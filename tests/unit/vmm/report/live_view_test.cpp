@@ -229,7 +229,7 @@ TEST_CASE("the guest's output stands above the chart, line by line") {
   CHECK(screen.rows() == std::vector<std::string>{"before", "one", "two", "no newline yet", ""});
 }
 
-TEST_CASE("a line that never ends is not held back for ever") {
+TEST_CASE("a line that never ends is not held back indefinitely") {
   Screen screen;
   LiveView view(
       {.style = LiveStyle::chart}, [&](std::string_view text) { screen.take(text); },
