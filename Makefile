@@ -76,7 +76,7 @@ VMM_ASSEMBLY  := $(sort $(shell find vmm -name '*.S'))
 GUEST_MM      := $(call below,guest/mm)
 GUEST_LINUX   := $(call below,guest/linux)
 # What every guest image is made of; a workload or a test's guest.cpp comes on top.
-GUEST_CORE    := $(call sources,guest guest/arch guest/runtime) $(GUEST_MM) $(GUEST_LINUX) \
+GUEST_CORE    := $(call sources,guest guest/arch guest/runtime guest/program) $(GUEST_MM) $(GUEST_LINUX) \
                  $(sort $(wildcard guest/arch/*.S))
 WORKLOADS     := $(call sources,guest/workloads)
 UNIT_SOURCES  := $(call below,tests/unit tests/support) \
@@ -257,10 +257,10 @@ policy-twins: $(B)/policy_sim ## why no policy can be within 5 % of the best on 
 	$(B)/policy_sim $(B)/twins/ends.pgt.xz $(B)/twins/wants.pgt.xz
 
 ##@ Testing
-.PHONY: test test-more test-longer test-unit test-tsan test-boot test-gdb test-hostile test-failing-host \
+.PHONY: test test-more test-longer test-unit test-tsan test-boot test-programs test-gdb test-hostile test-failing-host \
         test-pressure test-mutants-apply test-hostile-asan test-matrix test-matrix-short test-model test-nested \
         test-tools mutants soak soak-slice fuzz fuzz-slice fuzz-vm check analyse lint format
-test: test-tools test-unit test-boot test-gdb test-hostile test-failing-host test-pressure \
+test: test-tools test-unit test-boot test-programs test-gdb test-hostile test-failing-host test-pressure \
       test-mutants-apply ## tools, unit, boot and gdb tests, hostile guests; T=pattern picks cases
 test-longer: test-model test-matrix-short test-tsan test-hostile-asan soak-slice analyse build-benchmarks ## test-more without fuzzing
 test-more: test-longer fuzz-slice ## what takes longer: model, matrix, threads, faults, fuzzing
@@ -364,6 +364,9 @@ $(B)/tests/vmm_asan: $(call objects,unit,$(VMM_SOURCES) $(VMM_ASSEMBLY)) $(SOURC
 
 test-hostile-asan: $(B)/tests/vmm_asan $(B)/tests/hostile.bin $(B)/vmm $(B)/guest.bin ## the same attacks on a vmm with ASan and UBSan
 	tests/run-hostile-tests --vmm $(B)/tests/vmm_asan $(if $(T),--filter '$(T)')
+
+test-programs: all ## Linux programs in a guest, compared with the host
+	tests/run-program-tests $(if $(T),--filter '$(T)')
 
 test-gdb: all $(NESTED_VMM) $(BOOT_IMAGES) ## real gdb on real guests
 	tests/run-gdb-tests $(if $(T),--filter '$(T)')

@@ -20,7 +20,7 @@ namespace {
 constexpr std::uint64_t features_known =
     abi::feature_report | abi::feature_zeroed | abi::feature_plug | abi::feature_async |
     abi::feature_interrupt | abi::feature_smp | abi::feature_vmcall | abi::feature_retune |
-    abi::feature_trace | abi::feature_prefault;
+    abi::feature_trace | abi::feature_prefault | abi::feature_files;
 // Longest sleep in a hypercall of a vCPU that no interrupt can wake.
 constexpr std::uint64_t longest_wait_ns = 10'000'000;
 constexpr std::uint64_t settle_timeout_ns = 10'000'000'000;
@@ -109,6 +109,17 @@ std::span<std::byte> metadata_memory(const abi::BootInfo& boot) {
   return {arch::pointer_to<std::byte>(layout.metadata), layout.metadata_bytes};
 }
 
+// What the allocator's metadata leaves of the guest's own memory, where a program is run: a
+// workload's objects are in RAM and counted there.
+std::span<std::byte> own_heap_memory(const abi::BootInfo& boot) {
+  const Layout layout(boot);
+  const std::span<std::byte> own = own_memory(boot);
+  if ((boot.features_offered & abi::feature_files) == 0 || own.size() < layout.metadata_bytes) {
+    return {};
+  }
+  return own.subspan(layout.metadata_bytes);
+}
+
 // The page allocator copies the pointers.
 class ChannelPointers {
  public:
@@ -136,7 +147,8 @@ Kernel::Kernel(const abi::BootInfo& boot)
       features_(boot.features_offered & features_known), clock_(boot.tsc_khz),
       pages_(*this, allocator_config(boot), metadata_memory(boot),
              ChannelPointers(boot.vcpus).span(), status_),
-      heap_(*this, *this), crew_(*this, boot.vcpus) {
+      own_pages_(own_heap_memory(boot), *this, *this), heap_(own_pages_, *this),
+      crew_(*this, boot.vcpus) {
   const Layout layout(boot);
   abi::GuestHello hello;
   hello.version_major = abi::version_major;
@@ -270,6 +282,17 @@ void Kernel::settle() {
       settling_timed_out_ ? settle_again_timeout_ns : settle_timeout_ns;
   settling_timed_out_ =
       pages_.quiesce(this_vcpu(), now_ns() + patience_ns) == mm::QuiesceResult::timed_out;
+}
+
+abi::ProgramStart* Kernel::program() const {
+  if (!has(abi::feature_files) || !abi::knows_1_2(boot_) || boot_.program_gpa == 0) {
+    return nullptr;
+  }
+  auto* const start = arch::pointer_to<abi::ProgramStart>({boot_.program_gpa});
+  if (start->magic != abi::program_start_magic) {
+    panic("no program at {:#x}", boot_.program_gpa);
+  }
+  return start;
 }
 
 std::uint64_t Kernel::ram_bytes() const {

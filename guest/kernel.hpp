@@ -10,12 +10,14 @@
 
 #include "guest/crew.hpp"
 #include "guest/mm/backoff.hpp"
+#include "guest/mm/own_pages.hpp"
 #include "guest/mm/page_allocator.hpp"
 #include "guest/mm/page_platform.hpp"
 #include "guest/mm/small_heap.hpp"
 #include "guest/runtime/clock.hpp"
 #include "shared/boot_info.hpp"
 #include "shared/guest_status.hpp"
+#include "shared/program_start.hpp"
 
 namespace guest {
 
@@ -57,6 +59,8 @@ class Kernel final : private mm::PagePlatform, private mm::PageSource, private C
 
   // RAM, without the hole.
   [[nodiscard]] std::uint64_t ram_bytes() const;
+  // The Linux program to run; null: a workload.
+  [[nodiscard]] abi::ProgramStart* program() const;
   // Value of a "key=value" boot argument; of the first with this key.
   [[nodiscard]] std::optional<std::string_view> arg(std::string_view key) const;
   // Calls visit(key, value) for each of them. One without "=" has an empty value.
@@ -92,6 +96,7 @@ class Kernel final : private mm::PagePlatform, private mm::PageSource, private C
   std::uint64_t features_; // accepted
   Clock clock_;
   mm::PageAllocator pages_;
+  mm::OwnPages own_pages_;
   mm::SmallHeap heap_;
   Crew crew_;
   bool settling_timed_out_ = false; // the last time; vCPU 0's

@@ -8,6 +8,7 @@
 
 #include "guest/arch/cpu.hpp"
 #include "guest/kernel.hpp"
+#include "guest/program/run_program.hpp"
 #include "guest/runtime/hypercall.hpp"
 #include "guest/workload.hpp"
 #include "shared/boot_info.hpp"
@@ -35,10 +36,17 @@ void list_workloads() {
 }
 
 [[noreturn]] void run(Kernel& kernel) {
+  if (abi::ProgramStart* const program = kernel.program()) {
+    run_program(kernel, *program);
+  }
   Env env(kernel);
   const std::string_view name = env.arg("workload", "idle");
   if (name == "list") {
     list_workloads();
+    env.exit(0);
+  }
+  if (name == "syscalls") {
+    list_calls();
     env.exit(0);
   }
   for (const WorkloadEntry* const entry : workloads()) {

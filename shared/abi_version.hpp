@@ -39,6 +39,10 @@ enum Feature : std::uint64_t {
   // Since 1.1. The prefault hypercall has memory behind a block before the guest touches it; the
   // host wants it for blocks of BootInfo::prefault_order and above.
   feature_prefault = 1U << 10,
+  // Since 1.2. The guest is to run the Linux program at BootInfo::program_gpa, and may ask for the
+  // host's files (shared/file_call.hpp). RAM may be executed; SYSCALL, which enters at
+  // ImageHeader::syscall_gpa, and the FSBASE instructions work.
+  feature_files = 1U << 11,
 };
 
 // All that a host of 1.0 offers.

@@ -93,12 +93,14 @@ struct BootInfo {
   // aligned; both 0: none.
   std::uint64_t own_start_gpa = 0;
   std::uint64_t own_end_gpa = 0;
+  std::uint64_t program_gpa = 0; // since 1.2, with feature_files: ProgramStart
+  std::uint64_t reserved3 = 0;
 };
 // What hosts of each version write of it, never today's size: a later field must not turn an older
 // host into one that is older still.
 inline constexpr std::uint32_t boot_info_bytes_1_0 = 136 + boot_args_bytes;
 inline constexpr std::uint32_t boot_info_bytes_1_1 = boot_info_bytes_1_0 + 80;
-inline constexpr std::uint32_t boot_info_bytes_1_2 = boot_info_bytes_1_1 + 16;
+inline constexpr std::uint32_t boot_info_bytes_1_2 = boot_info_bytes_1_1 + 32;
 static_assert(offsetof(BootInfo, version_major) == 8);
 static_assert(offsetof(BootInfo, struct_bytes) == 12);
 static_assert(offsetof(BootInfo, features_offered) == 16);
@@ -123,6 +125,7 @@ static_assert(offsetof(BootInfo, trace_level) == boot_info_bytes_1_0 + 68);
 static_assert(offsetof(BootInfo, prefault_order) == boot_info_bytes_1_0 + 72);
 static_assert(offsetof(BootInfo, own_start_gpa) == boot_info_bytes_1_1);
 static_assert(offsetof(BootInfo, own_end_gpa) == boot_info_bytes_1_1 + 8);
+static_assert(offsetof(BootInfo, program_gpa) == boot_info_bytes_1_1 + 16);
 static_assert(sizeof(BootInfo) >= boot_info_bytes_1_2);
 static_assert(sizeof(BootInfo) <= page_bytes);
 

@@ -38,6 +38,9 @@ enum class Hypercall : std::uint64_t {
   // plugged RAM resident in one go that would be faulted in page by page. Advice: with result
   // no_memory nothing is lost.
   prefault = 10,
+  // Since 1.2, with feature_files. Returns when the file call in this vCPU's mailbox
+  // (shared/file_call.hpp) has been answered. Result unknown where no program is run.
+  file = 11,
 };
 
 enum class Status : std::uint64_t {
@@ -110,6 +113,6 @@ static_assert(offsetof(VcpuPage, args) == 72);
 static_assert(offsetof(VcpuPage, result) == 104);
 static_assert(offsetof(VcpuPage, payload) == 128);
 static_assert(sizeof(VcpuPage) == 1152);
-static_assert(sizeof(VcpuPage) <= page_bytes);
+static_assert(EBB_VCPU_OWN < page_bytes);
 
 } // namespace abi

@@ -39,7 +39,7 @@ struct ImageHeader {
   std::uint64_t file_bytes = 0;     // bytes of the flat image
   std::uint64_t memory_bytes = 0;   // with zero-initialised data; at least file_bytes
   std::uint64_t trap_stubs_gpa = 0; // EBB_TRAP_VECTORS stubs of EBB_TRAP_STUB_BYTES
-  std::uint64_t reserved = 0;
+  std::uint64_t syscall_gpa = 0;    // since 1.2: where SYSCALL enters; 0: nowhere
   ImageSegment segments[4];
 };
 static_assert(offsetof(ImageHeader, version_major) == 8);
@@ -49,6 +49,7 @@ static_assert(offsetof(ImageHeader, entry_gpa) == 24);
 static_assert(offsetof(ImageHeader, file_bytes) == 32);
 static_assert(offsetof(ImageHeader, memory_bytes) == 40);
 static_assert(offsetof(ImageHeader, trap_stubs_gpa) == 48);
+static_assert(offsetof(ImageHeader, syscall_gpa) == 56);
 static_assert(offsetof(ImageHeader, segments) == 64);
 static_assert(sizeof(ImageHeader) == 64 + 4 * sizeof(ImageSegment));
 

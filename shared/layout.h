@@ -71,5 +71,9 @@
 #define EBB_TRAP_VECTORS 48 /* 32 exceptions, then 16 interrupt vectors */
 #define EBB_TRAP_CODE_BYTES 0x480 /* stubs, and the rest of the code that runs in ring 0 */
 
+/* In a vCPU page, behind abi::VcpuPage. */
+#define EBB_FILE_MAILBOX 1536 /* abi::FileMailbox, with feature_files */
+#define EBB_VCPU_OWN 2048     /* from here on it is the guest's own */
+
 /* Offset of abi::VcpuPage::wake_pending; shared/hypercall.hpp asserts it. */
 #define EBB_VCPU_WAKE_PENDING 12

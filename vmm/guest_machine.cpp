@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "vmm/guest_machine.hpp"
 
+#include <algorithm>
 #include <cassert>
 #include <utility>
 
@@ -31,7 +32,8 @@ BootPlan make_plan(const Config& config, const GuestFiles& files, const GuestMem
   return plan;
 }
 
-std::uint64_t features_offered(const Config& config, abi::Doorbell doorbell, bool interrupts) {
+std::uint64_t features_offered(const Config& config, const GuestFiles& files,
+                               abi::Doorbell doorbell, bool interrupts) {
   std::uint64_t features = abi::features_1_0;
   if (config.abi_minor == 0) {
     return features;
@@ -50,6 +52,9 @@ std::uint64_t features_offered(const Config& config, abi::Doorbell doorbell, boo
   }
   if (config.records()) {
     features |= abi::feature_trace;
+  }
+  if (!files.program.empty()) {
+    features |= abi::feature_files;
   }
   return features;
 }
@@ -74,11 +79,14 @@ Result<std::unique_ptr<GuestMachine>> GuestMachine::create(const Kvm& kvm, const
     EBB_TRY(vm.let_out_hypercalls());
     doorbell = instruction;
   }
-  const BootPlan plan = make_plan(config, files, memory);
+  BootPlan plan = make_plan(config, files, memory);
   if (plan.has_own_area() && config.abi_minor < 2) {
     return user_error(
         "--abi 1.{}: such a host wants its guest's image at {:#x}; take guest-low.bin",
         config.abi_minor, EBB_LOW_IMAGE_GPA);
+  }
+  if (!files.program.empty() && !plan.add_program(files.image.header, files.program.size())) {
+    return user_error("{}: this image cannot run programs", config.image);
   }
   if (!plan.has_own_area() &&
       files.image.header.memory_bytes + least_room_bytes > config.mem_bytes) {
@@ -86,9 +94,9 @@ Result<std::unique_ptr<GuestMachine>> GuestMachine::create(const Kvm& kvm, const
                       files.image.header.memory_bytes >> 20);
   }
   EBB_TRY_ASSIGN(processors, make_processors(kvm, vm, config.cpus, interrupts));
-  std::unique_ptr<GuestMachine> machine(
-      new GuestMachine(std::move(vm), std::move(memory), std::move(files), plan,
-                       std::move(processors), features_offered(config, doorbell, interrupts)));
+  const std::uint64_t features = features_offered(config, files, doorbell, interrupts);
+  std::unique_ptr<GuestMachine> machine(new GuestMachine(
+      std::move(vm), std::move(memory), std::move(files), plan, std::move(processors), features));
   EBB_TRY(machine->load(config, doorbell));
   return machine;
 }
@@ -132,6 +140,7 @@ Result<void> GuestMachine::load(const Config& config, abi::Doorbell doorbell) {
     EBB_TRY(slots_.map_input(plan_.input_gpa, files_.input->pages()));
   }
   load_guest(memory_, plan_, files_.image);
+  std::ranges::copy(files_.program, memory_.at(plan_.program_gpa, files_.program.size()).begin());
   write_boot_info(memory_, config, plan_,
                   {.features = features_,
                    .doorbell = doorbell,
@@ -144,6 +153,9 @@ Result<void> GuestMachine::load(const Config& config, abi::Doorbell doorbell) {
     EBB_TRY_ASSIGN(initial, vcpu.system_registers());
     EBB_TRY(
         vcpu.set_system_registers(boot_system_registers(initial, plan_, index, tss_type_here())));
+    if (!files_.program.empty()) {
+      EBB_TRY(vcpu.set_up_programs({files_.image.header.syscall_gpa}));
+    }
     EBB_TRY(vcpu.set_registers(boot_registers(plan_, files_.image.header, index)));
   }
   return {};
@@ -163,6 +175,10 @@ abi::ReportControl& GuestMachine::report_control() const {
   auto* const info = memory_.object_at<abi::BootInfo>({EBB_BOOT_INFO_GPA});
   assert(info != nullptr); // likewise
   return info->control;
+}
+
+const abi::ProgramStart* GuestMachine::program() const {
+  return files_.program.empty() ? nullptr : memory_.object_at<abi::ProgramStart>(plan_.program_gpa);
 }
 
 void GuestMachine::allow_wake_ups() {

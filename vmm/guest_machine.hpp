@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "shared/guest_status.hpp"
+#include "shared/program_start.hpp"
 #include "vmm/base/symbols.hpp"
 #include "vmm/boot/boot_state.hpp"
 #include "vmm/boot/image.hpp"
@@ -29,6 +30,7 @@ struct GuestFiles {
   Image image;
   Symbols symbols; // for backtraces; may be empty
   std::optional<Recording> input;
+  std::vector<std::byte> program; // what program_start() made; empty: a workload is run
 };
 
 class GuestMachine {
@@ -56,6 +58,8 @@ class GuestMachine {
   // The guest's own account of itself, and the policy that it is told; both in guest memory.
   [[nodiscard]] abi::GuestStatus& status() const;
   [[nodiscard]] abi::ReportControl& report_control() const;
+  // What a program's guest was told, and what it has counted; null: a workload is run.
+  [[nodiscard]] const abi::ProgramStart* program() const;
 
   // The guest has accepted feature_interrupt.
   void allow_wake_ups();

@@ -46,6 +46,8 @@ Result<void> Machine::build(const Config& config, GuestFiles files,
   hints_ = std::move(hints);
   EBB_TRY_ASSIGN(companions, Companions::create(config, *guest_, *end_, *watch_, *hints_));
   companions_ = std::move(companions);
+  EBB_TRY_ASSIGN(file_service, make_files(config));
+  files_ = std::move(file_service);
   milestones_ = std::make_unique<Milestones>(
       config, MilestoneParts{.guest = *guest_,
                              .end = *end_,
@@ -87,7 +89,21 @@ HintSideFriends Machine::hint_friends() {
   return friends;
 }
 
+Result<std::unique_ptr<FileService>> Machine::make_files(const Config& config) {
+  if (guest_->program() == nullptr) {
+    return nullptr;
+  }
+  EBB_TRY_ASSIGN(mounts, FileMounts::open(config.program.root_directory(), config.program.binds));
+  return std::make_unique<FileService>(
+      FileCalls(std::move(mounts), guest_->memory(), end_->stop_fd()), guest_->memory(),
+      guest_->plan().vcpus);
+}
+
 std::unique_ptr<VcpuLoops> Machine::make_loops() {
+  std::function<void()> on_file;
+  if (files_) {
+    on_file = [&files = *files_] { files.serve(); };
+  }
   // --step and --gdb exclude each other.
   VcpuHook* const hook = stepping_ ? &stepping_->hook() : companions_->hook();
   return std::make_unique<VcpuLoops>(VcpuLoopParts{.vcpus = guest_->vcpus(),
@@ -98,6 +114,7 @@ std::unique_ptr<VcpuLoops> Machine::make_loops() {
                                                    .hints = hints_->service(),
                                                    .listener = *milestones_,
                                                    .features_offered = guest_->features(),
+                                                   .on_file = std::move(on_file),
                                                    .free_start = guest_->plan().free_start,
                                                    .console = output_.console,
                                                    .observer = watch_->trace(),
@@ -125,10 +142,15 @@ Result<void> Machine::start_threads(Sandbox& sandbox) {
   EBB_TRY(sandbox.give_up_privileges());
   EBB_TRY_ASSIGN(talking, companions_->start(sandbox));
   EBB_TRY_ASSIGN(watching, watch_->start(sandbox, guest_->threads()));
+  unsigned filing = 0;
+  if (files_) {
+    EBB_TRY(files_->start(sandbox.start_of(ThreadKind::files)));
+    filing = 1;
+  }
   EBB_TRY(guest_->threads().start(sandbox.start_of(ThreadKind::vcpu),
                                   [&loops = *loops_](unsigned vcpu) { loops.run(vcpu); }));
   EBB_TRY_ASSIGN(serving, hints_->service().make_threads(sandbox.start_of(ThreadKind::worker)));
-  return sandbox.complete(talking + watching + guest_->threads().count() + serving);
+  return sandbox.complete(talking + watching + filing + guest_->threads().count() + serving);
 }
 
 void Machine::wait_for_end(const BlockedSignals& signals) {
@@ -156,6 +178,9 @@ void Machine::stop(const BlockedSignals& signals) {
   companions_->let_go();
   if (stepping_) {
     stepping_->let_go();
+  }
+  if (files_) {
+    files_->stop();
   }
   guest_->threads().stop();
   companions_->say_goodbye();

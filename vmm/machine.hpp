@@ -8,6 +8,7 @@
 //   StepSession    --step
 //   HintSide       what answers hints, and tells the guest how to report
 //   Companions     control socket, debugger
+//   FileService    what a program sees of the host's files
 //   Milestones     what the guest's hello and workload mean to all of these
 //   VcpuLoops      what vCPU threads run
 //
@@ -23,6 +24,7 @@
 
 #include "vmm/base/blocked_signals.hpp"
 #include "vmm/companions.hpp"
+#include "vmm/files/file_service.hpp"
 #include "vmm/guest_machine.hpp"
 #include "vmm/hint_side.hpp"
 #include "vmm/milestones.hpp"
@@ -76,6 +78,7 @@ class Machine {
                                    std::optional<TraceTarget> trace);
   [[nodiscard]] std::unique_ptr<StepSession> make_stepping(const Config& config);
   [[nodiscard]] HintSideFriends hint_friends();
+  [[nodiscard]] Result<std::unique_ptr<FileService>> make_files(const Config& config);
   [[nodiscard]] std::unique_ptr<VcpuLoops> make_loops();
   [[nodiscard]] Result<void> start_threads(Sandbox& sandbox);
   void wait_for_end(const BlockedSignals& signals);
@@ -89,6 +92,7 @@ class Machine {
   std::unique_ptr<StepSession> stepping_; // null without --step
   std::unique_ptr<HintSide> hints_;
   std::unique_ptr<Companions> companions_;
+  std::unique_ptr<FileService> files_; // null unless a program is run
   std::unique_ptr<Milestones> milestones_;
   std::unique_ptr<VcpuLoops> loops_;
 };

@@ -6,6 +6,7 @@
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -23,6 +24,7 @@
 #include "vmm/base/terminal.hpp"
 #include "vmm/boot/image.hpp"
 #include "vmm/boot/image_symbols.hpp"
+#include "vmm/boot/program_start.hpp"
 #include "vmm/machine.hpp"
 #include "vmm/memory/huge_pages.hpp"
 #include "vmm/probe/probe.hpp"
@@ -47,11 +49,36 @@ int fail(const vmm::Error& error) {
   return exit_status_of(error);
 }
 
+// Where the vmm talks: a program's standard output is its own.
+int talk_fd(const vmm::Config& config) {
+  return config.runs_program() ? STDERR_FILENO : STDOUT_FILENO;
+}
+
+// The vmm's own environment.
+std::span<const char* const> environment() {
+  std::size_t count = 0;
+  while (::environ[count] != nullptr) {
+    ++count;
+  }
+  return {::environ, count};
+}
+
+// What is told to a guest that runs a program; empty: it runs a workload.
+vmm::Result<std::vector<std::byte>> program_of(const vmm::Config& config) {
+  if (!config.runs_program()) {
+    return std::vector<std::byte>{};
+  }
+  std::error_code nowhere; // then it is the root
+  const std::string directory = std::filesystem::current_path(nowhere).string();
+  return vmm::program_start(config.program, environment(), nowhere ? "/" : directory);
+}
+
 vmm::LiveStyle live_style(const vmm::Config& config) {
-  if (config.verbosity == vmm::Verbosity::quiet || config.live == vmm::LiveMode::off) {
+  if (config.verbosity == vmm::Verbosity::quiet || config.live == vmm::LiveMode::off ||
+      (config.runs_program() && config.live == vmm::LiveMode::automatic)) {
     return vmm::LiveStyle::none;
   }
-  const bool has_screen = ::isatty(STDOUT_FILENO) == 1 && vmm::terminal_obeys_escapes();
+  const bool has_screen = ::isatty(talk_fd(config)) == 1 && vmm::terminal_obeys_escapes();
   return config.live == vmm::LiveMode::on || has_screen ? vmm::LiveStyle::chart
                                                         : vmm::LiveStyle::plain;
 }
@@ -89,6 +116,18 @@ vmm::SandboxOptions sandbox_options(const vmm::Config& config,
   }
   if (config.step) {
     options.features.add(vmm::SandboxFeature::terminal_input);
+  }
+  if (config.runs_program()) {
+    options.features.add(vmm::SandboxFeature::program);
+    options.descriptors_to_come += abi::max_open_files;
+    options.readable.push_back(config.program.root_directory());
+    for (const vmm::ProgramMount& bind : config.program.binds) {
+      const bool changes = bind.access == vmm::MountAccess::read_write;
+      (changes ? options.changeable : options.readable).push_back(bind.host);
+      if (changes) {
+        options.features.add(vmm::SandboxFeature::program_changes_files);
+      }
+    }
   }
   return options;
 }
@@ -164,6 +203,7 @@ vmm::Result<int> run(const vmm::Config& config) {
     EBB_TRY_ASSIGN(trace, vmm::Recording::load(*config.input));
     input = std::move(trace);
   }
+  EBB_TRY_ASSIGN(program, program_of(config));
   EBB_TRY_ASSIGN(sandbox, vmm::Sandbox::create(sandbox_options(config, stats_file)));
   if (config.verbosity == vmm::Verbosity::verbose) {
     vmm::tell("vmm: {}\n", sandbox->describe());
@@ -172,26 +212,29 @@ vmm::Result<int> run(const vmm::Config& config) {
   EBB_TRY_ASSIGN(signals,
                  vmm::BlockedSignals::create(config.step ? vmm::BlockedSignals::Terminal::left_alone
                                                          : vmm::BlockedSignals::Terminal::watched));
-  EBB_TRY_ASSIGN(output, vmm::PatientOutput::create(STDOUT_FILENO, signals.late_fd()));
+  EBB_TRY_ASSIGN(output, vmm::PatientOutput::create(talk_fd(config), signals.late_fd()));
   const auto print = [&output](std::string_view text) { output.write(text); };
   vmm::LiveView live({.style = live_style(config), .bars = chart_bars()}, print,
-                     [] { return vmm::terminal_width(STDOUT_FILENO); });
+                     [&config] { return vmm::terminal_width(talk_fd(config)); });
   // For backtraces; without any there are addresses.
   const std::uint64_t hash = vmm::image_hash(image.bytes);
   vmm::Symbols symbols = vmm::symbols_of_image(config.image, hash).value_or(vmm::Symbols{});
-  EBB_TRY_ASSIGN(
-      machine,
-      vmm::Machine::create(
-          config,
-          {.image = std::move(image), .symbols = std::move(symbols), .input = std::move(input)},
-          std::move(trace_target),
-          {.console = [&](std::string_view text) { live.print_above(text); },
-           .observer = [&](const vmm::MemorySample& sample) { live.update(sample); },
-           .interrupted = [&] { output.hurry(); },
-           .terminal =
-               [&](int signal) {
-                 live.redraw(signal == SIGCONT ? vmm::ChartPlace::lost : vmm::ChartPlace::known);
-               }}));
+  EBB_TRY_ASSIGN(machine,
+                 vmm::Machine::create(
+                     config,
+                     {.image = std::move(image),
+                      .symbols = std::move(symbols),
+                      .input = std::move(input),
+                      .program = std::move(program)},
+                     std::move(trace_target),
+                     {.console = [&](std::string_view text) { live.print_above(text); },
+                      .observer = [&](const vmm::MemorySample& sample) { live.update(sample); },
+                      .interrupted = [&] { output.hurry(); },
+                      .terminal =
+                          [&](int signal) {
+                            live.redraw(signal == SIGCONT ? vmm::ChartPlace::lost
+                                                          : vmm::ChartPlace::known);
+                          }}));
   if (const auto address = machine->gdb_address()) {
     vmm::tell("vmm: the guest waits for gdb: target remote {}\n", *address);
   }
@@ -203,6 +246,11 @@ vmm::Result<int> run(const vmm::Config& config) {
   live.finish();
   if (!ending.text.empty()) {
     vmm::tell("vmm: {}\n", ending.text);
+  }
+  if (config.verbosity == vmm::Verbosity::verbose && stats.program) {
+    for (const std::string& line : vmm::missing_calls_text(*stats.program)) {
+      vmm::tell("vmm: {}\n", line);
+    }
   }
   if (config.verbosity != vmm::Verbosity::quiet && has_summary(*machine, ending)) {
     print(vmm::render_summary(stats));

@@ -46,6 +46,10 @@ RunStats make_stats(const Config& config, const Machine& machine, const GuestEnd
   stats.exit_status = ending.process_status();
   stats.times = watch.times();
   stats.workload = config.workload;
+  if (const abi::ProgramStart* const program = machine.guest().program()) {
+    stats.program = program_calls(*program);
+    stats.workload = config.program.arguments.front();
+  }
   stats.vcpus = config.cpus;
   stats.host_mode = service.mode();
   stats.workers = stats.host_mode == HostMode::sync ? 0 : config.workers;

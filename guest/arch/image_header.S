@@ -20,7 +20,7 @@ header_start:
         .quad   __image_file_bytes
         .quad   __image_memory_bytes
         .quad   trap_stubs
-        .quad   0
+        .quad   program_syscall
 
         /* Segments: one protection each, never writable and executable. */
         .quad   __rodata_start              /* header and constants: read only */

@@ -69,6 +69,10 @@ void panic(const abi::PanicRecord& record) {
   call_forever(abi::Hypercall::panic, 0);
 }
 
+void file() {
+  call(abi::Hypercall::file);
+}
+
 void workload_begin() {
   call(abi::Hypercall::workload_begin);
 }

@@ -24,6 +24,8 @@ void prefault(abi::Gpa start, std::uint64_t bytes);
 [[nodiscard]] abi::Status start_vcpus();
 [[noreturn]] void exit(std::uint64_t status);
 [[noreturn]] void panic(const abi::PanicRecord& record);
+// Returns when the file call in this vCPU's mailbox has been answered. Needs feature_files.
+void file();
 void workload_begin();
 // `since_last_free_ns`: time from the workload's last free to this call.
 void workload_end(std::uint64_t since_last_free_ns);

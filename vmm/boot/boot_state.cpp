@@ -219,12 +219,18 @@ void write_page_tables(std::span<std::byte> ram, const BootPlan& plan,
     map(stacks.fault_high.value - fault_stack_bytes, fault_stack_bytes, user_data);
   }
   const abi::Gpa large_start{abi::align_up(plan.free_start.value, abi::huge_page_bytes)};
-  tables.map_pages(plan.free_start, large_start, user_data);
+  // A program brings its code into RAM.
+  const std::uint64_t ram_rights =
+      plan.program_gpa.value != 0 ? std::uint64_t{user | writable} : user_data;
+  tables.map_pages(plan.free_start, large_start, ram_rights);
   if (plan.hole.bytes() != 0) {
-    tables.map_large(large_start, plan.hole.start, user_data);
-    tables.map_large(plan.hole.end, plan.ram_end, user_data);
+    tables.map_large(large_start, plan.hole.start, ram_rights);
+    tables.map_large(plan.hole.end, plan.ram_end, ram_rights);
   } else {
-    tables.map_large(large_start, plan.ram_end, user_data);
+    tables.map_large(large_start, plan.ram_end, ram_rights);
+  }
+  if (plan.program_gpa.value != 0) {
+    tables.map_pages(plan.program_gpa, plan.own_start, user_data);
   }
   const abi::Gpa own_large{abi::align_up(plan.own_start.value, abi::huge_page_bytes)};
   tables.map_pages(plan.own_start, own_large, user_data);
@@ -286,6 +292,17 @@ BootPlan BootPlan::make(const abi::ImageHeader& image, abi::Gpa ram_end, RamHole
   return plan;
 }
 
+bool BootPlan::add_program(const abi::ImageHeader& image, std::uint64_t start_bytes) {
+  if (image.version_minor < 2 || image.syscall_gpa == 0 || own_end == own_low) {
+    return false;
+  }
+  const std::uint64_t bytes = abi::align_up(start_bytes, abi::page_bytes);
+  program_gpa = own_start;
+  own_start = own_start + bytes;
+  own_end = {abi::align_up(own_end.value + bytes, abi::huge_page_bytes)};
+  return own_end.value <= EBB_IMAGE_AREA_END;
+}
+
 void write_boot_tables(std::span<std::byte> low_ram, const BootPlan& plan,
                        const abi::ImageHeader& image) {
   write_gdt(low_ram);
@@ -327,6 +344,9 @@ kvm_sregs boot_system_registers(kvm_sregs initial, const BootPlan& plan, unsigne
   constexpr std::uint64_t cr4_pae = 1U << 5;
   constexpr std::uint64_t cr4_osfxsr = 1U << 9;
   constexpr std::uint64_t cr4_osxmmexcpt = 1U << 10;
+  constexpr std::uint64_t cr4_fsgsbase = 1U << 16;
+  constexpr std::uint64_t cr4_osxsave = 1U << 18;
+  constexpr std::uint64_t efer_sce = 1U << 0;
   constexpr std::uint64_t efer_lme = 1U << 8;
   constexpr std::uint64_t efer_lma = 1U << 10;
   constexpr std::uint64_t efer_nxe = 1U << 11;
@@ -338,6 +358,10 @@ kvm_sregs boot_system_registers(kvm_sregs initial, const BootPlan& plan, unsigne
   sregs.cr3 = EBB_PAGE_TABLE_GPA;
   sregs.cr4 = cr4_pae | cr4_osfxsr | cr4_osxmmexcpt;
   sregs.efer = efer_lme | efer_lma | efer_nxe;
+  if (plan.program_gpa.value != 0) {
+    sregs.cr4 |= cr4_fsgsbase | cr4_osxsave;
+    sregs.efer |= efer_sce;
+  }
   sregs.cs = segment(EBB_USER_CS, type_code, true);
   sregs.ss = segment(EBB_USER_SS, type_data, false);
   sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss;

@@ -50,10 +50,15 @@ struct BootPlan {
   // which the guest may use [own_start, own_end) as it likes. Of an image in low RAM: empty.
   abi::Gpa own_low, own_start, own_end;
   [[nodiscard]] bool has_own_area() const { return own_end > own_low; }
+  abi::Gpa program_gpa; // ProgramStart, in the guest's own memory; 0: no program is run
 
   // RAM, 2 MiB aligned, must hold image and stacks with room to spare: at least 16 MiB.
   static BootPlan make(const abi::ImageHeader& image, abi::Gpa ram_end, RamHole hole,
                        unsigned vcpus, std::uint64_t input_bytes);
+
+  // Makes room for a program's start, and RAM a place where code may run. False: this image cannot
+  // run programs, or there is no room.
+  [[nodiscard]] bool add_program(const abi::ImageHeader& image, std::uint64_t start_bytes);
 };
 
 // Writes page tables, GDT, IDT and TSSs into `low_ram`, which is guest memory [0, free_start) and

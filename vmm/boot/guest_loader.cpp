@@ -52,6 +52,7 @@ void write_boot_info(const GuestMemory& memory, const Config& config, const Boot
   info->prefault_order = config.prefault.value_or(abi::Order{}).value;
   info->own_start_gpa = plan.own_start.value;
   info->own_end_gpa = plan.own_end.value;
+  info->program_gpa = plan.program_gpa.value;
   info->report = config.report;
   info->control.policy = config.report;
   info->control.timeout_ns = config.report_timeout_ns;

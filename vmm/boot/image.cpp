@@ -84,6 +84,7 @@ Result<void> check_segments(const abi::ImageHeader& header, const std::string& n
   std::uint64_t previous_end = header.load_gpa;
   bool entry_is_code = false;
   bool stubs_are_code = false;
+  bool syscall_is_code = header.version_minor < 2 || header.syscall_gpa == 0;
   for (const abi::ImageSegment& segment : header.segments) {
     if (segment.bytes == 0) {
       continue;
@@ -104,11 +105,16 @@ Result<void> check_segments(const abi::ImageHeader& header, const std::string& n
         return gpa >= segment.gpa && inside(gpa - segment.gpa, bytes, segment.bytes);
       };
       entry_is_code = entry_is_code || holds(header.entry_gpa, 1);
+      syscall_is_code = syscall_is_code || holds(header.syscall_gpa, 1);
       stubs_are_code =
           stubs_are_code ||
           holds(header.trap_stubs_gpa, std::uint64_t{EBB_TRAP_VECTORS} * EBB_TRAP_STUB_BYTES);
     }
     previous_end = abi::align_up(segment.gpa + segment.bytes, abi::page_bytes);
+  }
+  if (!syscall_is_code) {
+    return user_error("{}: the entry of system calls {:#x} lies outside executable code", name,
+                      header.syscall_gpa);
   }
   if (!entry_is_code || !stubs_are_code) {
     return user_error("{}: entry point {:#x} or trap stubs {:#x} lie outside executable code", name,

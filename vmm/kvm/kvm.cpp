@@ -116,6 +116,36 @@ Result<void> Vcpu::set_fpu_registers(const kvm_fpu& registers) const {
   return {};
 }
 
+Result<void> Vcpu::set_up_programs(abi::Gpa entry) const {
+  // SDM vol. 3, 5.8.8; AMD APM vol. 2, 6.1.1. SYSRET adds 8 and 16 to its selector and sets RPL 3.
+  constexpr std::uint64_t sysret_base = EBB_USER_SS - 3 - 8;
+  static_assert(sysret_base + 16 == EBB_USER_CS - 3 && EBB_KERNEL_CS + 8 == EBB_KERNEL_SS);
+  constexpr std::uint64_t star = (sysret_base << 48) | (std::uint64_t{EBB_KERNEL_CS} << 32);
+  // Trap, interrupt and direction flag, I/O privilege, nested task, alignment check: off on entry.
+  constexpr std::uint64_t flags_off = 0x47700;
+  struct Msrs {
+    kvm_msrs head{};
+    std::array<kvm_msr_entry, 3> entries{};
+  } msrs;
+  msrs.head.nmsrs = static_cast<std::uint32_t>(msrs.entries.size());
+  msrs.entries = {kvm_msr_entry{0xc0000081, 0, star}, kvm_msr_entry{0xc0000082, 0, entry.value},
+                  kvm_msr_entry{0xc0000084, 0, flags_off}};
+  const int set = checked_ioctl<KVM_SET_MSRS>(fd_, &msrs.head);
+  if (set != static_cast<int>(msrs.entries.size())) {
+    return system_error("KVM_SET_MSRS: this KVM cannot run programs");
+  }
+  // What the processor has beyond x87 and SSE; without it programs do without as well.
+  for (const std::uint64_t state : {0xe7U, 0x7U, 0x3U}) {
+    kvm_xcrs xcrs{};
+    xcrs.nr_xcrs = 1;
+    xcrs.xcrs[0].value = state;
+    if (checked_ioctl<KVM_SET_XCRS>(fd_, &xcrs) == 0) {
+      return {};
+    }
+  }
+  return system_error("KVM_SET_XCRS: this KVM cannot run programs");
+}
+
 Result<std::uint32_t> Vcpu::tsc_khz() const {
   const int khz = ::ioctl(fd_.get(), KVM_GET_TSC_KHZ, 0);
   if (khz <= 0) {

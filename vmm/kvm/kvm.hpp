@@ -69,6 +69,9 @@ class Vcpu {
   // x87 and SSE state.
   [[nodiscard]] Result<kvm_fpu> fpu_registers() const;
   [[nodiscard]] Result<void> set_fpu_registers(const kvm_fpu& registers) const;
+  // SYSCALL enters at `entry`, with the GDT of shared/layout.h; vector registers up to AVX-512 are
+  // enabled as far as KVM has them. For a guest that runs programs, after its system registers.
+  [[nodiscard]] Result<void> set_up_programs(abi::Gpa entry) const;
   // TSC frequency in kHz.
   [[nodiscard]] Result<std::uint32_t> tsc_khz() const;
   // Puts the local APIC into x2APIC mode, enabled, its timer in TSC-deadline mode on

@@ -253,6 +253,15 @@ Json memory_json(const RunStats& stats) {
           {"last_failure", failures.count != 0 ? Json(failures.last) : Json(nullptr)}};
 }
 
+// By name, in that order; null when there are none.
+Json count_of(const std::vector<ProgramCalls::Call>& calls) {
+  Json counts;
+  for (const ProgramCalls::Call& call : calls) {
+    counts[call.name] = call.times;
+  }
+  return counts;
+}
+
 } // namespace
 
 std::optional<std::uint64_t> RunStats::half_life_ns() const {
@@ -324,6 +333,11 @@ Json to_json(const RunStats& stats) {
   add_asynchronous(json, stats);
   if (stats.trace) {
     json["trace"] = to_json(*stats.trace);
+  }
+  if (stats.program) {
+    json["program"] = {{"calls", count_of(stats.program->made)},
+                       {"missing", count_of(stats.program->missing)},
+                       {"left", stats.program->left}};
   }
   if (stats.oracle) {
     json["oracle"] = to_json(*stats.oracle);

@@ -16,6 +16,7 @@
 #include "vmm/measure/memory_series.hpp"
 #include "vmm/measure/run_times.hpp"
 #include "vmm/measure/sampler.hpp"
+#include "vmm/report/program_calls.hpp"
 #include "vmm/settings/host_mode.hpp"
 #include "vmm/settings/report_changes.hpp"
 #include "vmm/settings/report_settings.hpp"
@@ -26,7 +27,8 @@ namespace vmm {
 struct RunStats {
   int exit_status = 0;
   RunTimes times;
-  std::string workload; // its name
+  std::string workload;                // its name, or a program's
+  std::optional<ProgramCalls> program; // of a program; empty: a workload ran
 
   std::uint32_t vcpus = 1;
   HostMode host_mode = HostMode::sync; // that was in force, not the one asked for

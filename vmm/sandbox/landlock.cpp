@@ -34,6 +34,23 @@ constexpr std::uint64_t all_file_rights(unsigned version) {
   return (std::uint64_t{1} << count) - 1;
 }
 
+// linux/landlock.h of 5.19 and 6.2.
+constexpr std::uint64_t move_between_folders = 1U << 13;
+constexpr std::uint64_t cut = 1U << 14;
+
+Result<void> allow_beneath(const UniqueFd& ruleset, std::span<const std::string> folders,
+                           std::uint64_t access) {
+  for (const std::string& folder : folders) {
+    const UniqueFd place(::open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    const landlock_path_beneath_attr rule{.allowed_access = access, .parent_fd = place.get()};
+    if (!place.valid() || ::syscall(SYS_landlock_add_rule, ruleset.get(),
+                                    LANDLOCK_RULE_PATH_BENEATH, &rule, 0U) != 0) {
+      return system_error("cannot confine the vmm to {}", folder);
+    }
+  }
+  return {};
+}
+
 } // namespace
 
 unsigned landlock_version() {
@@ -42,7 +59,7 @@ unsigned landlock_version() {
   return version < 0 ? 0 : static_cast<unsigned>(version);
 }
 
-Result<void> confine_to_folders(std::span<const std::string> folders) {
+Result<void> confine_to_folders(const ConfinedFolders& folders) {
   const unsigned version = landlock_version();
   RulesetAttributes attributes;
   attributes.files = all_file_rights(version);
@@ -53,16 +70,16 @@ Result<void> confine_to_folders(std::span<const std::string> folders) {
   if (!ruleset.valid()) {
     return system_error("cannot make a Landlock ruleset");
   }
-  for (const std::string& folder : folders) {
-    const UniqueFd place(::open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-    const landlock_path_beneath_attr rule{.allowed_access = LANDLOCK_ACCESS_FS_REMOVE_FILE |
-                                                            LANDLOCK_ACCESS_FS_MAKE_REG,
-                                          .parent_fd = place.get()};
-    if (!place.valid() || ::syscall(SYS_landlock_add_rule, ruleset.get(),
-                                    LANDLOCK_RULE_PATH_BENEATH, &rule, 0U) != 0) {
-      return system_error("cannot confine the vmm to {}", folder);
-    }
-  }
+  constexpr std::uint64_t put_in_place =
+      LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_REG;
+  constexpr std::uint64_t read = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR;
+  const std::uint64_t change =
+      (read | put_in_place | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR |
+       LANDLOCK_ACCESS_FS_MAKE_DIR | move_between_folders | cut) &
+      attributes.files;
+  EBB_TRY(allow_beneath(ruleset, folders.put_in_place, put_in_place));
+  EBB_TRY(allow_beneath(ruleset, folders.read, read));
+  EBB_TRY(allow_beneath(ruleset, folders.change, change));
   if (::syscall(SYS_landlock_restrict_self, ruleset.get(), 0U) != 0) {
     return system_error("cannot put a Landlock ruleset in force");
   }

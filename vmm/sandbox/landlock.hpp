@@ -12,10 +12,18 @@ namespace vmm {
 // Version of the kernel's Landlock interface; 0 when it offers none.
 [[nodiscard]] unsigned landlock_version();
 
+// What is left of the file system.
+struct ConfinedFolders {
+  std::span<const std::string>
+      put_in_place{};                    // files may be removed, and one put in another's place
+  std::span<const std::string> read{};   // files below may be read, folders listed
+  std::span<const std::string> change{}; // the same, and anything ordinary may be changed below
+};
+
 // The calling thread, and those it starts, may open no file any more, run no program, bind and
-// connect no TCP port, and signal no other process. In `folders` they may still remove files and
-// move one into the place of another. What is open stays open. Needs forbid_new_privileges() and
-// landlock_version() > 0; how much of this the kernel enforces grows with its version.
-[[nodiscard]] Result<void> confine_to_folders(std::span<const std::string> folders);
+// connect no TCP port, and signal no other process; but for `folders`. What is open stays open.
+// Needs forbid_new_privileges() and landlock_version() > 0; how much of this the kernel enforces
+// grows with its version.
+[[nodiscard]] Result<void> confine_to_folders(const ConfinedFolders& folders);
 
 } // namespace vmm

@@ -34,7 +34,8 @@ Result<void> Sandbox::compile() {
     // What is never started needs no filter.
     if ((kind == ThreadKind::control && !options_.features.has(SandboxFeature::control_socket)) ||
         (kind == ThreadKind::trace && !options_.features.has(SandboxFeature::trace)) ||
-        (kind == ThreadKind::debugger && !options_.features.has(SandboxFeature::debugger))) {
+        (kind == ThreadKind::debugger && !options_.features.has(SandboxFeature::debugger)) ||
+        (kind == ThreadKind::files && !options_.features.has(SandboxFeature::program))) {
       continue;
     }
     EBB_TRY_ASSIGN(filter, SeccompFilter::compile(
@@ -54,14 +55,17 @@ Result<void> Sandbox::give_up_privileges() const {
   // The C library looks at what kind of file standard output is when it makes this buffer.
   static_cast<void>(std::setvbuf(stdout, nullptr, _IOFBF, BUFSIZ));
   EBB_TRY(close_inherited_descriptors());
-  if (!options_.features.has(SandboxFeature::terminal_input)) {
+  if (!options_.features.has(SandboxFeature::terminal_input) &&
+      !options_.features.has(SandboxFeature::program)) {
     EBB_TRY(detach_standard_input());
   }
   const unsigned descriptors =
       static_cast<unsigned>(highest_descriptor()) + 1 + options_.descriptors_to_come;
   EBB_TRY(forbid_new_privileges());
   if (landlock_version() > 0) {
-    EBB_TRY(confine_to_folders(options_.folders));
+    EBB_TRY(confine_to_folders({.put_in_place = options_.folders,
+                                .read = options_.readable,
+                                .change = options_.changeable}));
   }
   EBB_TRY(limit_resources(options_.longest_file_bytes, descriptors));
   return drop_capabilities();

@@ -31,6 +31,9 @@ struct SandboxOptions {
   FeatureSet features;
   // Folders of files that are put in place or removed at the end.
   std::vector<std::string> folders;
+  // Folders below which a program may read, or read and change.
+  std::vector<std::string> readable;
+  std::vector<std::string> changeable;
   // That may yet be opened, all at once: connections to the control socket and to a debugger.
   unsigned descriptors_to_come = 0;
   // Nothing that the process writes grows further, standard output in a file included.

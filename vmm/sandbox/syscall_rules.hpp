@@ -25,8 +25,9 @@ enum class ThreadKind : std::uint8_t {
   control,  // the control socket
   trace,    // keeps the trace file ahead of its writers
   debugger, // talks to a debugger
+  files,    // carries out file calls of a program in the guest
 };
-inline constexpr std::uint8_t thread_kinds = 7;
+inline constexpr std::uint8_t thread_kinds = 8;
 
 [[nodiscard]] std::string_view name_of(ThreadKind kind);
 
@@ -37,6 +38,8 @@ enum class SandboxFeature : std::uint8_t {
   trace,          // writes a trace
   debugger,       // reads and sets vCPU registers, serves a debugger's connection
   terminal_input, // reads standard input
+  program,        // runs a program, which reads files and standard input
+  program_changes_files,
 };
 
 class FeatureSet {

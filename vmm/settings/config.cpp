@@ -16,11 +16,15 @@
 namespace vmm {
 namespace {
 
+// What a program's memory costs is what it touches; its addresses are what it may want many of.
+constexpr std::uint64_t program_default_bytes = 4 * gib;
+
 constexpr const char* help_footer =
     "Exit status: the guest's own; 2 for a mistake in command line or files,\n"
     "3 when the guest crashed, 4 when the host lacks something.\n"
     "Example: vmm guest.bin --mem 2G --workload replay --speed real \\\n"
-    "             --input sqlite.pgt.xz";
+    "             --input sqlite.pgt.xz\n"
+    "         vmm guest.bin -- /usr/bin/sqlite3 :memory: 'select 1'";
 
 // What was given, by an option's name.
 class Given {
@@ -105,12 +109,51 @@ Result<void> settle_output(const Given& given, Config& config) {
   if (given("--quiet") && given("--verbose")) {
     return user_error("--verbose: cannot be combined with --quiet");
   }
-  if (given("--list-workloads")) {
-    if (given("--workload")) {
-      return user_error("--list-workloads: cannot be combined with --workload");
+  for (const auto& [option, lister] :
+       {std::pair("--list-workloads", "list"), std::pair("--list-syscalls", "syscalls")}) {
+    if (!given(option)) {
+      continue;
     }
-    config.workload = "list";
+    if (given("--workload")) {
+      return user_error("{}: cannot be combined with --workload", option);
+    }
+    config.workload = lister;
     config.verbosity = Verbosity::quiet;
+  }
+  return {};
+}
+
+// `arguments` is what stands behind the `--`; empty when there is none.
+Result<void> settle_program(const Given& given, std::span<const char* const> arguments,
+                            Config& config) {
+  if (arguments.empty()) {
+    for (const char* const option :
+         {"--bind", "--root", "--env", "--clear-env", "--cwd", "--argv0", "--user"}) {
+      if (given(option)) {
+        return user_error("{}: is for a program; give one behind the options: -- PROGRAM", option);
+      }
+    }
+    return {};
+  }
+  for (const char* const option :
+       {"--workload", "--list-workloads", "--list-syscalls", "--input", "--speed", "--arg"}) {
+    if (given(option)) {
+      return user_error("{}: a guest runs a program or a workload, not both", option);
+    }
+  }
+  if (config.cpus > 1) {
+    return user_error("-- {}: programs run on one vCPU; leave out --cpus", arguments[0]);
+  }
+  if (config.abi_minor < 2) {
+    return user_error("--abi 1.{}: such a host runs no programs", config.abi_minor);
+  }
+  if (config.step) {
+    return user_error("--step: takes its commands from standard input, which is the program's; "
+                      "use --trace and hvtrace step");
+  }
+  config.program.arguments.assign(arguments.begin(), arguments.end());
+  if (!given("--mem")) {
+    config.mem_bytes = program_default_bytes;
   }
   return {};
 }
@@ -129,7 +172,8 @@ Result<ProbeHost> probe_request(const SplitLine& line, const Given& given) {
   return request;
 }
 
-Result<Config> configured(const SplitLine& line, const Given& given) {
+Result<Config> configured(const SplitLine& line, const Given& given,
+                          std::span<const char* const> program) {
   Config config;
   config.image = line.image;
   for (std::size_t i = 0; i < line.values.size(); ++i) {
@@ -141,6 +185,7 @@ Result<Config> configured(const SplitLine& line, const Given& given) {
   EBB_TRY(settle_host(given, config));
   EBB_TRY(settle_memory(config));
   EBB_TRY(settle_trace(given, config));
+  EBB_TRY(settle_program(given, program, config));
   EBB_TRY(settle_output(given, config));
   const std::size_t args_bytes = encode_guest_args(config).size();
   if (args_bytes > abi::boot_args_bytes) {
@@ -150,13 +195,33 @@ Result<Config> configured(const SplitLine& line, const Given& given) {
   return config;
 }
 
+// How many of the arguments come before the `--` that starts the program: the first one behind the
+// image. One before it ends the options, as it always has; all of them when there is none.
+std::size_t options_before_program(std::span<const char* const> argv,
+                                   std::span<const OptionShape> shapes) {
+  for (std::size_t index = 1; index < argv.size(); ++index) {
+    if (std::string_view(argv[index]) != "--") {
+      continue;
+    }
+    const auto split = split_command_line(argv.first(index), shapes, help_footer);
+    const auto* const line = split ? std::get_if<SplitLine>(&*split) : nullptr;
+    // What is wrong before it is told when that is looked at again.
+    if (line == nullptr || !line->image.empty()) {
+      return index;
+    }
+  }
+  return argv.size();
+}
+
 } // namespace
 
 Result<std::variant<Config, ShowText, ProbeHost>>
 parse_command_line(std::span<const char* const> argv) {
   std::vector<OptionShape> shapes;
   std::ranges::transform(option_rows(), std::back_inserter(shapes), &OptionRow::shape);
-  EBB_TRY_ASSIGN(split, split_command_line(argv, shapes, help_footer));
+  const std::size_t options = options_before_program(argv, shapes);
+  const auto program = argv.subspan(std::min(argv.size(), options + 1));
+  EBB_TRY_ASSIGN(split, split_command_line(argv.first(options), shapes, help_footer));
   if (auto* const shown = std::get_if<ShowText>(&split)) {
     return std::move(*shown);
   }
@@ -168,7 +233,7 @@ parse_command_line(std::span<const char* const> argv) {
   if (line.image.empty()) {
     return user_error("no guest image given; start as in: vmm guest.bin");
   }
-  EBB_TRY_ASSIGN(config, configured(line, given));
+  EBB_TRY_ASSIGN(config, configured(line, given, program));
   return config;
 }
 

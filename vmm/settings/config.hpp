@@ -29,6 +29,7 @@
 #include "vmm/settings/host_mode.hpp"
 #include "vmm/settings/memory_policy.hpp"
 #include "vmm/settings/memory_price.hpp"
+#include "vmm/settings/program_request.hpp"
 #include "vmm/settings/report_settings.hpp"
 #include "vmm/settings/sandbox_mode.hpp"
 
@@ -86,6 +87,7 @@ struct Config {
   std::optional<std::string> control; // path of the control socket
   std::optional<GdbAddress> gdb;      // where a debugger connects; the guest waits for it
   std::string workload = "idle";
+  ProgramRequest program;           // instead of a workload; without arguments: none
   std::optional<std::string> input; // a recording, plain or xz
   std::optional<Speed> speed;       // as given; workloads that know of none must not hear of one
   std::uint64_t seed = 1;
@@ -105,6 +107,8 @@ struct Config {
   std::string kvm_device = "/dev/kvm";
   std::uint16_t abi_minor = abi::version_minor; // what is offered: this one's, or an older host's
 
+  // Whether a Linux program is run, and not a workload.
+  [[nodiscard]] bool runs_program() const { return !program.arguments.empty(); }
   // Whether what reporting costs is balanced against what it saves: that takes measurements.
   [[nodiscard]] bool keeps_ledger() const { return stats || report_automatic; }
   // Whether what happens is recorded: for a file, or for the stepper, which reads what it shows.

@@ -164,7 +164,50 @@ Result<void> sample_period(std::string_view option, std::string_view value, Conf
   return {};
 }
 
+Result<void> program_variable(std::string_view option, std::string_view value, Config& config) {
+  EBB_TRY(check_variable(option, value));
+  config.program.environment.emplace_back(value);
+  return {};
+}
+
+Result<void> no_inheritance(std::string_view /*option*/, std::string_view /*value*/,
+                            Config& config) {
+  config.program.inherit = ProgramRequest::Inherit::nothing;
+  return {};
+}
+
+Result<void> program_directory(std::string_view option, std::string_view value, Config& config) {
+  if (!value.starts_with('/')) {
+    return user_error("{} {:?}: must begin with /", option, value);
+  }
+  config.program.directory = std::string(value);
+  return {};
+}
+
+Result<void> program_name(std::string_view /*option*/, std::string_view value, Config& config) {
+  config.program.first_argument = std::string(value);
+  return {};
+}
+
+Result<void> program_user(std::string_view option, std::string_view value, Config& config) {
+  EBB_TRY_ASSIGN(user, parse_user(option, value));
+  config.program.user = user;
+  return {};
+}
+
+Result<void> program_root(std::string_view /*option*/, std::string_view value, Config& config) {
+  config.program.root = std::string(value);
+  return {};
+}
+
+Result<void> program_bind(std::string_view option, std::string_view value, Config& config) {
+  EBB_TRY_ASSIGN(mount, parse_bind(option, value));
+  config.program.binds.push_back(std::move(mount));
+  return {};
+}
+
 constexpr const char* guest = "Guest";
+constexpr const char* program = "Linux program: vmm IMAGE [options] -- PROGRAM [ARGUMENT...]";
 constexpr const char* free_memory = "Free memory";
 constexpr const char* output = "Output";
 constexpr std::uint64_t any = std::numeric_limits<std::uint64_t>::max();
@@ -183,6 +226,23 @@ constexpr OptionRow rows[] = {
      guest_argument},
     {{"--seed", "N", guest, "Seed of the workload and of --host-fault [1]"},
      number<&Config::seed, 0, any>},
+    {{"--bind", "HOST[:GUEST][:rw]", program,
+      "Directory that the program sees, there or elsewhere; repeatable", OptionUse::often},
+     program_bind},
+    {{"--root", "DIR", program, "What the program sees as /, for reading [/]"}, program_root},
+    {{"--env", "NAME=VALUE", program, "Variable on top of this environment; repeatable",
+      OptionUse::often},
+     program_variable},
+    {{"--clear-env", "", program, "Only the variables given with --env", OptionUse::flag},
+     no_inheritance},
+    {{"--cwd", "DIR", program, "Working directory [this one]"}, program_directory},
+    {{"--argv0", "NAME", program, "What the program is told as its name [as it is called]"},
+     program_name},
+    {{"--user", "UID[:GID]", program, "Whom the program takes itself for [this user]"},
+     program_user},
+    {{"--list-syscalls", "", program, "List the system calls that the image has, then exit",
+      OptionUse::flag},
+     noted},
     {{"--report", "POLICY", free_memory,
       "on, off, or any of order=0..10|auto,batch=1..512,keep=SIZE,delay=MS,timeout=MS,"
       "strategy=batch|each|scan|decay|adaptive "

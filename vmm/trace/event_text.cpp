@@ -183,6 +183,8 @@ std::string_view hypercall_name(std::uint64_t number) {
     return "start_vcpus";
   case abi::Hypercall::prefault:
     return "prefault";
+  case abi::Hypercall::file:
+    return "file";
   }
   return "unknown";
 }

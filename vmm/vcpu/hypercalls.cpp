@@ -94,6 +94,12 @@ abi::Status Hypercalls::perform(const Call& call, const abi::VcpuPage& page) {
     return start_vcpus();
   case abi::Hypercall::prefault:
     return prefault({call.args[0]}, call.args[1]);
+  case abi::Hypercall::file:
+    if (targets_.on_file) {
+      targets_.on_file();
+      return abi::Status::ok;
+    }
+    break;
   }
   return abi::Status::unknown;
 }

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 
 #include "shared/abi_version.hpp"
 #include "shared/boot_info.hpp"
@@ -43,6 +44,8 @@ struct HypercallTargets {
   const Symbols& symbols;
   HypercallListener& listener;
   std::uint64_t features_offered = 0;
+  // Returns when the file calls in the vCPUs' mailboxes are answered. Empty: no program is run.
+  std::function<void()> on_file{};
   abi::Gpa free_start; // hints below are never accepted, whatever the guest says it manages
 };
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -35,6 +36,7 @@ struct VcpuLoopParts {
   HintService& hints;
   HypercallListener& listener;
   std::uint64_t features_offered = 0;
+  std::function<void()> on_file;    // of HypercallTargets
   abi::Gpa free_start;              // of HypercallTargets
   Console::Sink console;            // where the guest's text goes
   HintObserver* observer = nullptr; // null: nobody watches doorbells

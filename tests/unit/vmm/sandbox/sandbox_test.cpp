@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -267,6 +268,57 @@ TEST_CASE("an option adds what it needs, to the thread that needs it") {
   CHECK(confined(ThreadKind::main, {SandboxFeature::terminal_input}, terminal) == survived);
 }
 
+TEST_CASE("only the thread of file calls may open files, and change them where something may be") {
+  const auto open = [] { call(SYS_openat2, -1, 0, 0, 0); };
+  const auto write = [] { call(SYS_pwrite64, -1, 0, 0, 0); };
+  const auto remove = [] { call(SYS_unlinkat, -1, 0, 0); };
+  constexpr FeatureSet reads{SandboxFeature::program};
+  constexpr FeatureSet changes{SandboxFeature::program, SandboxFeature::program_changes_files};
+  for (const ThreadKind kind : all_kinds) {
+    CHECK(confined(kind, changes, open) == -SIGSYS);
+    CHECK(confined(kind, changes, remove) == -SIGSYS);
+  }
+  CHECK(confined(ThreadKind::files, reads, open) == survived);
+  CHECK(confined(ThreadKind::files, reads, write) == -SIGSYS);
+  CHECK(confined(ThreadKind::files, reads, remove) == -SIGSYS);
+  CHECK(confined(ThreadKind::files, changes, write) == survived);
+  CHECK(confined(ThreadKind::files, changes, remove) == survived);
+  // Opening in the usual ways stays forbidden, which take no roots to stay beneath.
+  CHECK(confined(ThreadKind::files, changes, [] { call(SYS_openat, -1, 0, 0); }) == -SIGSYS);
+}
+
+TEST_CASE("Landlock leaves files in the given folders to be read or changed, and no others") {
+  if (landlock_version() == 0) {
+    MESSAGE("this kernel has no Landlock");
+    return;
+  }
+  const test_support::TemporaryFolder folder;
+  const std::filesystem::path& root = folder.path();
+  for (const char* const name : {"read", "change", "other"}) {
+    std::filesystem::create_directories(root / name);
+    std::ofstream(root / name / "a") << "a";
+  }
+  CHECK(child([&] {
+          const std::array read{(root / "read").string()};
+          const std::array change{(root / "change").string()};
+          if (!forbid_new_privileges() || !confine_to_folders({.read = read, .change = change})) {
+            return 1;
+          }
+          const auto opens = [&](const char* name, int flags) {
+            return ::open((root / name).c_str(), flags, 0600) >= 0; // NOLINT(*-cloexec*)
+          };
+          if (opens("other/a", O_RDONLY) || opens("read/a", O_WRONLY) ||
+              opens("read/new", O_WRONLY | O_CREAT)) {
+            return 2;
+          }
+          if (!opens("read/a", O_RDONLY) || !opens("change/a", O_RDWR) ||
+              !opens("change/new", O_WRONLY | O_CREAT)) {
+            return 3;
+          }
+          return ::mkfifo((root / "change" / "pipe").c_str(), 0600) != 0 ? 0 : 4;
+        }) == 0);
+}
+
 TEST_CASE("capabilities are gone and do not come back") {
   CHECK(child([] {
           if (!forbid_new_privileges() || !drop_capabilities()) {
@@ -303,7 +355,7 @@ TEST_CASE("Landlock leaves files in the given folders to be moved and removed, a
   std::ofstream(root / "other" / "c") << "c";
   CHECK(child([&] {
           const std::array folders{(root / "mine").string()};
-          if (!forbid_new_privileges() || !confine_to_folders(folders)) {
+          if (!forbid_new_privileges() || !confine_to_folders({.put_in_place = folders})) {
             return 1;
           }
           if (::open((root / "mine" / "a").c_str(), O_RDONLY) >= 0 || errno != EACCES) {

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: MIT
+ * What guest/arch/program_entry.S keeps in the guest's own part of the vCPU page, and how it hands a
+ * system call over. #defines only: assembly and C++ include this file.
+ */
+#pragma once
+
+#include "shared/layout.h"
+
+#define EBB_PROGRAM_RIP EBB_VCPU_OWN         /* of the call at hand */
+#define EBB_PROGRAM_RSP (EBB_VCPU_OWN + 8)   /* likewise */
+#define EBB_PROGRAM_TRAP (EBB_VCPU_OWN + 24) /* who takes the program's traps; 0: nobody */
+#define EBB_KERNEL_RSP (EBB_VCPU_OWN + 16)   /* the kernel's stack while a program runs */

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT
+// Running a Linux program: entering it, and what its system calls hand over.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "guest/arch/cpu.hpp"
+#include "guest/arch/program.h"
+#include "guest/arch/trap.hpp"
+
+namespace guest::arch {
+
+// A system call as guest/arch/program_entry.S pushes it (lowest address first).
+struct ProgramCall {
+  std::uint64_t number;
+  std::uint64_t args[6];
+  std::uint64_t flags, rip, rsp;
+};
+static_assert(offsetof(ProgramCall, args) == 8);
+static_assert(offsetof(ProgramCall, rip) == 64);
+static_assert(sizeof(ProgramCall) == 80);
+
+// Goes to the program's first instruction; its calls arrive in program_call(), on the caller's
+// stack. Needs feature_files.
+extern "C" [[noreturn]] void program_enter(std::uint64_t instruction, std::uint64_t stack);
+
+// Who is called for traps of this vCPU outside the guest's own code.
+using TrapHandler = void (*)(const TrapFrame&);
+inline TrapHandler& program_trap_handler() {
+  return *pointer_to<TrapHandler>({address_of(&vcpu_page()).value + EBB_PROGRAM_TRAP});
+}
+
+// What a program finds its thread's data by (FS base).
+inline void set_thread_pointer(std::uint64_t address) {
+  asm volatile("wrfsbase %0" : : "r"(address));
+}
+
+} // namespace guest::arch

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The way of a Linux program's system call into the guest's kernel and back. Both run at CPL3.
+ *
+ * SYSCALL enters ring 0 on VMX and SVM; on kvm_pvm it stays at CPL3, by an exit within the host's
+ * kernel. One stub serves both: it looks where it is, and if in ring 0 does nothing but go back to
+ * CPL3 behind that look. The stack is the program's until then and is not touched; interrupts are
+ * off in ring 0 (MSR FMASK), and NMIs have a stack of their own. GS base is the vCPU page.
+ */
+#include "guest/arch/program.h"
+
+        .text
+        .balign 16, 0xcc
+        .globl  program_syscall
+/* In: RAX = number; RDI, RSI, RDX, R10, R8, R9 = arguments; RCX = next instruction; R11 = flags. */
+program_syscall:
+        movq    %rcx, %gs:EBB_PROGRAM_RIP
+        movl    %cs, %ecx
+        testb   $3, %cl
+        jnz     1f
+        leaq    1f(%rip), %rcx
+        sysretq                             /* to CPL3; takes the flags from R11 */
+1:      movq    %rsp, %gs:EBB_PROGRAM_RSP
+        movq    %gs:EBB_KERNEL_RSP, %rsp    /* a multiple of 16 */
+        pushq   %gs:EBB_PROGRAM_RSP
+        pushq   %gs:EBB_PROGRAM_RIP
+        pushq   %r11
+        pushq   %r9
+        pushq   %r8
+        pushq   %r10
+        pushq   %rdx
+        pushq   %rsi
+        pushq   %rdi
+        pushq   %rax
+        /* A call keeps all vector registers. The kernel is compiled for SSE2 alone, which leaves
+         * what is above bit 127 as it is, so the rest is safe where it is. */
+        subq    $256, %rsp
+        .irp    n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+        movups  %xmm\n, 16 * \n(%rsp)
+        .endr
+        leaq    256(%rsp), %rdi             /* guest::arch::ProgramCall */
+        call    program_call
+        .irp    n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+        movups  16 * \n(%rsp), %xmm\n
+        .endr
+        addq    $256 + 8, %rsp              /* RAX is the answer */
+        popq    %rdi
+        popq    %rsi
+        popq    %rdx
+        popq    %r10
+        popq    %r8
+        popq    %r9
+        popfq
+        popq    %rcx
+        popq    %rsp
+        jmp     *%rcx
+
+/* program_enter(instruction, stack): starts a program; calls come back to what is below RSP now. */
+        .balign 16, 0xcc
+        .globl  program_enter
+program_enter:
+        movq    %rsp, %rax
+        andq    $-16, %rax
+        movq    %rax, %gs:EBB_KERNEL_RSP
+        movq    %rdi, %rcx
+        movq    %rsi, %rsp
+        xorl    %eax, %eax
+        xorl    %ebx, %ebx
+        xorl    %edx, %edx                  /* nothing to call at exit */
+        xorl    %esi, %esi
+        xorl    %edi, %edi
+        xorl    %ebp, %ebp
+        xorl    %r8d, %r8d
+        xorl    %r9d, %r9d
+        xorl    %r10d, %r10d
+        xorl    %r11d, %r11d
+        xorl    %r12d, %r12d
+        xorl    %r13d, %r13d
+        xorl    %r14d, %r14d
+        xorl    %r15d, %r15d
+        jmp     *%rcx
+
+        .section .note.GNU-stack, "", @progbits

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: MIT
+// Which system calls there are. A number without a row is missing and answered with ENOSYS.
+#include <sys/syscall.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+
+#include "guest/linux/process.hpp"
+
+namespace guest::linux {
+
+struct CallTable {
+  using Handler = Answer (Process::*)(const Process::Args&);
+  struct Row {
+    long number;
+    SupportedCall call;
+    Handler handler;
+  };
+  static constexpr auto rows = std::to_array<Row>({
+      {SYS_mmap, {"mmap", "files are copied; protections are not enforced"}, &Process::sys_mmap},
+      {SYS_munmap, {"munmap", ""}, &Process::sys_munmap},
+      {SYS_mprotect, {"mprotect", "kept, not enforced"}, &Process::sys_mprotect},
+      {SYS_mremap, {"mremap", "not to a certain address"}, &Process::sys_mremap},
+      {SYS_madvise,
+       {"madvise", "DONTNEED gives memory back; the rest is advice that is not needed"},
+       &Process::sys_madvise},
+      {SYS_brk, {"brk", ""}, &Process::sys_brk},
+
+      {SYS_read, {"read", ""}, &Process::sys_read},
+      {SYS_write, {"write", ""}, &Process::sys_write},
+      {SYS_pread64, {"pread64", ""}, &Process::sys_pread64},
+      {SYS_readv, {"readv", ""}, &Process::sys_readv},
+      {SYS_writev, {"writev", ""}, &Process::sys_writev},
+      {SYS_open, {"open", ""}, &Process::sys_open},
+      {SYS_openat, {"openat", ""}, &Process::sys_openat},
+      {SYS_close, {"close", ""}, &Process::sys_close},
+      {SYS_lseek, {"lseek", ""}, &Process::sys_lseek},
+      {SYS_getdents64, {"getdents64", ""}, &Process::sys_getdents64},
+      {SYS_dup, {"dup", ""}, &Process::sys_dup},
+      {SYS_dup2, {"dup2", ""}, &Process::sys_dup2},
+      {SYS_dup3, {"dup3", ""}, &Process::sys_dup3},
+      {SYS_fcntl, {"fcntl", "descriptors and flags; no locks"}, &Process::sys_fcntl},
+      {SYS_ioctl, {"ioctl", "terminals: whether it is one, and its size"}, &Process::sys_ioctl},
+      {SYS_poll, {"poll", "everything is ready"}, &Process::sys_poll},
+
+      {SYS_stat, {"stat", ""}, &Process::sys_stat},
+      {SYS_lstat, {"lstat", ""}, &Process::sys_lstat},
+      {SYS_fstat, {"fstat", ""}, &Process::sys_fstat},
+      {SYS_newfstatat, {"newfstatat", ""}, &Process::sys_newfstatat},
+      {SYS_statx, {"statx", "basic fields"}, &Process::sys_statx},
+      {SYS_access, {"access", ""}, &Process::sys_access},
+      {SYS_faccessat, {"faccessat", ""}, &Process::sys_faccessat},
+      {SYS_faccessat2, {"faccessat2", ""}, &Process::sys_faccessat},
+      {SYS_readlink, {"readlink", ""}, &Process::sys_readlink},
+      {SYS_readlinkat, {"readlinkat", ""}, &Process::sys_readlinkat},
+      {SYS_getxattr, {"getxattr", "no file has any"}, &Process::sys_no_attributes},
+      {SYS_lgetxattr, {"lgetxattr", "no file has any"}, &Process::sys_no_attributes},
+      {SYS_fgetxattr, {"fgetxattr", "no file has any"}, &Process::sys_no_attributes},
+      {SYS_listxattr, {"listxattr", "no file has any"}, &Process::sys_no_attributes},
+      {SYS_llistxattr, {"llistxattr", "no file has any"}, &Process::sys_no_attributes},
+      {SYS_flistxattr, {"flistxattr", "no file has any"}, &Process::sys_no_attributes},
+      {SYS_getcwd, {"getcwd", ""}, &Process::sys_getcwd},
+      {SYS_chdir, {"chdir", ""}, &Process::sys_chdir},
+
+      {SYS_exit, {"exit", "of the one thread: ends the program"}, &Process::sys_exit_group},
+      {SYS_exit_group, {"exit_group", ""}, &Process::sys_exit_group},
+      {SYS_getpid, {"getpid", ""}, &Process::sys_getpid},
+      {SYS_gettid, {"gettid", ""}, &Process::sys_getpid},
+      {SYS_set_tid_address, {"set_tid_address", ""}, &Process::sys_getpid},
+      {SYS_getppid, {"getppid", ""}, &Process::sys_getppid},
+      {SYS_getpgrp, {"getpgrp", ""}, &Process::sys_getpid},
+      {SYS_getuid, {"getuid", ""}, &Process::sys_getuid},
+      {SYS_geteuid, {"geteuid", ""}, &Process::sys_getuid},
+      {SYS_getgid, {"getgid", ""}, &Process::sys_getgid},
+      {SYS_getegid, {"getegid", ""}, &Process::sys_getgid},
+      {SYS_arch_prctl, {"arch_prctl", ""}, &Process::sys_arch_prctl},
+      {SYS_uname, {"uname", ""}, &Process::sys_uname},
+      {SYS_prlimit64, {"prlimit64", "reads limits; none can be changed"}, &Process::sys_prlimit64},
+      {SYS_getrlimit, {"getrlimit", ""}, &Process::sys_getrlimit},
+      {SYS_sysinfo, {"sysinfo", ""}, &Process::sys_sysinfo},
+      {SYS_getrandom, {"getrandom", ""}, &Process::sys_getrandom},
+      {SYS_rt_sigaction,
+       {"rt_sigaction", "kept; handlers are not run"},
+       &Process::sys_rt_sigaction},
+      {SYS_rt_sigprocmask, {"rt_sigprocmask", "kept"}, &Process::sys_rt_sigprocmask},
+      {SYS_sigaltstack, {"sigaltstack", "kept"}, &Process::sys_sigaltstack},
+      {SYS_kill, {"kill", "to itself"}, &Process::sys_kill},
+      {SYS_tkill, {"tkill", "to itself"}, &Process::sys_kill},
+      {SYS_tgkill, {"tgkill", "to itself"}, &Process::sys_tgkill},
+      {SYS_futex,
+       {"futex", "of one thread: what would wait for ever is EDEADLK"},
+       &Process::sys_futex},
+      {SYS_sched_getaffinity, {"sched_getaffinity", "one vCPU"}, &Process::sys_sched_getaffinity},
+      {SYS_sched_yield, {"sched_yield", "nothing to do for one thread"}, &Process::sys_nothing},
+      {SYS_getrusage, {"getrusage", "elapsed time for used time"}, &Process::sys_getrusage},
+      {SYS_umask, {"umask", ""}, &Process::sys_umask},
+      {SYS_set_robust_list,
+       {"set_robust_list", "nothing to do for one thread"},
+       &Process::sys_nothing},
+
+      {SYS_clock_gettime,
+       {"clock_gettime", "clocks of used time are elapsed time"},
+       &Process::sys_clock_gettime},
+      {SYS_clock_getres, {"clock_getres", ""}, &Process::sys_clock_getres},
+      {SYS_gettimeofday, {"gettimeofday", ""}, &Process::sys_gettimeofday},
+      {SYS_time, {"time", ""}, &Process::sys_time},
+      {SYS_times, {"times", "elapsed time for used time"}, &Process::sys_times},
+      {SYS_nanosleep, {"nanosleep", ""}, &Process::sys_nanosleep},
+      {SYS_clock_nanosleep, {"clock_nanosleep", ""}, &Process::sys_clock_nanosleep},
+  });
+
+  static constexpr auto handlers = [] {
+    std::array<Handler, abi::program_calls> all{};
+    for (const Row& row : rows) {
+      all[static_cast<std::size_t>(row.number)] = row.handler;
+    }
+    return all;
+  }();
+};
+
+std::span<const SupportedCall> supported_calls() {
+  static constexpr auto calls = [] {
+    std::array<SupportedCall, CallTable::rows.size()> all{};
+    std::ranges::transform(CallTable::rows, all.begin(), &CallTable::Row::call);
+    return all;
+  }();
+  return calls;
+}
+
+Answer Process::answer(const Call& call) {
+  if (call.number >= abi::program_calls) {
+    return -ENOSYS;
+  }
+  ++start_.calls[call.number];
+  if (const CallTable::Handler handler = CallTable::handlers[call.number]; handler != nullptr) {
+    return (this->*handler)(call.args);
+  }
+  start_.missing[call.number / 64] |= std::uint64_t{1} << (call.number % 64);
+  return -ENOSYS;
+}
+
+} // namespace guest::linux

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MIT
+// How a program's calls reach the host's files, and what else they need of the machine.
+#pragma once
+
+#include <cstdint>
+
+#include "shared/file_call.hpp"
+
+namespace guest::linux {
+
+class FilePort {
+ public:
+  // shared/file_call.hpp says what each operation does. Buffers may be any memory of the guest.
+  [[nodiscard]] virtual abi::FileResult perform(const abi::FileCall& call) = 0;
+
+ protected:
+  FilePort() = default;
+  ~FilePort() = default;
+};
+
+class Machine {
+ public:
+  [[nodiscard]] virtual std::uint64_t now_ns() = 0; // since boot
+  virtual void sleep_until_ns(std::uint64_t deadline) = 0;
+  virtual void set_thread_pointer(std::uint64_t address) = 0;
+  [[nodiscard]] virtual std::uint64_t ram_bytes() const = 0;
+  [[nodiscard]] virtual std::uint64_t free_bytes() = 0;
+  [[nodiscard]] virtual unsigned vcpus() const = 0;
+  [[noreturn]] virtual void exit(std::uint8_t status) = 0;
+
+ protected:
+  Machine() = default;
+  ~Machine() = default;
+};
+
+} // namespace guest::linux

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: MIT
+// File calls, since ABI 1.2 with feature_files: what a program in the guest may ask of the host's
+// files.
+//
+// A vCPU has a mailbox in its page, for one call at a time. The guest writes `call`, then raises
+// `asked`; the host carries the call out, writes `result`, then sets `answered` to what it read in
+// `asked`. While `host_watches` is set, a thread of the host looks at the mailbox by itself; the
+// hypercall `file` wakes it otherwise, and returns once it has answered what was asked before.
+//
+// Files have numbers of the guest's, 0 to max_open_files - 1, which mean nothing to the host beyond
+// its own table: 0, 1 and 2 are the vmm's own input, output and errors, the others are given by
+// `open`. The host copies a call once and validates the copy; buffers are RAM or the guest's own
+// area, and at most file_transfer_bytes long.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "shared/hypercall.hpp"
+#include "shared/layout.h"
+
+namespace abi {
+
+enum class FileOperation : std::uint32_t {
+  // Opens the path as `flags` (FileFlags) say, a new file with `mode`. Result: the file's number.
+  open = 1,
+  close = 2,
+  // Reads from `offset`, or from where a stream is, into the buffer. Result: bytes, 0 at the end.
+  read = 3,
+  // Writes the buffer at `offset`, or to where a stream is. Result: bytes.
+  write = 4,
+  // FileStat of an open file, or of a path (file_no_follow), into the buffer. Result: 0.
+  stat = 5,
+  stat_path = 6,
+  // What a symbolic link says, without NUL, into the buffer. Result: bytes.
+  read_link = 7,
+  // The next entries of an open directory, as DirectoryEntry each. Result: bytes; 0 at the end.
+  list = 8,
+  // Starts the list again at `offset`, a DirectoryEntry::next of that directory or 0. Result: 0.
+  seek_list = 9,
+  // Fills the buffer, at most random_bytes, with random bytes that are fit for secrets. Result:
+  // bytes.
+  random = 10,
+  // TerminalSize of a stream that is a terminal, into the buffer. Result: 0, or ENOTTY.
+  terminal = 11,
+  // Cuts or extends an open file to `offset` bytes. Result: 0.
+  truncate = 12,
+  // Brings what was written to the disk. Result: 0 when it is there.
+  sync = 13,
+  make_directory = 14, // path and `mode`
+  remove = 15,         // path; with file_directory an empty directory, else anything but one
+  rename = 16,         // path; the buffer holds the new one
+};
+
+enum FileFlags : std::uint32_t {
+  file_no_follow = 1U << 0, // a symbolic link at the path's end is not followed
+  file_directory = 1U << 1, // anything but a directory is refused
+  file_write = 1U << 2,     // also for writing
+  file_create = 1U << 3,    // makes it if it is not there; for writing
+  file_exclusive = 1U << 4, // with file_create: refused if it is there
+  file_truncate = 1U << 5,  // for writing
+};
+
+inline constexpr std::uint32_t max_open_files = 1024;
+inline constexpr std::uint64_t file_transfer_bytes = std::uint64_t{1} << 20;
+inline constexpr std::uint64_t file_path_bytes = 4095; // without NUL
+inline constexpr std::uint64_t random_bytes = 256;
+
+struct FileCall {
+  FileOperation operation{};
+  std::uint32_t file = 0;
+  std::uint32_t flags = 0;
+  std::uint32_t mode = 0;
+  std::uint64_t offset = 0;
+  std::uint64_t buffer_gpa = 0;
+  std::uint64_t buffer_bytes = 0;
+  std::uint64_t path_gpa = 0; // from the root directory, with or without a leading slash
+  std::uint64_t path_bytes = 0;
+};
+static_assert(offsetof(FileCall, file) == 4);
+static_assert(offsetof(FileCall, mode) == 12);
+static_assert(offsetof(FileCall, offset) == 16);
+static_assert(offsetof(FileCall, buffer_gpa) == 24);
+static_assert(offsetof(FileCall, path_gpa) == 40);
+static_assert(sizeof(FileCall) == 56);
+
+// Results are at least 0, or the negative of an error number as Linux has them on x86-64.
+using FileResult = std::int64_t;
+
+// At EBB_FILE_MAILBOX in a vCPU page.
+struct FileMailbox {
+  std::uint32_t asked = 0;        // guest-written: counts its calls
+  std::uint32_t answered = 0;     // host-written: the `asked` that `result` belongs to
+  std::uint32_t host_watches = 0; // host-written
+  std::uint32_t reserved = 0;
+  FileResult result = 0; // host-written
+  FileCall call;         // guest-written
+};
+static_assert(offsetof(FileMailbox, answered) == 4);
+static_assert(offsetof(FileMailbox, host_watches) == 8);
+static_assert(offsetof(FileMailbox, result) == 16);
+static_assert(offsetof(FileMailbox, call) == 24);
+static_assert(sizeof(FileMailbox) == 80);
+static_assert(EBB_FILE_MAILBOX >= sizeof(VcpuPage));
+static_assert(EBB_FILE_MAILBOX + sizeof(FileMailbox) <= EBB_VCPU_OWN);
+
+// Times in nanoseconds since 1970, UTC.
+struct FileStat {
+  std::uint64_t device = 0;
+  std::uint64_t inode = 0;
+  std::uint64_t links = 0;
+  std::uint64_t bytes = 0;
+  std::uint64_t blocks = 0; // of 512 bytes
+  std::int64_t accessed_ns = 0;
+  std::int64_t modified_ns = 0;
+  std::int64_t changed_ns = 0;
+  std::uint32_t mode = 0; // type and rights, as st_mode of Linux on x86-64
+  std::uint32_t user = 0;
+  std::uint32_t group = 0;
+  std::uint32_t block_bytes = 0;
+};
+static_assert(offsetof(FileStat, mode) == 64);
+static_assert(sizeof(FileStat) == 80);
+
+struct TerminalSize {
+  std::uint16_t rows = 0;
+  std::uint16_t columns = 0;
+};
+static_assert(sizeof(TerminalSize) == 4);
+
+// An entry of a directory, as getdents64 of Linux returns it: this head, the name with its NUL, and
+// whatever fills `bytes`, a multiple of 8.
+struct DirectoryEntry {
+  std::uint64_t inode = 0;
+  std::uint64_t next = 0; // where the entry behind this one is
+  std::uint16_t bytes = 0;
+  std::uint8_t type = 0; // DT_ constants of Linux
+};
+inline constexpr std::size_t directory_entry_name = 19; // offset
+static_assert(offsetof(DirectoryEntry, type) == 18);
+
+} // namespace abi

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MIT
+// Which Linux program the guest is to run, since ABI 1.2 with feature_files: at
+// BootInfo::program_gpa, in the guest's own memory. Behind the struct come strings, each ended by
+// NUL: the path of the program, the working directory, then the arguments (the first is the
+// program's name for itself), then the environment.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace abi {
+
+inline constexpr std::uint64_t program_start_magic = 0x31474f5250424245; // "EBBPROG1"
+// Of the strings, NULs included: what Linux allows with its usual limit of 8 MiB for the stack.
+inline constexpr std::uint64_t max_program_string_bytes = std::uint64_t{2} << 20;
+// Numbers of system calls are below.
+inline constexpr std::size_t program_calls = 512;
+
+struct ProgramStart {
+  std::uint64_t magic = program_start_magic;
+  std::uint64_t string_bytes = 0;
+  std::uint32_t arguments = 0;
+  std::uint32_t environment = 0;
+  std::uint32_t user = 0;
+  std::uint32_t group = 0;
+  std::int64_t realtime_ns = 0; // since 1970, UTC, when the guest's time stamp counter read tsc
+  std::uint64_t tsc = 0;
+  // Guest-written, for the host to show: calls made of each number, and whether it is missing (its
+  // bit in `missing`); calls that asked the host's files.
+  std::uint64_t calls[program_calls] = {};
+  std::uint64_t missing[program_calls / 64] = {};
+  std::uint64_t left = 0;
+};
+static_assert(offsetof(ProgramStart, arguments) == 16);
+static_assert(offsetof(ProgramStart, realtime_ns) == 32);
+static_assert(offsetof(ProgramStart, calls) == 48);
+static_assert(offsetof(ProgramStart, missing) == 48 + 8 * program_calls);
+static_assert(offsetof(ProgramStart, left) == 48 + 8 * program_calls + program_calls / 8);
+static_assert(sizeof(ProgramStart) == 56 + 8 * program_calls + program_calls / 8);
+
+} // namespace abi

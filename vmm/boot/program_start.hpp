@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: MIT
+// From what a user asks for to what the guest is told: which file the program is, its arguments and
+// environment (shared/program_start.hpp).
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "vmm/base/result.hpp"
+#include "vmm/settings/program_request.hpp"
+
+namespace vmm {
+
+// Finds the program as a shell does: by PATH of its environment unless its name has a slash. The
+// guest's files are below request.root. `inherited` is the vmm's environment. The file itself is
+// opened, and judged, by the guest; a name that PATH has nowhere is kept as it is, for it to say
+// so. User error when arguments and environment are too long.
+[[nodiscard]] Result<std::vector<std::byte>> program_start(const ProgramRequest& request,
+                                                           std::span<const char* const> inherited,
+                                                           const std::string& current_directory);
+
+} // namespace vmm

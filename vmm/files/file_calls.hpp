@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: MIT
+// Carries out file calls of a guest (shared/file_call.hpp): the only place where what a program in
+// the guest says reaches the host's file system.
+//
+// A call is a private copy. Numbers index a table of our own; paths are resolved by openat2 beneath
+// directories that were opened before the guest ran, as after chroot and without magic links; only
+// regular files and directories of ordinary file systems are opened. Anything else is answered with
+// an error number; it is never an error of the host's.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "shared/file_call.hpp"
+#include "vmm/base/result.hpp"
+#include "vmm/base/unique_fd.hpp"
+#include "vmm/files/file_mounts.hpp"
+#include "vmm/memory/guest_memory.hpp"
+
+namespace vmm {
+
+class FileCalls {
+ public:
+  // `memory` outlives this. `stop_fd` becomes readable when the guest ends: streams wait no longer
+  // then.
+  FileCalls(FileMounts mounts, const GuestMemory& memory, int stop_fd)
+      : mounts_(std::move(mounts)), memory_(memory), stop_fd_(stop_fd) {}
+
+  // On one thread. Negative error numbers for whatever is wrong with the call.
+  [[nodiscard]] abi::FileResult perform(const abi::FileCall& call);
+
+ private:
+  static constexpr std::uint32_t streams = 3;
+
+  struct OpenFile {
+    UniqueFd fd;
+    MountAccess access = MountAccess::read_only; // as it was opened
+  };
+
+  [[nodiscard]] abi::FileResult path_of(std::uint64_t gpa, std::uint64_t bytes,
+                                        std::string& path) const;
+  // Empty if it is not all the guest's memory.
+  [[nodiscard]] std::span<std::byte> buffer_of(const abi::FileCall& call) const;
+  // The descriptor behind a number; -1 when there is none.
+  [[nodiscard]] int fd_of(std::uint32_t number) const;
+  // Of a number that `open` gave.
+  [[nodiscard]] int opened_fd_of(std::uint32_t number) const;
+  [[nodiscard]] bool wait_for(int fd, short events) const;
+
+  [[nodiscard]] abi::FileResult open(const abi::FileCall& call);
+  [[nodiscard]] abi::FileResult open_located(const FileMounts::Place& place,
+                                             const abi::FileCall& call, UniqueFd& file) const;
+  [[nodiscard]] abi::FileResult close(const abi::FileCall& call);
+  [[nodiscard]] abi::FileResult read(const abi::FileCall& call) const;
+  [[nodiscard]] abi::FileResult write(const abi::FileCall& call) const;
+  [[nodiscard]] abi::FileResult read_stream(int fd, std::span<std::byte> buffer) const;
+  [[nodiscard]] abi::FileResult write_stream(int fd, std::span<const std::byte> buffer) const;
+  [[nodiscard]] abi::FileResult stat(const abi::FileCall& call) const;
+  [[nodiscard]] abi::FileResult stat_path(const abi::FileCall& call) const;
+  [[nodiscard]] abi::FileResult read_link(const abi::FileCall& call) const;
+  [[nodiscard]] abi::FileResult list(const abi::FileCall& call) const;
+  [[nodiscard]] abi::FileResult seek_list(const abi::FileCall& call) const;
+  [[nodiscard]] abi::FileResult random(const abi::FileCall& call) const;
+  [[nodiscard]] abi::FileResult terminal(const abi::FileCall& call) const;
+  [[nodiscard]] abi::FileResult truncate(const abi::FileCall& call) const;
+  [[nodiscard]] abi::FileResult sync(const abi::FileCall& call) const;
+  [[nodiscard]] abi::FileResult make_directory(const abi::FileCall& call) const;
+  [[nodiscard]] abi::FileResult remove(const abi::FileCall& call) const;
+  [[nodiscard]] abi::FileResult rename(const abi::FileCall& call) const;
+
+  FileMounts mounts_;
+  const GuestMemory& memory_;
+  int stop_fd_;
+  std::array<OpenFile, abi::max_open_files> files_; // those of streams stay empty
+};
+
+} // namespace vmm

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+#include "vmm/settings/program_request.hpp"
+
+#include <charconv>
+
+namespace vmm {
+namespace {
+
+std::optional<std::uint32_t> whole_number(std::string_view text) {
+  std::uint32_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const bool whole = error == std::errc{} && end == text.data() + text.size();
+  return whole ? std::optional(value) : std::nullopt;
+}
+
+} // namespace
+
+Result<ProgramRequest::UserAndGroup> parse_user(std::string_view option, std::string_view text) {
+  const std::size_t colon = text.find(':');
+  const auto user = whole_number(text.substr(0, colon));
+  const auto group = colon == std::string_view::npos ? user : whole_number(text.substr(colon + 1));
+  if (!user || !group) {
+    return user_error("{} {:?}: must be numbers, UID or UID:GID, such as 1000:1000", option, text);
+  }
+  return ProgramRequest::UserAndGroup{*user, *group};
+}
+
+Result<ProgramMount> parse_bind(std::string_view option, std::string_view text) {
+  ProgramMount mount;
+  std::string_view rest = text;
+  if (rest.ends_with(":rw")) {
+    mount.access = MountAccess::read_write;
+    rest.remove_suffix(3);
+  }
+  const std::size_t colon = rest.find(':');
+  mount.host = rest.substr(0, colon);
+  std::string_view guest = colon == std::string_view::npos ? rest : rest.substr(colon + 1);
+  while (guest.size() > 1 && guest.ends_with('/')) {
+    guest.remove_suffix(1);
+  }
+  mount.guest = guest;
+  if (mount.host.empty() || !guest.starts_with('/') || guest == "/") {
+    return user_error("{} {:?}: must be HOST[:GUEST][:rw] with directories, GUEST (or HOST alone) "
+                      "beginning with / and not the root; for that there is --root",
+                      option, text);
+  }
+  return mount;
+}
+
+Result<void> check_variable(std::string_view option, std::string_view text) {
+  if (text.find('=') == std::string_view::npos || text.starts_with('=')) {
+    return user_error("{} {:?}: must be NAME=VALUE", option, text);
+  }
+  return {};
+}
+
+} // namespace vmm
