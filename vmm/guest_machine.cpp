@@ -102,7 +102,7 @@ Result<std::unique_ptr<GuestMachine>> GuestMachine::create(const Kvm& kvm, const
 }
 
 GuestMachine::GuestMachine(Vm vm, GuestMemory memory, GuestFiles files, const BootPlan& plan,
-                           Processors processors, std::uint64_t features)
+                           Processors&& processors, std::uint64_t features)
     : vm_(std::move(vm)), memory_(std::move(memory)), files_(std::move(files)), plan_(plan),
       features_(features), tsc_khz_(processors.tsc_khz), slots_(vm_, memory_),
       vcpus_(std::move(processors.vcpus)), lines_(std::move(processors.lines)), threads_(vcpus_) {}

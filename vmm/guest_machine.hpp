@@ -82,7 +82,7 @@ class GuestMachine {
                                             bool interrupts);
 
   GuestMachine(Vm vm, GuestMemory memory, GuestFiles files, const BootPlan& plan,
-               Processors processors, std::uint64_t features);
+               Processors&& processors, std::uint64_t features);
   [[nodiscard]] Result<void> load(const Config& config, abi::Doorbell doorbell);
 
   const Vm vm_;

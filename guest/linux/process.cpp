@@ -41,8 +41,8 @@ std::string_view next_strings(std::string_view& strings, std::uint32_t count) {
 
 Process::Process(abi::ProgramStart& start, std::string_view strings, Frames& frames,
                  FilePort& files, Machine& machine)
-    : start_(start), files_(files), machine_(machine), memory_(frames) {
-  program_path_ = next_string(strings);
+    : start_(start), files_(files), machine_(machine), memory_(frames),
+      program_path_(next_string(strings)) {
   const std::string_view directory = next_string(strings);
   directory_.assign(directory.begin(), directory.end());
   arguments_ = next_strings(strings, start.arguments);
