@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT
+#include "vmm/settings/program_request.hpp"
+
+#include <array>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include "vmm/settings/config.hpp"
+
+using namespace vmm;
+
+namespace {
+
+Result<std::variant<Config, ShowText, ProbeHost>> parse(std::vector<const char*> arguments) {
+  arguments.insert(arguments.begin(), "vmm");
+  return parse_command_line(arguments);
+}
+
+ProgramRequest accept(const std::vector<const char*>& arguments) {
+  const auto parsed = parse(arguments);
+  REQUIRE_MESSAGE(parsed.has_value(), parsed.error().message);
+  return std::get<Config>(*parsed).program;
+}
+
+std::string refuse(const std::vector<const char*>& arguments) {
+  const auto parsed = parse(arguments);
+  REQUIRE_FALSE(parsed.has_value());
+  CHECK(parsed.error().error_class == ErrorClass::user);
+  CHECK(parsed.error().message.find('\n') == std::string::npos);
+  return parsed.error().message;
+}
+
+} // namespace
+
+TEST_CASE("program request: what stands behind -- is the program's, whatever it looks like") {
+  const ProgramRequest request =
+      accept({"guest.bin", "--env", "A=1", "--env", "B=", "--clear-env", "--cwd", "/x", "--user",
+              "7", "--", "ls", "--mem", "--", "-l", ""});
+  CHECK(request.arguments == std::vector<std::string>{"ls", "--mem", "--", "-l", ""});
+  CHECK(request.environment == std::vector<std::string>{"A=1", "B="});
+  CHECK(request.inherit == ProgramRequest::Inherit::nothing);
+  CHECK(request.directory == "/x");
+  REQUIRE(request.user.has_value());
+  CHECK(request.user->user == 7);
+  CHECK(request.user->group == 7);
+  CHECK(request.root_directory() == "/");
+}
+
+TEST_CASE("program request: an image alone may stand behind --") {
+  CHECK(accept({"--", "guest.bin"}).arguments.empty());
+  CHECK(accept({"--mem", "64M", "--", "guest.bin"}).arguments.empty());
+}
+
+TEST_CASE("program request: users are numbers") {
+  const auto both = parse_user("--user", "1000:4294967295");
+  REQUIRE(both.has_value());
+  CHECK(both->user == 1000);
+  CHECK(both->group == 4294967295);
+  for (const char* const text : {"", ":", "1:", ":1", "root", "-1", "1:2:3", "4294967296", "1 "}) {
+    CAPTURE(text);
+    CHECK_FALSE(parse_user("--user", text).has_value());
+  }
+}
+
+TEST_CASE("program request: a bind names a folder of the host's, and where it is seen") {
+  const auto same = parse_bind("--bind", "/usr/share/");
+  REQUIRE(same.has_value());
+  CHECK(same->guest == "/usr/share");
+  CHECK(same->access == MountAccess::read_only);
+  const auto elsewhere = parse_bind("--bind", "data:/d//");
+  REQUIRE(elsewhere.has_value());
+  CHECK(elsewhere->host == "data");
+  CHECK(elsewhere->guest == "/d");
+  const auto writable = parse_bind("--bind", "/a:/b:rw");
+  REQUIRE(writable.has_value());
+  CHECK(writable->access == MountAccess::read_write);
+  for (const char* const text : {"", ":", ":rw", "data", "data:d", "/a:", ":/b", "/", "/a:/"}) {
+    CAPTURE(text);
+    CHECK_FALSE(parse_bind("--bind", text).has_value());
+  }
+}
+
+TEST_CASE("program request: what makes no sense is refused in one line") {
+  CHECK(refuse({"guest.bin", "--bind", "/a"}).starts_with("--bind: is for a program"));
+  CHECK(refuse({"guest.bin", "--workload", "idle", "--", "ls"}).find("not both") !=
+        std::string::npos);
+  CHECK(refuse({"guest.bin", "--bind", "/a:/b:rw", "--", "ls"}).find("cannot write") !=
+        std::string::npos);
+  CHECK(refuse({"guest.bin", "--cpus", "2", "--", "ls"}).find("one vCPU") != std::string::npos);
+  for (const char* const variable : {"A", "=1", ""}) {
+    CAPTURE(variable);
+    CHECK(refuse({"guest.bin", "--env", variable, "--", "ls"}).find("NAME=VALUE") !=
+          std::string::npos);
+  }
+}
