@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "vmm/settings/program_request.hpp"
 
-#include <array>
-#include <span>
 #include <string>
 #include <variant>
 #include <vector>
