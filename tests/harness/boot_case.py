@@ -13,7 +13,7 @@ from .suite import ROOT
 
 KEYS = {"image", "args", "needs", "status", "stdout", "stderr", "not", "json", "timeout", "damage",
         "trace", "damage-trace", "signal", "record", "cut", "via", "hosts", "limits", "reader", "fail",
-        "stdin", "mutations", "oracle"}
+        "stdin", "mutations", "oracle", "tries"}
 DEFAULT_TIMEOUT_S = 60
 
 

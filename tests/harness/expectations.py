@@ -88,6 +88,15 @@ def offences(section, run, directory):
                 yield offence
 
 
+def memory_was_measured(directory):
+    """False where the statistics of a run say that it was too quick, or its host too busy, for that."""
+    try:
+        with open(os.path.join(directory, "stats.json"), encoding="utf-8") as file:
+            return json.load(file)["memory"]["missing"] is None
+    except (OSError, ValueError, KeyError, TypeError):
+        return True
+
+
 def judge(section, command, run, directory, verbose):
     """What is wrong with a case that ran: a list, empty when it passed."""
     found = list(offences(section, run, directory))
