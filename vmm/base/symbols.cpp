@@ -59,7 +59,7 @@ Symbols Symbols::parse(std::span<const std::byte> elf) {
          read_array<Elf64_Sym>(elf, section.sh_offset, section.sh_size / sizeof(Elf64_Sym))) {
       if (ELF64_ST_TYPE(symbol.st_info) == STT_FUNC && symbol.st_name < strings.size()) {
         result.functions_.push_back(
-            {symbol.st_value, symbol.st_size, demangle(strings.data() + symbol.st_name)});
+            {symbol.st_value, symbol.st_size, strings.data() + symbol.st_name});
       }
     }
   }
@@ -72,7 +72,8 @@ std::string Symbols::describe(std::uint64_t address) const {
   if (after != functions_.begin()) {
     const Function& function = *--after;
     if (address - function.start < std::max<std::uint64_t>(function.bytes, 1)) {
-      return fmt::format("{:#x} {}+{:#x}", address, function.name, address - function.start);
+      return fmt::format("{:#x} {}+{:#x}", address, demangle(function.name.c_str()),
+                         address - function.start);
     }
   }
   return fmt::format("{:#x}", address);

@@ -25,7 +25,7 @@ class Symbols {
  private:
   struct Function {
     std::uint64_t start, bytes;
-    std::string name; // demangled
+    std::string name; // as the linker knows it: demangling all takes time and a deep stack
   };
   std::vector<Function> functions_; // sorted by start
 };

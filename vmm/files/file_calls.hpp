@@ -8,7 +8,6 @@
 // an error number; it is never an error of the host's.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -27,7 +26,8 @@ class FileCalls {
   // `memory` outlives this. `stop_fd` becomes readable when the guest ends: streams wait no longer
   // then.
   FileCalls(FileMounts mounts, const GuestMemory& memory, int stop_fd)
-      : mounts_(std::move(mounts)), memory_(memory), stop_fd_(stop_fd) {}
+      : mounts_(std::move(mounts)), memory_(memory), stop_fd_(stop_fd),
+        files_(abi::max_open_files) {}
 
   // On one thread. Negative error numbers for whatever is wrong with the call.
   [[nodiscard]] abi::FileResult perform(const abi::FileCall& call);
@@ -74,7 +74,7 @@ class FileCalls {
   FileMounts mounts_;
   const GuestMemory& memory_;
   int stop_fd_;
-  std::array<OpenFile, abi::max_open_files> files_; // those of streams stay empty
+  std::vector<OpenFile> files_; // never grows; those of streams stay empty
 };
 
 } // namespace vmm

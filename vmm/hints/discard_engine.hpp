@@ -22,6 +22,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "shared/report_channel.hpp"
 #include "vmm/base/counter.hpp"
@@ -107,7 +108,9 @@ class DiscardEngine {
   SelfPidfd self_;
   DiscardCounters counters_;
   // Scratch of one discard().
-  std::array<iovec, abi::max_batch_ranges> extents_{}; // of the runs
+  // Of the runs. Made once, and not within this object: it is moved on the stack, which may be
+  // short.
+  std::vector<iovec> extents_ = std::vector<iovec>(abi::max_batch_ranges);
   std::array<bool, abi::max_batch_ranges> done_{};
 };
 
