@@ -20,7 +20,8 @@ program_syscall:
         jnz     1f
         leaq    1f(%rip), %rcx
         sysretq                             /* to CPL3; takes the flags from R11 */
-1:      movq    %rsp, %gs:EBB_PROGRAM_RSP
+1:      cld                                 /* as compiled code wants it; the program's comes back */
+        movq    %rsp, %gs:EBB_PROGRAM_RSP
         movq    %gs:EBB_KERNEL_RSP, %rsp    /* a multiple of 16 */
         pushq   %gs:EBB_PROGRAM_RSP
         pushq   %gs:EBB_PROGRAM_RIP

@@ -141,7 +141,8 @@ Answer Process::sys_pread64(const Args& args) {
   return may_write(args[1], bytes) ? read_at(*file, args[1], bytes, args[3]) : -EFAULT;
 }
 
-Answer Process::sys_readv(const Args& args) {
+// One part after the other, until one is not moved whole.
+Answer Process::move_vector(const Args& args, Move move) {
   OpenFile* const file = open_files_.get(args[0] & 0xffffffff);
   if (file == nullptr) {
     return -EBADF;
@@ -155,44 +156,25 @@ Answer Process::sys_readv(const Args& args) {
     if (!fetch(args[1] + index * sizeof part, part)) {
       return total != 0 ? total : -EFAULT;
     }
-    const Answer got =
-        read_file(*file, reinterpret_cast<std::uint64_t>(part.iov_base), part.iov_len);
-    if (got < 0) {
-      return total != 0 ? total : got;
+    const Answer moved =
+        (this->*move)(*file, reinterpret_cast<std::uint64_t>(part.iov_base), part.iov_len);
+    if (moved < 0) {
+      return total != 0 ? total : moved;
     }
-    total += got;
-    if (static_cast<std::uint64_t>(got) < part.iov_len) {
+    total += moved;
+    if (static_cast<std::uint64_t>(moved) < part.iov_len) {
       break;
     }
   }
   return total;
 }
 
+Answer Process::sys_readv(const Args& args) {
+  return move_vector(args, &Process::read_file);
+}
+
 Answer Process::sys_writev(const Args& args) {
-  OpenFile* const file = open_files_.get(args[0] & 0xffffffff);
-  if (file == nullptr) {
-    return -EBADF;
-  }
-  if (args[2] > max_vectors) {
-    return -EINVAL;
-  }
-  Answer total = 0;
-  for (std::uint64_t index = 0; index < args[2]; ++index) {
-    iovec part{};
-    if (!fetch(args[1] + index * sizeof part, part)) {
-      return total != 0 ? total : -EFAULT;
-    }
-    const Answer put =
-        write_file(*file, reinterpret_cast<std::uint64_t>(part.iov_base), part.iov_len);
-    if (put < 0) {
-      return total != 0 ? total : put;
-    }
-    total += put;
-    if (static_cast<std::uint64_t>(put) < part.iov_len) {
-      break;
-    }
-  }
-  return total;
+  return move_vector(args, &Process::write_file);
 }
 
 // ---- opening and closing -----------------------------------------------------------------------

@@ -155,6 +155,9 @@ class Process {
   [[nodiscard]] Answer read_at(OpenFile& file, std::uint64_t address, std::uint64_t bytes,
                                std::uint64_t offset);
   [[nodiscard]] Answer write_file(OpenFile& file, std::uint64_t address, std::uint64_t bytes);
+  // read_file or write_file, and what readv and writev do with it.
+  using Move = Answer (Process::*)(OpenFile& file, std::uint64_t address, std::uint64_t bytes);
+  [[nodiscard]] Answer move_vector(const Args& args, Move move);
   [[nodiscard]] Answer file_call(abi::FileOperation operation, std::uint32_t number,
                                  std::uint64_t offset, const void* buffer, std::uint64_t bytes);
   [[nodiscard]] Answer path_call(abi::FileOperation operation, std::string_view path,
