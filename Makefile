@@ -267,7 +267,7 @@ test-more: test-longer fuzz-slice ## what takes longer: model, matrix, threads, 
 
 $(B)/tests/unit_tests: $(UNIT_OBJECTS) $(B)/obj/perfetto.pb.o $(SOURCE_LIST)
 	$(call say,LINK,$@)
-	$(Q)mkdir -p $(@D) && $(SANITIZED_CXX) -fsanitize=address,undefined -pthread -o $@ $(linked) $(HVTRACE_LIBS)
+	$(Q)mkdir -p $(@D) && $(SANITIZED_CXX) -fsanitize=address,undefined -pthread -o $@ $(linked) $(HVTRACE_LIBS) -lZydis
 
 $(B)/obj/unit/library.hpp.gch: vmm/base/library.hpp Makefile
 	$(call precompile,$(SANITIZED_CXX) $(UNIT_FLAGS))

@@ -26,16 +26,17 @@ struct ProgramStart {
   std::int64_t realtime_ns = 0; // since 1970, UTC, when the guest's time stamp counter read tsc
   std::uint64_t tsc = 0;
   // Guest-written, for the host to show: calls made of each number, and whether it is missing (its
-  // bit in `missing`); calls that asked the host's files.
+  // bit in `missing`); calls that asked the host's files; how they came.
   std::uint64_t calls[program_calls] = {};
   std::uint64_t missing[program_calls / 64] = {};
   std::uint64_t left = 0;
+  std::uint64_t by_instruction = 0; // calls made with SYSCALL; the others came from patched sites
 };
 static_assert(offsetof(ProgramStart, arguments) == 16);
 static_assert(offsetof(ProgramStart, realtime_ns) == 32);
 static_assert(offsetof(ProgramStart, calls) == 48);
 static_assert(offsetof(ProgramStart, missing) == 48 + 8 * program_calls);
 static_assert(offsetof(ProgramStart, left) == 48 + 8 * program_calls + program_calls / 8);
-static_assert(sizeof(ProgramStart) == 56 + 8 * program_calls + program_calls / 8);
+static_assert(sizeof(ProgramStart) == 64 + 8 * program_calls + program_calls / 8);
 
 } // namespace abi

@@ -13,3 +13,6 @@
 /* RBX, RCX, RDX = arguments of the doorbell (shared/doorbell.hpp). VMCALL and VMMCALL. */
 #define EBB_GATE_VMCALL 0x45424203
 #define EBB_GATE_VMMCALL 0x45424204
+/* RDI = address of RAX, RDI, RIP, CS, RFLAGS, RSP, SS: goes on there, with the other registers as
+ * they are. Not on the trap stack. */
+#define EBB_GATE_RESUME 0x45424205

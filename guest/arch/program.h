@@ -10,3 +10,4 @@
 #define EBB_PROGRAM_RSP (EBB_VCPU_OWN + 8)   /* likewise */
 #define EBB_PROGRAM_TRAP (EBB_VCPU_OWN + 24) /* who takes the program's traps; 0: nobody */
 #define EBB_KERNEL_RSP (EBB_VCPU_OWN + 16)   /* the kernel's stack while a program runs */
+#define EBB_PROGRAM_ENTER (EBB_VCPU_OWN + 32) /* address of program_enter_kernel, for patched sites */

@@ -2,6 +2,7 @@
 // Running a Linux program: entering it, and what its system calls hand over.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
@@ -15,18 +16,24 @@ namespace guest::arch {
 struct ProgramCall {
   std::uint64_t number;
   std::uint64_t args[6];
-  std::uint64_t flags, rip, rsp;
+  std::uint64_t flags, rip, rsp; // rip: where to go on, and may be changed
 };
 static_assert(offsetof(ProgramCall, args) == 8);
 static_assert(offsetof(ProgramCall, rip) == 64);
 static_assert(sizeof(ProgramCall) == 80);
 
+// JMP *%gs:EBB_PROGRAM_ENTER: what a patched site enters the kernel with.
+inline constexpr std::array<std::uint8_t, 8> enter_kernel{
+    0x65, 0xff, 0x24, 0x25, EBB_PROGRAM_ENTER & 0xff, EBB_PROGRAM_ENTER >> 8, 0, 0};
+static_assert(EBB_PROGRAM_ENTER < 0x10000);
+
 // Goes to the program's first instruction; its calls arrive in program_call(), on the caller's
 // stack. Needs feature_files.
 extern "C" [[noreturn]] void program_enter(std::uint64_t instruction, std::uint64_t stack);
 
-// Who is called for traps of this vCPU outside the guest's own code.
-using TrapHandler = void (*)(const TrapFrame&);
+// Who is called for traps of this vCPU outside the guest's own code, on the kernel's stack. Where
+// it returns, the program goes on as the frame says then.
+using TrapHandler = void (*)(TrapFrame&);
 inline TrapHandler& program_trap_handler() {
   return *pointer_to<TrapHandler>({address_of(&vcpu_page()).value + EBB_PROGRAM_TRAP});
 }

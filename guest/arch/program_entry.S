@@ -20,12 +20,25 @@ program_syscall:
         jnz     1f
         leaq    1f(%rip), %rcx
         sysretq                             /* to CPL3; takes the flags from R11 */
-1:      cld                                 /* as compiled code wants it; the program's comes back */
-        movq    %rsp, %gs:EBB_PROGRAM_RSP
+1:      movq    %rsp, %gs:EBB_PROGRAM_RSP
         movq    %gs:EBB_KERNEL_RSP, %rsp    /* a multiple of 16 */
         pushq   %gs:EBB_PROGRAM_RSP
         pushq   %gs:EBB_PROGRAM_RIP
         pushq   %r11
+        leaq    program_call_by_instruction(%rip), %rcx
+        jmp     2f
+
+/* The same from a patched site (guest/linux/site_patcher.hpp): RCX = where to go on, R11 is lost. */
+        .balign 16, 0xcc
+        .globl  program_enter_kernel
+program_enter_kernel:
+        movq    %rsp, %gs:EBB_PROGRAM_RSP
+        movq    %gs:EBB_KERNEL_RSP, %rsp
+        pushq   %gs:EBB_PROGRAM_RSP
+        pushq   %rcx
+        pushfq
+        leaq    program_call(%rip), %rcx
+2:      cld                                 /* as compiled code wants it; the program's comes back */
         pushq   %r9
         pushq   %r8
         pushq   %r10
@@ -40,7 +53,7 @@ program_syscall:
         movups  %xmm\n, 16 * \n(%rsp)
         .endr
         leaq    256(%rsp), %rdi             /* guest::arch::ProgramCall */
-        call    program_call
+        call    *%rcx
         .irp    n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
         movups  16 * \n(%rsp), %xmm\n
         .endr
@@ -63,6 +76,8 @@ program_enter:
         movq    %rsp, %rax
         andq    $-16, %rax
         movq    %rax, %gs:EBB_KERNEL_RSP
+        leaq    program_enter_kernel(%rip), %rax
+        movq    %rax, %gs:EBB_PROGRAM_ENTER
         movq    %rdi, %rcx
         movq    %rsi, %rsp
         xorl    %eax, %eax

@@ -16,6 +16,7 @@ struct TrapFrame {
   std::uint64_t rip, cs, rflags, rsp, ss;
 };
 static_assert(offsetof(TrapFrame, vector) == 128);
+static_assert(offsetof(TrapFrame, rip) == 144);
 static_assert(sizeof(TrapFrame) == 184);
 
 // Name of an exception vector, such as "page fault".

@@ -45,7 +45,7 @@ trap_stubs:
         pushq   $0
         .endif
         pushq   $vector
-        jmp     trap_to_panic
+        jmp     trap_to_landing
         .endif
         .set    vector, vector + 1
         .endr
@@ -109,7 +109,13 @@ gate:
         cli
 2:      movl    $0, %gs:EBB_VCPU_WAKE_PENDING
         iretq
-1:      cmpl    $EBB_GATE_WAKE, %eax
+1:      cmpl    $EBB_GATE_RESUME, %eax
+        jne     6f
+        movq    %rdi, %rsp
+        popq    %rax
+        popq    %rdi
+        iretq
+6:      cmpl    $EBB_GATE_WAKE, %eax
         jne     3f
         movl    $MSR_X2APIC_ICR, %ecx
         movl    $EBB_WAKE_VECTOR, %eax      /* fixed delivery, edge, physical destination */
@@ -129,18 +135,17 @@ gate:
 5:      .cfi_endproc
         pushq   $0                          /* a breakpoint that nobody set */
         pushq   $3
-        jmp     trap_to_panic
+        jmp     trap_to_landing
 
-/* Turns a fatal trap into a call of trap_landing(TrapFrame*) at CPL3.
+/* Turns a trap into a call of trap_landing(TrapFrame*) at CPL3 (guest/arch/trap_landing.S).
  *
  * In: trap stack with vector, error code and the processor's frame.
  * Out: CPL3 in trap_landing, RDI = the TrapFrame built here (guest/arch/trap.hpp), on the trap
  * stack below that frame: the interrupted stack may be the very thing that faulted. A second
- * trap would reuse the trap stack from its top and overwrite the frame; trap_landing notices it
- * is re-entered and gives up at once.
+ * trap would reuse the trap stack from its top and overwrite the frame.
  */
         .balign 16, 0xcc
-trap_to_panic:
+trap_to_landing:
         pushq   %rax
         pushq   %rcx
         pushq   %rdx
@@ -166,7 +171,7 @@ trap_to_panic:
         subq    $8, %rax
         pushq   $EBB_USER_SS
         pushq   %rax
-        pushq   $2                          /* RFLAGS: interrupts stay off while panicking */
+        pushq   $2                          /* RFLAGS: interrupts stay off, they use this stack */
         pushq   $EBB_USER_CS
         leaq    trap_landing(%rip), %rax    /* too high for an immediate operand */
         pushq   %rax

@@ -50,6 +50,9 @@ Answer Process::sys_mmap(const Args& args) {
   if (exactly && !is_page_aligned(address)) {
     return -EINVAL;
   }
+  if (exactly) {
+    sites_.restore(address, address + bytes);
+  }
   Or<std::uint64_t> place = std::unexpected(ENOMEM);
   if ((flags & MAP_FIXED_NOREPLACE) != 0) {
     place = memory_.map_free(address, bytes, rights);
@@ -79,6 +82,7 @@ Answer Process::sys_mmap(const Args& args) {
 }
 
 Answer Process::sys_munmap(const Args& args) {
+  sites_.restore(args[0], args[0] + args[1]);
   return -Answer{memory_.unmap(args[0], args[1])};
 }
 
@@ -95,6 +99,7 @@ Answer Process::sys_mremap(const Args& args) {
   if ((flags & ~std::uint64_t{MREMAP_MAYMOVE}) != 0) {
     return -EINVAL; // to a certain address: not supported
   }
+  sites_.restore(address, address + bytes);
   return answer_of(memory_.remap(address, bytes, new_bytes,
                                  (flags & MREMAP_MAYMOVE) != 0 ? AddressSpace::Move::yes
                                                                : AddressSpace::Move::no));
@@ -107,6 +112,7 @@ Answer Process::sys_madvise(const Args& args) {
   }
   switch (advice) {
   case MADV_DONTNEED:
+    sites_.restore(address, address + bytes);
     return bytes == 0 ? 0 : -Answer{memory_.discard(address, bytes)};
   case MADV_NORMAL:
   case MADV_RANDOM:

@@ -40,9 +40,9 @@ std::string_view next_strings(std::string_view& strings, std::uint32_t count) {
 } // namespace
 
 Process::Process(abi::ProgramStart& start, std::string_view strings, Frames& frames,
-                 FilePort& files, Machine& machine)
-    : start_(start), files_(files), machine_(machine), memory_(frames),
-      program_path_(next_string(strings)) {
+                 FilePort& files, Machine& machine, const SitePatcher::Enter& enter)
+    : start_(start), files_(files), machine_(machine), memory_(frames), code_(memory_),
+      sites_(code_, enter), program_path_(next_string(strings)) {
   const std::string_view directory = next_string(strings);
   directory_.assign(directory.begin(), directory.end());
   arguments_ = next_strings(strings, start.arguments);
@@ -179,6 +179,29 @@ int Process::load_segments(std::uint32_t file, const ElfImage& image, std::uint6
     }
   }
   return 0;
+}
+
+// ---- sites of system calls ---------------------------------------------------------------------
+
+bool ProgramCode::claim_page(std::uint64_t address) {
+  return memory_.map_free(address, abi::page_bytes, PROT_READ | PROT_EXEC).has_value();
+}
+
+void ProgramCode::release_page(std::uint64_t address) {
+  static_cast<void>(memory_.unmap(address, abi::page_bytes));
+}
+
+void ProgramCode::write(std::uint64_t address, std::span<const std::uint8_t> code) {
+  std::ranges::copy(code, reinterpret_cast<std::uint8_t*>(address)); // NOLINT
+}
+
+std::uint64_t Process::patch_site(std::uint64_t behind) {
+  constexpr std::uint64_t call_bytes = 2;
+  ++start_.by_instruction;
+  const std::uint64_t code = behind - call_bytes;
+  const std::uint64_t readable =
+      memory_.allowed_bytes(code, SitePatcher::site_bytes, PROT_READ | PROT_EXEC);
+  return sites_.patch(behind, readable).value_or(behind);
 }
 
 // ---- memory of the program ---------------------------------------------------------------------

@@ -16,6 +16,7 @@
 #include "guest/linux/address_space.hpp"
 #include "guest/linux/file_port.hpp"
 #include "guest/linux/open_files.hpp"
+#include "guest/linux/site_patcher.hpp"
 #include "shared/program_start.hpp"
 
 namespace guest::linux {
@@ -35,11 +36,23 @@ struct SupportedCall {
 };
 [[nodiscard]] std::span<const SupportedCall> supported_calls();
 
+// Pages of a program's address space for its code.
+class ProgramCode final : public CodePages {
+ public:
+  explicit ProgramCode(AddressSpace& memory) : memory_(memory) {}
+  [[nodiscard]] bool claim_page(std::uint64_t address) override;
+  void release_page(std::uint64_t address) override;
+  void write(std::uint64_t address, std::span<const std::uint8_t> code) override;
+
+ private:
+  AddressSpace& memory_;
+};
+
 class Process {
  public:
   // What starts the program; `strings` as shared/program_start.hpp says. All outlives the process.
   Process(abi::ProgramStart& start, std::string_view strings, Frames& frames, FilePort& files,
-          Machine& machine);
+          Machine& machine, const SitePatcher::Enter& enter);
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;
 
@@ -52,6 +65,14 @@ class Process {
   [[nodiscard]] Or<Entry> load(std::uint64_t break_start);
 
   [[nodiscard]] Answer answer(const Call& call);
+
+  // After a call by a SYSCALL that ends at `behind`: where to return to, so that the next call from
+  // there costs less.
+  [[nodiscard]] std::uint64_t patch_site(std::uint64_t behind);
+  // Where to go on after an illegal instruction that patching has put there; empty: the program's.
+  [[nodiscard]] std::optional<std::uint64_t> resume_site(std::uint64_t address) const {
+    return sites_.resume(address);
+  }
 
   [[nodiscard]] std::string_view program_path() const { return program_path_; }
   [[nodiscard]] const AddressSpace& memory() const { return memory_; }
@@ -182,6 +203,8 @@ class Process {
   FilePort& files_;
   Machine& machine_;
   AddressSpace memory_;
+  ProgramCode code_;
+  SitePatcher sites_;
   OpenFiles open_files_;
   std::string_view program_path_;
   std::string_view arguments_;

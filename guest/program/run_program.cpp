@@ -73,7 +73,7 @@ class GuestMachine final : public linux::Machine {
 struct Running {
   Running(Kernel& kernel, abi::ProgramStart& start, std::string_view strings)
       : frames(kernel.pages(), bytes, vcpu), files(kernel, start.left), machine(kernel),
-        process(start, strings, frames, files, machine) {}
+        process(start, strings, frames, files, machine, arch::enter_kernel) {}
 
   static constexpr unsigned vcpu = 0; // programs have one
   FrameBytes bytes;
@@ -110,6 +110,17 @@ std::uint64_t signal_of(std::uint64_t vector) {
   print("{}: {} at {:#x}, address {:#x}: signal {}\n", running->process.program_path(),
         arch::vector_name(frame.vector), frame.rip, frame.vector == 14 ? frame.cr2 : 0, signal);
   running->machine.exit(static_cast<std::uint8_t>(128 + signal));
+}
+
+void handle_trap(arch::TrapFrame& frame) {
+  constexpr std::uint64_t illegal_instruction = 6;
+  if (frame.vector == illegal_instruction) {
+    if (const auto moved = running->process.resume_site(frame.rip)) {
+      frame.rip = *moved;
+      return;
+    }
+  }
+  end_by_trap(frame);
 }
 
 // As a shell says it.
@@ -150,7 +161,7 @@ void run_program(Kernel& kernel, abi::ProgramStart& start) {
     print("{}: {}\n", running->process.program_path(), reason(entry.error()));
     running->machine.exit(entry.error() == ENOENT ? status_not_found : status_not_runnable);
   }
-  arch::program_trap_handler() = [](const arch::TrapFrame& frame) { end_by_trap(frame); };
+  arch::program_trap_handler() = handle_trap;
   arch::program_enter(entry->instruction, entry->stack);
 }
 
@@ -159,6 +170,12 @@ extern "C" std::int64_t program_call(const arch::ProgramCall* call) {
   linux::Call request{.number = call->number};
   std::copy(std::begin(call->args), std::end(call->args), request.args.begin());
   return running->process.answer(request);
+}
+// The same for a call that came by a SYSCALL instruction.
+extern "C" std::int64_t program_call_by_instruction(arch::ProgramCall* call) {
+  const std::int64_t answer = program_call(call);
+  call->rip = running->process.patch_site(call->rip);
+  return answer;
 }
 
 void list_calls() {

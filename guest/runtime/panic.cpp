@@ -6,13 +6,8 @@
 #include <atomic>
 
 #include "guest/arch/cpu.hpp"
-#include "guest/arch/program.hpp"
 #include "guest/runtime/hypercall.hpp"
 #include "guest/runtime/print.hpp"
-
-// Made by the linker script.
-extern "C" const char __text_start[];
-extern "C" const char __text_end[];
 
 namespace guest {
 
@@ -130,13 +125,7 @@ void panic_on_trap(const arch::TrapFrame& frame) {
 
 } // namespace guest
 
-// Entered by trap_to_panic (guest/arch/trap_stubs.S) at CPL3.
-extern "C" [[noreturn]] void trap_landing(const guest::arch::TrapFrame* frame) {
-  using namespace guest::arch; // NOLINT(google-build-using-namespace)
-  const abi::Gpa at{frame->rip};
-  const bool ours = at >= address_of(__text_start) && at < address_of(__text_end);
-  if (const TrapHandler handler = program_trap_handler(); handler != nullptr && !ours) {
-    handler(*frame);
-  }
+// Called by guest/arch/trap_landing.S, on the trap stack.
+extern "C" [[noreturn]] void trap_panic(const guest::arch::TrapFrame* frame) {
   guest::panic_on_trap(*frame);
 }

@@ -19,7 +19,7 @@ static long call_backwards(long number, void* one, long two, long three, long fo
   register long r10 __asm__("r10") = four;
   register long r8 __asm__("r8") = five;
   register long r9 __asm__("r9") = six;
-  __asm__ volatile("std\n\tsyscall\n\tcld"
+  __asm__ volatile("std\n\tsyscall\n\tcmpq $-4096, %%rax\n\tcld"
                    : "+a"(answer)
                    : "D"(one), "S"(two), "d"(three), "r"(r10), "r"(r8), "r"(r9)
                    : "rcx", "r11", "memory", "cc");
@@ -79,6 +79,7 @@ int main(void) {
   printf("kept %d %d %d %d %d\n", (int)kept[0], (int)kept[1], (int)kept[2], (int)kept[3],
          (int)kept[4]);
   clear_backwards();
+  clear_backwards(); // from the same place
   fflush(stdout);
 
   char first[4];

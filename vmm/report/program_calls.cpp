@@ -20,7 +20,8 @@ std::string name_of_call(int number) {
 } // namespace
 
 ProgramCalls program_calls(const abi::ProgramStart& start) {
-  ProgramCalls calls{.made = {}, .missing = {}, .left = start.left};
+  ProgramCalls calls{
+      .made = {}, .missing = {}, .left = start.left, .by_instruction = start.by_instruction};
   for (std::size_t number = 0; number < abi::program_calls; ++number) {
     const std::uint64_t times = start.calls[number];
     if (times == 0) {

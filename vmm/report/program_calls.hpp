@@ -15,9 +15,10 @@ struct ProgramCalls {
     std::string name;
     std::uint64_t times = 0;
   };
-  std::vector<Call> made;    // that there are, most often first
-  std::vector<Call> missing; // answered with ENOSYS
-  std::uint64_t left = 0;    // times that the host's files were asked
+  std::vector<Call> made;           // that there are, most often first
+  std::vector<Call> missing;        // answered with ENOSYS
+  std::uint64_t left = 0;           // times that the host's files were asked
+  std::uint64_t by_instruction = 0; // of all calls, those by SYSCALL and not from a patched site
 };
 
 // `start` is in guest memory: nothing in it is believed beyond its being numbers.

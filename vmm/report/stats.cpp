@@ -337,7 +337,8 @@ Json to_json(const RunStats& stats) {
   if (stats.program) {
     json["program"] = {{"calls", count_of(stats.program->made)},
                        {"missing", count_of(stats.program->missing)},
-                       {"left", stats.program->left}};
+                       {"left", stats.program->left},
+                       {"by_instruction", stats.program->by_instruction}};
   }
   if (stats.oracle) {
     json["oracle"] = to_json(*stats.oracle);

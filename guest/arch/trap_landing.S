@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Where traps arrive at CPL3, out of the stubs (guest/arch/trap_stubs.S), and the way back. A trap
+ * of the guest's own code is its end. One of a program's code is handled on the kernel's stack, which
+ * is not in use then: the trap stack's content lasts only until the next trap or call of the gate.
+ */
+#include "guest/arch/gate.h"
+#include "guest/arch/program.h"
+
+/* Offsets in guest::arch::TrapFrame; guest/arch/trap.hpp asserts them. */
+#define FRAME_RIP   144
+#define FRAME_BYTES 184
+
+        .text
+        .balign 16, 0xcc
+        .globl  trap_landing
+/* In: RDI = TrapFrame on the trap stack, RSP below it as at a function's entry; interrupts are off. */
+trap_landing:
+        cmpq    $0, %gs:EBB_PROGRAM_TRAP
+        je      trap_panic
+        movq    FRAME_RIP(%rdi), %rax
+        leaq    __text_start(%rip), %rcx
+        leaq    __text_end(%rip), %rdx
+        cmpq    %rcx, %rax
+        jb      1f
+        cmpq    %rdx, %rax
+        jb      trap_panic
+1:      movq    %gs:EBB_KERNEL_RSP, %rsp    /* a multiple of 16 */
+        leaq    FRAME_BYTES(%rdi), %rsi
+        movl    $FRAME_BYTES / 8, %ecx
+2:      subq    $8, %rsi
+        pushq   (%rsi)
+        decl    %ecx
+        jnz     2b
+        movq    %rsp, %rbx
+        subq    $256 + 8, %rsp              /* a multiple of 16 again */
+        .irp    n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+        movups  %xmm\n, 16 * \n(%rsp)
+        .endr
+        movq    %rbx, %rdi
+        call    *%gs:EBB_PROGRAM_TRAP       /* returns if the program goes on, as the frame says */
+        .irp    n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+        movups  16 * \n(%rsp), %xmm\n
+        .endr
+        movq    %rbx, %rdi
+
+/* program_resume(frame): goes on with all registers of the frame, which is not on the trap stack. */
+        .globl  program_resume
+program_resume:
+        leaq    FRAME_BYTES(%rdi), %rsi
+        movl    $5, %ecx                    /* SS, RSP, RFLAGS, CS, RIP */
+1:      subq    $8, %rsi
+        pushq   (%rsi)
+        decl    %ecx
+        jnz     1b
+        pushq   72(%rdi)                    /* RDI */
+        pushq   120(%rdi)                   /* RAX */
+        movq    8(%rdi), %r15
+        movq    16(%rdi), %r14
+        movq    24(%rdi), %r13
+        movq    32(%rdi), %r12
+        movq    40(%rdi), %r11
+        movq    48(%rdi), %r10
+        movq    56(%rdi), %r9
+        movq    64(%rdi), %r8
+        movq    80(%rdi), %rsi
+        movq    88(%rdi), %rbp
+        movq    96(%rdi), %rbx
+        movq    104(%rdi), %rdx
+        movq    112(%rdi), %rcx
+        movq    %rsp, %rdi
+        movl    $EBB_GATE_RESUME, %eax
+        int3
+
+        .section .note.GNU-stack, "", @progbits
