@@ -187,7 +187,7 @@ $(B)/obj/guest/%.o: %.cpp Makefile
 # A rule each: make takes a pattern rule with several targets to make all of them at once.
 define assemble
 	$(call say,AS,$<)
-	$(Q)mkdir -p $(@D) && $(CXX) -I. -g -MMD -MP -c $< -o $@
+	$(Q)mkdir -p $(@D) && $(CXX) -I. -g -MMD -MP $(ASSEMBLE_FLAGS) -c $< -o $@
 endef
 $(B)/obj/vmm/%.o: %.S Makefile
 	$(assemble)
@@ -198,6 +198,21 @@ $(B)/obj/tsan/%.o: %.S Makefile
 
 $(B)/obj/guest/%.o: %.S Makefile
 	$(assemble)
+
+# The vdso is linked alone and becomes data of the guest.
+VDSO_OBJECTS := $(patsubst %.cpp,$(B)/obj/vdso/%.o,$(call sources,guest/vdso))
+$(VDSO_OBJECTS): $(B)/obj/vdso/%.o: %.cpp Makefile
+	$(call say,GCXX,$<)
+	$(Q)mkdir -p $(@D) && $(CXX) $(GUEST_FLAGS) -fPIC -c $< -o $@
+$(B)/vdso.ld: linker/vdso.ld.S guest/vdso/vdso_clock.h Makefile
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D) && $(CXX) -E -P -x c -I. $< -o $@
+$(B)/vdso.so: $(VDSO_OBJECTS) $(B)/vdso.ld
+	$(call say,LINK,$@)
+	$(Q)$(CXX) -shared -nostdlib -Wl,-soname=linux-vdso.so.1,--hash-style=both,--build-id=none,-Bsymbolic \
+	  -Wl,-z,noexecstack,-z,max-page-size=0x1000,--orphan-handling=error -s -T $(B)/vdso.ld -o $@ $(VDSO_OBJECTS)
+$(B)/obj/guest/guest/arch/vdso_image.o: ASSEMBLE_FLAGS = -DEBB_VDSO_FILE='"$(B)/vdso.so"'
+$(B)/obj/guest/guest/arch/vdso_image.o: $(B)/vdso.so
 
 $(B)/guest.ld $(B)/guest-low.ld: linker/guest.ld.S shared/layout.h Makefile
 	$(call say,LD,$@)

@@ -46,6 +46,7 @@ class Kernel final : private mm::PagePlatform, private mm::PageSource, private C
   [[nodiscard]] void* allocate_zeroed_pages(abi::Order order);
 
   [[nodiscard]] std::uint64_t now_ns() override { return clock_.now_ns(); }
+  [[nodiscard]] const Clock& clock() const { return clock_; }
   // Starts the other vCPUs; they serve the crew from then on.
   void start_vcpus();
   [[nodiscard]] Crew& crew() { return crew_; }

@@ -9,6 +9,7 @@
 #include "guest/arch/cpu.hpp"
 #include "guest/arch/program.h"
 #include "guest/arch/trap.hpp"
+#include "guest/vdso/vdso_clock.hpp"
 
 namespace guest::arch {
 
@@ -26,6 +27,9 @@ static_assert(sizeof(ProgramCall) == 80);
 inline constexpr std::array<std::uint8_t, 8> enter_kernel{
     0x65, 0xff, 0x24, 0x25, EBB_PROGRAM_ENTER & 0xff, EBB_PROGRAM_ENTER >> 8, 0, 0};
 static_assert(EBB_PROGRAM_ENTER < 0x10000);
+
+// The vdso (guest/vdso); its clock is yet to be set. Page aligned it is not.
+extern "C" std::byte vdso_image[EBB_VDSO_BYTES];
 
 // Goes to the program's first instruction; its calls arrive in program_call(), on the caller's
 // stack. Needs feature_files.

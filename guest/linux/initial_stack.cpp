@@ -18,7 +18,7 @@ constexpr std::string_view platform = "x86_64";
 // Clock ticks a second that times() counts.
 constexpr std::uint64_t ticks_per_second = 100;
 // Entries below, the last one included.
-constexpr std::size_t auxiliary_entries = 18;
+constexpr std::size_t auxiliary_entries = 19;
 
 // Grows down through a span.
 class Writer {
@@ -138,6 +138,8 @@ Or<std::uint64_t> build_stack(std::span<std::byte> stack, std::uint64_t address,
       {AT_EXECFN, path},
       {AT_PLATFORM, platform_name},
       {AT_HWCAP, 0},
+      // An entry of the last type ends the list.
+      {contents.vdso != 0 ? std::uint64_t{AT_SYSINFO_EHDR} : AT_NULL, contents.vdso},
       {AT_NULL, 0},
   }};
   for (const auto& [type, value] : auxiliary) {

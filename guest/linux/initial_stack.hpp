@@ -23,6 +23,7 @@ struct StackContents {
   std::uint64_t headers_address = 0;
   std::uint16_t headers = 0;
   std::uint64_t linker_base = 0; // 0: no dynamic linker
+  std::uint64_t vdso = 0;        // 0: none
   std::uint32_t user = 0;
   std::uint32_t group = 0;
   std::span<const std::byte, 16> random;

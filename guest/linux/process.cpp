@@ -40,9 +40,10 @@ std::string_view next_strings(std::string_view& strings, std::uint32_t count) {
 } // namespace
 
 Process::Process(abi::ProgramStart& start, std::string_view strings, Frames& frames,
-                 FilePort& files, Machine& machine, const SitePatcher::Enter& enter)
+                 FilePort& files, Machine& machine, const SitePatcher::Enter& enter,
+                 std::span<const std::byte> vdso)
     : start_(start), files_(files), machine_(machine), memory_(frames), code_(memory_),
-      sites_(code_, enter), program_path_(next_string(strings)) {
+      sites_(code_, enter), program_path_(next_string(strings)), vdso_(vdso) {
   const std::string_view directory = next_string(strings);
   directory_.assign(directory.begin(), directory.end());
   arguments_ = next_strings(strings, start.arguments);
@@ -77,6 +78,10 @@ Or<Process::Entry> Process::load(std::uint64_t break_start) {
   if (!stack) {
     return std::unexpected(stack.error());
   }
+  const Or<std::uint64_t> vdso = map_vdso();
+  if (!vdso) {
+    return std::unexpected(vdso.error());
+  }
   std::array<std::byte, 16> random{};
   if (file_call(abi::FileOperation::random, 0, 0, random.data(), random.size()) !=
       static_cast<Answer>(random.size())) {
@@ -94,6 +99,7 @@ Or<Process::Entry> Process::load(std::uint64_t break_start) {
                    .headers_address = headers == 0 ? 0 : program->base + headers,
                    .headers = program->image.headers(),
                    .linker_base = linker_base,
+                   .vdso = *vdso,
                    .user = start_.user,
                    .group = start_.group,
                    .random = random});
@@ -102,6 +108,17 @@ Or<Process::Entry> Process::load(std::uint64_t break_start) {
   }
   entry.stack = *top;
   return entry;
+}
+
+Or<std::uint64_t> Process::map_vdso() {
+  if (vdso_.empty()) {
+    return 0;
+  }
+  const Or<std::uint64_t> place = memory_.map(vdso_.size(), PROT_READ | PROT_EXEC);
+  if (place) {
+    code_.write(*place, {reinterpret_cast<const std::uint8_t*>(vdso_.data()), vdso_.size()});
+  }
+  return place;
 }
 
 // `linker` gets the path of the dynamic linker, or stays empty; null: it may have none.

@@ -51,8 +51,9 @@ class ProgramCode final : public CodePages {
 class Process {
  public:
   // What starts the program; `strings` as shared/program_start.hpp says. All outlives the process.
+  // `vdso`: a page to be mapped, or nothing.
   Process(abi::ProgramStart& start, std::string_view strings, Frames& frames, FilePort& files,
-          Machine& machine, const SitePatcher::Enter& enter);
+          Machine& machine, const SitePatcher::Enter& enter, std::span<const std::byte> vdso);
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;
 
@@ -87,6 +88,8 @@ class Process {
   };
   [[nodiscard]] Or<Loaded> load_image(std::string_view path, std::vector<char>* linker);
   [[nodiscard]] Or<Loaded> load_open(std::uint32_t file, std::vector<char>* linker);
+  // Its address; 0 when there is none.
+  [[nodiscard]] Or<std::uint64_t> map_vdso();
   [[nodiscard]] int load_segments(std::uint32_t file, const ElfImage& image, std::uint64_t base);
 
   // ---- memory of the program
@@ -209,6 +212,7 @@ class Process {
   std::string_view program_path_;
   std::string_view arguments_;
   std::string_view environment_;
+  std::span<const std::byte> vdso_;
   std::vector<char> directory_; // the working directory, absolute
   std::uint32_t umask_ = 022;
   struct SignalAction {

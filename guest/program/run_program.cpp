@@ -73,7 +73,7 @@ class GuestMachine final : public linux::Machine {
 struct Running {
   Running(Kernel& kernel, abi::ProgramStart& start, std::string_view strings)
       : frames(kernel.pages(), bytes, vcpu), files(kernel, start.left), machine(kernel),
-        process(start, strings, frames, files, machine, arch::enter_kernel) {}
+        process(start, strings, frames, files, machine, arch::enter_kernel, arch::vdso_image) {}
 
   static constexpr unsigned vcpu = 0; // programs have one
   FrameBytes bytes;
@@ -151,6 +151,8 @@ std::string_view reason(int error) {
 
 void run_program(Kernel& kernel, abi::ProgramStart& start) {
   const auto* const text = reinterpret_cast<const char*>(&start + 1);
+  const VdsoClock clock = kernel.clock().for_vdso(start.realtime_ns);
+  std::memcpy(arch::vdso_image + EBB_VDSO_CLOCK, &clock, sizeof clock);
   running = new Running(kernel, start, {text, start.string_bytes});
   hypercall::workload_begin();
   const abi::BootInfo& boot = kernel.boot();

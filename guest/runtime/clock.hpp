@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "guest/arch/cpu.hpp"
+#include "guest/vdso/vdso_clock.hpp"
 
 namespace guest {
 
@@ -20,6 +21,11 @@ class Clock {
     __extension__ using Wide = unsigned __int128;
     return static_cast<std::uint64_t>((Wide{arch::rdtsc() - start_} * ns_per_tick_) >>
                                       fraction_bits);
+  }
+
+  // For the vdso, which reads the same clock.
+  [[nodiscard]] VdsoClock for_vdso(std::int64_t realtime_ns) const {
+    return {.start_tsc = start_, .ns_per_tick = ns_per_tick_, .realtime_ns = realtime_ns};
   }
 
   // The TSC value at which now_ns() reaches `ns`.

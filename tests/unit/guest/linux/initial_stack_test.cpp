@@ -75,6 +75,7 @@ StackContents sample() {
           .headers_address = 0x400040,
           .headers = 11,
           .linker_base = 0x10000000,
+          .vdso = 0,
           .user = 1000,
           .group = 1001,
           .random = random_bytes};
@@ -99,6 +100,15 @@ TEST_CASE("arguments, environment and auxiliary vector are where a program looks
   CHECK(stack.text(stack.auxiliary.at(AT_EXECFN)) == "/bin/echo");
   CHECK(stack.text(stack.auxiliary.at(AT_PLATFORM)) == "x86_64");
   CHECK(stack.word(stack.auxiliary.at(AT_RANDOM)) == 0x5aa5);
+}
+
+TEST_CASE("a vdso is told of when there is one") {
+  StackContents contents = sample();
+  CHECK_FALSE(Stack(contents).auxiliary.contains(AT_SYSINFO_EHDR));
+  contents.vdso = 0x20000000;
+  const Stack stack(contents);
+  CHECK(stack.auxiliary.at(AT_SYSINFO_EHDR) == 0x20000000);
+  CHECK(stack.auxiliary.at(AT_BASE) == 0x10000000);
 }
 
 TEST_CASE("the stack is aligned whatever lies on it") {
