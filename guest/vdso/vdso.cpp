@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
 // The vdso (vdso(7)): a shared library that the kernel maps into every program. C libraries and Go
 // ask it for the time. Linked alone, by linker/vdso.ld.S; it has one page and no relocations.
+#include <sys/syscall.h>
 #include <sys/time.h>
 
-#include <cerrno>
 #include <cstdint>
 #include <ctime>
 
 #include "guest/arch/cpu.hpp"
+#include "guest/arch/linux_call.hpp"
 #include "guest/vdso/vdso_clock.hpp"
 
 namespace {
@@ -33,7 +34,8 @@ std::int64_t realtime_ns() {
 
 extern "C" {
 
-// Clocks of used time are the kernel's: with ENOSYS C libraries make the call.
+// Clocks of used time, and those that there are not, are the kernel's: C libraries do not ask
+// again.
 int __vdso_clock_gettime(clockid_t clock, timespec* time) {
   std::int64_t now = 0;
   switch (clock) {
@@ -49,7 +51,9 @@ int __vdso_clock_gettime(clockid_t clock, timespec* time) {
     now = realtime_ns();
     break;
   default:
-    return -ENOSYS;
+    return static_cast<int>(guest::arch::linux_call(SYS_clock_gettime,
+                                                    static_cast<std::uint64_t>(clock),
+                                                    reinterpret_cast<std::uint64_t>(time)));
   }
   time->tv_sec = now / ns_per_second;
   time->tv_nsec = now % ns_per_second;
