@@ -27,7 +27,8 @@ enum class FileOperation : std::uint32_t {
   close = 2,
   // Reads from `offset`, or from where a stream is, into the buffer. Result: bytes, 0 at the end.
   read = 3,
-  // Writes the buffer at `offset`, or to where a stream is. Result: bytes.
+  // Writes the buffer at `offset`, with file_append at the file's end, or to where a stream is.
+  // Result: bytes.
   write = 4,
   // FileStat of an open file, or of a path (file_no_follow), into the buffer. Result: 0.
   stat = 5,
@@ -49,7 +50,22 @@ enum class FileOperation : std::uint32_t {
   sync = 13,
   make_directory = 14, // path and `mode`
   remove = 15,         // path; with file_directory an empty directory, else anything but one
-  rename = 16,         // path; the buffer holds the new one
+  // Path; the buffer holds the new one. With file_exclusive nothing is replaced, with file_exchange
+  // the two change places.
+  rename = 16,
+  link = 17,      // path; the buffer holds another name for it
+  make_link = 18, // path; the buffer holds what the symbolic link says
+  // Of a path, never following a link at its end, or of an open file where there is no path.
+  set_mode = 19,  // `mode`, of regular files and directories
+  set_times = 20, // FileTimes in the buffer
+  set_owner = 21, // FileOwner in the buffer
+  space = 22,     // FileSpace of the file system, into the buffer
+  // Gives `length` bytes of an open file from `offset` on space, or takes it, as `mode` says: the
+  // mode argument of fallocate of Linux. Result: 0.
+  allocate = 23,
+  // Waits until a stream is file_readable or file_writable, whatever of them `flags` has, for at
+  // most `offset` ns. Result: what it is of them and file_hung_up; 0: the time is over.
+  wait = 24,
 };
 
 enum FileFlags : std::uint32_t {
@@ -59,6 +75,12 @@ enum FileFlags : std::uint32_t {
   file_create = 1U << 3,    // makes it if it is not there; for writing
   file_exclusive = 1U << 4, // with file_create: refused if it is there
   file_truncate = 1U << 5,  // for writing
+  file_append = 1U << 6,
+  file_temporary = 1U << 7, // a new file without a name, in the directory of that path; for writing
+  file_exchange = 1U << 8,
+  file_readable = 1U << 9,
+  file_writable = 1U << 10,
+  file_hung_up = 1U << 11,
 };
 
 inline constexpr std::uint32_t max_open_files = 1024;
@@ -76,13 +98,15 @@ struct FileCall {
   std::uint64_t buffer_bytes = 0;
   std::uint64_t path_gpa = 0; // from the root directory, with or without a leading slash
   std::uint64_t path_bytes = 0;
+  std::uint64_t length = 0;
 };
 static_assert(offsetof(FileCall, file) == 4);
 static_assert(offsetof(FileCall, mode) == 12);
 static_assert(offsetof(FileCall, offset) == 16);
 static_assert(offsetof(FileCall, buffer_gpa) == 24);
 static_assert(offsetof(FileCall, path_gpa) == 40);
-static_assert(sizeof(FileCall) == 56);
+static_assert(offsetof(FileCall, length) == 56);
+static_assert(sizeof(FileCall) == 64);
 
 // Results are at least 0, or the negative of an error number as Linux has them on x86-64.
 using FileResult = std::int64_t;
@@ -100,7 +124,7 @@ static_assert(offsetof(FileMailbox, answered) == 4);
 static_assert(offsetof(FileMailbox, host_watches) == 8);
 static_assert(offsetof(FileMailbox, result) == 16);
 static_assert(offsetof(FileMailbox, call) == 24);
-static_assert(sizeof(FileMailbox) == 80);
+static_assert(sizeof(FileMailbox) == 88);
 static_assert(EBB_FILE_MAILBOX >= sizeof(VcpuPage));
 static_assert(EBB_FILE_MAILBOX + sizeof(FileMailbox) <= EBB_VCPU_OWN);
 
@@ -121,6 +145,35 @@ struct FileStat {
 };
 static_assert(offsetof(FileStat, mode) == 64);
 static_assert(sizeof(FileStat) == 80);
+
+// As FileStat has them, or one of the two constants.
+inline constexpr std::int64_t file_time_now = std::int64_t{-1} << 63;
+inline constexpr std::int64_t file_time_kept = file_time_now + 1;
+struct FileTimes {
+  std::int64_t accessed_ns = file_time_kept;
+  std::int64_t modified_ns = file_time_kept;
+};
+static_assert(sizeof(FileTimes) == 16);
+
+inline constexpr std::uint32_t file_owner_kept = ~std::uint32_t{0};
+struct FileOwner {
+  std::uint32_t user = file_owner_kept;
+  std::uint32_t group = file_owner_kept;
+};
+static_assert(sizeof(FileOwner) == 8);
+
+// What statfs of Linux says.
+struct FileSpace {
+  std::uint64_t type = 0;
+  std::uint64_t block_bytes = 0;
+  std::uint64_t blocks = 0;
+  std::uint64_t free_blocks = 0;
+  std::uint64_t available_blocks = 0;
+  std::uint64_t files = 0;
+  std::uint64_t free_files = 0;
+  std::uint64_t name_bytes = 0;
+};
+static_assert(sizeof(FileSpace) == 64);
 
 struct TerminalSize {
   std::uint16_t rows = 0;

@@ -2,7 +2,7 @@
 // Which Linux program the guest is to run, since ABI 1.2 with feature_files: at
 // BootInfo::program_gpa, in the guest's own memory. Behind the struct come strings, each ended by
 // NUL: the path of the program, the working directory, then the arguments (the first is the
-// program's name for itself), then the environment.
+// program's name for itself), then the environment, then the mounts.
 #pragma once
 
 #include <cstddef>
@@ -31,12 +31,17 @@ struct ProgramStart {
   std::uint64_t missing[program_calls / 64] = {};
   std::uint64_t left = 0;
   std::uint64_t by_instruction = 0; // calls made with SYSCALL; the others came from patched sites
+  std::uint64_t mounts = 0;         // host-written: folders of the host's beside the root
 };
 static_assert(offsetof(ProgramStart, arguments) == 16);
 static_assert(offsetof(ProgramStart, realtime_ns) == 32);
 static_assert(offsetof(ProgramStart, calls) == 48);
 static_assert(offsetof(ProgramStart, missing) == 48 + 8 * program_calls);
 static_assert(offsetof(ProgramStart, left) == 48 + 8 * program_calls + program_calls / 8);
-static_assert(sizeof(ProgramStart) == 64 + 8 * program_calls + program_calls / 8);
+static_assert(sizeof(ProgramStart) == 72 + 8 * program_calls + program_calls / 8);
+
+// What the first letter of a mount's string says of it; its path follows, absolute.
+inline constexpr char mount_to_read = 'r';
+inline constexpr char mount_to_change = 'w';
 
 } // namespace abi

@@ -53,6 +53,12 @@ class AddressSpace {
   [[nodiscard]] std::uint64_t allowed_bytes(std::uint64_t address, std::uint64_t bytes,
                                             Protection rights) const;
   [[nodiscard]] std::uint64_t mapped_bytes() const;
+  // Calls visit(start, end, protection) for each mapping, in order.
+  template <typename Visit> void visit(Visit visit) const {
+    for (const Area& area : areas_) {
+      visit(area.start, area.end, area.protection);
+    }
+  }
 
  private:
   // [start, end), page aligned; sorted, disjoint, neighbours of equal protection are one.

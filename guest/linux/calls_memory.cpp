@@ -34,15 +34,19 @@ Answer Process::sys_mmap(const Args& args) {
   }
   OpenFile* file = nullptr;
   if ((flags & MAP_ANONYMOUS) == 0) {
-    file = open_files_.get(descriptor & 0xffffffff);
+    file = file_at(descriptor);
     if (file == nullptr) {
       return -EBADF;
     }
-    if (file->kind != FileKind::regular) {
-      return file->kind == FileKind::zero ? -ENODEV : -EACCES;
+    if (!file->file->is_mappable()) {
+      return -ENODEV;
     }
-    if (type != MAP_PRIVATE && (protection & PROT_WRITE) != 0) {
-      return -EACCES; // nothing was opened for writing
+    const bool writes = type != MAP_PRIVATE && (protection & PROT_WRITE) != 0;
+    if (!file->may_read() || (writes && !file->may_write())) {
+      return -EACCES;
+    }
+    if (writes) {
+      return -ENODEV; // what is written to a copy would be lost
     }
   }
   const auto rights = static_cast<Protection>(protection & known_protection);
@@ -65,18 +69,10 @@ Answer Process::sys_mmap(const Args& args) {
     return answer_of(place);
   }
   // Behind the end of the file it stays zero.
-  for (std::uint64_t done = 0; done < bytes;) {
-    const std::uint64_t part = std::min(bytes - done, std::uint64_t{abi::file_transfer_bytes});
-    const Answer got = file_call(abi::FileOperation::read, file->host_number, offset + done,
-                                 reinterpret_cast<void*>(*place + done), part); // NOLINT
-    if (got < 0) {
-      static_cast<void>(memory_.unmap(*place, bytes));
-      return got;
-    }
-    if (got == 0) {
-      break;
-    }
-    done += static_cast<std::uint64_t>(got);
+  auto* const to = reinterpret_cast<std::byte*>(*place); // NOLINT(performance-no-int-to-ptr)
+  if (const Or<std::uint64_t> got = file->file->read(offset, {to, bytes}); !got) {
+    static_cast<void>(memory_.unmap(*place, bytes));
+    return -Answer{got.error()};
   }
   return answer_of(place);
 }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
+// Calls that ask about files: where a path leads, and what is said of what is there.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,14 +11,13 @@
 #include <cstring>
 
 #include "guest/linux/process.hpp"
-#include "guest/linux/synthetic_files.hpp"
 
 namespace guest::linux {
 
 namespace {
 
 constexpr std::int64_t ns_per_second = 1'000'000'000;
-constexpr std::uint32_t block_bytes = 4096;
+constexpr auto here = static_cast<std::uint64_t>(AT_FDCWD);
 
 void set_time(timespec& to, std::int64_t ns) {
   to.tv_sec = ns / ns_per_second;
@@ -54,87 +55,47 @@ void set_statx_time(statx_timestamp& to, std::int64_t ns) {
   to.tv_nsec = static_cast<std::uint32_t>(time.tv_nsec);
 }
 
-// Of what has no file of the host's behind it.
-abi::FileStat synthetic_stat(FileKind kind, std::uint64_t bytes) {
-  const bool device = kind == FileKind::null || kind == FileKind::zero || kind == FileKind::random;
-  abi::FileStat stat;
-  stat.device = 1;
-  stat.inode = 1 + static_cast<std::uint64_t>(kind);
-  stat.links = 1;
-  stat.mode = device ? S_IFCHR | 0666U : S_IFREG | 0444U;
-  stat.bytes = device ? 0 : bytes;
-  stat.block_bytes = block_bytes;
-  return stat;
+struct statfs to_statfs(const abi::FileSpace& from) {
+  struct statfs to {};
+  to.f_type = static_cast<decltype(to.f_type)>(from.type);
+  to.f_bsize = static_cast<decltype(to.f_bsize)>(from.block_bytes);
+  to.f_frsize = to.f_bsize;
+  to.f_blocks = from.blocks;
+  to.f_bfree = from.free_blocks;
+  to.f_bavail = from.available_blocks;
+  to.f_files = from.files;
+  to.f_ffree = from.free_files;
+  to.f_namelen = static_cast<decltype(to.f_namelen)>(from.name_bytes);
+  return to;
 }
 
 } // namespace
 
-Or<std::vector<char>> Process::full_path(std::uint64_t directory, std::string_view path) const {
-  if (path.empty()) {
-    return std::unexpected(ENOENT);
+Or<Process::Place> Process::walk(std::uint64_t directory, std::string_view path, Last last) {
+  if (path.starts_with('/') || static_cast<std::int32_t>(directory) == AT_FDCWD) {
+    return tree_.walk(view(directory_), path, last);
   }
-  std::vector<char> full;
-  if (path.front() != '/') {
-    const auto descriptor = static_cast<std::int32_t>(directory);
-    if (descriptor == AT_FDCWD) {
-      full = directory_;
-    } else {
-      const OpenFile* const file = open_files_.get(directory & 0xffffffff);
-      if (file == nullptr) {
-        return std::unexpected(EBADF);
-      }
-      if (file->kind != FileKind::directory) {
-        return std::unexpected(ENOTDIR);
-      }
-      full = file->path;
-    }
-    if (full.back() != '/') {
-      full.push_back('/');
-    }
+  const OpenFile* const file = file_at(directory);
+  if (file == nullptr) {
+    return std::unexpected(EBADF);
   }
-  while (path.starts_with("./")) { // as `find .` and others write it
-    path.remove_prefix(2);
+  if (!file->file->is_folder()) {
+    return std::unexpected(ENOTDIR);
   }
-  full.insert(full.end(), path.begin(), path.end());
-  if (full.size() > abi::file_path_bytes) {
-    return std::unexpected(ENAMETOOLONG);
-  }
-  return full;
+  return tree_.walk(view(file->path) == "/" ? std::string_view{} : view(file->path), path, last);
 }
 
-Or<abi::FileStat> Process::stat_of_file(const OpenFile& file) {
-  if (file.kind != FileKind::stream && file.kind != FileKind::regular &&
-      file.kind != FileKind::directory) {
-    return synthetic_stat(file.kind, file.text.size());
-  }
-  abi::FileStat stat;
-  const Answer got = file_call(abi::FileOperation::stat, file.host_number, 0, &stat, sizeof stat);
-  if (got < 0) {
-    return std::unexpected(static_cast<int>(-got));
-  }
-  return stat;
+Or<Process::Place> Process::place_at(std::uint64_t directory, std::uint64_t path, Last last) {
+  const Or<std::string_view> text = path_at(path);
+  return text ? walk(directory, *text, last) : Or<Place>(std::unexpected(text.error()));
 }
 
-Or<abi::FileStat> Process::stat_of_path(std::string_view path, std::uint32_t flags) {
-  const SyntheticFacts facts{.program = program_path_,
-                             .ram_bytes = machine_.ram_bytes(),
-                             .free_bytes = machine_.free_bytes(),
-                             .memory = &memory_};
-  if (is_synthetic_place(path)) {
-    const OpenFile* const file = open_synthetic(path, facts);
-    if (file == nullptr) {
-      return std::unexpected(ENOENT);
-    }
-    const abi::FileStat stat = synthetic_stat(file->kind, 0);
-    delete file;
-    return stat;
+Or<abi::FileStat> Process::stat_of_place(const Place& place) {
+  if (!place.descriptor) {
+    return place.stat;
   }
-  abi::FileStat stat;
-  const Answer got = path_call(abi::FileOperation::stat_path, path, flags, &stat, sizeof stat);
-  if (got < 0) {
-    return std::unexpected(static_cast<int>(-got));
-  }
-  return stat;
+  const OpenFile* const file = file_at(*place.descriptor);
+  return file == nullptr ? Or<abi::FileStat>(std::unexpected(ENOENT)) : file->file->stat();
 }
 
 Or<abi::FileStat> Process::stat_of(std::uint64_t directory, std::uint64_t path,
@@ -143,19 +104,14 @@ Or<abi::FileStat> Process::stat_of(std::uint64_t directory, std::uint64_t path,
   if (!text) {
     return std::unexpected(text.error());
   }
-  if (text->empty() && (flags & AT_EMPTY_PATH) != 0) {
-    if (static_cast<std::int32_t>(directory) == AT_FDCWD) {
-      return stat_of_path({directory_.data(), directory_.size()}, 0);
-    }
-    const OpenFile* const file = open_files_.get(directory & 0xffffffff);
-    return file == nullptr ? Or<abi::FileStat>(std::unexpected(EBADF)) : stat_of_file(*file);
+  const bool empty = text->empty() && (flags & AT_EMPTY_PATH) != 0;
+  if (empty && static_cast<std::int32_t>(directory) != AT_FDCWD) {
+    const OpenFile* const file = file_at(directory);
+    return file == nullptr ? Or<abi::FileStat>(std::unexpected(EBADF)) : file->file->stat();
   }
-  const Or<std::vector<char>> full = full_path(directory, *text);
-  if (!full) {
-    return std::unexpected(full.error());
-  }
-  return stat_of_path({full->data(), full->size()},
-                      (flags & AT_SYMLINK_NOFOLLOW) != 0 ? abi::file_no_follow : 0U);
+  const Or<Place> place = walk(directory, empty ? "." : *text,
+                               (flags & AT_SYMLINK_NOFOLLOW) != 0 ? Last::keep : Last::follow);
+  return place ? stat_of_place(*place) : Or<abi::FileStat>(std::unexpected(place.error()));
 }
 
 Answer Process::sys_newfstatat(const Args& args) {
@@ -171,20 +127,19 @@ Answer Process::sys_newfstatat(const Args& args) {
 }
 
 Answer Process::sys_stat(const Args& args) {
-  return sys_newfstatat({static_cast<std::uint64_t>(AT_FDCWD), args[0], args[1], 0, 0, 0});
+  return sys_newfstatat({here, args[0], args[1], 0, 0, 0});
 }
 
 Answer Process::sys_lstat(const Args& args) {
-  return sys_newfstatat(
-      {static_cast<std::uint64_t>(AT_FDCWD), args[0], args[1], AT_SYMLINK_NOFOLLOW, 0, 0});
+  return sys_newfstatat({here, args[0], args[1], AT_SYMLINK_NOFOLLOW, 0, 0});
 }
 
 Answer Process::sys_fstat(const Args& args) {
-  const OpenFile* const file = open_files_.get(args[0] & 0xffffffff);
+  const OpenFile* const file = file_at(args[0]);
   if (file == nullptr) {
     return -EBADF;
   }
-  const Or<abi::FileStat> stat = stat_of_file(*file);
+  const Or<abi::FileStat> stat = file->file->stat();
   if (!stat) {
     return -Answer{stat.error()};
   }
@@ -215,18 +170,21 @@ Answer Process::sys_statx(const Args& args) {
 }
 
 // By the rights of the program's user as it sees itself; the superuser may read all and run what
-// anybody may run. Nothing can be written to.
+// anybody may run. Whether anything may be changed says the file system.
 Answer Process::access_of(std::uint64_t directory, std::uint64_t path, std::uint64_t mode,
                           std::uint64_t flags) {
   if ((mode & ~std::uint64_t{R_OK | W_OK | X_OK}) != 0) {
     return -EINVAL;
   }
-  const Or<abi::FileStat> stat = stat_of(directory, path, flags);
+  const Or<Place> place =
+      place_at(directory, path, (flags & AT_SYMLINK_NOFOLLOW) != 0 ? Last::keep : Last::follow);
+  const Or<abi::FileStat> stat =
+      place ? stat_of_place(*place) : Or<abi::FileStat>(std::unexpected(place.error()));
   if (!stat) {
     return -Answer{stat.error()};
   }
-  const bool device = S_ISCHR(stat->mode);
-  if ((mode & W_OK) != 0 && !device) {
+  if ((mode & W_OK) != 0 && !S_ISCHR(stat->mode) && !place->descriptor &&
+      !place->system->is_changeable()) {
     return -EROFS;
   }
   std::uint64_t granted = stat->mode & 7U;
@@ -241,7 +199,7 @@ Answer Process::access_of(std::uint64_t directory, std::uint64_t path, std::uint
 }
 
 Answer Process::sys_access(const Args& args) {
-  return access_of(static_cast<std::uint64_t>(AT_FDCWD), args[0], args[1], 0);
+  return access_of(here, args[0], args[1], 0);
 }
 
 Answer Process::sys_faccessat(const Args& args) {
@@ -253,34 +211,24 @@ Answer Process::link_text(std::uint64_t directory, std::uint64_t path, std::uint
   if (bytes == 0 || static_cast<std::int64_t>(bytes) < 0) {
     return -EINVAL;
   }
-  const Or<std::string_view> text = path_at(path);
-  if (!text) {
-    return -Answer{text.error()};
+  const Or<Place> place = place_at(directory, path, Last::keep);
+  if (!place || !place->stat) {
+    return -Answer{place ? place->stat.error() : place.error()};
   }
-  const Or<std::vector<char>> full = full_path(directory, *text);
-  if (!full) {
-    return -Answer{full.error()};
+  const Or<Text> link = place->system->link_text(place->inner());
+  if (!link) {
+    return -Answer{link.error()};
   }
-  bytes = std::min(bytes, std::uint64_t{abi::file_path_bytes});
-  if (!may_write(to, bytes)) {
-    return -EFAULT;
+  const Or<std::span<std::byte>> room = room_at(to, std::min<std::uint64_t>(bytes, link->size()));
+  if (!room) {
+    return -Answer{room.error()};
   }
-  void* const buffer = reinterpret_cast<void*>(to); // NOLINT(performance-no-int-to-ptr)
-  const std::string_view whole(full->data(), full->size());
-  if (is_synthetic_place(whole)) {
-    const std::string_view link = synthetic_link(whole, {.program = program_path_});
-    if (link.empty()) {
-      return -ENOENT;
-    }
-    const std::size_t got = std::min<std::size_t>(bytes, link.size());
-    std::memcpy(buffer, link.data(), got);
-    return static_cast<Answer>(got);
-  }
-  return path_call(abi::FileOperation::read_link, whole, 0, buffer, bytes);
+  std::memcpy(room->data(), link->data(), room->size());
+  return static_cast<Answer>(room->size());
 }
 
 Answer Process::sys_readlink(const Args& args) {
-  return link_text(static_cast<std::uint64_t>(AT_FDCWD), args[0], args[1], args[2]);
+  return link_text(here, args[0], args[1], args[2]);
 }
 
 Answer Process::sys_readlinkat(const Args& args) {
@@ -293,38 +241,67 @@ Answer Process::sys_no_attributes(const Args& /*args*/) {
 }
 
 Answer Process::sys_getcwd(const Args& args) {
-  const std::uint64_t bytes = directory_.size() + 1;
+  const std::string_view path = directory_.empty() ? "/" : view(directory_);
+  const std::uint64_t bytes = path.size() + 1;
   if (args[1] < bytes) {
     return -ERANGE;
   }
-  if (!may_write(args[0], bytes)) {
-    return -EFAULT;
+  const Or<std::span<std::byte>> to = room_at(args[0], bytes);
+  if (!to) {
+    return -Answer{to.error()};
   }
-  auto* const to = reinterpret_cast<char*>(args[0]); // NOLINT(performance-no-int-to-ptr)
-  std::memcpy(to, directory_.data(), directory_.size());
-  to[directory_.size()] = '\0';
+  std::memcpy(to->data(), path.data(), path.size());
+  to->back() = std::byte{0};
   return static_cast<Answer>(bytes);
 }
 
-// Keeps the path as it was given: dots in it stay there.
 Answer Process::sys_chdir(const Args& args) {
-  const Or<std::string_view> text = path_at(args[0]);
-  if (!text) {
-    return -Answer{text.error()};
+  Or<Place> place = place_at(here, args[0], Last::follow);
+  if (!place || !place->stat) {
+    return -Answer{place ? place->stat.error() : place.error()};
   }
-  Or<std::vector<char>> full = full_path(static_cast<std::uint64_t>(AT_FDCWD), *text);
-  if (!full) {
-    return -Answer{full.error()};
-  }
-  const Or<abi::FileStat> stat = stat_of_path({full->data(), full->size()}, 0);
-  if (!stat) {
-    return -Answer{stat.error()};
-  }
-  if (!S_ISDIR(stat->mode)) {
+  if (place->descriptor || !S_ISDIR(place->stat->mode)) {
     return -ENOTDIR;
   }
-  directory_ = std::move(*full);
+  directory_ = std::move(place->path);
   return 0;
+}
+
+// Folders are known by their paths, as they were when they were opened.
+Answer Process::sys_fchdir(const Args& args) {
+  const OpenFile* const file = file_at(args[0]);
+  if (file == nullptr) {
+    return -EBADF;
+  }
+  if (!file->file->is_folder()) {
+    return -ENOTDIR;
+  }
+  directory_ = view(file->path) == "/" ? Text{} : file->path;
+  return 0;
+}
+
+Answer Process::sys_statfs(const Args& args) {
+  const Or<Place> place = place_at(here, args[0], Last::follow);
+  if (!place || !place->stat) {
+    return -Answer{place ? place->stat.error() : place.error()};
+  }
+  const Or<abi::FileSpace> space = place->system->space(place->inner());
+  if (!space) {
+    return -Answer{space.error()};
+  }
+  return store(args[1], to_statfs(*space)) ? 0 : -EFAULT;
+}
+
+Answer Process::sys_fstatfs(const Args& args) {
+  const OpenFile* const file = file_at(args[0]);
+  if (file == nullptr) {
+    return -EBADF;
+  }
+  const Or<abi::FileSpace> space = file->file->space();
+  if (!space) {
+    return -Answer{space.error()};
+  }
+  return store(args[1], to_statfs(*space)) ? 0 : -EFAULT;
 }
 
 } // namespace guest::linux

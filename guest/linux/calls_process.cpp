@@ -120,9 +120,21 @@ Answer Process::sys_getrandom(const Args& args) {
   if ((args[2] & ~std::uint64_t{GRND_NONBLOCK | GRND_RANDOM | GRND_INSECURE}) != 0) {
     return -EINVAL;
   }
-  OpenFile source;
-  source.kind = FileKind::random;
-  return read_file(source, args[0], args[1]);
+  const Or<std::span<std::byte>> to = room_at(args[0], args[1]);
+  if (!to) {
+    return -Answer{to.error()};
+  }
+  for (std::uint64_t done = 0; done < to->size();) {
+    const abi::FileResult got = files_.perform(
+        {.operation = abi::FileOperation::random,
+         .buffer_gpa = args[0] + done,
+         .buffer_bytes = std::min<std::uint64_t>(to->size() - done, abi::random_bytes)});
+    if (got <= 0) {
+      return done != 0 ? static_cast<Answer>(done) : got;
+    }
+    done += static_cast<std::uint64_t>(got);
+  }
+  return static_cast<Answer>(to->size());
 }
 
 // ---- signals: kept, and their defaults carried out ---------------------------------------------

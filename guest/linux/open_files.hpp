@@ -4,30 +4,27 @@
 #pragma once
 
 #include <cstdint>
-#include <string_view>
+#include <memory>
 #include <vector>
 
-#include "guest/linux/elf_image.hpp"
+#include "guest/linux/file.hpp"
+#include "guest/linux/text.hpp"
 
 namespace guest::linux {
 
-enum class FileKind : std::uint8_t {
-  stream,    // the host's: no position
-  regular,   // the host's
-  directory, // the host's
-  null,      // /dev/null
-  zero,      // /dev/zero
-  random,    // /dev/random, /dev/urandom
-  text,      // synthesised here
-};
-
 struct OpenFile {
-  FileKind kind = FileKind::null;
-  std::uint32_t host_number = 0; // of stream, regular and directory
-  std::uint32_t open_flags = 0;  // O_ flags as the program gave them
+  OpenFile(File* what, std::uint32_t flags, Text name)
+      : file(what), open_flags(flags), path(std::move(name)) {}
+
+  [[nodiscard]] bool may_read() const;
+  [[nodiscard]] bool may_write() const;
+
+  std::unique_ptr<File> file;
+  std::uint32_t open_flags; // O_ flags as the program gave them
   std::uint64_t position = 0;
-  std::vector<char> path; // absolute, as the program opened it
-  std::vector<char> text;
+  Text path; // absolute, without links and dots; empty: it has none
+  enum class Lock : std::uint8_t { none, shared, exclusive };
+  Lock lock = Lock::none;        // flock
   std::uint32_t descriptors = 0; // that stand for it
 };
 
@@ -40,23 +37,29 @@ class OpenFiles {
   OpenFiles& operator=(const OpenFiles&) = delete;
   ~OpenFiles();
 
-  // Takes over the file. The lowest descriptor that is free and at least `lowest`; EMFILE.
-  [[nodiscard]] Or<int> add(OpenFile* file, int lowest = 0);
+  // Takes over the file, also when it fails. The lowest descriptor that is free and at least
+  // `lowest`; EMFILE.
+  [[nodiscard]] Or<int> add(std::unique_ptr<OpenFile> file, int lowest = 0);
   // Null: no such descriptor.
   [[nodiscard]] OpenFile* get(std::uint64_t descriptor) const;
   // One more descriptor for the same file; EBADF, EMFILE, EINVAL.
   [[nodiscard]] Or<int> duplicate(std::uint64_t descriptor, std::uint64_t lowest);
-  // The file that nobody has any more, for the caller to end; null while somebody has it. EBADF.
-  [[nodiscard]] Or<OpenFile*> remove(std::uint64_t descriptor);
+  // 0, or EBADF. The file is closed with its last descriptor.
+  [[nodiscard]] int remove(std::uint64_t descriptor);
   // FD_CLOEXEC.
   [[nodiscard]] bool closes_on_exec(std::uint64_t descriptor) const;
   void set_close_on_exec(std::uint64_t descriptor, bool closes);
+  // One above the highest descriptor.
+  [[nodiscard]] std::uint64_t end() const { return slots_.size(); }
 
  private:
   struct Slot {
     OpenFile* file = nullptr;
     bool close_on_exec = false;
   };
+  // EMFILE.
+  [[nodiscard]] Or<int> free_slot(std::uint64_t lowest);
+
   std::vector<Slot> slots_;
 };
 

@@ -4,12 +4,14 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 
 #include "guest/linux/initial_stack.hpp"
+#include "guest/linux/script.hpp"
 
 namespace guest::linux {
 
@@ -17,6 +19,9 @@ namespace {
 
 constexpr std::uint64_t stack_bytes = std::uint64_t{8} << 20; // the usual limit of Linux
 constexpr std::size_t head_bytes = 64;                        // of an ELF file
+constexpr std::uint64_t temporary_device = 2;
+constexpr std::uint64_t shared_device = 6;
+constexpr unsigned most_scripts = 5; // that run one another
 constexpr Protection all_rights = PROT_READ | PROT_WRITE | PROT_EXEC;
 // A program's name for memory of its own has at most that many bytes.
 constexpr std::uint64_t longest_path = abi::file_path_bytes;
@@ -43,30 +48,125 @@ Process::Process(abi::ProgramStart& start, std::string_view strings, Frames& fra
                  FilePort& files, Machine& machine, const SitePatcher::Enter& enter,
                  std::span<const std::byte> vdso)
     : start_(start), files_(files), machine_(machine), memory_(frames), code_(memory_),
-      sites_(code_, enter), program_path_(next_string(strings)), vdso_(vdso) {
+      sites_(code_, enter), pages_(frames, machine),
+      host_to_read_(files, machine, HostFiles::Use::read_only),
+      host_to_change_(files, machine, HostFiles::Use::changed),
+      temporary_(pages_, *this, {start.user, start.group}, temporary_device),
+      shared_(pages_, *this, {start.user, start.group}, shared_device),
+      program_path_(next_string(strings)), executable_(to_text(program_path_)), vdso_(vdso) {
   const std::string_view directory = next_string(strings);
-  directory_.assign(directory.begin(), directory.end());
   arguments_ = next_strings(strings, start.arguments);
+  argument_count_ = start.arguments;
   environment_ = next_strings(strings, start.environment);
+  synthetic_ = std::make_unique<SyntheticFiles>(SyntheticFacts{.program = executable_,
+                                                               .arguments = arguments_,
+                                                               .environment = environment_,
+                                                               .user = start.user,
+                                                               .group = start.group,
+                                                               .machine = machine,
+                                                               .port = files,
+                                                               .memory = memory_,
+                                                               .files = open_files_,
+                                                               .tree = tree_,
+                                                               .directory = directory_});
+  tree_.mount("", host_to_read_, FileTree::Paths::whole);
+  for (const std::string_view place : {"/dev", "/proc", "/sys"}) {
+    tree_.mount(place, *synthetic_, FileTree::Paths::whole);
+  }
+  tree_.mount("/tmp", temporary_, FileTree::Paths::below_the_mount);
+  tree_.mount("/dev/shm", shared_, FileTree::Paths::below_the_mount);
+  for (std::uint64_t count = start.mounts; count != 0; --count) {
+    const std::string_view mount = next_string(strings);
+    tree_.mount(mount.substr(1),
+                mount.starts_with(abi::mount_to_change) ? host_to_change_ : host_to_read_,
+                FileTree::Paths::whole);
+  }
+  // One that is not there stays as it was named.
+  const Or<Place> place = tree_.walk({}, directory, Last::follow);
+  directory_ = place && place->stat ? place->path : to_text(directory == "/" ? "" : directory);
   for (std::uint32_t number = 0; number < 3; ++number) {
-    auto* const stream = new OpenFile;
-    stream->kind = FileKind::stream;
-    stream->host_number = number;
-    stream->open_flags = O_RDWR;
-    static_cast<void>(open_files_.add(stream));
+    static_cast<void>(open_files_.add(std::make_unique<OpenFile>(
+        make_stream(files, machine, number), std::uint32_t{O_RDWR}, Text{})));
   }
 }
 
+// ---- what is run -------------------------------------------------------------------------------
+
+Or<std::unique_ptr<File>> Process::open_program(std::string_view path) {
+  const Or<Place> place = tree_.walk(view(directory_), path, Last::follow);
+  if (!place || !place->stat) {
+    return std::unexpected(place ? place->stat.error() : place.error());
+  }
+  if (place->descriptor || !S_ISREG(place->stat->mode) || (place->stat->mode & 0111U) == 0) {
+    return std::unexpected(EACCES);
+  }
+  const Or<File*> file = place->system->open(place->inner(), FileAccess::read, *place->stat);
+  if (!file) {
+    return std::unexpected(file.error());
+  }
+  return std::unique_ptr<File>(*file);
+}
+
+// As execve: a script is its interpreter, with the rest of its first line and its path before the
+// arguments but for the first; that may be a script itself, a few times.
+Or<std::unique_ptr<File>> Process::find_program() {
+  for (unsigned scripts = 0; scripts <= most_scripts; ++scripts) {
+    Or<std::unique_ptr<File>> file = open_program(view(executable_));
+    std::array<char, ScriptLine::most_bytes> head{};
+    if (!file) {
+      return file;
+    }
+    const Or<std::uint64_t> got = (*file)->read(0, std::as_writable_bytes(std::span(head)));
+    if (!got) {
+      return std::unexpected(got.error());
+    }
+    const std::string_view text(head.data(), *got);
+    if (!is_script(text)) {
+      return file;
+    }
+    const Or<ScriptLine> line = parse_script(text);
+    if (!line) {
+      return std::unexpected(line.error());
+    }
+    std::string_view others = arguments_;
+    static_cast<void>(next_string(others));
+    Text arguments;
+    const auto add = [&arguments](std::string_view argument) {
+      append(arguments, argument);
+      arguments.push_back('\0');
+    };
+    add(line->interpreter);
+    if (!line->argument.empty()) {
+      add(line->argument);
+    }
+    add(view(executable_));
+    append(arguments, others);
+    argument_count_ += (line->argument.empty() ? 1U : 2U) + (argument_count_ == 0 ? 1U : 0U);
+    executable_ = to_text(line->interpreter);
+    script_arguments_ = std::move(arguments);
+    arguments_ = view(script_arguments_);
+  }
+  return std::unexpected(ELOOP);
+}
+
 Or<Process::Entry> Process::load(std::uint64_t break_start) {
-  std::vector<char> linker_path;
-  const Or<Loaded> program = load_image(program_path_, &linker_path);
+  const Or<std::unique_ptr<File>> file = find_program();
+  if (!file) {
+    return std::unexpected(file.error());
+  }
+  Text linker_path;
+  const Or<Loaded> program = load_image(**file, &linker_path);
   if (!program) {
     return std::unexpected(program.error());
   }
   Entry entry{.instruction = program->base + program->image.entry(), .stack = 0};
   std::uint64_t linker_base = 0;
   if (!linker_path.empty()) {
-    const Or<Loaded> linker = load_image({linker_path.data(), linker_path.size()}, nullptr);
+    const Or<std::unique_ptr<File>> linker_file = open_program(view(linker_path));
+    if (!linker_file) {
+      return std::unexpected(linker_file.error());
+    }
+    const Or<Loaded> linker = load_image(**linker_file, nullptr);
     if (!linker) {
       return std::unexpected(linker.error());
     }
@@ -83,15 +183,16 @@ Or<Process::Entry> Process::load(std::uint64_t break_start) {
     return std::unexpected(vdso.error());
   }
   std::array<std::byte, 16> random{};
-  if (file_call(abi::FileOperation::random, 0, 0, random.data(), random.size()) !=
-      static_cast<Answer>(random.size())) {
+  if (files_.perform({.operation = abi::FileOperation::random,
+                      .buffer_gpa = reinterpret_cast<std::uint64_t>(random.data()),
+                      .buffer_bytes = random.size()}) != abi::FileResult{random.size()}) {
     return std::unexpected(EIO);
   }
   const std::uint64_t headers = program->image.headers_address();
   const Or<std::uint64_t> top =
       build_stack({reinterpret_cast<std::byte*>(*stack), stack_bytes}, *stack, // NOLINT
                   {.arguments = arguments_,
-                   .argument_count = start_.arguments,
+                   .argument_count = argument_count_,
                    .environment = environment_,
                    .environment_count = start_.environment,
                    .program_path = program_path_,
@@ -122,21 +223,12 @@ Or<std::uint64_t> Process::map_vdso() {
 }
 
 // `linker` gets the path of the dynamic linker, or stays empty; null: it may have none.
-Or<Process::Loaded> Process::load_image(std::string_view path, std::vector<char>* linker) {
-  const Answer file = path_call(abi::FileOperation::open, path, 0, nullptr, 0);
-  if (file < 0) {
-    return std::unexpected(static_cast<int>(-file));
-  }
-  const auto number = static_cast<std::uint32_t>(file);
-  Or<Loaded> loaded = load_open(number, linker);
-  static_cast<void>(file_call(abi::FileOperation::close, number, 0, nullptr, 0));
-  return loaded;
-}
-
-Or<Process::Loaded> Process::load_open(std::uint32_t file, std::vector<char>* linker) {
+Or<Process::Loaded> Process::load_image(File& file, Text* linker) {
+  const auto read = [&file](std::uint64_t offset, std::span<std::byte> to) {
+    return file.read(offset, to) == Or<std::uint64_t>(to.size());
+  };
   std::array<std::byte, head_bytes> head{};
-  if (file_call(abi::FileOperation::read, file, 0, head.data(), head.size()) !=
-      static_cast<Answer>(head.size())) {
+  if (!read(0, head)) {
     return std::unexpected(ENOEXEC);
   }
   const auto table = ElfImage::header_table(head);
@@ -144,8 +236,7 @@ Or<Process::Loaded> Process::load_open(std::uint32_t file, std::vector<char>* li
     return std::unexpected(table.error());
   }
   std::array<std::byte, abi::page_bytes> headers{};
-  if (file_call(abi::FileOperation::read, file, table->offset, headers.data(), table->bytes) !=
-      static_cast<Answer>(table->bytes)) {
+  if (!read(table->offset, std::span(headers).first(table->bytes))) {
     return std::unexpected(ENOEXEC);
   }
   const auto image = ElfImage::parse(head, std::span(headers).first(table->bytes));
@@ -157,8 +248,7 @@ Or<Process::Loaded> Process::load_open(std::uint32_t file, std::vector<char>* li
       return std::unexpected(ELIBBAD);
     }
     linker->resize(image->linker_bytes());
-    if (file_call(abi::FileOperation::read, file, image->linker_offset(), linker->data(),
-                  linker->size()) != static_cast<Answer>(linker->size()) ||
+    if (!read(image->linker_offset(), std::as_writable_bytes(std::span(*linker))) ||
         linker->back() != '\0') {
       return std::unexpected(ENOEXEC);
     }
@@ -179,20 +269,13 @@ Or<Process::Loaded> Process::load_open(std::uint32_t file, std::vector<char>* li
 }
 
 // The memory is there and zero.
-int Process::load_segments(std::uint32_t file, const ElfImage& image, std::uint64_t base) {
+int Process::load_segments(File& file, const ElfImage& image, std::uint64_t base) {
   for (const ElfSegment& segment : image.segments()) {
-    std::uint64_t done = 0;
-    while (done < segment.file_bytes) {
-      const std::uint64_t bytes =
-          std::min(segment.file_bytes - done, std::uint64_t{abi::file_transfer_bytes});
-      const std::uint64_t to = base + segment.address + done;
-      const Answer got =
-          file_call(abi::FileOperation::read, file, segment.file_offset + done,
-                    reinterpret_cast<void*>(to), bytes); // NOLINT(performance-no-int-to-ptr)
-      if (got <= 0) {
-        return got == 0 ? ENOEXEC : static_cast<int>(-got);
-      }
-      done += static_cast<std::uint64_t>(got);
+    auto* const to =
+        reinterpret_cast<std::byte*>(base + segment.address); // NOLINT(performance-no-int-to-ptr)
+    const Or<std::uint64_t> got = file.read(segment.file_offset, {to, segment.file_bytes});
+    if (!got || *got != segment.file_bytes) {
+      return got ? ENOEXEC : got.error();
     }
   }
   return 0;
@@ -231,6 +314,20 @@ bool Process::may_write(std::uint64_t address, std::uint64_t bytes) const {
   return memory_.allows(address, bytes, PROT_WRITE);
 }
 
+Or<std::span<std::byte>> Process::room_at(std::uint64_t address, std::uint64_t bytes) const {
+  if (!may_write(address, bytes)) {
+    return std::unexpected(EFAULT);
+  }
+  return std::span{reinterpret_cast<std::byte*>(address), bytes}; // NOLINT
+}
+
+Or<std::span<const std::byte>> Process::data_at(std::uint64_t address, std::uint64_t bytes) const {
+  if (!may_read(address, bytes)) {
+    return std::unexpected(EFAULT);
+  }
+  return std::span{reinterpret_cast<const std::byte*>(address), bytes}; // NOLINT
+}
+
 Or<std::string_view> Process::path_at(std::uint64_t address) const {
   const std::uint64_t readable = memory_.allowed_bytes(address, longest_path + 1, PROT_READ);
   if (readable == 0) {
@@ -243,30 +340,6 @@ Or<std::string_view> Process::path_at(std::uint64_t address) const {
     return std::unexpected(readable > longest_path ? ENAMETOOLONG : EFAULT);
   }
   return std::string_view(text, static_cast<const char*>(end));
-}
-
-// ---- the host's files --------------------------------------------------------------------------
-
-Answer Process::file_call(abi::FileOperation operation, std::uint32_t number, std::uint64_t offset,
-                          const void* buffer, std::uint64_t bytes) {
-  return files_.perform({.operation = operation,
-                         .file = number,
-                         .offset = offset,
-                         .buffer_gpa = reinterpret_cast<std::uint64_t>(buffer),
-                         .buffer_bytes = bytes});
-}
-
-Answer Process::path_call(abi::FileOperation operation, std::string_view path, std::uint32_t flags,
-                          const void* buffer, std::uint64_t bytes) {
-  if (path.size() > longest_path) {
-    return -ENAMETOOLONG;
-  }
-  return files_.perform({.operation = operation,
-                         .flags = flags,
-                         .buffer_gpa = reinterpret_cast<std::uint64_t>(buffer),
-                         .buffer_bytes = bytes,
-                         .path_gpa = reinterpret_cast<std::uint64_t>(path.data()),
-                         .path_bytes = path.size()});
 }
 
 } // namespace guest::linux

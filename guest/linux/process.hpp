@@ -3,20 +3,28 @@
 //
 // A call is a row in the table of calls.cpp and a member function in the calls_*.cpp that it
 // belongs to. What a program passes is checked there, once, before it is used: memory by
-// AddressSpace, descriptors by OpenFiles. Pure but for the interfaces in file_port.hpp and
-// frames.hpp.
+// AddressSpace, descriptors by OpenFiles, paths by FileTree. Pure but for the interfaces in
+// file_port.hpp and frames.hpp.
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
 
 #include "guest/linux/address_space.hpp"
 #include "guest/linux/file_port.hpp"
+#include "guest/linux/file_tree.hpp"
+#include "guest/linux/frame_pool.hpp"
+#include "guest/linux/host_files.hpp"
+#include "guest/linux/memory_files.hpp"
 #include "guest/linux/open_files.hpp"
+#include "guest/linux/real_time.hpp"
 #include "guest/linux/site_patcher.hpp"
+#include "guest/linux/synthetic_files.hpp"
 #include "shared/program_start.hpp"
 
 namespace guest::linux {
@@ -48,7 +56,7 @@ class ProgramCode final : public CodePages {
   AddressSpace& memory_;
 };
 
-class Process {
+class Process final : private RealTime {
  public:
   // What starts the program; `strings` as shared/program_start.hpp says. All outlives the process.
   // `vdso`: a page to be mapped, or nothing.
@@ -86,17 +94,23 @@ class Process {
     std::uint64_t base = 0; // added to the file's addresses
     ElfImage image;
   };
-  [[nodiscard]] Or<Loaded> load_image(std::string_view path, std::vector<char>* linker);
-  [[nodiscard]] Or<Loaded> load_open(std::uint32_t file, std::vector<char>* linker);
   // Its address; 0 when there is none.
   [[nodiscard]] Or<std::uint64_t> map_vdso();
-  [[nodiscard]] int load_segments(std::uint32_t file, const ElfImage& image, std::uint64_t base);
+  // What a path runs; its arguments are rewritten when it is a script. Its file is open then.
+  [[nodiscard]] Or<std::unique_ptr<File>> find_program();
+  [[nodiscard]] Or<std::unique_ptr<File>> open_program(std::string_view path);
+  [[nodiscard]] Or<Loaded> load_image(File& file, Text* linker);
+  [[nodiscard]] static int load_segments(File& file, const ElfImage& image, std::uint64_t base);
 
   // ---- memory of the program
   [[nodiscard]] bool may_read(std::uint64_t address, std::uint64_t bytes) const;
   [[nodiscard]] bool may_write(std::uint64_t address, std::uint64_t bytes) const;
   template <typename T> [[nodiscard]] bool fetch(std::uint64_t address, T& to) const;
   template <typename T> [[nodiscard]] bool store(std::uint64_t address, const T& from) const;
+  // Memory that the program may write to, or read; EFAULT.
+  [[nodiscard]] Or<std::span<std::byte>> room_at(std::uint64_t address, std::uint64_t bytes) const;
+  [[nodiscard]] Or<std::span<const std::byte>> data_at(std::uint64_t address,
+                                                       std::uint64_t bytes) const;
   // A string of the program's; EFAULT, ENAMETOOLONG.
   [[nodiscard]] Or<std::string_view> path_at(std::uint64_t address) const;
 
@@ -112,10 +126,15 @@ class Process {
   Answer sys_read(const Args& args);
   Answer sys_write(const Args& args);
   Answer sys_pread64(const Args& args);
+  Answer sys_pwrite64(const Args& args);
   Answer sys_readv(const Args& args);
   Answer sys_writev(const Args& args);
+  Answer sys_preadv(const Args& args);
+  Answer sys_pwritev(const Args& args);
+  Answer sys_sendfile(const Args& args);
   Answer sys_open(const Args& args);
   Answer sys_openat(const Args& args);
+  Answer sys_creat(const Args& args);
   Answer sys_close(const Args& args);
   Answer sys_lseek(const Args& args);
   Answer sys_getdents64(const Args& args);
@@ -123,8 +142,15 @@ class Process {
   Answer sys_dup2(const Args& args);
   Answer sys_dup3(const Args& args);
   Answer sys_fcntl(const Args& args);
+  Answer sys_flock(const Args& args);
   Answer sys_ioctl(const Args& args);
+  // calls_waiting.cpp
+  Answer sys_pipe(const Args& args);
+  Answer sys_pipe2(const Args& args);
   Answer sys_poll(const Args& args);
+  Answer sys_ppoll(const Args& args);
+  Answer sys_select(const Args& args);
+  Answer sys_pselect6(const Args& args);
   // calls_paths.cpp
   Answer sys_stat(const Args& args);
   Answer sys_lstat(const Args& args);
@@ -138,6 +164,36 @@ class Process {
   Answer sys_no_attributes(const Args& args);
   Answer sys_getcwd(const Args& args);
   Answer sys_chdir(const Args& args);
+  Answer sys_fchdir(const Args& args);
+  Answer sys_statfs(const Args& args);
+  Answer sys_fstatfs(const Args& args);
+  // calls_changes.cpp
+  Answer sys_mkdir(const Args& args);
+  Answer sys_mkdirat(const Args& args);
+  Answer sys_unlink(const Args& args);
+  Answer sys_rmdir(const Args& args);
+  Answer sys_unlinkat(const Args& args);
+  Answer sys_rename(const Args& args);
+  Answer sys_renameat(const Args& args);
+  Answer sys_renameat2(const Args& args);
+  Answer sys_link(const Args& args);
+  Answer sys_linkat(const Args& args);
+  Answer sys_symlink(const Args& args);
+  Answer sys_symlinkat(const Args& args);
+  Answer sys_truncate(const Args& args);
+  Answer sys_ftruncate(const Args& args);
+  Answer sys_fallocate(const Args& args);
+  Answer sys_fsync(const Args& args);
+  Answer sys_chmod(const Args& args);
+  Answer sys_fchmod(const Args& args);
+  Answer sys_fchmodat(const Args& args);
+  Answer sys_chown(const Args& args);
+  Answer sys_lchown(const Args& args);
+  Answer sys_fchown(const Args& args);
+  Answer sys_fchownat(const Args& args);
+  Answer sys_utime(const Args& args);
+  Answer sys_utimes(const Args& args);
+  Answer sys_utimensat(const Args& args);
   // calls_process.cpp
   Answer sys_exit_group(const Args& args);
   Answer sys_getpid(const Args& args);
@@ -170,35 +226,63 @@ class Process {
   Answer sys_clock_nanosleep(const Args& args);
 
   // ---- files
-  // The path from the root that a call means with a directory's descriptor and a path.
-  [[nodiscard]] Or<std::vector<char>> full_path(std::uint64_t directory,
-                                                std::string_view path) const;
-  [[nodiscard]] Answer open_path(std::uint64_t directory, std::uint64_t path, std::uint64_t flags);
-  [[nodiscard]] Answer add_file(OpenFile* file, std::uint64_t flags);
-  [[nodiscard]] Answer read_file(OpenFile& file, std::uint64_t address, std::uint64_t bytes);
-  [[nodiscard]] Answer read_at(OpenFile& file, std::uint64_t address, std::uint64_t bytes,
-                               std::uint64_t offset);
-  [[nodiscard]] Answer write_file(OpenFile& file, std::uint64_t address, std::uint64_t bytes);
+  using Place = FileTree::Place;
+  using Last = FileTree::Last;
+  [[nodiscard]] OpenFile* file_at(std::uint64_t descriptor) const {
+    return open_files_.get(descriptor & 0xffffffff);
+  }
+  // Where a directory's descriptor and a path lead.
+  [[nodiscard]] Or<Place> walk(std::uint64_t directory, std::string_view path, Last last);
+  [[nodiscard]] Or<Place> place_at(std::uint64_t directory, std::uint64_t path, Last last);
+  [[nodiscard]] Answer open_path(std::uint64_t directory, std::uint64_t path, std::uint64_t flags,
+                                 std::uint64_t mode);
+  // What `flags` make of a place.
+  [[nodiscard]] Or<File*> open_place(const Place& place, std::uint64_t flags, std::uint32_t mode);
+  [[nodiscard]] Answer add_file(File* file, std::uint64_t flags, Text path);
+  // At an offset, or where the program is in the file, which moves it.
+  using Offset = std::optional<std::uint64_t>;
+  [[nodiscard]] Answer read_file(OpenFile& file, std::uint64_t address, std::uint64_t bytes,
+                                 Offset offset);
+  [[nodiscard]] Answer write_file(OpenFile& file, std::uint64_t address, std::uint64_t bytes,
+                                  Offset offset);
+  [[nodiscard]] Answer write_bytes(OpenFile& file, std::span<const std::byte> from, Offset offset);
   // read_file or write_file, and what readv and writev do with it.
-  using Move = Answer (Process::*)(OpenFile& file, std::uint64_t address, std::uint64_t bytes);
-  [[nodiscard]] Answer move_vector(const Args& args, Move move);
-  [[nodiscard]] Answer file_call(abi::FileOperation operation, std::uint32_t number,
-                                 std::uint64_t offset, const void* buffer, std::uint64_t bytes);
-  [[nodiscard]] Answer path_call(abi::FileOperation operation, std::string_view path,
-                                 std::uint32_t flags, const void* buffer, std::uint64_t bytes);
+  using Move = Answer (Process::*)(OpenFile& file, std::uint64_t address, std::uint64_t bytes,
+                                   Offset offset);
+  [[nodiscard]] Answer move_vector(const Args& args, Move move, Offset offset);
+  [[nodiscard]] Answer lock_range(const OpenFile& file, std::uint64_t command,
+                                  std::uint64_t address);
   [[nodiscard]] Or<abi::FileStat> stat_of(std::uint64_t directory, std::uint64_t path,
                                           std::uint64_t flags);
-  [[nodiscard]] Or<abi::FileStat> stat_of_file(const OpenFile& file);
-  [[nodiscard]] Or<abi::FileStat> stat_of_path(std::string_view path, std::uint32_t flags);
+  [[nodiscard]] Or<abi::FileStat> stat_of_place(const Place& place);
   [[nodiscard]] Answer access_of(std::uint64_t directory, std::uint64_t path, std::uint64_t mode,
                                  std::uint64_t flags);
   [[nodiscard]] Answer link_text(std::uint64_t directory, std::uint64_t path, std::uint64_t to,
                                  std::uint64_t bytes);
-  [[nodiscard]] Answer drop(std::uint64_t descriptor);
+  // What is done to an open file, or to what a place names.
+  template <typename AtFile, typename AtPlace>
+  [[nodiscard]] Answer change(std::uint64_t directory, std::uint64_t path, std::uint64_t flags,
+                              AtFile at_file, AtPlace at_place);
+  [[nodiscard]] Answer set_mode(std::uint64_t directory, std::uint64_t path, std::uint64_t mode);
+  [[nodiscard]] Answer set_times(std::uint64_t directory, std::uint64_t path, std::uint64_t flags,
+                                 const abi::FileTimes& times);
+  struct Watched {
+    std::uint64_t descriptor = 0;
+    Readiness wanted = 0;
+    Readiness is = 0;
+    bool open = false;
+  };
+  // How many of them are ready within the time; EDEADLK when none would ever be.
+  [[nodiscard]] Or<std::uint64_t> wait_for(std::span<Watched> all, std::uint64_t timeout_ns);
+  [[nodiscard]] Answer poll_until(std::uint64_t address, std::uint64_t count,
+                                  std::uint64_t timeout_ns);
+  [[nodiscard]] Answer select_until(const Args& args, std::uint64_t timeout_ns);
+  // Of a timespec's address; none for a null pointer. EFAULT, EINVAL.
+  [[nodiscard]] Or<std::uint64_t> timeout_at(std::uint64_t address) const;
 
   [[noreturn]] void end(std::uint8_t status);
   [[noreturn]] void end_by_signal(std::uint64_t signal);
-  [[nodiscard]] std::int64_t realtime_ns() {
+  [[nodiscard]] std::int64_t realtime_ns() override {
     return start_.realtime_ns + static_cast<std::int64_t>(machine_.now_ns());
   }
 
@@ -208,12 +292,23 @@ class Process {
   AddressSpace memory_;
   ProgramCode code_;
   SitePatcher sites_;
+  FramePool pages_;
+  HostFiles host_to_read_;
+  HostFiles host_to_change_;
+  MemoryFiles temporary_; // /tmp
+  MemoryFiles shared_;    // /dev/shm
+  FileTree tree_;
   OpenFiles open_files_;
-  std::string_view program_path_;
+  std::string_view program_path_; // as the user named it
+  Text executable_;               // what runs: it, or its interpreter
   std::string_view arguments_;
+  std::uint32_t argument_count_ = 0;
+  Text script_arguments_; // instead of what the user gave
   std::string_view environment_;
   std::span<const std::byte> vdso_;
-  std::vector<char> directory_; // the working directory, absolute
+  std::uint64_t pipes_ = 0; // ever made
+  Text directory_;          // the working directory, as Place::path
+  std::unique_ptr<SyntheticFiles> synthetic_;
   std::uint32_t umask_ = 022;
   struct SignalAction {
     std::uint64_t handler = 0;

@@ -1,27 +1,47 @@
 // SPDX-License-Identifier: MIT
-// Files below /dev, /proc and /sys: made here, never the host's. Pure.
+// What programs read below /dev, /proc and /sys: made here, never the host's. A row in the table of
+// synthetic_files.cpp is a file. Pure.
 #pragma once
 
 #include <cstdint>
 #include <string_view>
 
 #include "guest/linux/address_space.hpp"
+#include "guest/linux/file_port.hpp"
+#include "guest/linux/file_system.hpp"
+#include "guest/linux/file_tree.hpp"
 #include "guest/linux/open_files.hpp"
 
 namespace guest::linux {
 
+// What is told there. All of it outlives the files.
 struct SyntheticFacts {
-  std::string_view program; // path of the running program
-  std::uint64_t ram_bytes = 0;
-  std::uint64_t free_bytes = 0;
-  const AddressSpace* memory = nullptr;
+  const Text& program;               // path of what runs
+  const std::string_view& arguments; // with a NUL behind each
+  std::string_view environment;      // likewise
+  std::uint32_t user = 0;
+  std::uint32_t group = 0;
+  Machine& machine;
+  FilePort& port; // for random bytes
+  const AddressSpace& memory;
+  const OpenFiles& files;
+  const FileTree& tree;
+  const Text& directory; // the working directory, as FileTree::Place::path
 };
 
-// Whether a path lies where nothing is the host's.
-[[nodiscard]] bool is_synthetic_place(std::string_view path);
-// A new file, for the caller to keep or delete; null: there is none of that path.
-[[nodiscard]] OpenFile* open_synthetic(std::string_view path, const SyntheticFacts& facts);
-// The text of a symbolic link there; empty: there is none.
-[[nodiscard]] std::string_view synthetic_link(std::string_view path, const SyntheticFacts& facts);
+class SyntheticFiles final : public FileSystem {
+ public:
+  explicit SyntheticFiles(const SyntheticFacts& facts) : facts_(facts) {}
+
+  // Paths are whole ones.
+  [[nodiscard]] Or<abi::FileStat> look_up(std::string_view path) override;
+  [[nodiscard]] Or<Text> link_text(std::string_view path) override;
+  [[nodiscard]] Or<File*> open(std::string_view path, FileAccess access,
+                               const abi::FileStat& stat) override;
+  [[nodiscard]] Or<abi::FileSpace> space(std::string_view path) override;
+
+ private:
+  const SyntheticFacts facts_;
+};
 
 } // namespace guest::linux

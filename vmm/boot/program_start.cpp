@@ -100,6 +100,11 @@ Result<std::vector<std::byte>> program_start(const ProgramRequest& request,
   for (const std::string& variable : environment) {
     strings.add(variable);
   }
+  for (const ProgramMount& mount : request.binds) {
+    const char use =
+        mount.access == MountAccess::read_write ? abi::mount_to_change : abi::mount_to_read;
+    strings.add(use + mount.guest);
+  }
   if (strings.bytes().size() > abi::max_program_string_bytes) {
     return user_error("-- {}: arguments and environment take {} bytes; must be at most {}",
                       request.arguments.front(), strings.bytes().size(),
@@ -109,6 +114,7 @@ Result<std::vector<std::byte>> program_start(const ProgramRequest& request,
   start.string_bytes = strings.bytes().size();
   start.arguments = static_cast<std::uint32_t>(request.arguments.size());
   start.environment = static_cast<std::uint32_t>(environment.size());
+  start.mounts = request.binds.size();
   const auto user = request.user.value_or(ProgramRequest::UserAndGroup{::getuid(), ::getgid()});
   start.user = user.user;
   start.group = user.group;

@@ -2,25 +2,31 @@
 #include "vmm/files/file_calls.hpp"
 
 #include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/fs.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <climits>
 #include <cstring>
+
+#include "vmm/files/file_status.hpp"
 
 namespace vmm {
 namespace {
 
-constexpr std::int64_t ns_per_second = 1'000'000'000;
-constexpr std::uint32_t known_flags = abi::file_no_follow | abi::file_directory | abi::file_write |
-                                      abi::file_create | abi::file_exclusive | abi::file_truncate;
-constexpr std::uint32_t rights_mask = 0777;
+constexpr std::uint32_t known_flags = (abi::file_hung_up << 1) - 1;
+// And the bit that lets only owners remove what is in a directory; nobody gets another's identity
+// by what a guest has written.
+constexpr std::uint32_t rights_mask = 01777;
+constexpr std::uint64_t ns_per_ms = 1'000'000;
 
 abi::FileResult failed() {
   return -abi::FileResult{errno};
@@ -30,49 +36,15 @@ bool has(const abi::FileCall& call, std::uint32_t flag) {
   return (call.flags & flag) != 0;
 }
 
-std::int64_t to_ns(const timespec& time) {
-  return std::int64_t{time.tv_sec} * ns_per_second + time.tv_nsec;
-}
-
-// fstat by number: the C library makes it a call that also takes paths, which the sandbox forbids.
-int status_of(int fd, struct stat& status) {
-  return static_cast<int>(::syscall(SYS_fstat, fd, &status));
-}
-
-abi::FileStat to_stat(const struct stat& from) {
-  return {.device = from.st_dev,
-          .inode = from.st_ino,
-          .links = from.st_nlink,
-          .bytes = static_cast<std::uint64_t>(from.st_size),
-          .blocks = static_cast<std::uint64_t>(from.st_blocks),
-          .accessed_ns = to_ns(from.st_atim),
-          .modified_ns = to_ns(from.st_mtim),
-          .changed_ns = to_ns(from.st_ctim),
-          .mode = from.st_mode,
-          .user = from.st_uid,
-          .group = from.st_gid,
-          .block_bytes = static_cast<std::uint32_t>(from.st_blksize)};
-}
-
-abi::FileResult put_stat(int fd, std::span<std::byte> to) {
-  struct stat status {};
-  if (to.size() < sizeof(abi::FileStat)) {
-    return -EINVAL;
-  }
-  if (status_of(fd, status) != 0) {
-    return failed();
-  }
-  const abi::FileStat stat = to_stat(status);
-  std::memcpy(to.data(), &stat, sizeof stat);
-  return 0;
-}
-
 } // namespace
 
 abi::FileResult FileCalls::perform(const abi::FileCall& call) {
   if ((call.flags & ~known_flags) != 0 || (call.mode & ~rights_mask) != 0 ||
       call.buffer_bytes > abi::file_transfer_bytes) {
     return -EINVAL;
+  }
+  if (buffer_of(call).size() != call.buffer_bytes) {
+    return -EFAULT;
   }
   switch (call.operation) {
   case abi::FileOperation::open:
@@ -107,6 +79,20 @@ abi::FileResult FileCalls::perform(const abi::FileCall& call) {
     return remove(call);
   case abi::FileOperation::rename:
     return rename(call);
+  case abi::FileOperation::link:
+    return link(call);
+  case abi::FileOperation::make_link:
+    return make_link(call);
+  case abi::FileOperation::set_mode:
+  case abi::FileOperation::set_times:
+  case abi::FileOperation::set_owner:
+    return set_attributes(call);
+  case abi::FileOperation::space:
+    return space(call);
+  case abi::FileOperation::allocate:
+    return allocate(call);
+  case abi::FileOperation::wait:
+    return wait(call);
   }
   return -ENOSYS;
 }
@@ -160,7 +146,7 @@ abi::FileResult FileCalls::open(const abi::FileCall& call) {
   if (const abi::FileResult bad = open_located(place, call, file); bad != 0) {
     return bad;
   }
-  *slot = {std::move(file),
+  *slot = {std::move(file), place.access,
            has(call, abi::file_write) ? MountAccess::read_write : MountAccess::read_only};
   return slot - files_.begin();
 }
@@ -170,8 +156,12 @@ abi::FileResult FileCalls::open(const abi::FileCall& call) {
 abi::FileResult FileCalls::open_located(const FileMounts::Place& place, const abi::FileCall& call,
                                         UniqueFd& file) const {
   const bool writes = has(call, abi::file_write);
-  if (!writes && (has(call, abi::file_create) || has(call, abi::file_truncate))) {
+  if (!writes && (has(call, abi::file_create) || has(call, abi::file_truncate) ||
+                  has(call, abi::file_temporary))) {
     return -EINVAL;
+  }
+  if (has(call, abi::file_temporary)) {
+    return open_temporary(place, call, file);
   }
   const std::uint64_t follow = has(call, abi::file_no_follow) ? O_NOFOLLOW : 0U;
   const std::uint64_t directory = has(call, abi::file_directory) ? O_DIRECTORY : 0U;
@@ -182,7 +172,7 @@ abi::FileResult FileCalls::open_located(const FileMounts::Place& place, const ab
   }
   struct stat was {};
   if (before) {
-    if (status_of(before->get(), was) != 0) {
+    if (file_status(before->get(), was) != 0) {
       return failed();
     }
     if (has(call, abi::file_exclusive) && has(call, abi::file_create)) {
@@ -206,16 +196,38 @@ abi::FileResult FileCalls::open_located(const FileMounts::Place& place, const ab
     how |= O_CREAT | O_EXCL;
   }
   auto opened = FileMounts::open_beneath(place, how, makes ? call.mode : 0);
+  if (!opened && opened.error() == EACCES && writes && !makes) {
+    // Its owner may write to it and not read it.
+    opened = FileMounts::open_beneath(place, (how & ~std::uint64_t{O_ACCMODE}) | O_WRONLY);
+  }
   if (!opened) {
     return -opened.error();
   }
   struct stat is {};
-  if (status_of(opened->get(), is) != 0 ||
+  if (file_status(opened->get(), is) != 0 ||
       (before && (is.st_dev != was.st_dev || is.st_ino != was.st_ino))) {
     return -EACCES;
   }
   if (has(call, abi::file_truncate) && ::ftruncate(opened->get(), 0) != 0) {
     return failed();
+  }
+  file = std::move(*opened);
+  return 0;
+}
+
+abi::FileResult FileCalls::open_temporary(const FileMounts::Place& place, const abi::FileCall& call,
+                                          UniqueFd& file) {
+  const auto folder = FileMounts::locate(place, O_NOFOLLOW | O_DIRECTORY);
+  if (!folder) {
+    return -folder.error();
+  }
+  if (place.access != MountAccess::read_write) {
+    return -EROFS;
+  }
+  auto opened =
+      FileMounts::open_beneath({folder->get(), ".", place.access}, O_TMPFILE | O_RDWR, call.mode);
+  if (!opened) {
+    return -opened.error();
   }
   file = std::move(*opened);
   return 0;
@@ -240,6 +252,9 @@ bool FileCalls::wait_for(int fd, short events) const {
 }
 
 abi::FileResult FileCalls::read_stream(int fd, std::span<std::byte> buffer) const {
+  if (buffer.empty()) {
+    return 0;
+  }
   for (;;) {
     if (!wait_for(fd, POLLIN)) {
       return -EINTR;
@@ -270,9 +285,6 @@ abi::FileResult FileCalls::read(const abi::FileCall& call) const {
     return -EBADF;
   }
   const std::span<std::byte> buffer = buffer_of(call);
-  if (buffer.size() != call.buffer_bytes) {
-    return -EFAULT;
-  }
   if (call.file < streams) {
     return read_stream(fd, buffer);
   }
@@ -282,17 +294,17 @@ abi::FileResult FileCalls::read(const abi::FileCall& call) const {
 
 abi::FileResult FileCalls::write(const abi::FileCall& call) const {
   const int fd = fd_of(call.file);
-  if (fd < 0 || (call.file >= streams && files_[call.file].access != MountAccess::read_write)) {
+  if (fd < 0 || (call.file >= streams && files_[call.file].opened != MountAccess::read_write)) {
     return -EBADF;
   }
   const std::span<std::byte> buffer = buffer_of(call);
-  if (buffer.size() != call.buffer_bytes) {
-    return -EFAULT;
-  }
   if (call.file < streams) {
     return write_stream(fd, buffer);
   }
-  const ssize_t put = ::pwrite(fd, buffer.data(), buffer.size(), static_cast<off_t>(call.offset));
+  const iovec part{buffer.data(), buffer.size()};
+  const ssize_t put = has(call, abi::file_append) ? ::pwritev2(fd, &part, 1, 0, RWF_APPEND)
+                                                  : ::pwrite(fd, buffer.data(), buffer.size(),
+                                                             static_cast<off_t>(call.offset));
   return put >= 0 ? put : failed();
 }
 
@@ -301,7 +313,7 @@ abi::FileResult FileCalls::truncate(const abi::FileCall& call) const {
   if (fd < 0) {
     return -EBADF;
   }
-  if (files_[call.file].access != MountAccess::read_write) {
+  if (files_[call.file].opened != MountAccess::read_write) {
     return -EINVAL;
   }
   return ::ftruncate(fd, static_cast<off_t>(call.offset)) == 0 ? 0 : failed();
@@ -315,11 +327,48 @@ abi::FileResult FileCalls::sync(const abi::FileCall& call) const {
   return ::fsync(fd) == 0 ? 0 : failed();
 }
 
+// Only what leaves the rest of the file where it is.
+abi::FileResult FileCalls::allocate(const abi::FileCall& call) const {
+  const int fd = opened_fd_of(call.file);
+  if (fd < 0 || files_[call.file].opened != MountAccess::read_write) {
+    return -EBADF;
+  }
+  constexpr std::uint32_t punch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+  constexpr std::uint32_t zero = FALLOC_FL_ZERO_RANGE;
+  if (call.mode != 0 && call.mode != FALLOC_FL_KEEP_SIZE && call.mode != punch &&
+      call.mode != zero && call.mode != (zero | FALLOC_FL_KEEP_SIZE)) {
+    return -EOPNOTSUPP;
+  }
+  return ::fallocate(fd, static_cast<int>(call.mode), static_cast<off_t>(call.offset),
+                     static_cast<off_t>(call.length)) == 0
+             ? 0
+             : failed();
+}
+
+abi::FileResult FileCalls::wait(const abi::FileCall& call) const {
+  if (call.file >= streams) {
+    return -EBADF;
+  }
+  const unsigned events = (has(call, abi::file_readable) ? unsigned{POLLIN} : 0U) |
+                          (has(call, abi::file_writable) ? unsigned{POLLOUT} : 0U);
+  std::array<pollfd, 2> waits{pollfd{static_cast<int>(call.file), static_cast<short>(events), 0},
+                              pollfd{stop_fd_, POLLIN, 0}};
+  const std::uint64_t ms = call.offset / ns_per_ms + (call.offset % ns_per_ms != 0 ? 1 : 0);
+  const int timeout = ms > INT_MAX ? -1 : static_cast<int>(ms);
+  if (::poll(waits.data(), waits.size(), timeout) < 0) {
+    return failed();
+  }
+  if ((waits[1].revents & POLLIN) != 0) {
+    return -EINTR;
+  }
+  const unsigned is = static_cast<unsigned>(waits[0].revents);
+  return ((is & POLLIN) != 0 ? abi::file_readable : 0U) |
+         ((is & POLLOUT) != 0 ? abi::file_writable : 0U) |
+         ((is & (POLLHUP | POLLERR)) != 0 ? abi::file_hung_up : 0U);
+}
+
 abi::FileResult FileCalls::random(const abi::FileCall& call) const {
   const std::span<std::byte> buffer = buffer_of(call);
-  if (buffer.size() != call.buffer_bytes) {
-    return -EFAULT;
-  }
   if (buffer.size() > abi::random_bytes) {
     return -EINVAL;
   }
@@ -339,125 +388,6 @@ abi::FileResult FileCalls::terminal(const abi::FileCall& call) const {
   const abi::TerminalSize answer{size.ws_row, size.ws_col};
   std::memcpy(buffer.data(), &answer, sizeof answer);
   return 0;
-}
-
-// ---- names and what is said of them ------------------------------------------------------------
-
-abi::FileResult FileCalls::stat(const abi::FileCall& call) const {
-  const int fd = fd_of(call.file);
-  return fd < 0 ? -EBADF : put_stat(fd, buffer_of(call));
-}
-
-abi::FileResult FileCalls::stat_path(const abi::FileCall& call) const {
-  std::string path;
-  if (const abi::FileResult bad = path_of(call.path_gpa, call.path_bytes, path); bad != 0) {
-    return bad;
-  }
-  const auto found =
-      FileMounts::locate(mounts_.place_of(path), has(call, abi::file_no_follow) ? O_NOFOLLOW : 0U);
-  return found ? put_stat(found->get(), buffer_of(call)) : -found.error();
-}
-
-abi::FileResult FileCalls::read_link(const abi::FileCall& call) const {
-  std::string path;
-  if (const abi::FileResult bad = path_of(call.path_gpa, call.path_bytes, path); bad != 0) {
-    return bad;
-  }
-  const std::span<std::byte> buffer = buffer_of(call);
-  if (buffer.empty()) {
-    return -EINVAL;
-  }
-  const auto found = FileMounts::locate(mounts_.place_of(path), O_NOFOLLOW);
-  if (!found) {
-    return -found.error();
-  }
-  const ssize_t got =
-      ::readlinkat(found->get(), "", reinterpret_cast<char*>(buffer.data()), buffer.size());
-  // Linux says ENOENT of an empty path that names no link.
-  return got >= 0 ? got : errno == ENOENT ? -EINVAL : failed();
-}
-
-abi::FileResult FileCalls::list(const abi::FileCall& call) const {
-  const int fd = opened_fd_of(call.file);
-  if (fd < 0) {
-    return -EBADF;
-  }
-  const std::span<std::byte> buffer = buffer_of(call);
-  if (buffer.empty()) {
-    return -EINVAL;
-  }
-  const long got = ::syscall(SYS_getdents64, fd, buffer.data(), buffer.size());
-  return got >= 0 ? got : failed();
-}
-
-abi::FileResult FileCalls::seek_list(const abi::FileCall& call) const {
-  const int fd = opened_fd_of(call.file);
-  if (fd < 0) {
-    return -EBADF;
-  }
-  return ::lseek(fd, static_cast<off_t>(call.offset), SEEK_SET) < 0 ? failed() : 0;
-}
-
-abi::FileResult FileCalls::make_directory(const abi::FileCall& call) const {
-  std::string path;
-  if (const abi::FileResult bad = path_of(call.path_gpa, call.path_bytes, path); bad != 0) {
-    return bad;
-  }
-  const FileMounts::Place place = mounts_.place_of(path);
-  const auto parent = FileMounts::parent_of(place);
-  if (!parent) {
-    return parent.error() == EBUSY ? -EEXIST : -parent.error();
-  }
-  if (place.access != MountAccess::read_write) {
-    return FileMounts::locate(place, O_NOFOLLOW) ? -EEXIST : -EROFS;
-  }
-  return ::mkdirat(parent->folder.get(), parent->name.c_str(), call.mode) == 0 ? 0 : failed();
-}
-
-abi::FileResult FileCalls::remove(const abi::FileCall& call) const {
-  std::string path;
-  if (const abi::FileResult bad = path_of(call.path_gpa, call.path_bytes, path); bad != 0) {
-    return bad;
-  }
-  const FileMounts::Place place = mounts_.place_of(path);
-  const auto parent = FileMounts::parent_of(place);
-  if (!parent) {
-    return -parent.error();
-  }
-  if (place.access != MountAccess::read_write) {
-    const auto there = FileMounts::locate(place, O_NOFOLLOW);
-    return there ? -EROFS : -there.error();
-  }
-  const int how = has(call, abi::file_directory) ? AT_REMOVEDIR : 0;
-  return ::unlinkat(parent->folder.get(), parent->name.c_str(), how) == 0 ? 0 : failed();
-}
-
-abi::FileResult FileCalls::rename(const abi::FileCall& call) const {
-  std::string from;
-  std::string to;
-  if (const abi::FileResult bad = path_of(call.path_gpa, call.path_bytes, from); bad != 0) {
-    return bad;
-  }
-  if (const abi::FileResult bad = path_of(call.buffer_gpa, call.buffer_bytes, to); bad != 0) {
-    return bad;
-  }
-  const FileMounts::Place old_place = mounts_.place_of(from);
-  const FileMounts::Place new_place = mounts_.place_of(to);
-  if (old_place.directory != new_place.directory) {
-    return -EXDEV;
-  }
-  const auto old_parent = FileMounts::parent_of(old_place);
-  const auto new_parent = FileMounts::parent_of(new_place);
-  if (!old_parent || !new_parent) {
-    return -(old_parent ? new_parent.error() : old_parent.error());
-  }
-  if (old_place.access != MountAccess::read_write) {
-    return -EROFS;
-  }
-  return ::renameat(old_parent->folder.get(), old_parent->name.c_str(), new_parent->folder.get(),
-                    new_parent->name.c_str()) == 0
-             ? 0
-             : failed();
 }
 
 } // namespace vmm

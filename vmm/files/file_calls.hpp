@@ -37,12 +37,13 @@ class FileCalls {
 
   struct OpenFile {
     UniqueFd fd;
-    MountAccess access = MountAccess::read_only; // as it was opened
+    MountAccess place = MountAccess::read_only; // of the directory that it is in
+    MountAccess opened = MountAccess::read_only;
   };
 
   [[nodiscard]] abi::FileResult path_of(std::uint64_t gpa, std::uint64_t bytes,
                                         std::string& path) const;
-  // Empty if it is not all the guest's memory.
+  // The memory that a call names, or nothing; perform() has checked it.
   [[nodiscard]] std::span<std::byte> buffer_of(const abi::FileCall& call) const;
   // The descriptor behind a number; -1 when there is none.
   [[nodiscard]] int fd_of(std::uint32_t number) const;
@@ -53,23 +54,41 @@ class FileCalls {
   [[nodiscard]] abi::FileResult open(const abi::FileCall& call);
   [[nodiscard]] abi::FileResult open_located(const FileMounts::Place& place,
                                              const abi::FileCall& call, UniqueFd& file) const;
+  [[nodiscard]] static abi::FileResult open_temporary(const FileMounts::Place& place,
+                                                      const abi::FileCall& call, UniqueFd& file);
   [[nodiscard]] abi::FileResult close(const abi::FileCall& call);
   [[nodiscard]] abi::FileResult read(const abi::FileCall& call) const;
   [[nodiscard]] abi::FileResult write(const abi::FileCall& call) const;
   [[nodiscard]] abi::FileResult read_stream(int fd, std::span<std::byte> buffer) const;
   [[nodiscard]] abi::FileResult write_stream(int fd, std::span<const std::byte> buffer) const;
+  [[nodiscard]] abi::FileResult random(const abi::FileCall& call) const;
+  [[nodiscard]] abi::FileResult terminal(const abi::FileCall& call) const;
+  [[nodiscard]] abi::FileResult truncate(const abi::FileCall& call) const;
+  [[nodiscard]] abi::FileResult sync(const abi::FileCall& call) const;
+  [[nodiscard]] abi::FileResult allocate(const abi::FileCall& call) const;
+  [[nodiscard]] abi::FileResult wait(const abi::FileCall& call) const;
+
+  // file_calls_names.cpp
+  [[nodiscard]] abi::FileResult place_of(std::uint64_t gpa, std::uint64_t bytes,
+                                         FileMounts::Place& place) const;
+  [[nodiscard]] static abi::FileResult folder_of(const FileMounts::Place& place,
+                                                 FileMounts::Parent& parent);
+  [[nodiscard]] abi::FileResult name_of(std::uint64_t gpa, std::uint64_t bytes,
+                                        FileMounts::Parent& parent) const;
+  [[nodiscard]] abi::FileResult two_names(const abi::FileCall& call, FileMounts::Parent& from,
+                                          FileMounts::Parent& to) const;
   [[nodiscard]] abi::FileResult stat(const abi::FileCall& call) const;
   [[nodiscard]] abi::FileResult stat_path(const abi::FileCall& call) const;
   [[nodiscard]] abi::FileResult read_link(const abi::FileCall& call) const;
   [[nodiscard]] abi::FileResult list(const abi::FileCall& call) const;
   [[nodiscard]] abi::FileResult seek_list(const abi::FileCall& call) const;
-  [[nodiscard]] abi::FileResult random(const abi::FileCall& call) const;
-  [[nodiscard]] abi::FileResult terminal(const abi::FileCall& call) const;
-  [[nodiscard]] abi::FileResult truncate(const abi::FileCall& call) const;
-  [[nodiscard]] abi::FileResult sync(const abi::FileCall& call) const;
   [[nodiscard]] abi::FileResult make_directory(const abi::FileCall& call) const;
   [[nodiscard]] abi::FileResult remove(const abi::FileCall& call) const;
   [[nodiscard]] abi::FileResult rename(const abi::FileCall& call) const;
+  [[nodiscard]] abi::FileResult link(const abi::FileCall& call) const;
+  [[nodiscard]] abi::FileResult make_link(const abi::FileCall& call) const;
+  [[nodiscard]] abi::FileResult set_attributes(const abi::FileCall& call) const;
+  [[nodiscard]] abi::FileResult space(const abi::FileCall& call) const;
 
   FileMounts mounts_;
   const GuestMemory& memory_;

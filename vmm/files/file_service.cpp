@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "vmm/files/file_service.hpp"
 
+#include <sched.h>
+#include <sys/stat.h>
+
 #include <cstring>
 
 #include "shared/layout.h"
@@ -26,7 +29,14 @@ FileService::FileService(FileCalls calls, const GuestMemory& memory, unsigned vc
 }
 
 Result<void> FileService::start(ThreadStart on_start) {
-  EBB_TRY_ASSIGN(thread, Thread::make("the files", std::move(on_start), [this] { run(); }));
+  // Rights of what is made are the guest's to take away, before it asks.
+  const auto first = [on_start = std::move(on_start)] {
+    if (::unshare(CLONE_FS) == 0) {
+      ::umask(0);
+    }
+    on_start();
+  };
+  EBB_TRY_ASSIGN(thread, Thread::make("the files", first, [this] { run(); }));
   thread_ = std::move(thread);
   return {};
 }

@@ -75,7 +75,7 @@ Result<void> confine_to_folders(const ConfinedFolders& folders) {
   constexpr std::uint64_t read = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR;
   const std::uint64_t change =
       (read | put_in_place | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR |
-       LANDLOCK_ACCESS_FS_MAKE_DIR | move_between_folders | cut) &
+       LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_SYM | move_between_folders | cut) &
       attributes.files;
   EBB_TRY(allow_beneath(ruleset, folders.put_in_place, put_in_place));
   EBB_TRY(allow_beneath(ruleset, folders.read, read));

@@ -21,6 +21,8 @@ namespace {
 
 // linux/mman.h of 5.14.
 constexpr int populate_write = 23;
+// Linux 6.6.
+constexpr int fchmodat2_number = 452;
 
 constexpr std::array<std::string_view, thread_kinds> kind_names{
     "main", "vcpu", "worker", "sampler", "control", "trace", "debugger", "files"};
@@ -150,7 +152,13 @@ void add_files(Rules& rules, FeatureSet features) {
                SYS_readlinkat, SYS_getdents64, SYS_lseek, SYS_getrandom});
   rules.allow_ioctl({TIOCGWINSZ});
   if (features.has(SandboxFeature::program_changes_files)) {
-    rules.allow({SYS_pwrite64, SYS_ftruncate, SYS_fsync, SYS_mkdirat, SYS_unlinkat, SYS_renameat});
+    rules.allow({SYS_pwrite64, SYS_pwritev2, SYS_ftruncate, SYS_fallocate, SYS_fsync, SYS_mkdirat,
+                 SYS_unlinkat, SYS_renameat2, SYS_symlinkat, SYS_fchmod});
+    // By descriptor only, and of links never what they lead to.
+    rules.allow_if(SYS_linkat, {{.index = 4, .value = 0}});
+    rules.allow_if(fchmodat2_number, {{.index = 3, .value = AT_EMPTY_PATH}});
+    rules.allow_if(SYS_utimensat, {{.index = 3, .value = AT_EMPTY_PATH}});
+    rules.allow_if(SYS_fchownat, {{.index = 4, .value = AT_EMPTY_PATH}});
   }
 }
 

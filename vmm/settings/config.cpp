@@ -141,12 +141,6 @@ Result<void> settle_program(const Given& given, std::span<const char* const> arg
       return user_error("{}: a guest runs a program or a workload, not both", option);
     }
   }
-  for (const ProgramMount& bind : config.program.binds) {
-    // The host's side can; the guest's calls cannot yet, and a program must not be told otherwise.
-    if (bind.access == MountAccess::read_write) {
-      return user_error("--bind {}: programs cannot write files yet; leave out :rw", bind.host);
-    }
-  }
   if (config.cpus > 1) {
     return user_error("-- {}: programs run on one vCPU; leave out --cpus", arguments[0]);
   }

@@ -13,6 +13,22 @@ std::optional<std::uint32_t> whole_number(std::string_view text) {
   return whole ? std::optional(value) : std::nullopt;
 }
 
+// "/a//b/" is "/a/b", and "/" is "".
+std::string without_spare_slashes(std::string_view path) {
+  std::string short_path;
+  for (const char letter : path) {
+    if (letter != '/' || !short_path.ends_with('/')) {
+      short_path += letter;
+    }
+  }
+  return short_path.ends_with('/') ? short_path.substr(0, short_path.size() - 1) : short_path;
+}
+
+bool has_dots(const std::string& path) {
+  const std::string closed = path + '/';
+  return closed.find("/./") != std::string::npos || closed.find("/../") != std::string::npos;
+}
+
 } // namespace
 
 Result<ProgramRequest::UserAndGroup> parse_user(std::string_view option, std::string_view text) {
@@ -34,14 +50,13 @@ Result<ProgramMount> parse_bind(std::string_view option, std::string_view text) 
   }
   const std::size_t colon = rest.find(':');
   mount.host = rest.substr(0, colon);
-  std::string_view guest = colon == std::string_view::npos ? rest : rest.substr(colon + 1);
-  while (guest.size() > 1 && guest.ends_with('/')) {
-    guest.remove_suffix(1);
-  }
-  mount.guest = guest;
-  if (mount.host.empty() || !guest.starts_with('/') || guest == "/") {
+  const std::string_view guest = colon == std::string_view::npos ? rest : rest.substr(colon + 1);
+  mount.guest = without_spare_slashes(guest);
+  if (mount.host.empty() || !guest.starts_with('/') || mount.guest.empty() ||
+      has_dots(mount.guest)) {
     return user_error("{} {:?}: must be HOST[:GUEST][:rw] with directories, GUEST (or HOST alone) "
-                      "beginning with / and not the root; for that there is --root",
+                      "beginning with /, without . and .., and not the root; for that there is "
+                      "--root",
                       option, text);
   }
   return mount;
