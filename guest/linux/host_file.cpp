@@ -60,6 +60,9 @@ Or<std::uint64_t> HostFile::read_host(std::uint64_t offset, std::span<std::byte>
 }
 
 Or<std::uint64_t> HostFile::read(std::uint64_t offset, std::span<std::byte> to) {
+  if (is_folder()) {
+    return std::unexpected(EISDIR);
+  }
   if (to.empty()) {
     return 0;
   }
