@@ -36,10 +36,32 @@ extern "C" std::byte vdso_image[EBB_VDSO_BYTES];
 extern "C" [[noreturn]] void program_enter(std::uint64_t instruction, std::uint64_t stack);
 
 // Who is called for traps of this vCPU outside the guest's own code, on the kernel's stack. Where
-// it returns, the program goes on as the frame says then.
-using TrapHandler = void (*)(TrapFrame&);
+// it returns, the program goes on as the frame says then, and with that extended state: in the
+// standard form of XSAVE, EBB_EXTENDED_STATE_BYTES.
+using TrapHandler = void (*)(TrapFrame&, std::byte* extended_state);
 inline TrapHandler& program_trap_handler() {
   return *pointer_to<TrapHandler>({address_of(&vcpu_page()).value + EBB_PROGRAM_TRAP});
+}
+
+// Has the call at hand go on by program_diverted(), which gets what a TrapHandler gets.
+inline void divert_program() {
+  *pointer_to<std::uint32_t>({address_of(&vcpu_page()).value + EBB_PROGRAM_DIVERTED}) = 1;
+}
+
+// Features that XSAVE stores (XCR0), and the bytes that they take; below EBB_EXTENDED_STATE_BYTES.
+struct ExtendedFeatures {
+  std::uint64_t mask = 0;
+  std::uint32_t bytes = 0;
+};
+inline ExtendedFeatures extended_features() {
+  std::uint32_t low = 0;
+  std::uint32_t high = 0;
+  asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  std::uint32_t bytes = 0;
+  std::uint32_t leaf = 0xd;
+  std::uint32_t subleaf = 0;
+  asm volatile("cpuid" : "+a"(leaf), "=b"(bytes), "+c"(subleaf) : : "rdx");
+  return {(std::uint64_t{high} << 32) | low, bytes};
 }
 
 // What a program finds its thread's data by (FS base).

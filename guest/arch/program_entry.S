@@ -64,10 +64,42 @@ program_enter_kernel:
         popq    %r10
         popq    %r8
         popq    %r9
+        cmpl    $0, %gs:EBB_PROGRAM_DIVERTED
+        jne     3f
         popfq
         popq    %rcx
         popq    %rsp
         jmp     *%rcx
+
+/* A signal, or a handler's return: a TrapFrame of what there is, as if behind the call were a trap. */
+3:      movl    $0, %gs:EBB_PROGRAM_DIVERTED
+        movq    (%rsp), %r11                /* flags */
+        movq    8(%rsp), %rcx               /* where to go on */
+        pushq   $EBB_USER_SS
+        pushq   24(%rsp)                    /* the program's RSP */
+        pushq   %r11
+        pushq   $EBB_USER_CS
+        pushq   %rcx
+        pushq   $0                          /* error code */
+        pushq   $0                          /* vector */
+        pushq   %rax
+        pushq   %rcx
+        pushq   %rdx
+        pushq   %rbx
+        pushq   %rbp
+        pushq   %rsi
+        pushq   %rdi
+        pushq   %r8
+        pushq   %r9
+        pushq   %r10
+        pushq   %r11
+        pushq   %r12
+        pushq   %r13
+        pushq   %r14
+        pushq   %r15
+        pushq   $0                          /* CR2 */
+        leaq    program_diverted(%rip), %rbp
+        jmp     program_divert
 
 /* program_enter(instruction, stack): starts a program; calls come back to what is below RSP now. */
         .balign 16, 0xcc

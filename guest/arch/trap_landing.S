@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Where traps arrive at CPL3, out of the stubs (guest/arch/trap_stubs.S), and the way back. A trap
- * of the guest's own code is its end. One of a program's code is handled on the kernel's stack, which
- * is not in use then: the trap stack's content lasts only until the next trap or call of the gate.
+ * Where traps arrive at CPL3, out of the stubs (guest/arch/trap_stubs.S), and how a program goes on
+ * with all of its registers. A trap of the guest's own code is its end. One of a program's code is
+ * handled on the kernel's stack, which is not in use then: the trap stack's content lasts only until
+ * the next trap or call of the gate.
  */
 #include "guest/arch/gate.h"
 #include "guest/arch/program.h"
@@ -25,28 +26,37 @@ trap_landing:
         jb      1f
         cmpq    %rdx, %rax
         jb      trap_panic
-1:      movq    %gs:EBB_KERNEL_RSP, %rsp    /* a multiple of 16 */
+1:      movq    %gs:EBB_KERNEL_RSP, %rsp
         leaq    FRAME_BYTES(%rdi), %rsi
         movl    $FRAME_BYTES / 8, %ecx
 2:      subq    $8, %rsi
         pushq   (%rsi)
         decl    %ecx
         jnz     2b
-        movq    %rsp, %rbx
-        subq    $256 + 8, %rsp              /* a multiple of 16 again */
-        .irp    n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
-        movups  %xmm\n, 16 * \n(%rsp)
-        .endr
-        movq    %rbx, %rdi
-        call    *%gs:EBB_PROGRAM_TRAP       /* returns if the program goes on, as the frame says */
-        .irp    n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
-        movups  16 * \n(%rsp), %xmm\n
-        .endr
-        movq    %rbx, %rdi
+        movq    %gs:EBB_PROGRAM_TRAP, %rbp
 
-/* program_resume(frame): goes on with all registers of the frame, which is not on the trap stack. */
-        .globl  program_resume
-program_resume:
+/* program_divert: has the function in RBP look at all registers of the program, and goes on with what
+ * it leaves of them. In: RSP = TrapFrame on the kernel's stack; vector registers are the program's.
+ */
+        .globl  program_divert
+program_divert:
+        movq    %rsp, %rbx
+        subq    $EBB_EXTENDED_STATE_BYTES, %rsp
+        andq    $-64, %rsp
+        leaq    512(%rsp), %rdi             /* XSAVE wants a clean header */
+        movl    $8, %ecx
+        xorl    %eax, %eax
+        rep stosq
+        decq    %rax                        /* all that XCR0 has */
+        movl    %eax, %edx
+        xsave64 (%rsp)
+        movq    %rbx, %rdi
+        movq    %rsp, %rsi
+        call    *%rbp                       /* (TrapFrame&, its extended state) */
+        movl    $-1, %eax
+        movl    $-1, %edx
+        xrstor64 (%rsp)
+        movq    %rbx, %rdi
         leaq    FRAME_BYTES(%rdi), %rsi
         movl    $5, %ecx                    /* SS, RSP, RFLAGS, CS, RIP */
 1:      subq    $8, %rsi

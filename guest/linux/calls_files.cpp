@@ -90,10 +90,7 @@ Answer Process::write_bytes(OpenFile& file, std::span<const std::byte> from, Off
     file.position += put && !offset ? *put : 0;
   }
   if (!put && put.error() == EPIPE) {
-    const SignalAction& action = actions_[SIGPIPE];
-    if (action.handler == 0 && (blocked_ & (std::uint64_t{1} << (SIGPIPE - 1))) == 0) {
-      end_by_signal(SIGPIPE);
-    }
+    static_cast<void>(send_signal(process_id, SIGPIPE, SI_USER));
   }
   const bool waits_in_vain = !put && put.error() == EDEADLK;
   return waits_in_vain && (file.open_flags & O_NONBLOCK) != 0 ? -EAGAIN : answer_of(put);

@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <csignal>
 #include <cstring>
 #include <utility>
 
@@ -18,20 +17,11 @@ namespace guest::linux {
 
 namespace {
 
-constexpr Answer process_id = 2; // 1 would be the init process, which some programs take care to be
 constexpr std::uint64_t arch_set_fs = 0x1002; // ARCH_SET_FS of the kernel
-constexpr std::uint64_t signal_set_bytes = 8;
-constexpr std::uint64_t last_signal = 64;
 constexpr std::uint64_t stack_limit = std::uint64_t{8} << 20;
-constexpr int status_of_signal = 128;
 
 template <std::size_t N> void set_text(char (&to)[N], std::string_view text) {
   std::memcpy(to, text.data(), std::min(text.size(), N - 1));
-}
-
-// Signals that do nothing unless the program catches them.
-bool is_ignored_by_default(std::uint64_t signal) {
-  return signal == SIGCHLD || signal == SIGURG || signal == SIGWINCH || signal == SIGCONT;
 }
 
 } // namespace
@@ -135,95 +125,6 @@ Answer Process::sys_getrandom(const Args& args) {
     done += static_cast<std::uint64_t>(got);
   }
   return static_cast<Answer>(to->size());
-}
-
-// ---- signals: kept, and their defaults carried out ---------------------------------------------
-
-void Process::end_by_signal(std::uint64_t signal) {
-  end(static_cast<std::uint8_t>(status_of_signal + signal));
-}
-
-Answer Process::sys_rt_sigaction(const Args& args) {
-  const auto [signal, action, old_action, set_bytes, unused4, unused5] = args;
-  if (set_bytes != signal_set_bytes || signal == 0 || signal > last_signal ||
-      (action != 0 && (signal == SIGKILL || signal == SIGSTOP))) {
-    return -EINVAL;
-  }
-  SignalAction next;
-  if (action != 0 && !fetch(action, next)) {
-    return -EFAULT;
-  }
-  if (old_action != 0 && !store(old_action, actions_[signal])) {
-    return -EFAULT;
-  }
-  if (action != 0) {
-    actions_[signal] = next;
-  }
-  return 0;
-}
-
-Answer Process::sys_rt_sigprocmask(const Args& args) {
-  const auto [how, set, old_set, set_bytes, unused4, unused5] = args;
-  std::uint64_t change = 0;
-  if (set_bytes != signal_set_bytes) {
-    return -EINVAL;
-  }
-  if (set != 0 && !fetch(set, change)) {
-    return -EFAULT;
-  }
-  if (old_set != 0 && !store(old_set, blocked_)) {
-    return -EFAULT;
-  }
-  if (set == 0) {
-    return 0;
-  }
-  switch (how) {
-  case SIG_BLOCK:
-    blocked_ |= change;
-    return 0;
-  case SIG_UNBLOCK:
-    blocked_ &= ~change;
-    return 0;
-  case SIG_SETMASK:
-    blocked_ = change;
-    return 0;
-  default:
-    return -EINVAL;
-  }
-}
-
-// Handlers are not run yet, so no other stack is ever used.
-Answer Process::sys_sigaltstack(const Args& args) {
-  if (args[1] != 0) {
-    const stack_t none{.ss_sp = nullptr, .ss_flags = SS_DISABLE, .ss_size = 0};
-    return store(args[1], none) ? 0 : -EFAULT;
-  }
-  return 0;
-}
-
-// To itself alone: there is nobody else.
-Answer Process::sys_kill(const Args& args) {
-  const std::uint64_t signal = args[1];
-  if (signal > last_signal) {
-    return -EINVAL;
-  }
-  const auto target = static_cast<std::int32_t>(args[0]);
-  if (target != process_id && target != 0 && target != -process_id) {
-    return -ESRCH;
-  }
-  constexpr std::uint64_t ignore = 1; // SIG_IGN
-  if (signal == 0 || actions_[signal].handler == ignore ||
-      (actions_[signal].handler == 0 && is_ignored_by_default(signal))) {
-    return 0;
-  }
-  if (actions_[signal].handler != 0) {
-    return -ENOSYS; // its handler would have to run
-  }
-  end_by_signal(signal);
-}
-
-Answer Process::sys_tgkill(const Args& args) {
-  return sys_kill({args[1], args[2], 0, 0, 0, 0});
 }
 
 // ---- one thread --------------------------------------------------------------------------------

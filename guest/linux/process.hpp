@@ -23,6 +23,8 @@
 #include "guest/linux/memory_files.hpp"
 #include "guest/linux/open_files.hpp"
 #include "guest/linux/real_time.hpp"
+#include "guest/linux/registers.hpp"
+#include "guest/linux/signals.hpp"
 #include "guest/linux/site_patcher.hpp"
 #include "guest/linux/synthetic_files.hpp"
 #include "shared/program_start.hpp"
@@ -34,6 +36,10 @@ struct Call {
   std::uint64_t number = 0;
   std::array<std::uint64_t, 6> args{};
 };
+// The number of the only process and thread. 1 would be init's, which some programs take care to
+// be.
+inline constexpr std::int64_t process_id = 2;
+
 // What a call returns: at least 0 (addresses included), or a negative error number.
 using Answer = std::int64_t;
 
@@ -81,6 +87,15 @@ class Process final : private RealTime {
   // Where to go on after an illegal instruction that patching has put there; empty: the program's.
   [[nodiscard]] std::optional<std::uint64_t> resume_site(std::uint64_t address) const {
     return sites_.resume(address);
+  }
+
+  // Whether the program is to go on elsewhere than behind its call: go_on() then says where.
+  [[nodiscard]] bool is_diverted() const { return signals_.due() || handler_returns_; }
+  // After a call or a fault: into a handler, or back out of one.
+  void go_on(Registers& registers, const ExtendedState& state);
+  // An instruction faulted. False: the program has no handler for it and is to end.
+  [[nodiscard]] bool take_fault(const SignalCause& cause) {
+    return signals_.fault(cause) == Signals::Effect::handler;
   }
 
   [[nodiscard]] std::string_view program_path() const { return program_path_; }
@@ -206,16 +221,20 @@ class Process final : private RealTime {
   Answer sys_getrlimit(const Args& args);
   Answer sys_sysinfo(const Args& args);
   Answer sys_getrandom(const Args& args);
-  Answer sys_rt_sigaction(const Args& args);
-  Answer sys_rt_sigprocmask(const Args& args);
-  Answer sys_sigaltstack(const Args& args);
-  Answer sys_kill(const Args& args);
-  Answer sys_tgkill(const Args& args);
   Answer sys_futex(const Args& args);
   Answer sys_sched_getaffinity(const Args& args);
   Answer sys_getrusage(const Args& args);
   Answer sys_umask(const Args& args);
   Answer sys_nothing(const Args& args);
+  // calls_signals.cpp
+  Answer sys_rt_sigaction(const Args& args);
+  Answer sys_rt_sigprocmask(const Args& args);
+  Answer sys_rt_sigpending(const Args& args);
+  Answer sys_rt_sigreturn(const Args& args);
+  Answer sys_sigaltstack(const Args& args);
+  Answer sys_kill(const Args& args);
+  Answer sys_tkill(const Args& args);
+  Answer sys_tgkill(const Args& args);
   // calls_time.cpp
   Answer sys_clock_gettime(const Args& args);
   Answer sys_clock_getres(const Args& args);
@@ -282,6 +301,9 @@ class Process final : private RealTime {
 
   [[noreturn]] void end(std::uint8_t status);
   [[noreturn]] void end_by_signal(std::uint64_t signal);
+  Answer send_signal(std::int64_t target, std::uint64_t signal, std::int32_t code);
+  void push_handler(Registers& registers, const ExtendedState& state, const Signals::Taken& taken);
+  [[nodiscard]] bool pop_handler(Registers& registers, const ExtendedState& state);
   [[nodiscard]] std::int64_t realtime_ns() override {
     return start_.realtime_ns + static_cast<std::int64_t>(machine_.now_ns());
   }
@@ -310,14 +332,8 @@ class Process final : private RealTime {
   Text directory_;          // the working directory, as Place::path
   std::unique_ptr<SyntheticFiles> synthetic_;
   std::uint32_t umask_ = 022;
-  struct SignalAction {
-    std::uint64_t handler = 0;
-    std::uint64_t flags = 0;
-    std::uint64_t restorer = 0;
-    std::uint64_t mask = 0;
-  };
-  std::array<SignalAction, 65> actions_{};
-  std::uint64_t blocked_ = 0;
+  Signals signals_;
+  bool handler_returns_ = false;
 };
 
 template <typename T> bool Process::fetch(std::uint64_t address, T& to) const {

@@ -2,6 +2,7 @@
 #include "guest/program/run_program.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
@@ -81,6 +82,7 @@ struct Running {
   FileMailbox files;
   GuestMachine machine;
   linux::Process process;
+  arch::ExtendedFeatures extended; // once a signal has needed them
 };
 
 // The one program of this guest.
@@ -105,6 +107,40 @@ std::uint64_t signal_of(std::uint64_t vector) {
   }
 }
 
+// As siginfo_t has it.
+std::int32_t cause_of(const arch::TrapFrame& frame) {
+  switch (frame.vector) {
+  case 0:
+    return FPE_INTDIV;
+  case 6:
+    return ILL_ILLOPN;
+  case 14:
+    return (frame.error_code & 1) != 0 ? SEGV_ACCERR : SEGV_MAPERR;
+  case 16:
+  case 19:
+    return FPE_FLTINV;
+  case 17:
+    return BUS_ADRALN;
+  default:
+    return SI_KERNEL;
+  }
+}
+
+// Registers have the same order at both sides.
+void go_on(arch::TrapFrame& frame, std::byte* extended_state) {
+  static_assert(sizeof(linux::Registers) == sizeof frame);
+  if (running->extended.bytes == 0) {
+    running->extended = arch::extended_features();
+    if (running->extended.bytes > EBB_EXTENDED_STATE_BYTES) {
+      panic("a state of {} bytes, more than there is room for", running->extended.bytes);
+    }
+  }
+  auto registers = std::bit_cast<linux::Registers>(frame);
+  running->process.go_on(registers, {.bytes = {extended_state, running->extended.bytes},
+                                     .features = running->extended.mask});
+  frame = std::bit_cast<arch::TrapFrame>(registers);
+}
+
 [[noreturn]] void end_by_trap(const arch::TrapFrame& frame) {
   const std::uint64_t signal = signal_of(frame.vector);
   print("{}: {} at {:#x}, address {:#x}: signal {}\n", running->process.program_path(),
@@ -112,7 +148,7 @@ std::uint64_t signal_of(std::uint64_t vector) {
   running->machine.exit(static_cast<std::uint8_t>(128 + signal));
 }
 
-void handle_trap(arch::TrapFrame& frame) {
+void handle_trap(arch::TrapFrame& frame, std::byte* extended_state) {
   constexpr std::uint64_t illegal_instruction = 6;
   if (frame.vector == illegal_instruction) {
     if (const auto moved = running->process.resume_site(frame.rip)) {
@@ -120,7 +156,16 @@ void handle_trap(arch::TrapFrame& frame) {
       return;
     }
   }
-  end_by_trap(frame);
+  const std::int32_t cause = cause_of(frame);
+  std::uint64_t address = cause == SI_KERNEL ? 0 : frame.rip;
+  if (frame.vector == 14) {
+    address = frame.cr2;
+  }
+  if (!running->process.take_fault(
+          {.signal = signal_of(frame.vector), .code = cause, .address = address})) {
+    end_by_trap(frame);
+  }
+  go_on(frame, extended_state);
 }
 
 // As a shell says it.
@@ -171,7 +216,15 @@ void run_program(Kernel& kernel, abi::ProgramStart& start) {
 extern "C" std::int64_t program_call(const arch::ProgramCall* call) {
   linux::Call request{.number = call->number};
   std::copy(std::begin(call->args), std::end(call->args), request.args.begin());
-  return running->process.answer(request);
+  const std::int64_t answer = running->process.answer(request);
+  if (running->process.is_diverted()) {
+    arch::divert_program();
+  }
+  return answer;
+}
+// Where a diverted call goes on.
+extern "C" void program_diverted(arch::TrapFrame* frame, std::byte* extended_state) {
+  go_on(*frame, extended_state);
 }
 // The same for a call that came by a SYSCALL instruction.
 extern "C" std::int64_t program_call_by_instruction(arch::ProgramCall* call) {
