@@ -37,7 +37,7 @@ LastName last_name(std::string_view path) {
 // ---- names -------------------------------------------------------------------------------------
 
 Answer Process::sys_mkdirat(const Args& args) {
-  const Or<Place> place = place_at(args[0], args[1], Last::keep);
+  const Or<Place> place = place_at(args[0], args[1], Last::name);
   if (!place) {
     return -Answer{place.error()};
   }
@@ -58,11 +58,14 @@ Answer Process::sys_unlinkat(const Args& args) {
   }
   const NameKind kind = (args[2] & AT_REMOVEDIR) != 0 ? NameKind::folder : NameKind::file;
   const Or<std::string_view> text = path_at(args[1]);
-  const Or<Place> place = place_at(args[0], args[1], Last::keep);
+  const Or<Place> place = place_at(args[0], args[1], Last::name);
   if (!text || !place || !place->stat) {
     return -Answer{!text ? text.error() : !place ? place.error() : place->stat.error()};
   }
   const bool folder = S_ISDIR(place->stat->mode);
+  if (!folder && place->slash) {
+    return -ENOTDIR;
+  }
   if (folder != (kind == NameKind::folder)) {
     return folder ? -EISDIR : -ENOTDIR;
   }
@@ -92,16 +95,19 @@ Answer Process::sys_renameat2(const Args& args) {
   if (!old_text || !new_text) {
     return -Answer{old_text ? new_text.error() : old_text.error()};
   }
-  const Or<Place> from = walk(old_directory, *old_text, Last::keep);
-  const Or<Place> to = walk(new_directory, *new_text, Last::keep);
+  const Or<Place> from = walk(old_directory, *old_text, Last::name);
+  const Or<Place> to = walk(new_directory, *new_text, Last::name);
   if (!from || !to) {
     return -Answer{from ? to.error() : from.error()};
   }
   if (from->mount != to->mount) {
     return -EXDEV;
   }
-  if (last_name(*old_text) != LastName::name || last_name(*new_text) != LastName::name) {
+  if (last_name(*old_text) != LastName::name) {
     return -EBUSY;
+  }
+  if (last_name(*new_text) != LastName::name) {
+    return flags == RENAME_NOREPLACE ? -EEXIST : -EBUSY;
   }
   if (!from->stat) {
     return -Answer{from->stat.error()};
@@ -112,7 +118,10 @@ Answer Process::sys_renameat2(const Args& args) {
   if (!to->stat && flags == RENAME_EXCHANGE) {
     return -ENOENT;
   }
-  if (!S_ISDIR(from->stat->mode) && to->slash) {
+  const bool moves_folder = S_ISDIR(from->stat->mode);
+  const bool swaps_file = flags == RENAME_EXCHANGE && !S_ISDIR(to->stat->mode);
+  if ((!moves_folder && (from->slash || (to->slash && flags != RENAME_EXCHANGE))) ||
+      (swaps_file && to->slash)) {
     return -ENOTDIR;
   }
   if (tree_.is_busy(*from) || tree_.is_busy(*to)) {
@@ -135,15 +144,12 @@ Answer Process::sys_linkat(const Args& args) {
   }
   const bool follows = (args[4] & AT_SYMLINK_FOLLOW) != 0;
   const Or<Place> from = place_at(args[0], args[1], follows ? Last::follow : Last::keep);
-  const Or<Place> to = place_at(args[2], args[3], Last::keep);
-  if (!from || !to) {
-    return -Answer{from ? to.error() : from.error()};
+  if (!from || !from->stat) {
+    return -Answer{from ? from->stat.error() : from.error()};
   }
-  if (!from->stat) {
-    return -Answer{from->stat.error()};
-  }
-  if (to->stat) {
-    return -EEXIST;
+  const Or<Place> to = place_at(args[2], args[3], Last::name);
+  if (!to || to->stat || to->slash) {
+    return !to ? -Answer{to.error()} : to->stat ? -EEXIST : -ENOENT;
   }
   if (from->mount != to->mount || from->descriptor) {
     return -EXDEV;
@@ -158,7 +164,7 @@ Answer Process::sys_link(const Args& args) {
 
 Answer Process::sys_symlinkat(const Args& args) {
   const Or<std::string_view> text = path_at(args[0]);
-  const Or<Place> place = place_at(args[1], args[2], Last::keep);
+  const Or<Place> place = place_at(args[1], args[2], Last::name);
   if (!text || !place) {
     return -Answer{text ? place.error() : text.error()};
   }

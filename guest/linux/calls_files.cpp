@@ -230,15 +230,14 @@ Or<File*> Process::open_place(const Place& place, std::uint64_t flags, std::uint
     if (place.stat.error() != ENOENT || (flags & O_CREAT) == 0) {
       return std::unexpected(place.stat.error());
     }
-    return place.slash ? Or<File*>(std::unexpected(EISDIR))
-                       : place.system->create(place.inner(), rights);
+    return place.system->create(place.inner(), rights);
   }
   const bool folder = S_ISDIR(place.stat->mode);
   if ((flags & O_CREAT) != 0 && (flags & O_EXCL) != 0) {
     return std::unexpected(EEXIST);
   }
   if (S_ISLNK(place.stat->mode)) {
-    return std::unexpected(ELOOP);
+    return std::unexpected((flags & O_DIRECTORY) != 0 ? ENOTDIR : ELOOP);
   }
   if ((flags & O_DIRECTORY) != 0 && !folder) {
     return std::unexpected(ENOTDIR);
@@ -262,10 +261,17 @@ Or<File*> Process::open_place(const Place& place, std::uint64_t flags, std::uint
 Answer Process::open_path(std::uint64_t directory, std::uint64_t path, std::uint64_t flags,
                           std::uint64_t mode) {
   const bool exclusive = (flags & O_CREAT) != 0 && (flags & O_EXCL) != 0;
-  Or<Place> place =
-      place_at(directory, path, exclusive || (flags & O_NOFOLLOW) != 0 ? Last::keep : Last::follow);
-  if (!place) {
-    return -Answer{place.error()};
+  const Or<std::string_view> text = path_at(path);
+  if (!text) {
+    return -Answer{text.error()};
+  }
+  const bool makes_folder = (flags & O_CREAT) != 0 && text->ends_with('/');
+  Or<Place> place = walk(directory, *text,
+                         makes_folder                             ? Last::name
+                         : exclusive || (flags & O_NOFOLLOW) != 0 ? Last::keep
+                                                                  : Last::follow);
+  if (!place || makes_folder) {
+    return place ? -EISDIR : -Answer{place.error()};
   }
   if (place->descriptor) {
     const Or<int> copy = open_files_.duplicate(*place->descriptor, 0);

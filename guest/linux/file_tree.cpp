@@ -152,8 +152,9 @@ Or<FileTree::Place> FileTree::walk(std::string_view folder, std::string_view pat
     const std::string_view left = view(rest).substr(at);
     here.slash = !rest.empty() && rest.back() == '/';
     if (left.empty()) {
-      return !here.stat || S_ISDIR(here.stat->mode) || !here.slash ? Or<Place>(std::move(here))
-                                                                   : std::unexpected(ENOTDIR);
+      const bool wants_folder = here.slash && last != Last::name;
+      return !here.stat || S_ISDIR(here.stat->mode) || !wants_folder ? Or<Place>(std::move(here))
+                                                                     : std::unexpected(ENOTDIR);
     }
     if (!here.stat) {
       return std::unexpected(here.stat.error());
@@ -184,7 +185,9 @@ Or<FileTree::Place> FileTree::walk(std::string_view folder, std::string_view pat
       return std::unexpected(here.stat.error());
     }
     const bool ends = at == rest.size();
-    if (!here.stat || !S_ISLNK(here.stat->mode) || (ends && last == Last::keep)) {
+    const bool is_last = view(rest).find_first_not_of('/', at) == std::string_view::npos;
+    if (!here.stat || !S_ISLNK(here.stat->mode) || (ends && last == Last::keep) ||
+        (is_last && last == Last::name)) {
       continue;
     }
     if (++links > most_links) {
