@@ -38,8 +38,8 @@ class FileTree {
     }
     [[nodiscard]] std::string_view whole() const { return path.empty() ? "/" : view(path); }
   };
-  // A link at the path's end: it is followed; it is followed where a slash asks for a folder; never,
-  // because the name itself is meant.
+  // A link at the path's end: it is followed; it is followed where a slash asks for a folder;
+  // never, because the name itself is meant.
   enum class Last : std::uint8_t { follow, keep, name };
 
   // From `folder`, a Place::path. What is missing at the end of the path is a place without stat,

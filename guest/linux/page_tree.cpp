@@ -94,7 +94,8 @@ bool PageTree::drop_below(std::byte* node, unsigned height, std::uint64_t base, 
 }
 
 void PageTree::drop(std::uint64_t first, std::uint64_t end) {
-  if (root_ != nullptr && first < end && drop_below(root_, height_, 0, first, end)) {
+  if (root_ != nullptr && first < end && first < span_of(height_) &&
+      drop_below(root_, height_, 0, first, end)) {
     root_ = nullptr;
     height_ = 0;
   }

@@ -226,8 +226,9 @@ constexpr OptionRow rows[] = {
      guest_argument},
     {{"--seed", "N", guest, "Seed of the workload and of --host-fault [1]"},
      number<&Config::seed, 0, any>},
-    {{"--bind", "HOST[:GUEST]", program,
-      "Directory that the program sees for reading, there or elsewhere; repeatable",
+    {{"--bind", "HOST[:GUEST][:rw]", program,
+      "Directory that the program sees, there or elsewhere, for reading or with rw for writing; "
+      "repeatable",
       OptionUse::often},
      program_bind},
     {{"--root", "DIR", program, "What the program sees as /, for reading [/]"}, program_root},
