@@ -3,7 +3,7 @@
 
 #include <atomic>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "vmm/base/or_dash.hpp"
 #include "vmm/base/units.hpp"

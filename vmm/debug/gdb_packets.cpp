@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "vmm/debug/gdb_packets.hpp"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 namespace vmm {
 

@@ -4,9 +4,10 @@
 #include <algorithm>
 #include <array>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "vmm/debug/gdb_registers.hpp"
+#include "vmm/debug/gdb_stop_reply.hpp"
 
 namespace vmm {
 
@@ -17,49 +18,6 @@ constexpr std::string_view bad_argument = "E16";
 constexpr std::string_view bad_address = "E0e";
 constexpr std::string_view ok = "OK";
 
-// Signals by gdb's numbers.
-enum Signal : unsigned {
-  signal_int = 2,
-  signal_ill = 4,
-  signal_trap = 5,
-  signal_abrt = 6,
-  signal_fpe = 8,
-  signal_bus = 10,
-  signal_segv = 11,
-};
-
-unsigned signal_of(const DebugStop& stop, bool interrupted) {
-  switch (stop.reason) {
-  case StopReason::halted:
-    return interrupted ? signal_int : signal_trap;
-  case StopReason::breakpoint:
-  case StopReason::stepped:
-    return signal_trap;
-  case StopReason::panic:
-    return signal_abrt;
-  case StopReason::crash:
-    return signal_segv;
-  case StopReason::exception:
-    break;
-  }
-  switch (stop.vector) {
-  case 0:  // divide error
-  case 16: // x87
-  case 19: // SSE
-    return signal_fpe;
-  case 1: // debug
-  case 3: // breakpoint
-    return signal_trap;
-  case 6: // invalid opcode
-    return signal_ill;
-  case 17: // alignment
-    return signal_bus;
-  default:
-    return signal_segv;
-  }
-}
-
-// "ADDRESS,LENGTH", both hexadecimal.
 struct Range {
   std::uint64_t address = 0;
   std::uint64_t bytes = 0;
@@ -210,31 +168,13 @@ void GdbSession::stopped(const DebugStop& stop) {
 }
 
 std::string GdbSession::describe_stop() const {
-  return fmt::format("T{:02x}thread:{:x};{}", signal_of(stop_, interrupted_), stop_.vcpu + 1,
-                     stop_.reason == StopReason::breakpoint ? "swbreak:;" : "");
+  return gdb_stop_reply(stop_, interrupted_);
 }
 
 void GdbSession::on_end(const GuestEnding& ending) {
   released_ = true;
   if (running()) {
-    switch (ending.kind) {
-    case EndKind::exited:
-      reply(fmt::format("W{:02x}", ending.status));
-      break;
-    case EndKind::host_failed:
-      reply(fmt::format("W{:02x}", ending.process_status()));
-      break;
-    case EndKind::panicked:
-      reply(fmt::format("X{:02x}", unsigned{signal_abrt}));
-      break;
-    case EndKind::crashed:
-      reply(fmt::format("X{:02x}", unsigned{signal_segv}));
-      break;
-    case EndKind::interrupted:
-      // SIGINT, SIGTERM and SIGKILL have the same numbers on Linux.
-      reply(fmt::format("X{:02x}", ending.status));
-      break;
-    }
+    reply(gdb_end_reply(ending));
   }
   phase_ = Phase::over;
 }

@@ -207,6 +207,7 @@ class Buddy {
   [[nodiscard]] bool is_uniform(abi::Pfn block, abi::Order order) const {
     return tags_.get(block).order() == order;
   }
+  // Calls visit(Pfn, FrameTag) for each part, in address order, until it returns false.
   template <typename Visit> void for_each_part(abi::Pfn block, abi::Order order, Visit visit) const;
   [[nodiscard]] FreshContent fresh_content(abi::Pfn block, abi::Order order) const;
   [[nodiscard]] Freshness freshness(abi::Pfn block, abi::Order order) const;
@@ -263,6 +264,18 @@ template <typename Visit> void Buddy::for_each_free_block(Visit visit) const {
       free_.for_each(order, which,
                      [&](abi::Pfn block) { visit(block, order, which == Freshness::fresh); });
     }
+  }
+}
+
+template <typename Visit>
+void Buddy::for_each_part(abi::Pfn block, abi::Order order, Visit visit) const {
+  const abi::Pfn end = block + order.frames();
+  for (abi::Pfn part = block; part < end;) {
+    const abi::FrameTag tag = tags_.get(part);
+    if (!visit(part, tag)) {
+      return;
+    }
+    part = part + tag.order().frames();
   }
 }
 

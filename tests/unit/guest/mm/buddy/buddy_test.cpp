@@ -2,234 +2,28 @@
 #include "guest/mm/buddy/buddy.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cstdint>
-#include <deque>
-#include <random>
 #include <set>
-#include <string>
 #include <vector>
 
 #include <doctest/doctest.h>
 
-#include "tests/support/reference_buddy.hpp"
+#include "tests/support/buddy_fixture.hpp"
 
 namespace {
 
 using namespace guest::mm;
 using abi::Order;
 using abi::Pfn;
-using test_support::ReferenceBuddy;
-
-constexpr std::uint64_t block_frames = 1U << abi::max_order;
-
-struct Fixture {
-  explicit Fixture(const BuddyConfig& config)
-      : metadata(Buddy::metadata_bytes(config.first, config.end)), buddy(config, metadata) {}
-
-  Pfn allocate(unsigned order) {
-    const BuddyAllocation got = buddy.allocate({static_cast<std::uint8_t>(order)});
-    REQUIRE(got.ok());
-    return got.pfn;
-  }
-  void free(Pfn pfn, unsigned order) {
-    REQUIRE(buddy.free(pfn, {static_cast<std::uint8_t>(order)}) == FreeResult::ok);
-  }
-  std::vector<abi::RangeDescriptor> isolate(std::uint32_t goal = abi::max_batch_ranges,
-                                            std::uint64_t keep = 0,
-                                            std::size_t capacity = abi::max_batch_ranges) {
-    std::vector<abi::RangeDescriptor> ranges(capacity);
-    const IsolatedBatch batch = buddy.isolate(goal, keep, ranges);
-    ranges.resize(batch.descriptors);
-    return ranges;
-  }
-  void acknowledge(const std::vector<abi::RangeDescriptor>& ranges, abi::Outcome outcome) {
-    abi::CompletionEntry answers;
-    for (std::uint32_t index = 0; index < ranges.size(); ++index) {
-      answers.set_outcome(index, outcome);
-    }
-    buddy.acknowledge(ranges, answers);
-  }
-
-  std::vector<std::byte> metadata;
-  Buddy buddy;
-};
-
-BuddyConfig blocks(std::uint64_t count, unsigned report_order = 9) {
-  return {.first = {block_frames},
-          .end = {block_frames * (1 + count)},
-          .plugged_end = {block_frames * (1 + count)},
-          .report_order = {static_cast<std::uint8_t>(report_order)}};
-}
-
-struct Owned {
-  Pfn pfn;
-  unsigned order;
-};
-
-// Random operations, each followed by a comparison with the model.
-class Storm {
- public:
-  Storm(std::uint64_t seed, const BuddyConfig& config)
-      : random_(seed), config_(config), fixture_(config),
-        model_(config.first.value, config.end.value, config.report_order.value, config.hole) {}
-
-  void run(unsigned steps) {
-    for (unsigned step = 0; step < steps; ++step) {
-      CAPTURE(step);
-      // Phases of growth and decline.
-      const bool growing = (step / 400) % 2 == 0;
-      const std::uint64_t dice = pick(100);
-      if (dice < (growing ? 55U : 25U)) {
-        allocate();
-      } else if (dice < 80) {
-        free_one();
-      } else if (dice < 88) {
-        isolate();
-      } else if (dice < 96) {
-        acknowledge();
-      } else if (dice < 98) {
-        abuse();
-      } else {
-        change_setting();
-      }
-      REQUIRE(model_.compare(fixture_.buddy) == "");
-    }
-    while (!owned_.empty()) {
-      free_one();
-    }
-    while (!in_flight_.empty()) {
-      acknowledge();
-    }
-    REQUIRE(model_.compare(fixture_.buddy) == "");
-  }
-
- private:
-  std::uint64_t pick(std::uint64_t below) { return random_() % below; }
-
-  void allocate() {
-    const unsigned order = pick(4) == 0 ? static_cast<unsigned>(pick(abi::order_count))
-                                        : static_cast<unsigned>(pick(3));
-    Buddy& buddy = fixture_.buddy;
-    const std::optional<std::uint64_t> expected = model_.expected_allocation(order);
-    const Pfn frontier = buddy.frontier();
-    const BuddyAllocation got = buddy.allocate({static_cast<std::uint8_t>(order)});
-    if (expected) {
-      REQUIRE(got.ok());
-      REQUIRE(got.pfn.value == *expected);
-      REQUIRE(buddy.frontier() == frontier);
-    }
-    model_.advance_frontier(buddy.frontier().value);
-    if (got.ok()) {
-      REQUIRE(model_.allocate(got, order) == "");
-      if (got.content == Content::zeroed && pick(4) == 0) {
-        buddy.tags().put(got.pfn, abi::FrameKind::cached, {static_cast<std::uint8_t>(order)});
-        buddy.free_untouched(got.pfn, {static_cast<std::uint8_t>(order)}, got.was);
-        model_.free_untouched(got.pfn.value, order);
-      } else {
-        owned_.push_back({got.pfn, order});
-      }
-    } else if (buddy.plugged_end() < config_.end) {
-      REQUIRE(got.status == AllocateStatus::needs_plug);
-      buddy.set_plugged_end(std::min(config_.end, buddy.plugged_end() + 1 + pick(1500)));
-    } else {
-      REQUIRE(got.status == AllocateStatus::out_of_memory);
-    }
-  }
-
-  void free_one() {
-    if (owned_.empty()) {
-      return;
-    }
-    std::swap(owned_[pick(owned_.size())], owned_.back());
-    const Owned block = owned_.back();
-    owned_.pop_back();
-    fixture_.free(block.pfn, block.order);
-    model_.free(block.pfn.value, block.order);
-  }
-
-  void isolate() {
-    constexpr std::array<std::size_t, 5> capacities{2, 3, 9, 64, abi::max_batch_ranges};
-    const std::size_t capacity = capacities[pick(capacities.size())];
-    const auto goal = static_cast<std::uint32_t>(1 + pick(capacity));
-    const std::uint64_t keep = pick(2) == 0 ? 0 : pick(600);
-    const std::uint64_t reportable = model_.reportable();
-    const auto ranges = fixture_.isolate(goal, keep, capacity);
-    REQUIRE(model_.isolate(ranges, keep) == "");
-    REQUIRE((ranges.empty() || reportable > keep));
-    if (keep == 0) {
-      REQUIRE(ranges.empty() == (reportable == 0)); // always makes progress
-    }
-    if (!ranges.empty()) {
-      in_flight_.push_back(ranges);
-    }
-  }
-
-  void acknowledge() {
-    if (in_flight_.empty()) {
-      return;
-    }
-    std::swap(in_flight_[pick(in_flight_.size())], in_flight_.back());
-    const std::vector<abi::RangeDescriptor> ranges = in_flight_.back();
-    in_flight_.pop_back();
-    abi::CompletionEntry answers;
-    const bool all_alike = pick(2) == 0;
-    for (std::uint32_t index = 0; index < ranges.size(); ++index) {
-      answers.set_outcome(index,
-                          all_alike ? abi::Outcome::discarded : static_cast<abi::Outcome>(pick(3)));
-    }
-    fixture_.buddy.acknowledge(ranges, answers);
-    model_.acknowledge(ranges, answers);
-  }
-
-  // Frees that must be refused and change nothing.
-  void abuse() {
-    const Pfn pfn{config_.first.value + pick(config_.end - config_.first)};
-    const auto order = static_cast<unsigned>(pick(abi::order_count));
-    const bool legal = std::any_of(owned_.begin(), owned_.end(), [&](const Owned& block) {
-      return block.pfn == pfn && block.order == order;
-    });
-    if (!legal) {
-      REQUIRE(fixture_.buddy.free(pfn, {static_cast<std::uint8_t>(order)}) != FreeResult::ok);
-    }
-  }
-
-  void change_setting() {
-    const auto order = static_cast<unsigned>(pick(abi::order_count));
-    fixture_.buddy.set_report_order({static_cast<std::uint8_t>(order)});
-    model_.set_report_order(order);
-  }
-
-  std::mt19937_64 random_;
-  BuddyConfig config_;
-  Fixture fixture_;
-  ReferenceBuddy model_;
-  std::vector<Owned> owned_;
-  std::vector<std::vector<abi::RangeDescriptor>> in_flight_;
-};
+using test_support::block_frames;
+using test_support::blocks;
+using test_support::BuddyFixture;
 
 } // namespace
 
-TEST_CASE("buddy agrees with the reference model under random operations") {
-  for (std::uint64_t seed = 1; seed <= 12; ++seed) {
-    CAPTURE(seed);
-    // Odd bounds at both ends, and memory that is plugged late.
-    const BuddyConfig config{.first = {block_frames - 37 * seed},
-                             .end = {3 * block_frames + 11 * seed},
-                             .plugged_end = {block_frames + 100 * (seed % 3)},
-                             .report_order = {static_cast<std::uint8_t>(seed % abi::order_count)}};
-    Storm(seed, config).run(1600);
-    BuddyConfig with_hole = config;
-    with_hole.end = {6 * block_frames + 11 * seed};
-    with_hole.hole = {.start = {(1 + seed % 3) * block_frames},
-                      .end = {(3 + seed % 3) * block_frames}};
-    Storm(seed, with_hole).run(800);
-  }
-}
-
 TEST_CASE("a fresh allocator of 64 GiB writes next to nothing") {
   const BuddyConfig config{.first = {700}, .end = {700 + (1U << 24)}, .plugged_end = {1U << 25}};
-  Fixture fixture(config);
+  BuddyFixture fixture(config);
   for (unsigned count = 0; count < 100; ++count) {
     static_cast<void>(fixture.allocate(0));
   }
@@ -244,9 +38,9 @@ TEST_CASE("a fresh allocator of 64 GiB writes next to nothing") {
 }
 
 TEST_CASE("the frontier: head in aligned pieces, then largest blocks, then the tail") {
-  Fixture fixture({.first = {block_frames - 3},
-                   .end = {2 * block_frames + 5},
-                   .plugged_end = {2 * block_frames + 5}});
+  BuddyFixture fixture({.first = {block_frames - 3},
+                        .end = {2 * block_frames + 5},
+                        .plugged_end = {2 * block_frames + 5}});
   CHECK(fixture.allocate(0) == Pfn{block_frames - 3});
   CHECK(fixture.buddy.frontier() == Pfn{block_frames - 2});
   CHECK(fixture.allocate(1) == Pfn{block_frames - 2});
@@ -258,7 +52,7 @@ TEST_CASE("the frontier: head in aligned pieces, then largest blocks, then the t
 }
 
 TEST_CASE("memory that is not mapped yet is asked for, and only then") {
-  Fixture fixture(
+  BuddyFixture fixture(
       {.first = {block_frames}, .end = {3 * block_frames}, .plugged_end = {block_frames + 512}});
   CHECK(fixture.buddy.allocate({10}).status == AllocateStatus::needs_plug);
   CHECK(fixture.allocate(9) == Pfn{block_frames}); // carved by the failed attempt
@@ -272,7 +66,7 @@ TEST_CASE("memory that is not mapped yet is asked for, and only then") {
 }
 
 TEST_CASE("bad frees are told apart and change nothing") {
-  Fixture fixture(blocks(2));
+  BuddyFixture fixture(blocks(2));
   const Pfn block = fixture.allocate(3);
   Buddy& buddy = fixture.buddy;
   const std::uint64_t answered = buddy.answered_frames();
@@ -294,7 +88,7 @@ TEST_CASE("bad frees are told apart and change nothing") {
 TEST_CASE("a range is hinted once, whatever the host answers") {
   for (const abi::Outcome outcome :
        {abi::Outcome::discarded, abi::Outcome::declined, abi::Outcome::failed}) {
-    Fixture fixture(blocks(2));
+    BuddyFixture fixture(blocks(2));
     const Pfn block = fixture.allocate(10);
     CHECK(fixture.isolate().empty()); // what was never handed out is not hinted
     fixture.free(block, 10);
@@ -323,7 +117,7 @@ TEST_CASE("a range is hinted once, whatever the host answers") {
 TEST_CASE("a host that does not zero: only memory never handed out counts as zero") {
   BuddyConfig config = blocks(1);
   config.discarded = DiscardedContent::unknown;
-  Fixture fixture(config);
+  BuddyFixture fixture(config);
   const BuddyAllocation first = fixture.buddy.allocate({10});
   CHECK(first.content == Content::zeroed);
   fixture.free(first.pfn, 10);
@@ -332,7 +126,7 @@ TEST_CASE("a host that does not zero: only memory never handed out counts as zer
 }
 
 TEST_CASE("a mixed block is a span with a hint for each fresh part") {
-  Fixture fixture(blocks(1));
+  BuddyFixture fixture(blocks(1));
   const Pfn block = fixture.allocate(10);
   fixture.free(block, 10);
   fixture.acknowledge(fixture.isolate(), abi::Outcome::discarded);
@@ -359,13 +153,9 @@ TEST_CASE("a mixed block is a span with a hint for each fresh part") {
 TEST_CASE("a block with one part more than a batch holds is taken in halves") {
   for (const unsigned report_order : {0U, 9U, 10U}) {
     CAPTURE(report_order);
-    Fixture fixture(blocks(1, 10));
+    BuddyFixture fixture(blocks(1, 10));
     // Make every other page declined, all others fresh: 512 fresh parts and a span.
-    std::vector<Pfn> pages;
-    pages.reserve(block_frames);
-    for (std::uint64_t page = 0; page < block_frames; ++page) {
-      pages.push_back(fixture.allocate(0));
-    }
+    const std::vector<Pfn> pages = fixture.allocate_many(block_frames, 0);
     fixture.buddy.set_report_order({0});
     for (std::uint64_t page = 0; page < block_frames; page += 2) {
       fixture.free(pages[page], 0);
@@ -394,12 +184,8 @@ TEST_CASE("a block with one part more than a batch holds is taken in halves") {
 }
 
 TEST_CASE("isolation: largest first, highest first, down to the reserve") {
-  Fixture fixture(blocks(4));
-  std::vector<Pfn> blocks_held;
-  blocks_held.reserve(8);
-  for (unsigned count = 0; count < 8; ++count) {
-    blocks_held.push_back(fixture.allocate(9));
-  }
+  BuddyFixture fixture(blocks(4));
+  const std::vector<Pfn> blocks_held = fixture.allocate_many(8, 9);
   fixture.free(blocks_held[0], 9); // order 9, alone
   for (unsigned index = 4; index < 8; ++index) {
     fixture.free(blocks_held[index], 9); // two of order 10
@@ -414,12 +200,8 @@ TEST_CASE("isolation: largest first, highest first, down to the reserve") {
 }
 
 TEST_CASE("a smaller block is taken where the larger one would go below the reserve") {
-  Fixture fixture(blocks(4));
-  std::vector<Pfn> held;
-  held.reserve(4);
-  for (unsigned count = 0; count < 4; ++count) {
-    held.push_back(fixture.allocate(9));
-  }
+  BuddyFixture fixture(blocks(4));
+  const std::vector<Pfn> held = fixture.allocate_many(4, 9);
   fixture.free(held[0], 9);
   fixture.free(held[2], 9);
   fixture.free(held[3], 9);
@@ -429,7 +211,7 @@ TEST_CASE("a smaller block is taken where the larger one would go below the rese
 }
 
 TEST_CASE("allocation prefers resident memory, then the smallest reported block") {
-  Fixture fixture(blocks(3, 0));
+  BuddyFixture fixture(blocks(3, 0));
   const Pfn large = fixture.allocate(10);
   const Pfn small = fixture.allocate(2);
   const Pfn guard = fixture.allocate(2);
@@ -448,7 +230,7 @@ TEST_CASE("allocation prefers resident memory, then the smallest reported block"
 }
 
 TEST_CASE("allocation fills the lowest area that is in use before it opens another") {
-  Fixture fixture(blocks(3, 10));
+  BuddyFixture fixture(blocks(3, 10));
   const Pfn low = fixture.allocate(9);
   const Pfn high = fixture.allocate(9);
   const Pfn guard = fixture.allocate(10);
@@ -478,7 +260,7 @@ TEST_CASE("allocation fills the lowest area that is in use before it opens anoth
 TEST_CASE("the hole is jumped over, never handed out, and no block reaches into it") {
   BuddyConfig config = blocks(5);
   config.hole = {.start = {2 * block_frames}, .end = {4 * block_frames}};
-  Fixture fixture(config);
+  BuddyFixture fixture(config);
   std::set<std::uint64_t> got;
   for (unsigned count = 0; count < 3; ++count) {
     got.insert(fixture.allocate(10).value);
@@ -497,7 +279,7 @@ TEST_CASE("the hole is jumped over, never handed out, and no block reaches into 
 TEST_CASE("freeing in the hole is out of range") {
   BuddyConfig config = blocks(5);
   config.hole = {.start = {2 * block_frames}, .end = {4 * block_frames}};
-  Fixture fixture(config);
+  BuddyFixture fixture(config);
   const Pfn below = fixture.allocate(10);
   const Pfn above = fixture.allocate(10);
   for (const std::uint64_t pfn : {2 * block_frames, 3 * block_frames, 4 * block_frames - 1}) {
@@ -514,18 +296,18 @@ TEST_CASE("holes in odd places: at either end, unaligned, reaching past the end"
   config.first = {block_frames + 3};
   SUBCASE("from the first frame on") {
     config.hole = {.start = {block_frames}, .end = {2 * block_frames}};
-    CHECK(Fixture(config).allocate(0) == Pfn{2 * block_frames});
+    CHECK(BuddyFixture(config).allocate(0) == Pfn{2 * block_frames});
   }
   SUBCASE("up to the end and beyond: RAM just ends earlier") {
     config.hole = {.start = {3 * block_frames}, .end = {100 * block_frames}};
     config.plugged_end = {3 * block_frames};
-    Fixture fixture(config);
+    BuddyFixture fixture(config);
     CHECK(fixture.allocate(10) == Pfn{2 * block_frames});
     CHECK(fixture.buddy.allocate({10}).status == AllocateStatus::out_of_memory);
   }
   SUBCASE("unaligned: no frame of a block that it touches is used") {
     config.hole = {.start = {3 * block_frames - 1}, .end = {3 * block_frames + 1}};
-    Fixture fixture(config);
+    BuddyFixture fixture(config);
     CHECK(fixture.buddy.hole().start == Pfn{2 * block_frames});
     CHECK(fixture.buddy.hole().end == Pfn{4 * block_frames});
     CHECK(fixture.allocate(10) == Pfn{4 * block_frames});
@@ -533,7 +315,7 @@ TEST_CASE("holes in odd places: at either end, unaligned, reaching past the end"
   SUBCASE("what is plugged ends inside the hole") {
     config.hole = {.start = {2 * block_frames}, .end = {4 * block_frames}};
     config.plugged_end = {3 * block_frames};
-    Fixture fixture(config);
+    BuddyFixture fixture(config);
     CHECK(fixture.buddy.allocate({10}).status == AllocateStatus::needs_plug);
     CHECK(fixture.allocate(9) == Pfn{block_frames + 512}); // carved by the failed attempt
     fixture.buddy.set_plugged_end({4 * block_frames});
@@ -544,12 +326,8 @@ TEST_CASE("holes in odd places: at either end, unaligned, reaching past the end"
 }
 
 TEST_CASE("isolation from one list leaves the others alone") {
-  Fixture fixture(blocks(4));
-  std::vector<Pfn> held;
-  held.reserve(4);
-  for (unsigned count = 0; count < 4; ++count) {
-    held.push_back(fixture.allocate(9));
-  }
+  BuddyFixture fixture(blocks(4));
+  const std::vector<Pfn> held = fixture.allocate_many(4, 9);
   fixture.free(held[0], 9);
   fixture.free(held[2], 9);
   fixture.free(held[3], 9);
@@ -563,7 +341,7 @@ TEST_CASE("isolation from one list leaves the others alone") {
 
 TEST_CASE(
     "what was carved and never handed out is counted until it is, whatever is isolated with it") {
-  Fixture fixture(blocks(4, 0));
+  BuddyFixture fixture(blocks(4, 0));
   Buddy& buddy = fixture.buddy;
   CHECK(buddy.never_used_frames() == 0);
   const Pfn page = fixture.allocate(0);
