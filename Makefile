@@ -59,8 +59,8 @@ SANITIZED_OPT = -O0
 SANITIZED_CXX ?= $(CXX)
 # Where variables live in optimised code takes a quarter of its compilation; reports want lines.
 SANITIZED_DEBUG = -g1
-# A precompiled header is for one level of optimisation.
-SANITIZED_PCH = $(if $(filter -O0,$(SANITIZED_OPT)),$(PCH))
+# A precompiled header is for one level of optimisation: there are two of them.
+SANITIZED_PCH = $(call PCH,$(1)$(if $(filter -O1,$(SANITIZED_OPT)),/hot))
 UNIT_FLAGS  = $(COMMON) $(SANITIZED_DEBUG) $(SANITIZED_OPT) -fno-omit-frame-pointer -fsanitize=address,undefined \
                -fno-sanitize-recover=undefined -D_GLIBCXX_ASSERTIONS \
                -DEBB_TRACE_DIR='"tests/traces"'
@@ -163,10 +163,10 @@ $(B)/obj/perfetto.pb.o: $(B)/gen/tools/hvtrace/perfetto.pb.h
 $(B)/obj/vmm/tools/hvtrace/export_perfetto.o $(B)/obj/unit/tools/hvtrace/export_perfetto.o: \
   $(B)/gen/tools/hvtrace/perfetto.pb.h
 
-# Reading the libraries' headers is half of compiling: for each tree of hosted objects they are read
-# once. g++ and clang look for FILE.gch where FILE is included; ccache must hear that this is meant.
-# The copy of FILE beside it is for a compiler that cannot use the other. The guest's objects do
-# without: there a source that forgot a header is found.
+# Reading the libraries' headers is half of compiling: for each tree of objects they are read once.
+# g++ and clang look for FILE.gch where FILE is included; ccache must hear that this is meant. The
+# copy of FILE beside it is for a compiler that cannot use the other. A source that forgot a header
+# is found by `make lint`, which does without.
 export CCACHE_SLOPPINESS := pch_defines,time_macros
 PCH = -Winvalid-pch -include $(B)/obj/$(1)/library.hpp
 define precompile
@@ -180,9 +180,18 @@ $(B)/obj/vmm/%.o: %.cpp $(B)/obj/vmm/library.hpp.gch Makefile
 	$(call say,CXX,$<)
 	$(Q)mkdir -p $(@D) && $(CXX) $(VMM_FLAGS) $(call PCH,vmm) -c $< -o $@
 
-$(B)/obj/guest/%.o: %.cpp Makefile
+# What takes the command line apart runs once: half of its compilation is for nothing.
+$(B)/obj/vmm/vmm/settings/command_line.o $(B)/obj/vmm/tools/hvtrace/main.o: private VMM_FLAGS += -O1
+
+$(B)/obj/guest/library.hpp.gch: guest/runtime/library.hpp Makefile
+	$(call precompile,$(CXX) $(GUEST_FLAGS))
+
+$(B)/obj/guest/%.o: %.cpp $(B)/obj/guest/library.hpp.gch Makefile
 	$(call say,GCXX,$<)
-	$(Q)mkdir -p $(@D) && $(CXX) $(GUEST_FLAGS) -c $< -o $@
+	$(Q)mkdir -p $(@D) && $(CXX) $(GUEST_FLAGS) $(GUEST_PCH) -c $< -o $@
+GUEST_PCH = $(call PCH,guest)
+# They define what the headers declare, or compile a library with macros of their own.
+$(B)/obj/guest/guest/arch/string.o $(B)/obj/guest/guest/runtime/format.o: private GUEST_PCH :=
 
 # A rule each: make takes a pattern rule with several targets to make all of them at once.
 define assemble
@@ -284,18 +293,20 @@ $(B)/tests/unit_tests: $(UNIT_OBJECTS) $(B)/obj/perfetto.pb.o $(SOURCE_LIST)
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D) && $(SANITIZED_CXX) -fsanitize=address,undefined -pthread -o $@ $(linked) $(HVTRACE_LIBS) -lZydis
 
-$(B)/obj/unit/library.hpp.gch: vmm/base/library.hpp Makefile
+SANITIZED_PCHS = $(B)/obj/$(1)/library.hpp.gch $(B)/obj/$(1)/hot/library.hpp.gch
+$(call SANITIZED_PCHS,unit): vmm/base/library.hpp Makefile
 	$(call precompile,$(SANITIZED_CXX) $(UNIT_FLAGS))
-$(B)/obj/tsan/library.hpp.gch: vmm/base/library.hpp Makefile
+$(call SANITIZED_PCHS,tsan): vmm/base/library.hpp Makefile
 	$(call precompile,$(SANITIZED_CXX) $(TSAN_FLAGS))
 
-$(B)/obj/unit/%.o: %.cpp $(B)/obj/unit/library.hpp.gch Makefile
+$(B)/obj/unit/%.o: %.cpp $(call SANITIZED_PCHS,unit) Makefile
 	$(call say,UCXX,$<)
 	$(Q)mkdir -p $(@D) && $(SANITIZED_CXX) $(UNIT_FLAGS) $(call SANITIZED_PCH,unit) -c $< -o $@
 
 HOT_FOLDERS := guest/mm tests/support tests/soak tests/unit/guest/mm/buddy tests/unit/vmm/trace \
                $(addprefix vmm/,base boot hints measure record trace)
 $(foreach tree,unit tsan,$(foreach hot,$(HOT_FOLDERS),$(B)/obj/$(tree)/$(hot)/%.o)): private SANITIZED_OPT := -O1
+$(B)/obj/unit/hot/library.hpp.gch $(B)/obj/tsan/hot/library.hpp.gch: private SANITIZED_OPT := -O1
 
 $(B)/tests/threads_tsan: $(TSAN_OBJECTS) $(B)/obj/tsan/threaded.a $(SOURCE_LIST)
 $(B)/tests/soak_tsan: $(SOAK_TSAN_OBJECTS) $(B)/obj/tsan/threaded.a $(SOURCE_LIST)
@@ -312,7 +323,7 @@ $(B)/tests/soak_asan: $(SOAK_ASAN_OBJECTS) $(B)/obj/unit/threaded.a $(SOURCE_LIS
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D) && $(SANITIZED_CXX) -fsanitize=address,undefined -pthread -o $@ $(linked) $(VMM_LIBS)
 
-$(B)/obj/tsan/%.o: %.cpp $(B)/obj/tsan/library.hpp.gch Makefile
+$(B)/obj/tsan/%.o: %.cpp $(call SANITIZED_PCHS,tsan) Makefile
 	$(call say,TCXX,$<)
 	$(Q)mkdir -p $(@D) && $(SANITIZED_CXX) $(TSAN_FLAGS) $(call SANITIZED_PCH,tsan) -c $< -o $@
 
@@ -481,7 +492,7 @@ help: ## this list
 	  $(firstword $(MAKEFILE_LIST))
 	@printf '\nKnobs: V=1 full command lines, WERROR=0 warnings pass, T=pattern test cases\n'
 
--include $(wildcard $(B)/obj/*/library.hpp.d) $(VMM_OBJECTS:.o=.d) $(HVTRACE_OBJECTS:.o=.d) $(GUEST_CORE_OBJECTS:.o=.d) \
+-include $(wildcard $(B)/obj/*/library.hpp.d $(B)/obj/*/hot/library.hpp.d) $(VMM_OBJECTS:.o=.d) $(HVTRACE_OBJECTS:.o=.d) $(GUEST_CORE_OBJECTS:.o=.d) \
          $(WORKLOAD_OBJECTS:.o=.d) $(HOSTILE_OBJECTS:.o=.d) $(UNIT_OBJECTS:.o=.d) $(BOOT_OBJECTS:.o=.d) \
          $(SIM_OBJECTS:.o=.d) $(BENCH_OBJECTS:.o=.d) $(BENCHMARKS:%=$(B)/obj/vmm/tools/benchmarks/%.d) \
          $(TSAN_OBJECTS:.o=.d) $(SOAK_TSAN_OBJECTS:.o=.d) $(SOAK_ASAN_OBJECTS:.o=.d) \

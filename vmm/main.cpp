@@ -11,7 +11,7 @@
 #include <string_view>
 #include <vector>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "vmm/base/file.hpp"
 #include "vmm/base/output_file.hpp"
@@ -161,7 +161,7 @@ int status_after(const vmm::Config& config, const vmm::RunStats& stats,
     for (const std::string& loss : vmm::trace_losses(*stats.trace)) {
       vmm::tell("vmm: --trace {}: {}\n", *config.trace, loss);
     }
-    if (!stats.trace->why.empty()) {
+    if (!stats.trace->records.why.empty()) {
       failed(exit_status_of({}));
     }
   }

@@ -9,11 +9,7 @@ std::optional<RunStats::Trace> make_trace_stats(const Config& config, const Watc
   if (!config.trace || trace == nullptr || !trace->has_begun()) {
     return std::nullopt;
   }
-  const TraceLoss loss = trace->loss();
-  return RunStats::Trace{.records = loss.kept_records,
-                         .lost_records = loss.lost_records,
-                         .lost_guest_events = trace->guest_events_lost(),
-                         .why = loss.why};
+  return RunStats::Trace{.records = trace->loss(), .lost_guest_events = trace->guest_events_lost()};
 }
 
 std::optional<Ledger> make_ledger(const Config& config, const Watch& watch, const RunStats& stats) {

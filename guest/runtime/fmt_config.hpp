@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: MIT
 // fmt as the guest uses it: no locale (it would need static constructors), no exceptions; an
 // impossible format is caught at compile time, what remains ends in panic. Include this instead of
-// <fmt/...>.
+// <fmt/...>. It declares; fmt's code is compiled in format.cpp alone.
 #pragma once
 
 namespace guest {
 [[noreturn]] void panic_text(const char* message);
 }
 
-#define FMT_HEADER_ONLY
 #define FMT_STATIC_THOUSANDS_SEPARATOR ','
 #define FMT_USE_FLOAT128 0
 #define FMT_EXCEPTIONS 0
@@ -16,4 +15,4 @@ namespace guest {
 #define FMT_ASSERT(condition, message)                                                             \
   ((condition) ? void() : ::guest::panic_text("fmt: " #condition))
 
-#include <fmt/format.h>
+#include <fmt/core.h>

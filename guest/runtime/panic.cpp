@@ -6,6 +6,7 @@
 #include <atomic>
 
 #include "guest/arch/cpu.hpp"
+#include "guest/runtime/format.hpp"
 #include "guest/runtime/hypercall.hpp"
 #include "guest/runtime/print.hpp"
 
@@ -90,8 +91,7 @@ void panic_args(fmt::string_view format, fmt::format_args args) {
   record.vector = abi::panic_by_software;
   if (!panicking.load()) {
     std::array<char, abi::panic_message_bytes> text; // NOLINT
-    const auto result = fmt::vformat_to_n(text.data(), text.size(), format, args);
-    set_message(record, {text.data(), std::min(result.size, text.size())});
+    set_message(record, format_into(text, format, args));
   } else {
     set_message(record, "panic while panicking");
   }

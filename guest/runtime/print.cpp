@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "guest/arch/cpu.hpp"
+#include "guest/runtime/format.hpp"
 #include "guest/runtime/hypercall.hpp"
 #include "shared/layout.h"
 
@@ -51,8 +52,7 @@ void console_flush() {
 
 void print_args(fmt::string_view format, fmt::format_args args) {
   std::array<char, line_bytes> line; // NOLINT(cppcoreguidelines-pro-type-member-init)
-  const auto result = fmt::vformat_to_n(line.data(), line.size(), format, args);
-  console_append({line.data(), std::min(result.size, line.size())});
+  console_append(format_into(line, format, args));
 }
 
 } // namespace guest

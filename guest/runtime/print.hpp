@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Formatted output with fmt, without allocation.
-//
-// fmt's own sources are not linked: this header instantiates what a call needs. Floating point is
-// formatted by fmt as well. Text that does not fit line_bytes is cut.
+// Formatted output with fmt, floating point too, without allocation. Text that does not fit
+// line_bytes is cut.
 #pragma once
 
 #include <cstddef>

@@ -9,7 +9,7 @@
 #include <thread>
 #include <utility>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "shared/abi_version.hpp"
 #include "tests/soak/guest.hpp"

@@ -9,7 +9,7 @@
 #include <thread>
 #include <utility>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "vmm/base/clock.hpp"
 #include "vmm/measure/sampler.hpp"

@@ -5,7 +5,7 @@
 #include <random>
 
 #include <CLI/CLI.hpp>
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "tests/soak/cell.hpp"
 #include "vmm/base/clock.hpp"

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 #include "tools/hvtrace/diff.hpp"
 
-#include <iterator>
 #include <optional>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "tools/hvtrace/stats.hpp"
+#include "vmm/base/append_text.hpp"
+#include "vmm/base/units.hpp"
 #include "vmm/trace/event_text.hpp"
 
 namespace hvtrace {
@@ -55,9 +56,9 @@ std::string deed_text(const std::optional<abi::TraceRecord>& record, const Event
   if (!record) {
     return "(nothing more)";
   }
-  TextBuffer out;
+  std::string out;
   text.line(*record, out);
-  return fmt::to_string(out);
+  return out;
 }
 
 } // namespace
@@ -66,10 +67,10 @@ DiffResult diff(const TraceSource& left, const vmm::Symbols& left_symbols, const
                 const vmm::Symbols& right_symbols) {
   const Totals a = total(left);
   const Totals b = total(right);
-  TextBuffer out;
+  std::string out;
   const auto row = [&out](std::string_view what, const std::string& one, const std::string& other) {
-    fmt::format_to(std::back_inserter(out), "  {:<24} {:>14} {:>14}{}\n", what, one, other,
-                   one == other ? "" : "  *");
+    vmm::append_text(out, "  {:<24} {:>14} {:>14}{}\n", what, one, other,
+                     one == other ? "" : "  *");
   };
   const auto number = [&](std::string_view what, std::uint64_t one, std::uint64_t other) {
     row(what, fmt::format("{}", one), fmt::format("{}", other));
@@ -79,7 +80,7 @@ DiffResult diff(const TraceSource& left, const vmm::Symbols& left_symbols, const
       std::string(level_name(right.header().level)));
   row("policy", fmt::format("o{} b{}", left.header().policy.order, left.header().policy.batch),
       fmt::format("o{} b{}", right.header().policy.order, right.header().policy.batch));
-  row("duration", duration(a.duration_ns), duration(b.duration_ns));
+  row("duration", vmm::human_duration_ns(a.duration_ns), vmm::human_duration_ns(b.duration_ns));
   number("records", a.records, b.records);
   for (const TraceEvent event :
        {TraceEvent::doorbell, TraceEvent::batch, TraceEvent::range, TraceEvent::answer,
@@ -90,8 +91,10 @@ DiffResult diff(const TraceSource& left, const vmm::Symbols& left_symbols, const
   row("discarded", size_text(a.discarded_bytes()), size_text(b.discarded_bytes()));
   row("peak resident", size_text(a.peak_resident_bytes), size_text(b.peak_resident_bytes));
   row("last resident", size_text(a.final_resident_bytes), size_text(b.final_resident_bytes));
-  row("answer p50", duration(a.answer.percentile(50)), duration(b.answer.percentile(50)));
-  row("answer p99", duration(a.answer.percentile(99)), duration(b.answer.percentile(99)));
+  row("answer p50", vmm::human_duration_ns(a.answer.percentile(50)),
+      vmm::human_duration_ns(b.answer.percentile(50)));
+  row("answer p99", vmm::human_duration_ns(a.answer.percentile(99)),
+      vmm::human_duration_ns(b.answer.percentile(99)));
 
   // Allocations are compared only where both traces have all of them.
   const bool blocks = left.header().level == right.header().level;
@@ -104,19 +107,18 @@ DiffResult diff(const TraceSource& left, const vmm::Symbols& left_symbols, const
     const auto other = rights.next();
     if (!one && !other) {
       result.same = true;
-      fmt::format_to(std::back_inserter(out), "\nno divergence: the same {} steps\n", same);
+      vmm::append_text(out, "\nno divergence: the same {} steps\n", same);
       break;
     }
     if (!one || !other || !same_deed(*one, *other)) {
-      fmt::format_to(std::back_inserter(out),
-                     "\nfirst divergence after {} equal steps\n  A {}\n  B {}\n", same,
-                     deed_text(one, EventText(left.header(), &left_symbols)),
-                     deed_text(other, EventText(right.header(), &right_symbols)));
+      vmm::append_text(out, "\nfirst divergence after {} equal steps\n  A {}\n  B {}\n", same,
+                       deed_text(one, EventText(left.header(), &left_symbols)),
+                       deed_text(other, EventText(right.header(), &right_symbols)));
       break;
     }
     ++same;
   }
-  result.text = fmt::to_string(out);
+  result.text = out;
   return result;
 }
 

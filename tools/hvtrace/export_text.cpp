@@ -3,13 +3,13 @@
 #include "tools/hvtrace/export.hpp"
 
 #include <array>
-#include <iterator>
 #include <map>
 #include <string>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "tools/hvtrace/timeline.hpp"
+#include "vmm/base/append_text.hpp"
 #include "vmm/base/json.hpp"
 #include "vmm/trace/event_text.hpp"
 
@@ -152,22 +152,20 @@ void export_chrome(const TraceSource& source, const ByteSink& sink) {
 
 void export_csv(const TraceSource& source, const ByteSink& sink) {
   const EventText text(source.header(), nullptr);
-  TextBuffer out;
-  fmt::format_to(std::back_inserter(out),
-                 "number,time_ns,event,channel,address,value,count,order,detail,name\n");
+  std::string out;
+  out += "number,time_ns,event,channel,address,value,count,order,detail,name\n";
   for (std::uint64_t number = source.first(); number < source.end(); ++number) {
     if (const auto record = source.at(number)) {
-      fmt::format_to(std::back_inserter(out), "{},{},{},{},{},{},{},{},{},{}\n", record->sequence,
-                     record->time_ns, text.name(record->event), record->channel, record->address,
-                     record->value, record->count, record->order, record->detail,
-                     detail_name(*record));
+      vmm::append_text(out, "{},{},{},{},{},{},{},{},{},{}\n", record->sequence, record->time_ns,
+                       text.name(record->event), record->channel, record->address, record->value,
+                       record->count, record->order, record->detail, detail_name(*record));
     }
     if (out.size() >= piece_bytes) {
-      sink({out.data(), out.size()});
+      sink(out);
       out.clear();
     }
   }
-  sink({out.data(), out.size()});
+  sink(out);
 }
 
 } // namespace hvtrace

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 #include "tools/hvtrace/info.hpp"
 
-#include <chrono>
+#include <array>
 #include <ctime>
-#include <iterator>
 
-#include <fmt/chrono.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 
+#include "vmm/base/append_text.hpp"
+#include "vmm/base/units.hpp"
 #include "vmm/trace/event_text.hpp"
 
 namespace hvtrace {
@@ -46,35 +46,39 @@ std::string completeness(const TraceFile& trace) {
   return missing.empty() ? "yes" : missing;
 }
 
+// "2026-01-31 23:59:59": of the wall clock, in ns since the epoch.
+std::string utc(std::uint64_t realtime_ns) {
+  const auto seconds = static_cast<std::time_t>(realtime_ns / 1'000'000'000);
+  std::tm parts{};
+  ::gmtime_r(&seconds, &parts);
+  std::array<char, 32> text{};
+  return {text.data(), std::strftime(text.data(), text.size(), "%Y-%m-%d %H:%M:%S", &parts)};
+}
+
 } // namespace
 
 std::string render_info(const TraceFile& trace) {
   const abi::TraceHeader& header = trace.header();
-  TextBuffer out;
-  const auto to = std::back_inserter(out);
-  const std::chrono::sys_time<std::chrono::nanoseconds> start(
-      std::chrono::nanoseconds(header.start_realtime_ns >> 1 << 1));
-  fmt::format_to(to, "trace      version {}.{}, level {}, {} records of {} bytes{}\n",
-                 header.version_major, header.version_minor, level_name(header.level),
-                 trace.end() - trace.first(), header.record_bytes,
-                 header.storage == abi::TraceStorage::ring
-                     ? fmt::format(" (a ring: the last {})", header.capacity)
-                     : std::string());
-  fmt::format_to(to, "complete   {}\n", completeness(trace));
-  fmt::format_to(to, "recorded   {:%Y-%m-%d %H:%M:%S} UTC\n",
-                 std::chrono::time_point_cast<std::chrono::seconds>(
-                     std::chrono::time_point_cast<std::chrono::system_clock::duration>(start)));
-  fmt::format_to(to, "clock      monotonic ns since {}, TSC {} at {} kHz\n", header.start_ns,
-                 header.start_tsc, header.tsc_khz);
-  fmt::format_to(to, "guest      {} of RAM, {} vCPUs, image {} (hash {:016x})\n",
-                 size_text(header.ram_bytes), header.vcpus, header.image, header.image_hash);
-  fmt::format_to(to, "policy     {}order {}, batch {}, keep {}, delay {}\n",
-                 header.policy.enabled != 0 ? "" : "off, ", header.policy.order,
-                 header.policy.batch, size_text(header.policy.keep_bytes),
-                 duration(header.policy.delay_ns));
-  fmt::format_to(to, "host       {}, backing {}, discard {}\n", header.host, header.backing,
-                 header.discard);
-  fmt::format_to(to, "events\n");
+  std::string out;
+  vmm::append_text(out, "trace      version {}.{}, level {}, {} records of {} bytes{}\n",
+                   header.version_major, header.version_minor, level_name(header.level),
+                   trace.end() - trace.first(), header.record_bytes,
+                   header.storage == abi::TraceStorage::ring
+                       ? fmt::format(" (a ring: the last {})", header.capacity)
+                       : std::string());
+  vmm::append_text(out, "complete   {}\n", completeness(trace));
+  vmm::append_text(out, "recorded   {} UTC\n", utc(header.start_realtime_ns));
+  vmm::append_text(out, "clock      monotonic ns since {}, TSC {} at {} kHz\n", header.start_ns,
+                   header.start_tsc, header.tsc_khz);
+  vmm::append_text(out, "guest      {} of RAM, {} vCPUs, image {} (hash {:016x})\n",
+                   size_text(header.ram_bytes), header.vcpus, header.image, header.image_hash);
+  vmm::append_text(out, "policy     {}order {}, batch {}, keep {}, delay {}\n",
+                   header.policy.enabled != 0 ? "" : "off, ", header.policy.order,
+                   header.policy.batch, size_text(header.policy.keep_bytes),
+                   vmm::human_duration_ns(header.policy.delay_ns));
+  vmm::append_text(out, "host       {}, backing {}, discard {}\n", header.host, header.backing,
+                   header.discard);
+  out += "events\n";
   for (std::uint32_t index = 0; index < header.event_count; ++index) {
     const abi::TraceEventInfo& info = header.events[index];
     std::string fields;
@@ -87,33 +91,34 @@ std::string render_info(const TraceFile& trace) {
         fields += field;
       }
     }
-    fmt::format_to(to, "  {:>3} {:<16} {}\n", static_cast<unsigned>(info.event), info.name, fields);
+    vmm::append_text(out, "  {:>3} {:<16} {}\n", static_cast<unsigned>(info.event), info.name,
+                     fields);
   }
-  return fmt::to_string(out);
+  return out;
 }
 
 std::string render_check(const CheckResult& result) {
-  TextBuffer out;
-  const auto to = std::back_inserter(out);
+  std::string out;
   for (const Violation& violation : result.violations) {
-    fmt::format_to(to, "record {}: {}\n", violation.number, violation.text);
+    vmm::append_text(out, "record {}: {}\n", violation.number, violation.text);
   }
   if (result.violation_count > result.violations.size()) {
-    fmt::format_to(to, "... and {} more\n", result.violation_count - result.violations.size());
+    vmm::append_text(out, "... and {} more\n", result.violation_count - result.violations.size());
   }
-  fmt::format_to(to, "{}: {} records, {} violations", result.violation_count == 0 ? "ok" : "BROKEN",
-                 result.records, result.violation_count);
+  vmm::append_text(out, "{}: {} records, {} violations",
+                   result.violation_count == 0 ? "ok" : "BROKEN", result.records,
+                   result.violation_count);
   if (result.incomplete) {
-    fmt::format_to(to, "; incomplete at the end");
+    out += "; incomplete at the end";
   }
   if (result.guest_lost != 0) {
-    fmt::format_to(to, "; {} events of the guest were lost, what needs them was not checked",
-                   result.guest_lost);
+    vmm::append_text(out, "; {} events of the guest were lost, what needs them was not checked",
+                     result.guest_lost);
   } else if (!result.guest_complete) {
-    fmt::format_to(to, "; without the guest's events, what needs them was not checked");
+    out += "; without the guest's events, what needs them was not checked";
   }
-  fmt::format_to(to, "\n");
-  return fmt::to_string(out);
+  out += "\n";
+  return out;
 }
 
 } // namespace hvtrace

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include "tools/hvtrace/list.hpp"
 
-#include <iterator>
 #include <vector>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
+#include "vmm/base/append_text.hpp"
 #include "vmm/trace/event_text.hpp"
 #include "vmm/trace/model.hpp"
 
@@ -19,9 +19,9 @@ constexpr std::size_t piece_bytes = std::size_t{64} << 10;
 void list(const TraceSource& source, const std::optional<Filter>& filter,
           const vmm::Symbols& symbols, const std::function<void(std::string_view)>& sink) {
   const EventText text(source.header(), &symbols);
-  TextBuffer out;
+  std::string out;
   const auto flush = [&] {
-    sink({out.data(), out.size()});
+    sink(out);
     out.clear();
   };
   // Latencies take the whole protocol's state; only a filter that asks for them pays.
@@ -34,7 +34,7 @@ void list(const TraceSource& source, const std::optional<Filter>& filter,
     const auto record = source.at(number);
     if (!record) {
       if (!filter) {
-        fmt::format_to(std::back_inserter(out), "{:>9} (missing)\n", number);
+        vmm::append_text(out, "{:>9} (missing)\n", number);
       }
     } else {
       std::optional<std::uint64_t> latency_ns;

@@ -11,8 +11,7 @@
 #include <string>
 
 #include <CLI/CLI.hpp>
-#include <fmt/chrono.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "tools/hvtrace/check.hpp"
 #include "tools/hvtrace/diff.hpp"

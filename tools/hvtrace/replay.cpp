@@ -6,9 +6,10 @@
 #include <memory>
 #include <utility>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "vmm/base/clock.hpp"
+#include "vmm/base/units.hpp"
 #include "vmm/hints/batch_processor.hpp"
 #include "vmm/hints/discard_calls.hpp"
 #include "vmm/measure/sampler.hpp"
@@ -180,20 +181,21 @@ std::string render_replay(const ReplayResult& result) {
                                ? 0
                                : static_cast<double>(result.discarded_bytes) /
                                      static_cast<double>(result.host_ns) * 1e9 / (1U << 30);
-  const std::string behind =
-      result.behind_ns
-          ? fmt::format("at most {} behind the recorded times\n", duration(*result.behind_ns))
-          : "";
-  return fmt::format("{} batches, {} ranges, {} hinted, {} discarded\n"
-                     "{} system calls in {}: {:.2f} GiB/s\n"
-                     "a batch takes p50 {}, p90 {}, p99 {}, max {}\n"
-                     "{} ranges answered otherwise than in the recording\n{}",
-                     result.batches, result.ranges, size_text(result.asked_bytes),
-                     size_text(result.discarded_bytes), result.calls, duration(result.host_ns),
-                     gib_per_s, duration(result.batch_ns.percentile(50)),
-                     duration(result.batch_ns.percentile(90)),
-                     duration(result.batch_ns.percentile(99)),
-                     duration(result.batch_ns.percentile(100)), result.other_outcomes, behind);
+  const std::string behind = result.behind_ns
+                                 ? fmt::format("at most {} behind the recorded times\n",
+                                               vmm::human_duration_ns(*result.behind_ns))
+                                 : "";
+  return fmt::format(
+      "{} batches, {} ranges, {} hinted, {} discarded\n"
+      "{} system calls in {}: {:.2f} GiB/s\n"
+      "a batch takes p50 {}, p90 {}, p99 {}, max {}\n"
+      "{} ranges answered otherwise than in the recording\n{}",
+      result.batches, result.ranges, size_text(result.asked_bytes),
+      size_text(result.discarded_bytes), result.calls, vmm::human_duration_ns(result.host_ns),
+      gib_per_s, vmm::human_duration_ns(result.batch_ns.percentile(50)),
+      vmm::human_duration_ns(result.batch_ns.percentile(90)),
+      vmm::human_duration_ns(result.batch_ns.percentile(99)),
+      vmm::human_duration_ns(result.batch_ns.percentile(100)), result.other_outcomes, behind);
 }
 
 } // namespace hvtrace

@@ -2,17 +2,18 @@
 #include "tools/hvtrace/stats.hpp"
 
 #include <algorithm>
-#include <iterator>
 #include <optional>
 #include <span>
 #include <tuple>
 #include <utility>
 #include <vector>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "shared/abi_version.hpp"
 #include "shared/report_channel.hpp"
+#include "vmm/base/append_text.hpp"
+#include "vmm/base/units.hpp"
 #include "vmm/measure/latency.hpp"
 #include "vmm/trace/event_text.hpp"
 #include "vmm/trace/open_batches.hpp"
@@ -157,14 +158,15 @@ class Counter {
   SiteTotals* last_site_ = nullptr;
 };
 
-void latency_line(TextBuffer& out, std::string_view what, const Distribution& times) {
+void latency_line(std::string& out, std::string_view what, const Distribution& times) {
   if (times.count == 0) {
     return;
   }
-  fmt::format_to(std::back_inserter(out), "  {:<22} {:>9} {:>9} {:>9} {:>9} {:>9}\n", what,
-                 duration(times.percentile(50)), duration(times.percentile(90)),
-                 duration(times.percentile(99)), duration(times.percentile(100)),
-                 duration(times.sum / times.count));
+  vmm::append_text(
+      out, "  {:<22} {:>9} {:>9} {:>9} {:>9} {:>9}\n", what,
+      vmm::human_duration_ns(times.percentile(50)), vmm::human_duration_ns(times.percentile(90)),
+      vmm::human_duration_ns(times.percentile(99)), vmm::human_duration_ns(times.percentile(100)),
+      vmm::human_duration_ns(times.sum / times.count));
 }
 
 } // namespace
@@ -227,42 +229,41 @@ Totals total(const TraceSource& source) {
 
 std::string render_stats(const TraceSource& source, const Totals& totals,
                          const vmm::Symbols& symbols, std::size_t top) {
-  TextBuffer out;
-  const auto to = std::back_inserter(out);
-  fmt::format_to(to, "{} records in {}: {} doorbells, {} batches, {} answers\n", totals.records,
-                 duration(totals.duration_ns), totals.of(TraceEvent::doorbell),
-                 totals.of(TraceEvent::batch), totals.of(TraceEvent::answer));
-  fmt::format_to(to, "resident: peak {}, last {}\n", size_text(totals.peak_resident_bytes),
-                 size_text(totals.final_resident_bytes));
+  std::string out;
+  vmm::append_text(out, "{} records in {}: {} doorbells, {} batches, {} answers\n", totals.records,
+                   vmm::human_duration_ns(totals.duration_ns), totals.of(TraceEvent::doorbell),
+                   totals.of(TraceEvent::batch), totals.of(TraceEvent::answer));
+  vmm::append_text(out, "resident: peak {}, last {}\n", size_text(totals.peak_resident_bytes),
+                   size_text(totals.final_resident_bytes));
   if (totals.refault_bytes != 0) {
-    fmt::format_to(to, "seen resident again after a discard: {}\n",
-                   size_text(totals.refault_bytes));
+    vmm::append_text(out, "seen resident again after a discard: {}\n",
+                     size_text(totals.refault_bytes));
   }
   if (totals.guest_lost != 0) {
-    fmt::format_to(to, "events of the guest that were lost: {}\n", totals.guest_lost);
+    vmm::append_text(out, "events of the guest that were lost: {}\n", totals.guest_lost);
   }
   if (totals.host.count != 0) {
-    fmt::format_to(to, "\n  {:<22} {:>9} {:>9} {:>9} {:>9} {:>9}\n", "latency", "p50", "p90", "p99",
-                   "max", "mean");
+    vmm::append_text(out, "\n  {:<22} {:>9} {:>9} {:>9} {:>9} {:>9}\n", "latency", "p50", "p90",
+                     "p99", "max", "mean");
     latency_line(out, "submission to answer", totals.answer);
     latency_line(out, "submission to drain", totals.drain);
     latency_line(out, "host, whole batch", totals.host);
     latency_line(out, "host, discarding", totals.discard);
     const std::uint64_t full = source.header().policy.batch;
-    fmt::format_to(to, "\nranges in a batch: p50 {}, p90 {}, max {}, mean {} (full: {})\n",
-                   totals.fill.percentile(50), totals.fill.percentile(90),
-                   totals.fill.percentile(100),
-                   totals.fill.sum / std::max<std::uint64_t>(totals.fill.count, 1), full);
+    vmm::append_text(out, "\nranges in a batch: p50 {}, p90 {}, max {}, mean {} (full: {})\n",
+                     totals.fill.percentile(50), totals.fill.percentile(90),
+                     totals.fill.percentile(100),
+                     totals.fill.sum / std::max<std::uint64_t>(totals.fill.count, 1), full);
   }
   if (totals.of(TraceEvent::outcome) != 0) {
-    fmt::format_to(to, "\n  {:<6} {:>9} {:>12} {:>12} {:>8} {:>10}\n", "order", "ranges",
-                   "discarded", "declined", "failed", "reused");
+    vmm::append_text(out, "\n  {:<6} {:>9} {:>12} {:>12} {:>8} {:>10}\n", "order", "ranges",
+                     "discarded", "declined", "failed", "reused");
     for (std::size_t order = 0; order < totals.orders.size(); ++order) {
       const OrderTotals& row = totals.orders[order];
       if (row.ranges != 0 || row.reused_blocks != 0) {
-        fmt::format_to(to, "  {:<6} {:>9} {:>12} {:>12} {:>8} {:>10}\n", order, row.ranges,
-                       size_text(row.discarded_bytes), size_text(row.declined_bytes),
-                       row.failed_ranges, row.reused_blocks);
+        vmm::append_text(out, "  {:<6} {:>9} {:>12} {:>12} {:>8} {:>10}\n", order, row.ranges,
+                         size_text(row.discarded_bytes), size_text(row.declined_bytes),
+                         row.failed_ranges, row.reused_blocks);
       }
     }
   }
@@ -272,15 +273,15 @@ std::string render_stats(const TraceSource& source, const Totals& totals,
            std::tie(right.second.bytes, right.second.frees, left.first);
   });
   if (!sites.empty()) {
-    fmt::format_to(to, "\n  {:>7} {:>9} {:>12} {:>9}  code that completed batches, or freed\n",
-                   "batches", "ranges", "bytes", "frees");
+    vmm::append_text(out, "\n  {:>7} {:>9} {:>12} {:>9}  code that completed batches, or freed\n",
+                     "batches", "ranges", "bytes", "frees");
   }
   for (const auto& [code, site] : std::span(sites).first(std::min(top, sites.size()))) {
-    fmt::format_to(to, "  {:>7} {:>9} {:>12} {:>9}  {}\n", site.batches, site.ranges,
-                   size_text(site.bytes), site.frees,
-                   code == 0 ? "unknown" : symbols.describe(code - 1));
+    vmm::append_text(out, "  {:>7} {:>9} {:>12} {:>9}  {}\n", site.batches, site.ranges,
+                     size_text(site.bytes), site.frees,
+                     code == 0 ? "unknown" : symbols.describe(code - 1));
   }
-  return fmt::to_string(out);
+  return out;
 }
 
 } // namespace hvtrace

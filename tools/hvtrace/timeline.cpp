@@ -8,7 +8,7 @@
 #include <string_view>
 #include <utility>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "tools/hvtrace/track_lanes.hpp"
 #include "vmm/trace/event_text.hpp"

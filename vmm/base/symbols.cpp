@@ -8,7 +8,7 @@
 #include <cstring>
 #include <memory>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 // <cxxabi.h> would declare a namespace `abi`, the name of the project's own; this is the one
 // function of it that is needed (Itanium C++ ABI, 3.4).

@@ -7,7 +7,7 @@
 #include <limits>
 #include <utility>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 namespace vmm {
 namespace {
@@ -165,6 +165,10 @@ std::string human_duration(double seconds) {
     return fmt::format("{} us", short_number(seconds * 1e6));
   }
   return fmt::format("{:.0f} ns", seconds * 1e9);
+}
+
+std::string human_duration_ns(std::uint64_t ns) {
+  return human_duration(static_cast<double>(ns) / 1e9);
 }
 
 std::string grouped(std::uint64_t value) {

@@ -36,6 +36,7 @@ std::string human_size(std::uint64_t bytes);
 
 // For tables: "12.4 s", "3.20 ms", "870 us", "15 ns".
 std::string human_duration(double seconds);
+std::string human_duration_ns(std::uint64_t ns);
 
 // Digits in groups of three: "1,165,963".
 std::string grouped(std::uint64_t value);

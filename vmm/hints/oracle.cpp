@@ -7,7 +7,7 @@
 #include <atomic>
 #include <cerrno>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "shared/frame_tag.hpp"
 #include "vmm/hints/batch.hpp"

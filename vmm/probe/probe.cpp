@@ -13,10 +13,11 @@
 #include <string_view>
 #include <system_error>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "shared/address.hpp"
 #include "vmm/base/output_file.hpp"
+#include "vmm/base/units.hpp"
 #include "vmm/base/version.hpp"
 #include "vmm/hints/discard_calls.hpp"
 #include "vmm/kvm/host_cpu.hpp"
@@ -227,13 +228,6 @@ std::string flavour() {
   return module == "kvm_intel" ? "vmx" : "unknown";
 }
 
-std::string duration(double ns) {
-  if (ns < 10'000) {
-    return fmt::format("{:.0f} ns", ns);
-  }
-  return ns < 10'000'000 ? fmt::format("{:.1f} us", ns / 1e3) : fmt::format("{:.1f} ms", ns / 1e6);
-}
-
 } // namespace
 
 HostReport probe_host(const std::string& kvm_device) {
@@ -274,7 +268,7 @@ std::string render(const HostReport& report) {
       rest += (rest.empty() ? "" : ": ") + feature.consequence;
     }
     text += fmt::format("  {:<36} {:<4} {:>10}  {}", feature.name, feature.available ? "yes" : "no",
-                        feature.ns ? duration(*feature.ns) : "", rest);
+                        feature.ns ? human_duration(*feature.ns / 1e9) : "", rest);
     text.erase(text.find_last_not_of(' ') + 1);
     text += '\n';
   }

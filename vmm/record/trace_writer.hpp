@@ -22,16 +22,10 @@
 #include "vmm/base/mapping_guard.hpp"
 #include "vmm/base/result.hpp"
 #include "vmm/base/thread.hpp"
+#include "vmm/record/trace_loss.hpp"
 #include "vmm/record/trace_target.hpp"
 
 namespace vmm {
-
-// What became of the records of a trace, and why some are missing.
-struct TraceLoss {
-  std::uint64_t kept_records = 0;
-  std::uint64_t lost_records = 0;
-  std::string why; // empty: nothing is missing
-};
 
 class TraceWriter {
  public:

@@ -4,12 +4,12 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <iterator>
 #include <utility>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <sys/ioctl.h>
 
+#include "vmm/base/append_text.hpp"
 #include "vmm/base/or_dash.hpp"
 #include "vmm/base/units.hpp"
 
@@ -128,9 +128,8 @@ std::string render_chart(const LiveState& state, std::size_t width, ChartBars ba
   constexpr std::string_view live_label = "live ";
   static_assert(host_label.size() == live_label.size());
   const std::size_t columns = std::min(width, widest_chart) - host_label.size();
-  fmt::format_to(std::back_inserter(text), "\n{}{}\n{}{}", host_label,
-                 sparkline(resident, top, columns, bars), live_label,
-                 sparkline(live, top, columns, bars));
+  append_text(text, "\n{}{}\n{}{}", host_label, sparkline(resident, top, columns, bars), live_label,
+              sparkline(live, top, columns, bars));
   return text;
 }
 

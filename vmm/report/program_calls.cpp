@@ -5,7 +5,7 @@
 #include <cstdlib>
 #include <memory>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <seccomp.h>
 
 namespace vmm {

@@ -86,11 +86,11 @@ Json to_json(const OracleTotals& oracle) {
 
 Json to_json(const RunStats::Trace& trace) {
   Json json = {{"complete", trace.complete()},
-               {"records", trace.records},
-               {"lost_records", trace.lost_records},
+               {"records", trace.records.kept_records},
+               {"lost_records", trace.records.lost_records},
                {"lost_guest_events", trace.lost_guest_events}};
-  if (!trace.why.empty()) {
-    json["why"] = trace.why;
+  if (!trace.records.why.empty()) {
+    json["why"] = trace.records.why;
   }
   return json;
 }

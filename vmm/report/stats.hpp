@@ -16,6 +16,7 @@
 #include "vmm/measure/memory_series.hpp"
 #include "vmm/measure/run_times.hpp"
 #include "vmm/measure/sampler.hpp"
+#include "vmm/record/trace_loss.hpp"
 #include "vmm/report/program_calls.hpp"
 #include "vmm/settings/host_mode.hpp"
 #include "vmm/settings/report_changes.hpp"
@@ -74,12 +75,10 @@ struct RunStats {
   std::optional<OracleTotals> oracle; // empty: not asked for
 
   struct Trace {
-    std::uint64_t records = 0; // in the file
-    std::uint64_t lost_records = 0;
+    TraceLoss records;
     std::uint64_t lost_guest_events = 0;
-    std::string why; // records were lost; empty: none were
 
-    [[nodiscard]] bool complete() const { return why.empty() && lost_guest_events == 0; }
+    [[nodiscard]] bool complete() const { return records.why.empty() && lost_guest_events == 0; }
   };
   std::optional<Trace> trace; // empty: none was asked for
 

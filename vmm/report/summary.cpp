@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "vmm/report/summary.hpp"
 
-#include <iterator>
 #include <string_view>
 #include <utility>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
+#include "vmm/base/append_text.hpp"
 #include "vmm/base/or_dash.hpp"
 #include "vmm/base/units.hpp"
 #include "vmm/measure/latency.hpp"
@@ -18,16 +18,12 @@ namespace {
 // What the widest counts leave of 80 columns.
 constexpr std::size_t name_limit = 16;
 
-std::string nanoseconds(std::uint64_t ns) {
-  return human_duration(static_cast<double>(ns) / 1e9);
-}
-
 // Rows of two cells, a label and a value each: the left cells describe hints, the right ones
 // memory.
 class Table {
  public:
   void heading(std::string_view left, std::string_view right) {
-    fmt::format_to(std::back_inserter(text_), "  {:<38}{}\n", left, right);
+    append_text(text_, "  {:<38}{}\n", left, right);
   }
 
   void row(std::string_view left, std::string_view left_value, std::string_view right,
@@ -78,14 +74,14 @@ std::string policy_text(const RunStats& stats, const abi::ReportPolicy& policy, 
   }
   if (policy.strategy == abi::ReportStrategy::adaptive) {
     const auto half_life_ns = stats.half_life_ns();
-    text += half_life_ns ? fmt::format(", half-life {}", nanoseconds(*half_life_ns))
+    text += half_life_ns ? fmt::format(", half-life {}", human_duration_ns(*half_life_ns))
                          : ", nothing let go";
   }
   if (policy.keep_bytes != 0) {
     text += fmt::format(", keep {}", human_size(policy.keep_bytes));
   }
   if (policy.delay_ns != 0 && chosen == Chosen::by_hand) {
-    text += fmt::format(", delay {}", nanoseconds(policy.delay_ns));
+    text += fmt::format(", delay {}", human_duration_ns(policy.delay_ns));
   }
   return text;
 }
@@ -165,7 +161,7 @@ void add_ledger(Table& table, const RunStats& stats) {
   table.row("doorbells", time_text(ledger.spent, &Spending::doorbell_ns), "net benefit",
             mib_s_text(ledger.net_mib_s));
   table.row("refaults", time_text(ledger.spent, &Spending::refault_ns), "  at, for 1 MiB s",
-            nanoseconds(ledger.memory_price_ns));
+            human_duration_ns(ledger.memory_price_ns));
   table.row("all", ledger.spent ? human_duration(ledger.spent->sum_ns() / 1e9) : "-", "came back",
             human_size(ledger.reused_bytes));
   table.line("");
@@ -186,8 +182,9 @@ void add_ledger(Table& table, const RunStats& stats) {
 
 std::vector<std::string> trace_losses(const RunStats::Trace& trace) {
   std::vector<std::string> losses;
-  if (!trace.why.empty()) {
-    losses.push_back(fmt::format("{} records lost: {}", grouped(trace.lost_records), trace.why));
+  if (!trace.records.why.empty()) {
+    losses.push_back(
+        fmt::format("{} records lost: {}", grouped(trace.records.lost_records), trace.records.why));
   }
   if (trace.lost_guest_events != 0) {
     losses.push_back(fmt::format("{} events of the guest lost: its ring was full",
@@ -205,7 +202,8 @@ std::string render_summary(const RunStats& stats) {
                          human_duration(memory.seconds), grouped(stats.last.guest.events),
                          grouped(stats.last.guest.verified_pages)));
   if (const auto behind_ns = stats.behind_ns()) {
-    table.line(fmt::format("  at most {} behind the recorded times", nanoseconds(*behind_ns)));
+    table.line(
+        fmt::format("  at most {} behind the recorded times", human_duration_ns(*behind_ns)));
   }
   table.line(fmt::format("  {} RAM ({}), {}", human_size(memory.guest_bytes), memory.backing,
                          policy_text(stats, stats.report.policy, chosen(stats.report.automatic))));
@@ -224,7 +222,7 @@ std::string render_summary(const RunStats& stats) {
   table.row("hinted", human_size(hints.bytes), "peak of live memory",
             or_dash(memory.live_peak_bytes, human_size));
   table.row("discarded", human_size(hints.discarded_bytes), "settled after",
-            or_dash(stats.settled.after_ns, nanoseconds));
+            or_dash(stats.settled.after_ns, human_duration_ns));
   table.row("declined", human_size(hints.declined_bytes), "resident integral",
             mib_s_text(memory.rss_mib_s));
   table.row("redundant", human_size(stats.guest.redundant_bytes), "live integral",
@@ -232,11 +230,11 @@ std::string render_summary(const RunStats& stats) {
   table.row("failed ranges", grouped(hints.failed_ranges), "footprint ratio",
             ratio_text(memory.footprint_ratio()));
   const auto unreported = memory.unreported_ratio();
-  table.row("host time", nanoseconds(hints.host_ns), unreported ? "  without reporting" : "",
+  table.row("host time", human_duration_ns(hints.host_ns), unreported ? "  without reporting" : "",
             unreported ? fmt::format("{} (model)", ratio_text(unreported)) : "");
   const auto boot_ns = stats.times.boot_ns();
   table.row("exits", grouped(stats.exits.exits), boot_ns ? "boot time" : "",
-            boot_ns ? nanoseconds(*boot_ns) : "");
+            boot_ns ? human_duration_ns(*boot_ns) : "");
   table.row("doorbells", grouped(hints.doorbells), "exit status",
             fmt::format("{}", stats.exit_status));
   add_allocator(table, stats);

@@ -7,7 +7,7 @@
 #include <cstring>
 #include <span>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 namespace vmm {
 namespace {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "vmm/step/hand_answer.hpp"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "vmm/base/units.hpp"
 #include "vmm/trace/event_text.hpp"
@@ -94,7 +94,7 @@ std::string describe(const BatchFaults& faults) {
     break;
   }
   if (faults.delay_ns != 0) {
-    text += fmt::format(", {} late", hvtrace::duration(faults.delay_ns));
+    text += fmt::format(", {} late", human_duration_ns(faults.delay_ns));
   }
   if (faults.repeat != Repeat::none) {
     text += ", twice";

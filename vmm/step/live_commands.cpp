@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "vmm/step/guest_words.hpp"
 #include "vmm/step/hand_answer.hpp"

@@ -34,20 +34,6 @@ std::string seconds(std::uint64_t ns) {
   return fmt::format("{}.{:06}", ns / 1'000'000'000, ns / 1000 % 1'000'000);
 }
 
-std::string duration(std::uint64_t ns) {
-  const auto value = static_cast<double>(ns);
-  if (ns < 1000) {
-    return fmt::format("{} ns", ns);
-  }
-  if (ns < 1'000'000) {
-    return fmt::format("{:.3g} us", value / 1e3);
-  }
-  if (ns < 1'000'000'000) {
-    return fmt::format("{:.3g} ms", value / 1e6);
-  }
-  return fmt::format("{:.4g} s", value / 1e9);
-}
-
 std::string size_text(std::uint64_t bytes) {
   constexpr std::array<std::string_view, 5> units{"B", "KiB", "MiB", "GiB", "TiB"};
   std::size_t unit = 0;
@@ -283,18 +269,16 @@ const std::string& EventText::code_text(std::uint64_t code) const {
   return codes_[code] = symbols_->describe(code);
 }
 
-void EventText::line(const abi::TraceRecord& record, TextBuffer& out) const {
+void EventText::line(const abi::TraceRecord& record, std::string& out) const {
   fmt::format_to(std::back_inserter(out), FMT_COMPILE("{:>9} {:>4}.{:06} #{:<2} "), record.sequence,
                  record.time_ns / 1'000'000'000, record.time_ns / 1000 % 1'000'000, record.channel);
   const std::string& name = plans_[static_cast<std::uint8_t>(record.event)].padded;
-  out.append(name.data(), name.data() + name.size());
+  out += name;
   fields(record, out);
 }
 
-void EventText::fields(const abi::TraceRecord& record, TextBuffer& out) const {
-  const auto text = [&out](std::string_view part) {
-    out.append(part.data(), part.data() + part.size());
-  };
+void EventText::fields(const abi::TraceRecord& record, std::string& out) const {
+  const auto text = [&out](std::string_view part) { out += part; };
   for (const Part& part : plans_[static_cast<std::uint8_t>(record.event)].parts) {
     const std::uint64_t value = field_of(record, static_cast<unsigned>(part.field));
     text(part.label);

@@ -9,19 +9,13 @@
 #include <unordered_map>
 #include <vector>
 
-#include <fmt/format.h>
-
 #include "shared/trace_record.hpp"
 #include "vmm/base/symbols.hpp"
 
 namespace hvtrace {
 
-using TextBuffer = fmt::memory_buffer;
-
 // "12.345678": seconds and microseconds.
 [[nodiscard]] std::string seconds(std::uint64_t ns);
-// "850 ns", "12.3 us", "4.56 ms", "7.89 s".
-[[nodiscard]] std::string duration(std::uint64_t ns);
 // "4 KiB", "1.5 MiB".
 [[nodiscard]] std::string size_text(std::uint64_t bytes);
 [[nodiscard]] std::string_view outcome_name(std::uint8_t outcome);
@@ -44,9 +38,9 @@ class EventText {
   // The name in the event table; "event N" for one that it does not have.
   [[nodiscard]] std::string name(abi::TraceEvent event) const;
   // Appends one line without newline: number, time, channel, name, fields.
-  void line(const abi::TraceRecord& record, TextBuffer& out) const;
+  void line(const abi::TraceRecord& record, std::string& out) const;
   // The fields alone: "gpa=0x400000 batch=7".
-  void fields(const abi::TraceRecord& record, TextBuffer& out) const;
+  void fields(const abi::TraceRecord& record, std::string& out) const;
 
  private:
   enum class Style : std::uint8_t {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "vmm/trace/model.hpp"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "shared/abi_version.hpp"
 #include "shared/report_channel.hpp"

@@ -3,10 +3,12 @@
 
 #include <algorithm>
 #include <array>
-#include <iterator>
 #include <string_view>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
+
+#include "vmm/base/append_text.hpp"
+#include "vmm/base/units.hpp"
 
 namespace hvtrace {
 namespace {
@@ -39,17 +41,17 @@ std::string records(const Stepper& stepper, const EventText& text, std::size_t r
       append_line(out, "> (before the first record)", columns);
       continue;
     }
-    TextBuffer line;
+    std::string line;
     const char* const mark = number == stepper.position() ? "> " : "  ";
-    fmt::format_to(std::back_inserter(line), "{}", mark);
+    line += mark;
     if (number >= source.end()) {
-      fmt::format_to(std::back_inserter(line), "~");
+      line += '~';
     } else if (const auto record = source.at(number)) {
       text.line(*record, line);
     } else {
-      fmt::format_to(std::back_inserter(line), "{:>9} (missing)", number);
+      vmm::append_text(line, "{:>9} (missing)", number);
     }
-    append_line(out, {line.data(), line.size()}, columns);
+    append_line(out, line, columns);
   }
   return out;
 }
@@ -109,7 +111,7 @@ std::string batches(const Stepper& stepper, std::uint64_t now_ns, std::size_t co
     append_line(out,
                 fmt::format("  #{} batch {}: {}, {} ranges, {}, {} old{}", key.first, key.second,
                             stage_name(batch.stage), batch.ranges, size_text(batch.bytes),
-                            duration(now_ns - std::min(now_ns, batch.submit_ns)),
+                            vmm::human_duration_ns(now_ns - std::min(now_ns, batch.submit_ns)),
                             batch.quarantined ? ", quarantined" : ""),
                 columns);
   }
@@ -156,12 +158,13 @@ std::string render_screen(const Stepper& stepper, const EventText& text, ScreenS
   const MemoryView& memory = stepper.model().memory();
   const auto latency = stepper.model().latency_ns();
   std::string out;
-  append_line(out,
-              fmt::format("record {} of {}  {} s{}", stepper.position(), source.end() - 1,
-                          seconds(now_ns),
-                          latency ? fmt::format("  {} since the submission", duration(*latency))
-                                  : std::string()),
-              size.columns);
+  append_line(
+      out,
+      fmt::format("record {} of {}  {} s{}", stepper.position(), source.end() - 1, seconds(now_ns),
+                  latency
+                      ? fmt::format("  {} since the submission", vmm::human_duration_ns(*latency))
+                      : std::string()),
+      size.columns);
   const std::size_t rows =
       size.rows > rows_beside_records + 3 ? size.rows - rows_beside_records : 3;
   out += records(stepper, text, rows, size.columns);

@@ -5,7 +5,7 @@
 #include <array>
 #include <utility>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "vmm/base/units.hpp"
 #include "vmm/trace/why.hpp"

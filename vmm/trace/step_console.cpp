@@ -10,7 +10,7 @@
 #include <cstdio>
 #include <utility>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "vmm/base/raw_terminal.hpp"
 #include "vmm/base/terminal.hpp"

@@ -4,9 +4,10 @@
 #include <deque>
 #include <vector>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "shared/report_channel.hpp"
+#include "vmm/base/units.hpp"
 #include "vmm/trace/event_text.hpp"
 #include "vmm/trace/model.hpp"
 
@@ -147,7 +148,8 @@ class History {
         batch == nullptr
             ? std::string()
             : fmt::format(", {} after the submission",
-                          duration(record.time_ns - std::min(record.time_ns, batch->submit_ns)));
+                          vmm::human_duration_ns(record.time_ns -
+                                                 std::min(record.time_ns, batch->submit_ns)));
     return fmt::format("answered: {}{}", outcome_name(record.detail >> 4), after);
   }
 

@@ -11,7 +11,7 @@
 #include <ctime>
 #include <span>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "shared/abi_version.hpp"
 #include "shared/guest_status.hpp"

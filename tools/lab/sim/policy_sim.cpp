@@ -18,7 +18,7 @@
 #include <vector>
 
 #include <CLI/CLI.hpp>
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "guest/mm/buddy/buddy.hpp"
 #include "guest/mm/page_allocator.hpp"

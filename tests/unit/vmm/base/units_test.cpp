@@ -95,6 +95,8 @@ TEST_CASE("durations for people choose the unit") {
   CHECK(human_duration(3.2e-3) == "3.20 ms");
   CHECK(human_duration(0.9996) == "1.00 s");
   CHECK(human_duration(14.45) == "14.4 s");
+  CHECK(human_duration_ns(999) == "999 ns");
+  CHECK(human_duration_ns(999'700) == "1.00 ms"); // not "1e+03 us"
 }
 
 TEST_CASE("numbers are grouped by thousands") {

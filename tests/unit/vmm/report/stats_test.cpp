@@ -282,13 +282,15 @@ TEST_CASE("a name that is not UTF-8 does not spoil the file") {
 TEST_CASE("a trace has its numbers, and why some are missing") {
   RunStats stats;
   CHECK_FALSE(parsed(stats).contains("trace"));
-  stats.trace = {.records = 10, .lost_records = 0, .lost_guest_events = 0, .why = {}};
+  stats.trace = {.records = {.kept_records = 10, .lost_records = 0, .why = {}},
+                 .lost_guest_events = 0};
   CHECK(parsed(stats)["trace"] ==
         nlohmann::json{
             {"complete", true}, {"records", 10}, {"lost_records", 0}, {"lost_guest_events", 0}});
   stats.trace->lost_guest_events = 3;
   CHECK(parsed(stats)["trace"]["complete"] == false);
-  stats.trace = {.records = 10, .lost_records = 5, .lost_guest_events = 0, .why = "no room"};
+  stats.trace = {.records = {.kept_records = 10, .lost_records = 5, .why = "no room"},
+                 .lost_guest_events = 0};
   CHECK(parsed(stats)["trace"]["complete"] == false);
   CHECK(parsed(stats)["trace"]["why"] == "no room");
 }

@@ -185,12 +185,13 @@ TEST_CASE("extreme values stay within the table") {
 
 TEST_CASE("what a trace lacks is said, and a complete one is not talked of") {
   RunStats stats = typical();
-  stats.trace = {.records = 1000, .lost_records = 0, .lost_guest_events = 0, .why = {}};
+  stats.trace = {.records = {.kept_records = 1000, .lost_records = 0, .why = {}},
+                 .lost_guest_events = 0};
   CHECK(render_summary(stats) == render_summary(typical()));
   stats.trace->lost_guest_events = 17'934;
   CHECK(render_summary(stats).find("17,934 events of the guest lost") != std::string::npos);
-  stats.trace->lost_records = 530'276;
-  stats.trace->why = "No space left on device";
+  stats.trace->records.lost_records = 530'276;
+  stats.trace->records.why = "No space left on device";
   const std::string text = render_summary(stats);
   CHECK(
       text.find("The trace is not complete\n    530,276 records lost: No space left on device\n") !=
