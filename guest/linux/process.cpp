@@ -58,7 +58,7 @@ Process::Process(abi::ProgramStart& start, std::string_view strings, Frames& fra
   arguments_ = next_strings(strings, start.arguments);
   argument_count_ = start.arguments;
   environment_ = next_strings(strings, start.environment);
-  synthetic_ = std::make_unique<SyntheticFiles>(SyntheticFacts{.program = executable_,
+  synthetic_ = std::make_unique<SyntheticFiles>(SyntheticFacts{.program = executable_place_,
                                                                .arguments = arguments_,
                                                                .environment = environment_,
                                                                .user = start.user,
@@ -93,6 +93,7 @@ Process::Process(abi::ProgramStart& start, std::string_view strings, Frames& fra
 // ---- what is run -------------------------------------------------------------------------------
 
 Or<std::unique_ptr<File>> Process::open_program(std::string_view path) {
+  loaded_path_ = to_text(path);
   const Or<Place> place = tree_.walk(view(directory_), path, Last::follow);
   if (!place || !place->stat) {
     return std::unexpected(place ? place->stat.error() : place.error());
@@ -122,6 +123,8 @@ Or<std::unique_ptr<File>> Process::find_program() {
     }
     const std::string_view text(head.data(), *got);
     if (!is_script(text)) {
+      const Or<Place> place = tree_.walk(view(directory_), view(executable_), Last::follow);
+      executable_place_ = place ? place->path : executable_;
       return file;
     }
     const Or<ScriptLine> line = parse_script(text);

@@ -99,6 +99,8 @@ class Process final : private RealTime {
   }
 
   [[nodiscard]] std::string_view program_path() const { return program_path_; }
+  // What load() opened last: the program, its interpreter, or its dynamic linker.
+  [[nodiscard]] std::string_view loaded_path() const { return view(loaded_path_); }
   [[nodiscard]] const AddressSpace& memory() const { return memory_; }
 
  private:
@@ -322,7 +324,9 @@ class Process final : private RealTime {
   FileTree tree_;
   OpenFiles open_files_;
   std::string_view program_path_; // as the user named it
-  Text executable_;               // what runs: it, or its interpreter
+  Text executable_;               // what runs: it, or its interpreter, as it was named
+  Text executable_place_;         // the same, as Place::path
+  Text loaded_path_;
   std::string_view arguments_;
   std::uint32_t argument_count_ = 0;
   Text script_arguments_; // instead of what the user gave

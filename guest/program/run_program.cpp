@@ -205,7 +205,14 @@ void run_program(Kernel& kernel, abi::ProgramStart& start) {
       std::min(boot.free_start_gpa + kernel.ram_bytes() / 2, break_at_most), abi::huge_page_bytes);
   const auto entry = running->process.load(break_start);
   if (!entry) {
-    print("{}: {}\n", running->process.program_path(), reason(entry.error()));
+    const std::string_view program = running->process.program_path();
+    const std::string_view loaded = running->process.loaded_path();
+    // As a shell names the interpreter of a script, or the dynamic linker.
+    if (loaded != program) {
+      print("{}: needs {}: {}\n", program, loaded, reason(entry.error()));
+    } else {
+      print("{}: {}\n", program, reason(entry.error()));
+    }
     running->machine.exit(entry.error() == ENOENT ? status_not_found : status_not_runnable);
   }
   arch::program_trap_handler() = handle_trap;

@@ -50,7 +50,7 @@ std::string find_program(const std::string& name, const std::string& root,
                          const std::vector<std::string>& environment,
                          const std::string& directory) {
   if (name.find('/') != std::string::npos) {
-    return name.starts_with('/') ? name : directory + "/" + name;
+    return name;
   }
   std::string_view path = usual_path;
   for (const std::string& variable : environment) {
