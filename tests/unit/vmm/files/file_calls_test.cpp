@@ -3,12 +3,16 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -137,6 +141,13 @@ TEST_CASE("file calls: what does something when it is opened is not, nor are pro
               {.operation = FileOperation::open, .path_gpa = path_gpa, .path_bytes = path.size()}) <
           0);
   }
+  // Magic links are refused for what they are (ELOOP), not only because kernels refuse them so far
+  // to whoever asks to stay in a root (EXDEV).
+  constexpr std::string_view magic = "/proc/self/root/etc/passwd";
+  std::memcpy(memory->at({path_gpa}, magic.size()).data(), magic.data(), magic.size());
+  CHECK(host.perform(
+            {.operation = FileOperation::open, .path_gpa = path_gpa, .path_bytes = magic.size()}) ==
+        -ELOOP);
 }
 
 TEST_CASE("file calls: nothing changes where nothing may") {
@@ -231,7 +242,10 @@ TEST_CASE("file calls: numbers, lengths and addresses that make no sense are ans
                     .flags = 1U << 31,
                     .buffer_gpa = buffer_gpa,
                     .buffer_bytes = 1}) == -EINVAL);
-  CHECK(guest.call({.operation = FileOperation::open, .mode = 07777}, "/hello") == -EINVAL);
+  for (const std::uint32_t mode : {04755U, 02755U, 010644U, 07777U}) { // another's identity
+    CHECK(guest.call({.operation = FileOperation::open, .mode = mode}, "/hello") == -EINVAL);
+    CHECK(guest.call({.operation = FileOperation::set_mode, .mode = mode}, "/rw") == -EINVAL);
+  }
   CHECK(guest.call({.operation = static_cast<FileOperation>(99)}) == -ENOSYS);
   CHECK(guest.open(std::string(5000, 'a')) == -ENAMETOOLONG);
   CHECK(guest.open(std::string_view("a\0b", 3)) == -EINVAL);
@@ -252,4 +266,196 @@ TEST_CASE("file calls: as many files as there are numbers, and no more") {
   CHECK(guest.call({.operation = FileOperation::close,
                     .file = static_cast<std::uint32_t>(files.back())}) == 0);
   CHECK(guest.open("/hello") == files.back());
+}
+
+namespace {
+
+std::uint64_t modified_ns(const std::filesystem::path& path) {
+  struct stat status {};
+  REQUIRE(::lstat(path.c_str(), &status) == 0);
+  return static_cast<std::uint64_t>(status.st_mtim.tv_sec) * 1'000'000'000 +
+         static_cast<std::uint64_t>(status.st_mtim.tv_nsec);
+}
+
+std::uint32_t mode_of(const std::filesystem::path& path) {
+  struct stat status {};
+  REQUIRE(::lstat(path.c_str(), &status) == 0);
+  return status.st_mode & 07777U;
+}
+
+template <typename T> std::string_view bytes_of(const T& object) {
+  return {reinterpret_cast<const char*>(&object), sizeof object};
+}
+
+} // namespace
+
+TEST_CASE("file calls: names and attributes change where they may") {
+  Guest guest;
+  const auto with = [&guest](FileOperation operation, std::string_view path,
+                             std::string_view buffer, std::uint32_t flags = 0) {
+    guest.fill(buffer);
+    return guest.call({.operation = operation,
+                       .flags = flags,
+                       .buffer_gpa = buffer_gpa,
+                       .buffer_bytes = buffer.size()},
+                      path);
+  };
+  test_support::write_content(guest.writable() / "a", "aa");
+  test_support::write_content(guest.writable() / "b", "b");
+  CHECK(with(FileOperation::link, "/rw/a", "/rw/again") == 0);
+  CHECK(with(FileOperation::make_link, "/rw/link", "../hello") == 0);
+  CHECK(std::filesystem::read_symlink(guest.writable() / "link") == "../hello");
+  CHECK(with(FileOperation::rename, "/rw/a", "/rw/b", abi::file_exclusive) == -EEXIST);
+  CHECK(with(FileOperation::rename, "/rw/a", "/rw/b", abi::file_exchange) == 0);
+  CHECK(test_support::content(guest.writable() / "b") == "aa");
+  CHECK(guest.call({.operation = FileOperation::set_mode, .mode = 0600}, "/rw/b") == 0);
+  CHECK(mode_of(guest.writable() / "b") == 0600);
+  const abi::FileTimes times{.accessed_ns = abi::file_time_kept, .modified_ns = 1'500'000'000};
+  CHECK(with(FileOperation::set_times, "/rw/b", bytes_of(times)) == 0);
+  CHECK(modified_ns(guest.writable() / "b") == 1'500'000'000);
+  const abi::FileOwner owner{.user = ::getuid(), .group = ::getgid()};
+  CHECK(with(FileOperation::set_owner, "/rw/b", bytes_of(owner)) == 0);
+  CHECK(with(FileOperation::set_owner, "/rw/b", "short") == -EINVAL);
+  abi::FileSpace space;
+  CHECK(with(FileOperation::space, "/rw", bytes_of(space)) == 0);
+  for (const FileOperation operation :
+       {FileOperation::link, FileOperation::make_link, FileOperation::rename}) {
+    CHECK(with(operation, "/hello", "/other") == -EROFS);
+    CHECK(with(operation, "/rw/b", "") == -ENOENT);
+  }
+  CHECK(with(FileOperation::link, "/hello", "/rw/hello") == -EXDEV);
+  CHECK(guest.call({.operation = FileOperation::set_mode, .mode = 0600}, "/hello") == -EROFS);
+  CHECK(with(FileOperation::set_times, "/hello", bytes_of(times)) == -EROFS);
+  CHECK(with(FileOperation::set_owner, "/hello", bytes_of(owner)) == -EROFS);
+}
+
+TEST_CASE("file calls: what is open for writing grows, shrinks and is appended to") {
+  Guest guest;
+  const FileResult file =
+      guest.open("/rw", abi::file_write | abi::file_temporary | abi::file_directory);
+  REQUIRE(file >= 3);
+  const auto number = static_cast<std::uint32_t>(file);
+  const auto append = [&](std::string_view text) {
+    guest.fill(text);
+    return guest.call({.operation = FileOperation::write,
+                       .file = number,
+                       .flags = abi::file_append,
+                       .buffer_gpa = buffer_gpa,
+                       .buffer_bytes = text.size()});
+  };
+  CHECK(append("one") == 3);
+  CHECK(append("two") == 3);
+  CHECK(guest.call({.operation = FileOperation::read,
+                    .file = number,
+                    .buffer_gpa = buffer_gpa,
+                    .buffer_bytes = 10}) == 6);
+  CHECK(guest.text(6) == "onetwo");
+  const auto allocate = [&](std::uint32_t mode, std::uint64_t offset, std::uint64_t length) {
+    return guest.call({.operation = FileOperation::allocate,
+                       .file = number,
+                       .mode = mode,
+                       .offset = offset,
+                       .length = length});
+  };
+  CHECK(allocate(0, 0, 10000) == 0);
+  CHECK(allocate(3, 0, 3) == 0);              // a hole
+  CHECK(allocate(8, 0, 4096) == -EOPNOTSUPP); // takes a range out
+  CHECK(allocate(0, ~std::uint64_t{0}, 1) < 0);
+  CHECK(allocate(0, 1, ~std::uint64_t{0}) < 0);
+  CHECK(guest.call(
+            {.operation = FileOperation::truncate, .file = number, .offset = ~std::uint64_t{0}}) <
+        0);
+  CHECK(std::filesystem::is_empty(guest.writable())); // it never had a name
+  CHECK(guest.open("/", abi::file_write | abi::file_temporary | abi::file_directory) == -EROFS);
+  CHECK(guest.open("/rw", abi::file_temporary) == -EINVAL);
+}
+
+TEST_CASE("file calls: no change leads out of a folder, whatever its links say") {
+  Guest guest;
+  std::filesystem::create_symlink(guest.outside(), guest.writable() / "secret");
+  std::filesystem::create_symlink("../secret", guest.writable() / "up");
+  std::filesystem::create_directory_symlink("..", guest.writable() / "dots");
+  std::filesystem::create_directory_symlink(guest.root(), guest.writable() / "root");
+  const auto before = modified_ns(guest.outside());
+  const auto mode = mode_of(guest.outside());
+  const abi::FileTimes times{.accessed_ns = 0, .modified_ns = 0};
+  constexpr std::uint32_t create = abi::file_write | abi::file_create | abi::file_truncate;
+  for (const std::string_view path :
+       {"/rw/secret", "/rw/up", "/rw/dots/secret", "/rw/root/hello", "/rw/../secret",
+        "/rw/dots/dots/../secret", "/rw/./../../secret"}) {
+    CAPTURE(path);
+    static_cast<void>(guest.open(path, create | abi::file_no_follow));
+    static_cast<void>(guest.call({.operation = FileOperation::set_mode, .mode = 0777}, path));
+    guest.fill(bytes_of(times));
+    static_cast<void>(guest.call({.operation = FileOperation::set_times,
+                                  .buffer_gpa = buffer_gpa,
+                                  .buffer_bytes = sizeof times},
+                                 path));
+    for (const std::string_view to : {"/rw/dots/moved", "/rw/root/moved", "/rw/../moved"}) {
+      for (const FileOperation operation :
+           {FileOperation::link, FileOperation::make_link, FileOperation::rename}) {
+        guest.fill(to);
+        static_cast<void>(guest.call(
+            {.operation = operation, .buffer_gpa = buffer_gpa, .buffer_bytes = to.size()}, path));
+      }
+    }
+  }
+  static_cast<void>(guest.call({.operation = FileOperation::remove}, "/rw/dots/secret"));
+  static_cast<void>(guest.call({.operation = FileOperation::make_directory}, "/rw/dots/made"));
+  static_cast<void>(guest.call({.operation = FileOperation::make_directory}, "/rw/root/made"));
+  CHECK(test_support::content(guest.outside()) == "secret");
+  CHECK(test_support::content(guest.inside("hello")) == "hello");
+  CHECK(modified_ns(guest.outside()) == before);
+  CHECK(mode_of(guest.outside()) == mode);
+  for (const char* const name : {"moved", "made"}) {
+    CHECK_FALSE(std::filesystem::exists(guest.root() / name));
+    CHECK_FALSE(std::filesystem::exists(guest.root().parent_path() / name));
+  }
+}
+
+TEST_CASE("file calls: a name that becomes a link under way leads nowhere else") {
+  Guest guest;
+  const std::filesystem::path name = guest.writable() / "name";
+  const std::filesystem::path spare = guest.writable() / "spare";
+  std::filesystem::create_symlink(guest.outside(), spare);
+  test_support::write_content(name, "own");
+  std::atomic<bool> stop{false};
+  std::thread swapper([&] {
+    while (!stop.load()) {
+      static_cast<void>(::syscall(SYS_renameat2, AT_FDCWD, name.c_str(), AT_FDCWD, spare.c_str(),
+                                  2U /* RENAME_EXCHANGE */));
+    }
+  });
+  const auto mode = mode_of(guest.outside());
+  for (int attempt = 0; attempt < 2000; ++attempt) {
+    const FileResult file = guest.open("/rw/name", abi::file_write | abi::file_truncate);
+    if (file >= 0) {
+      CHECK(guest.call({.operation = FileOperation::close,
+                        .file = static_cast<std::uint32_t>(file)}) == 0);
+    }
+    static_cast<void>(guest.call({.operation = FileOperation::set_mode, .mode = 0777}, "/rw/name"));
+  }
+  stop.store(true);
+  swapper.join();
+  CHECK(test_support::content(guest.outside()) == "secret");
+  CHECK(mode_of(guest.outside()) == mode);
+}
+
+TEST_CASE("file calls: waiting for a stream ends with its time, its input or the guest") {
+  std::array<int, 2> ends{};
+  REQUIRE(::pipe(ends.data()) == 0);
+  auto mounts = FileMounts::open("/", {});
+  REQUIRE(mounts);
+  const auto memory = GuestMemory::create(16 * mib, Backing::small_pages);
+  FileCalls calls(std::move(*mounts), *memory, ends[0]);
+  const auto wait = [&calls](std::uint32_t file, std::uint32_t flags, std::uint64_t ns) {
+    return calls.perform(
+        {.operation = FileOperation::wait, .file = file, .flags = flags, .offset = ns});
+  };
+  CHECK(wait(3, abi::file_readable, 0) == -EBADF);
+  CHECK(wait(2, 0, 1'000'000) >= 0);
+  REQUIRE(::write(ends[1], "x", 1) == 1);
+  CHECK(wait(2, 0, ~std::uint64_t{0}) == -EINTR);
+  ::close(ends[0]);
+  ::close(ends[1]);
 }

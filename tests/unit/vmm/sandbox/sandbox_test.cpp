@@ -285,6 +285,17 @@ TEST_CASE("only the thread of file calls may open files, and change them where s
   CHECK(confined(ThreadKind::files, changes, remove) == survived);
   // Opening in the usual ways stays forbidden, which take no roots to stay beneath.
   CHECK(confined(ThreadKind::files, changes, [] { call(SYS_openat, -1, 0, 0); }) == -SIGSYS);
+  // By a descriptor, never by a name that could lead on, and no devices.
+  CHECK(confined(ThreadKind::files, changes,
+                 [] { call(SYS_utimensat, -1, 0, 0, AT_EMPTY_PATH); }) == survived);
+  CHECK(confined(ThreadKind::files, changes, [] { call(SYS_utimensat, -1, 0, 0, 0); }) == -SIGSYS);
+  CHECK(confined(ThreadKind::files, changes, [] { call(SYS_linkat, -1, 0, -1, 0); }) == survived);
+  CHECK(confined(ThreadKind::files, changes,
+                 [] { ::syscall(SYS_linkat, -1, 0, -1, 0, AT_SYMLINK_FOLLOW); }) == -SIGSYS);
+  CHECK(confined(ThreadKind::files, changes, [] { ::syscall(SYS_fchownat, -1, 0, 0, 0, 0); }) ==
+        -SIGSYS);
+  CHECK(confined(ThreadKind::files, changes, [] { call(SYS_fchmodat, -1, 0, 0); }) == -SIGSYS);
+  CHECK(confined(ThreadKind::files, changes, [] { call(SYS_mknodat, -1, 0, 0); }) == -SIGSYS);
 }
 
 TEST_CASE("Landlock leaves files in the given folders to be read or changed, and no others") {
