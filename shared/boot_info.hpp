@@ -94,7 +94,8 @@ struct BootInfo {
   std::uint64_t own_start_gpa = 0;
   std::uint64_t own_end_gpa = 0;
   std::uint64_t program_gpa = 0; // since 1.2, with feature_files: ProgramStart
-  std::uint64_t reserved3 = 0;
+  // Since 1.2: the root of the guest's page tables, if the guest may change them; 0: it may not.
+  std::uint64_t page_table_gpa = 0;
 };
 // What hosts of each version write of it, never today's size: a later field must not turn an older
 // host into one that is older still.
@@ -126,6 +127,7 @@ static_assert(offsetof(BootInfo, prefault_order) == boot_info_bytes_1_0 + 72);
 static_assert(offsetof(BootInfo, own_start_gpa) == boot_info_bytes_1_1);
 static_assert(offsetof(BootInfo, own_end_gpa) == boot_info_bytes_1_1 + 8);
 static_assert(offsetof(BootInfo, program_gpa) == boot_info_bytes_1_1 + 16);
+static_assert(offsetof(BootInfo, page_table_gpa) == boot_info_bytes_1_1 + 24);
 static_assert(sizeof(BootInfo) >= boot_info_bytes_1_2);
 static_assert(sizeof(BootInfo) <= page_bytes);
 

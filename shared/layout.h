@@ -10,7 +10,7 @@
  *   0x010000  vCPU pages, one each           hypercall arguments, GS base
  *   0x020000  report channels, one per vCPU  rings and descriptor pages
  *   0x0b0000  guest event ring               guest-written, with feature_trace
- *   0x100000  page tables                    host-written, not mapped
+ *   0x100000  page tables                    host-written, mapped for Linux programs only
  *   0x400000  free memory, from BootInfo::free_start_gpa
  * 0xe0000000  guest image, then stacks; then memory of the guest's own from
  *             BootInfo::own_start_gpa to own_end_gpa, which is no RAM and never hinted

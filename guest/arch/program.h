@@ -15,3 +15,9 @@
 
 /* Room for what XSAVE stores: all that there is but AMX's tiles. */
 #define EBB_EXTENDED_STATE_BYTES 4096
+#define EBB_FAULT_LANDING (EBB_VCPU_OWN + 48) /* where page faults go on at CPL3; 0: they are fatal */
+#define EBB_FAULT_ERROR (EBB_VCPU_OWN + 56)   /* of the page fault at hand, as the next ones */
+#define EBB_FAULT_ADDRESS (EBB_VCPU_OWN + 64)
+#define EBB_FAULT_RIP (EBB_VCPU_OWN + 72)
+#define EBB_FAULT_RSP (EBB_VCPU_OWN + 80)
+#define EBB_FAULT_STACK (EBB_VCPU_OWN + 88) /* top of the stack that page faults are handled on */

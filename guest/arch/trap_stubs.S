@@ -9,6 +9,7 @@
  * zone lies on another stack and is safe. Interrupts are off (interrupt gates).
  */
 #include "guest/arch/gate.h"
+#include "guest/arch/program.h"
 #include "shared/layout.h"
 
 /* Model-specific registers of the local APIC in x2APIC mode (SDM vol. 3, 11.12) and its timer. */
@@ -34,6 +35,8 @@ trap_stubs:
         .balign EBB_TRAP_STUB_BYTES, 0xcc
         .if     vector == 3
         jmp     gate
+        .elseif vector == 14
+        jmp     page_fault
         .elseif vector == EBB_SPURIOUS_VECTOR
         iretq
         .elseif vector >= 32
@@ -115,7 +118,12 @@ gate:
         popq    %rax
         popq    %rdi
         iretq
-6:      cmpl    $EBB_GATE_WAKE, %eax
+6:      cmpl    $EBB_GATE_FLUSH, %eax
+        jne     7f
+        movq    %cr3, %rdx
+        movq    %rdx, %cr3
+        iretq
+7:      cmpl    $EBB_GATE_WAKE, %eax
         jne     3f
         movl    $MSR_X2APIC_ICR, %ecx
         movl    $EBB_WAKE_VECTOR, %eax      /* fixed delivery, edge, physical destination */
@@ -136,6 +144,29 @@ gate:
         pushq   $0                          /* a breakpoint that nobody set */
         pushq   $3
         jmp     trap_to_landing
+
+/* A page fault of the program, or of the kernel on the program's behalf: goes on at CPL3 in
+ * page_fault_landing (guest/arch/page_fault.S), with all registers as they were. Without a landing,
+ * or while one is at work, it is a trap like others.
+ *
+ * In: trap stack with the error code and the processor's frame.
+ */
+        .balign 16, 0xcc
+page_fault:
+        cmpq    $0, %gs:EBB_FAULT_LANDING
+        jne     1f
+        pushq   $14
+        jmp     trap_to_landing
+1:      popq    %gs:EBB_FAULT_ERROR
+        pushq   %rax
+        movq    %cr2, %rax                  /* not readable at CPL3 */
+        movq    %rax, %gs:EBB_FAULT_ADDRESS
+        movq    8(%rsp), %rax
+        movq    %rax, %gs:EBB_FAULT_RIP
+        movq    %gs:EBB_FAULT_LANDING, %rax
+        movq    %rax, 8(%rsp)
+        popq    %rax
+        iretq
 
 /* Turns a trap into a call of trap_landing(TrapFrame*) at CPL3 (guest/arch/trap_landing.S).
  *

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: MIT
 #include "guest/linux/address_space.hpp"
 
-#include <sys/mman.h>
-
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 
 namespace guest::linux {
 
 namespace {
 
-constexpr std::uint64_t highest_address = std::uint64_t{1} << 47;
+// More than that is not taken at once.
+constexpr std::uint64_t most_at_once = abi::Order{abi::max_order}.bytes();
 
 // Whole pages that hold so many bytes; 0 when there cannot be as many.
 std::uint64_t in_pages(std::uint64_t bytes) {
@@ -26,130 +26,199 @@ bool is_range(std::uint64_t address, std::uint64_t bytes) {
          bytes <= highest_address - address;
 }
 
+// Rights of which one is enough. What may be written or executed may be read, too.
+Protection rights_for(Access access) {
+  switch (access) {
+  case Access::write:
+    return PROT_WRITE;
+  case Access::execute:
+    return PROT_EXEC;
+  default:
+    return PROT_READ | PROT_WRITE | PROT_EXEC;
+  }
+}
+
+// Why [address, address + bytes) can be no mapping.
+int fault_of_range(std::uint64_t address, std::uint64_t bytes) {
+  return address % abi::page_bytes != 0 || bytes == 0 ? EINVAL : ENOMEM;
+}
+
 } // namespace
 
-// ---- the list of areas -------------------------------------------------------------------------
-
-std::size_t AddressSpace::first_ending_after(std::uint64_t address) const {
-  const auto found = std::partition_point(
-      areas_.begin(), areas_.end(), [address](const Area& area) { return area.end <= address; });
-  return static_cast<std::size_t>(found - areas_.begin());
-}
-
-bool AddressSpace::is_free(std::uint64_t start, std::uint64_t end) const {
-  const std::size_t index = first_ending_after(start);
-  return index == areas_.size() || areas_[index].start >= end;
-}
-
-void AddressSpace::add(const Area& area) {
-  std::size_t index = first_ending_after(area.start);
-  if (index > 0 && areas_[index - 1].end == area.start &&
-      areas_[index - 1].protection == area.protection) {
-    --index;
-    areas_[index].end = area.end;
-  } else {
-    areas_.insert(areas_.begin() + static_cast<std::ptrdiff_t>(index), area);
-  }
-  const std::size_t next = index + 1;
-  if (next < areas_.size() && areas_[next].start == area.end &&
-      areas_[next].protection == area.protection) {
-    areas_[index].end = areas_[next].end;
-    areas_.erase(areas_.begin() + static_cast<std::ptrdiff_t>(next));
+template <typename Visit>
+void AddressSpace::for_each_zone(std::uint64_t start, std::uint64_t end, Visit visit) const {
+  while (start < end) {
+    const AddressZones::Part part = zones_.at(start);
+    const std::uint64_t part_end = std::min(part.end, end);
+    visit(part.zone, start, part_end);
+    start = part_end;
   }
 }
 
-void AddressSpace::cut(std::uint64_t address) {
-  const std::size_t index = first_ending_after(address);
-  if (index < areas_.size() && areas_[index].start < address) {
-    Area upper = areas_[index];
-    upper.start = address;
-    areas_[index].end = address;
-    areas_.insert(areas_.begin() + static_cast<std::ptrdiff_t>(index + 1), upper);
-  }
+// Where nothing can be, addresses may still be reserved.
+bool AddressSpace::may_be(std::uint64_t start, std::uint64_t end, Protection protection) const {
+  bool possible = true;
+  for_each_zone(start, end, [&](Zone zone, std::uint64_t, std::uint64_t) {
+    possible = possible && (zone != Zone::closed || protection == protection_none);
+  });
+  return possible;
 }
 
-void AddressSpace::remove(std::uint64_t start, std::uint64_t end) {
-  cut(start);
-  cut(end);
-  const std::size_t first = first_ending_after(start);
-  std::size_t last = first;
-  for (; last < areas_.size() && areas_[last].end <= end; ++last) {
-    const Area& area = areas_[last];
-    frames_.release(frame_of(area.start), (area.end - area.start) / abi::page_bytes);
+// Such that blocks of frames fit, and moves keep 2 MiB together.
+std::uint64_t AddressSpace::choose_alignment(std::uint64_t bytes) const {
+  return std::min(std::bit_ceil(bytes), abi::huge_page_bytes);
+}
+
+// ---- what is behind addresses ------------------------------------------------------------------
+
+// Takes RAM that lies there, all or none.
+bool AddressSpace::claim(const std::vector<Area>& parts) {
+  for (std::size_t index = 0; index < parts.size(); ++index) {
+    std::uint64_t done = parts[index].start;
+    bool complete = true;
+    for_each_zone(parts[index].start, parts[index].end,
+                  [&](Zone zone, std::uint64_t start, std::uint64_t end) {
+                    complete = complete &&
+                               (zone != Zone::ram ||
+                                frames_.claim(frame_of(start), (end - start) / abi::page_bytes));
+                    done = complete ? end : done;
+                  });
+    if (!complete) {
+      give_back(parts[index].start, done);
+      while (index-- > 0) {
+        give_back(parts[index].start, parts[index].end);
+      }
+      return false;
+    }
   }
-  areas_.erase(areas_.begin() + static_cast<std::ptrdiff_t>(first),
-               areas_.begin() + static_cast<std::ptrdiff_t>(last));
+  return true;
+}
+
+void AddressSpace::give_back(std::uint64_t start, std::uint64_t end) {
+  for_each_zone(start, end, [&](Zone zone, std::uint64_t from, std::uint64_t to) {
+    if (zone == Zone::ram) {
+      frames_.release(frame_of(from), (to - from) / abi::page_bytes);
+    } else if (zone == Zone::open) {
+      tables_.unmap(from, to, frames_);
+    }
+  });
+}
+
+// RAM stays in its large leaves as long as nobody wants other rights than most have.
+bool AddressSpace::cut(std::uint64_t address, Protection next) {
+  const Area* const area = areas_.find(address);
+  const bool is_plain = next == read_write && (area == nullptr || area->protection == read_write);
+  const Zone zone = zones_.at(address).zone;
+  return zone == Zone::closed || (zone == Zone::ram && is_plain) || tables_.cut(address);
+}
+
+void AddressSpace::enforce(const Area& part, Protection protection) {
+  if (part.protection == protection) {
+    return;
+  }
+  for_each_zone(part.start, part.end, [&](Zone zone, std::uint64_t start, std::uint64_t end) {
+    if (zone != Zone::closed) {
+      tables_.protect(start, end, protection);
+    }
+  });
+}
+
+// Where RAM has the rights again that most of it has, its large leaves come back.
+void AddressSpace::fold(const Area& part) {
+  for_each_zone(part.start, part.end, [&](Zone zone, std::uint64_t start, std::uint64_t end) {
+    if (zone == Zone::ram && part.protection != read_write) {
+      tables_.fold(start, end);
+    }
+  });
+}
+
+// The content is lost; what had no place of its own goes back. RAM has the rights then that others
+// expect of it.
+void AddressSpace::renew(const Area& part) {
+  for_each_zone(part.start, part.end, [&](Zone zone, std::uint64_t from, std::uint64_t to) {
+    if (zone == Zone::ram) {
+      enforce({from, to, part.protection}, read_write);
+      frames_.renew(frame_of(from), (to - from) / abi::page_bytes);
+    } else if (zone == Zone::open) {
+      tables_.unmap(from, to, frames_);
+    }
+  });
 }
 
 // ---- mapping -----------------------------------------------------------------------------------
 
-Or<std::uint64_t> AddressSpace::map(std::uint64_t bytes, Protection protection) {
+Or<std::uint64_t> AddressSpace::map(std::uint64_t bytes, Protection protection,
+                                    Commitment commitment, std::uint64_t hint) {
   const std::uint64_t whole = in_pages(bytes);
   if (bytes == 0) {
     return std::unexpected(EINVAL);
   }
-  const auto first =
-      whole == 0 ? std::optional<abi::Pfn>{} : frames_.allocate(whole / abi::page_bytes);
-  if (!first) {
+  // Linux's own rule by default: no single mapping of more than there is.
+  const bool is_promise = commitment != Commitment::none && (protection & PROT_WRITE) != 0;
+  if (whole == 0 || (is_promise && whole / abi::page_bytes > frames_.count())) {
     return std::unexpected(ENOMEM);
   }
-  const std::uint64_t address = abi::to_gpa(*first).value;
-  add({address, address + whole, protection});
-  return address;
+  if (is_range(hint, whole) && hint >= zones_.open_start() && zones_.at(hint).zone == Zone::open &&
+      zones_.at(hint).end - hint >= whole && areas_.is_free(hint, hint + whole)) {
+    areas_.add({hint, hint + whole, protection});
+    return hint;
+  }
+  if (protection == read_write && is_promise &&
+      (whole <= most_at_once || commitment == Commitment::at_once)) {
+    if (const auto first = frames_.allocate(whole / abi::page_bytes)) {
+      const std::uint64_t address = abi::to_gpa(*first).value;
+      areas_.add({address, address + whole, protection});
+      return address;
+    }
+  }
+  const auto place = areas_.highest_gap(zones_.open_start(), AddressZones::open_end, whole,
+                                        choose_alignment(whole));
+  if (!place) {
+    return std::unexpected(ENOMEM);
+  }
+  areas_.add({*place, *place + whole, protection});
+  return *place;
 }
 
 Or<std::uint64_t> AddressSpace::map_free(std::uint64_t address, std::uint64_t bytes,
                                          Protection protection) {
   const std::uint64_t whole = in_pages(bytes);
   if (!is_range(address, bytes) || !is_range(address, whole)) {
-    return std::unexpected(bytes > highest_address ? ENOMEM : EINVAL);
+    return std::unexpected(fault_of_range(address, bytes));
   }
-  if (!is_free(address, address + whole)) {
-    return std::unexpected(EEXIST);
-  }
-  if (!frames_.claim(frame_of(address), whole / abi::page_bytes)) {
-    return std::unexpected(ENOMEM);
-  }
-  add({address, address + whole, protection});
-  return address;
+  return areas_.is_free(address, address + whole) ? map_at(address, bytes, protection)
+                                                  : std::unexpected(EEXIST);
 }
 
-// The gaps between what the program has there are claimed first: then nothing can fail any more.
+// The gaps between what the program has there are claimed first, and leaves are cut: then nothing
+// can fail any more.
 Or<std::uint64_t> AddressSpace::map_at(std::uint64_t address, std::uint64_t bytes,
                                        Protection protection) {
   const std::uint64_t whole = in_pages(bytes);
   if (!is_range(address, bytes) || !is_range(address, whole)) {
-    return std::unexpected(bytes > highest_address ? ENOMEM : EINVAL);
+    return std::unexpected(fault_of_range(address, bytes));
   }
   const std::uint64_t end = address + whole;
-  std::vector<Area> gaps;
-  std::uint64_t position = address;
-  for (std::size_t index = first_ending_after(address);
-       index < areas_.size() && areas_[index].start < end; ++index) {
-    if (areas_[index].start > position) {
-      gaps.push_back({position, areas_[index].start, protection});
-    }
-    position = areas_[index].end;
+  const std::vector<Area> gaps = areas_.gaps(address, end);
+  if (!may_be(address, end, protection) || !claim(gaps)) {
+    return std::unexpected(ENOMEM);
   }
-  if (position < end) {
-    gaps.push_back({position, end, protection});
-  }
-  for (std::size_t index = 0; index < gaps.size(); ++index) {
-    const Area& gap = gaps[index];
-    if (frames_.claim(frame_of(gap.start), (gap.end - gap.start) / abi::page_bytes)) {
-      continue;
-    }
-    while (index-- > 0) {
-      frames_.release(frame_of(gaps[index].start),
-                      (gaps[index].end - gaps[index].start) / abi::page_bytes);
+  if (!cut(address, protection) || !cut(end, protection)) {
+    for (const Area& gap : gaps) {
+      give_back(gap.start, gap.end);
     }
     return std::unexpected(ENOMEM);
   }
-  static_cast<void>(renew(address, end)); // what was there before
-  for (const Area& gap : gaps) {
-    add(gap);
+  const std::vector<Area> before = areas_.inside(address, end);
+  for (const Area& part : before) {
+    renew(part);
   }
-  static_cast<void>(protect(address, whole, protection));
+  enforce({address, end, read_write}, protection); // of RAM: nothing else is there yet
+  if (protection == read_write) {
+    std::ranges::for_each(before, [this](const Area& part) { fold(part); });
+  }
+  areas_.remove(address, end);
+  areas_.add({address, end, protection});
   return address;
 }
 
@@ -158,7 +227,20 @@ int AddressSpace::unmap(std::uint64_t address, std::uint64_t bytes) {
   if (!is_range(address, whole)) {
     return EINVAL;
   }
-  remove(address, address + whole);
+  const std::uint64_t end = address + whole;
+  if (!cut(address, read_write) || !cut(end, read_write)) {
+    return ENOMEM;
+  }
+  for (const Area& part : areas_.inside(address, end)) {
+    for_each_zone(part.start, part.end, [&](Zone zone, std::uint64_t from, std::uint64_t to) {
+      if (zone == Zone::ram) {
+        enforce({from, to, part.protection}, read_write);
+      }
+    });
+    fold(part);
+    give_back(part.start, part.end);
+  }
+  areas_.remove(address, end);
   return 0;
 }
 
@@ -170,20 +252,19 @@ int AddressSpace::protect(std::uint64_t address, std::uint64_t bytes, Protection
   if (!is_range(address, whole)) {
     return whole == 0 || address % abi::page_bytes == 0 ? ENOMEM : EINVAL;
   }
-  if (allowed_bytes(address, whole, 0) < whole) {
+  const std::uint64_t end = address + whole;
+  if (allowed_bytes(address, whole, 0) < whole || !may_be(address, end, protection) ||
+      !cut(address, protection) || !cut(end, protection)) {
     return ENOMEM;
   }
-  const std::uint64_t end = address + whole;
-  cut(address);
-  cut(end);
-  std::size_t first = first_ending_after(address);
-  const std::size_t begin = first;
-  while (first < areas_.size() && areas_[first].end <= end) {
-    ++first;
+  for (const Area& part : areas_.inside(address, end)) {
+    enforce(part, protection);
+    if (protection == read_write) {
+      fold(part);
+    }
   }
-  areas_.erase(areas_.begin() + static_cast<std::ptrdiff_t>(begin),
-               areas_.begin() + static_cast<std::ptrdiff_t>(first));
-  add({address, end, protection});
+  areas_.remove(address, end);
+  areas_.add({address, end, protection});
   return 0;
 }
 
@@ -192,55 +273,115 @@ int AddressSpace::discard(std::uint64_t address, std::uint64_t bytes) {
   if (!is_range(address, whole)) {
     return EINVAL;
   }
-  return renew(address, address + whole) == whole ? 0 : ENOMEM;
+  const std::uint64_t end = address + whole;
+  if (!cut(address, read_write) || !cut(end, read_write)) {
+    return ENOMEM;
+  }
+  std::uint64_t had = 0;
+  for (const Area& part : areas_.inside(address, end)) {
+    had += part.end - part.start;
+    renew(part);
+    enforce({part.start, part.end, read_write}, part.protection); // of RAM
+  }
+  return had == whole ? 0 : ENOMEM;
 }
 
-std::uint64_t AddressSpace::renew(std::uint64_t start, std::uint64_t end) {
-  std::uint64_t had = 0;
-  for (std::size_t index = first_ending_after(start);
-       index < areas_.size() && areas_[index].start < end; ++index) {
-    const std::uint64_t from = std::max(areas_[index].start, start);
-    const std::uint64_t to = std::min(areas_[index].end, end);
-    frames_.renew(frame_of(from), (to - from) / abi::page_bytes);
-    had += to - from;
+int AddressSpace::populate(std::uint64_t address, std::uint64_t bytes) {
+  const std::uint64_t whole = in_pages(bytes);
+  if (!is_range(address, whole)) {
+    return EINVAL;
   }
-  return had;
+  bool complete = true;
+  std::uint64_t had = 0;
+  for (const Area& part : areas_.inside(address, address + whole)) {
+    had += part.end - part.start;
+    for_each_zone(part.start, part.end, [&](Zone zone, std::uint64_t from, std::uint64_t to) {
+      complete = complete && (zone != Zone::open || demand_.populate(from, to, part.protection));
+    });
+  }
+  return complete && had == whole ? 0 : ENOMEM;
 }
+
+// ---- moving ------------------------------------------------------------------------------------
 
 Or<std::uint64_t> AddressSpace::remap(std::uint64_t address, std::uint64_t bytes,
-                                      std::uint64_t new_bytes, Move move) {
+                                      std::uint64_t new_bytes, Move move,
+                                      std::optional<std::uint64_t> to) {
   const std::uint64_t old_whole = in_pages(bytes);
   const std::uint64_t new_whole = in_pages(new_bytes);
   if (!is_range(address, old_whole) || new_bytes == 0) {
     return std::unexpected(EINVAL);
   }
-  const std::size_t index = first_ending_after(address);
-  if (index == areas_.size() || areas_[index].start > address ||
-      areas_[index].end < address + old_whole) {
+  if (to && (!is_range(*to, new_whole) || new_whole == 0 ||
+             (*to < address + old_whole && address < *to + new_whole))) {
+    return std::unexpected(EINVAL);
+  }
+  const Area* const area = areas_.find(address);
+  if (area == nullptr) {
+    return std::unexpected(EFAULT);
+  }
+  if (new_whole != 0 && new_whole < old_whole) {
+    if (const int error = unmap(address + new_whole, old_whole - new_whole); error != 0) {
+      return std::unexpected(error);
+    }
+  }
+  if (!to && new_whole != 0 && new_whole <= old_whole) {
+    return address;
+  }
+  const std::uint64_t kept = std::min(old_whole, new_whole == 0 ? old_whole : new_whole);
+  const Area* const from = areas_.find(address);
+  if (from->end < address + kept) {
     return std::unexpected(EFAULT);
   }
   if (new_whole == 0) {
     return std::unexpected(ENOMEM);
   }
-  const Protection protection = areas_[index].protection;
-  if (new_whole <= old_whole) {
-    if (new_whole < old_whole) {
-      remove(address + new_whole, address + old_whole);
-    }
-    return address;
-  }
-  if (map_free(address + old_whole, new_whole - old_whole, protection)) {
+  const Protection protection = from->protection;
+  if (!to && map_free(address + old_whole, new_whole - old_whole, protection)) {
     return address;
   }
   if (move == Move::no) {
     return std::unexpected(ENOMEM);
   }
-  const Or<std::uint64_t> moved = map(new_whole, protection);
-  if (moved) {
-    frames_.copy(frame_of(*moved), frame_of(address), old_whole / abi::page_bytes);
-    remove(address, address + old_whole);
+  return move_to({address, address + kept, protection}, new_whole, to);
+}
+
+// Frames above RAM move by their tables, with no byte copied; RAM is copied.
+Or<std::uint64_t> AddressSpace::move_to(const Area& from, std::uint64_t new_bytes,
+                                        std::optional<std::uint64_t> to) {
+  const AddressZones::Part source = zones_.at(from.start);
+  const bool is_open = source.zone == Zone::open && source.end >= from.end;
+  Or<std::uint64_t> place = std::unexpected(ENOMEM);
+  if (to) {
+    place = map_at(*to, new_bytes, from.protection);
+  } else if (is_open || from.protection != read_write) {
+    place = map(new_bytes, from.protection, Commitment::none);
+  } else {
+    place = map(new_bytes, from.protection);
   }
-  return moved;
+  if (!place) {
+    return place;
+  }
+  const std::uint64_t bytes = from.end - from.start;
+  const AddressZones::Part target = zones_.at(*place);
+  bool done = false;
+  if (is_open && target.zone == Zone::open && target.end >= *place + bytes) {
+    done = cut(from.start, read_write) && cut(from.end, read_write) &&
+           tables_.move(from.start, from.end, *place - from.start);
+  } else if (protect(from.start, bytes, read_write) == 0) {
+    done = protect(*place, bytes, read_write) == 0 && populate(*place, bytes) == 0;
+    if (done) {
+      frames_.copy(*place, from.start, bytes / abi::page_bytes);
+      done = protect(*place, bytes, from.protection) == 0;
+    }
+  }
+  if (!done) {
+    static_cast<void>(protect(from.start, bytes, from.protection));
+    static_cast<void>(unmap(*place, new_bytes));
+    return std::unexpected(ENOMEM);
+  }
+  static_cast<void>(unmap(from.start, bytes));
+  return place;
 }
 
 std::uint64_t AddressSpace::move_break(std::uint64_t wanted) {
@@ -250,14 +391,79 @@ std::uint64_t AddressSpace::move_break(std::uint64_t wanted) {
   const std::uint64_t old_end = abi::align_up(break_, abi::page_bytes);
   const std::uint64_t new_end = abi::align_up(wanted, abi::page_bytes);
   if (new_end > old_end) {
-    if (!map_free(old_end, new_end - old_end, PROT_READ | PROT_WRITE)) {
+    if (!map_free(old_end, new_end - old_end, read_write)) {
       return break_;
     }
-  } else if (new_end < old_end) {
-    remove(new_end, old_end);
+  } else if (new_end < old_end && unmap(new_end, old_end - new_end) != 0) {
+    return break_;
   }
   break_ = wanted;
   return break_;
+}
+
+// ---- touching ----------------------------------------------------------------------------------
+
+Resolution AddressSpace::resolve(std::uint64_t address, Access access) {
+  const Area* const area = areas_.find(address);
+  if (area == nullptr) {
+    return Resolution::unmapped;
+  }
+  if ((area->protection & rights_for(access)) == 0) {
+    return Resolution::forbidden;
+  }
+  if (tables_.find(address)) {
+    return tables_.refresh(address, rights_for(access)) ? Resolution::resolved
+                                                        : Resolution::forbidden;
+  }
+  const AddressZones::Part part = zones_.at(address);
+  if (part.zone != Zone::open) {
+    return Resolution::forbidden;
+  }
+  const Area here{std::max(area->start, zones_.ram_end), std::min(area->end, part.end),
+                  area->protection};
+  return demand_.commit(here, address) ? Resolution::resolved : Resolution::out_of_memory;
+}
+
+Or<AddressSpace::Place> AddressSpace::place_of(std::uint64_t address, std::uint64_t bytes) {
+  const AddressZones::Part part = zones_.at(address);
+  if (part.zone != Zone::open) {
+    return Place{{address}, std::min(bytes, part.end - address)};
+  }
+  const Area* const area = areas_.find(address);
+  const std::uint64_t page = abi::align_down(address, abi::page_bytes);
+  if (area == nullptr || !demand_.populate(page, page + abi::page_bytes, area->protection)) {
+    return std::unexpected(area == nullptr ? EFAULT : ENOMEM);
+  }
+  const auto run = tables_.find(address);
+  const std::uint64_t inside = address - page;
+  return Place{abi::to_gpa(run->first) + inside,
+               std::min({bytes, run->count * abi::page_bytes - inside, area->end - address})};
+}
+
+// Above RAM by the frames' own addresses. In RAM the area may be written to meanwhile.
+void AddressSpace::write(std::uint64_t address, std::span<const std::byte> from) {
+  for (std::size_t done = 0; done < from.size();) {
+    const std::uint64_t at = address + done;
+    const Or<Place> place = place_of(at, from.size() - done);
+    const Area* const area = areas_.find(at);
+    if (!place || area == nullptr) {
+      return; // out of memory, or not the program's
+    }
+    const std::uint64_t bytes = std::min(place->bytes, area->end - at);
+    const Area part = *area;
+    const bool is_ram = zones_.at(at).zone == Zone::ram;
+    const Protection writable = PROT_READ | PROT_WRITE | PROT_EXEC;
+    if (is_ram) {
+      enforce(part, writable);
+      static_cast<void>(tables_.refresh(at, PROT_WRITE));
+    }
+    frames_.write(place->gpa, from.subspan(done, bytes));
+    if (is_ram) {
+      enforce({part.start, part.end, writable}, part.protection);
+    }
+    done += bytes;
+  }
+  static_cast<void>(tables_.refresh(address, PROT_READ));
 }
 
 // ---- questions ---------------------------------------------------------------------------------
@@ -267,13 +473,14 @@ std::uint64_t AddressSpace::allowed_bytes(std::uint64_t address, std::uint64_t b
   if (bytes > highest_address || address > highest_address - bytes) {
     return 0;
   }
+  const std::vector<Area>& all = areas_.all();
   const std::uint64_t end = address + bytes;
   std::uint64_t position = address;
-  for (std::size_t index = first_ending_after(address);
-       position < end && index < areas_.size() && areas_[index].start <= position &&
-       (areas_[index].protection & rights) == rights;
+  for (std::size_t index = areas_.first_ending_after(address);
+       position < end && index < all.size() && all[index].start <= position &&
+       (all[index].protection & rights) == rights;
        ++index) {
-    position = std::min(areas_[index].end, end);
+    position = std::min(all[index].end, end);
   }
   return position - address;
 }
@@ -282,9 +489,14 @@ bool AddressSpace::allows(std::uint64_t address, std::uint64_t bytes, Protection
   return allowed_bytes(address, bytes, rights) == bytes && address <= highest_address;
 }
 
+bool AddressSpace::is_resident(std::uint64_t address) const {
+  const Zone zone = zones_.at(address).zone;
+  return zone == Zone::ram || (zone == Zone::open && tables_.find(address).has_value());
+}
+
 std::uint64_t AddressSpace::mapped_bytes() const {
   std::uint64_t bytes = 0;
-  for (const Area& area : areas_) {
+  for (const Area& area : areas_.all()) {
     bytes += area.end - area.start;
   }
   return bytes;

@@ -19,16 +19,19 @@ struct CallTable {
   };
   static constexpr auto rows = std::to_array<Row>({
       {SYS_mmap,
-       {"mmap", "files are copied, shared ones not to be written to (ENODEV); protections are not "
-                "enforced"},
+       {"mmap", "files are copied, shared ones not to be written to (ENODEV)"},
        &Process::sys_mmap},
       {SYS_munmap, {"munmap", ""}, &Process::sys_munmap},
-      {SYS_mprotect, {"mprotect", "kept, not enforced"}, &Process::sys_mprotect},
-      {SYS_mremap, {"mremap", "not to a certain address"}, &Process::sys_mremap},
+      {SYS_mprotect, {"mprotect", ""}, &Process::sys_mprotect},
+      {SYS_mremap, {"mremap", "not with DONTUNMAP"}, &Process::sys_mremap},
       {SYS_madvise,
-       {"madvise", "DONTNEED gives memory back; the rest is advice that is not needed"},
+       {"madvise", "DONTNEED and FREE give memory back; some advice is not needed"},
        &Process::sys_madvise},
       {SYS_brk, {"brk", ""}, &Process::sys_brk},
+      {SYS_mincore, {"mincore", "small mappings always have memory"}, &Process::sys_mincore},
+      {SYS_msync, {"msync", "nothing is written through a mapping"}, &Process::sys_msync},
+      {SYS_mlock, {"mlock", "nothing is ever swapped"}, &Process::sys_mlock},
+      {SYS_munlock, {"munlock", "nothing is ever swapped"}, &Process::sys_munlock},
 
       {SYS_read, {"read", ""}, &Process::sys_read},
       {SYS_write, {"write", ""}, &Process::sys_write},

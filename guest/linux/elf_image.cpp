@@ -7,16 +7,21 @@
 #include <cerrno>
 #include <cstring>
 
+#include "guest/linux/address_zones.hpp"
 #include "shared/address.hpp"
 
 namespace guest::linux {
 
 namespace {
 
-// Nothing of a program lies above: the lower half of the address space.
-constexpr std::uint64_t highest_address = std::uint64_t{1} << 47;
 // Of a dynamic linker's path, as Linux has it (PATH_MAX).
 constexpr std::uint64_t max_path_bytes = 4096;
+
+Protection protection_of(std::uint32_t flags) {
+  return ((flags & PF_R) != 0 ? Protection{PROT_READ} : 0) |
+         ((flags & PF_W) != 0 ? Protection{PROT_WRITE} : 0) |
+         ((flags & PF_X) != 0 ? Protection{PROT_EXEC} : 0);
+}
 
 } // namespace
 
@@ -79,8 +84,8 @@ Or<ElfImage> ElfImage::parse(std::span<const std::byte> head, std::span<const st
     Elf64_Phdr header;
     std::memcpy(&header, headers.data() + at, sizeof header);
     if (header.p_type == PT_LOAD && header.p_memsz != 0) {
-      const int error =
-          image.add_segment({header.p_vaddr, header.p_memsz, header.p_offset, header.p_filesz});
+      const int error = image.add_segment({header.p_vaddr, header.p_memsz, header.p_offset,
+                                           header.p_filesz, protection_of(header.p_flags)});
       if (error != 0) {
         return std::unexpected(error);
       }

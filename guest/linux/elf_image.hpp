@@ -9,6 +9,8 @@
 #include <expected>
 #include <span>
 
+#include "guest/linux/protection.hpp"
+
 namespace guest::linux {
 
 // Errors are error numbers of Linux (errno.h).
@@ -19,6 +21,7 @@ struct ElfSegment {
   std::uint64_t memory_bytes = 0;
   std::uint64_t file_offset = 0;
   std::uint64_t file_bytes = 0; // the rest of memory_bytes is zero
+  Protection protection = protection_none;
 };
 
 class ElfImage {

@@ -74,8 +74,27 @@ void PageFrames::renew(abi::Pfn first, std::uint64_t count) {
   assert(back); // nobody else allocates meanwhile
 }
 
-void PageFrames::copy(abi::Pfn to, abi::Pfn from, std::uint64_t count) {
-  content_.copy(to, from, count);
+void PageFrames::copy(std::uint64_t to, std::uint64_t from, std::uint64_t count) {
+  content_.copy(to, from, count * abi::page_bytes);
+}
+
+// What caches hold counts as used, what was never handed out as free.
+std::uint64_t PageFrames::free_count() const {
+  const mm::Buddy& buddy = pages_.buddy();
+  const std::uint64_t known = ram_below(buddy.frontier());
+  const std::uint64_t in_use =
+      known - buddy.fresh_frames() - buddy.answered_frames() - buddy.isolated_frames();
+  return count() - in_use;
+}
+
+std::uint64_t PageFrames::count() const {
+  return ram_below(pages_.buddy().tags().end());
+}
+
+std::uint64_t PageFrames::ram_below(abi::Pfn end) const {
+  const mm::Buddy& buddy = pages_.buddy();
+  const mm::FrameHole& hole = buddy.hole();
+  return (end - buddy.tags().first()) - (end >= hole.end ? hole.end - hole.start : 0);
 }
 
 // From the largest order down: whatever block begins at the frame with the most alignment is

@@ -8,11 +8,12 @@
 
 namespace guest::linux {
 
-// What touches the content of frames.
+// What touches content: of frames, and of pages at a program's addresses.
 class FrameContent {
  public:
   virtual void zero(abi::Pfn first, std::uint64_t count) = 0;
-  virtual void copy(abi::Pfn to, abi::Pfn from, std::uint64_t count) = 0;
+  virtual void copy(std::uint64_t to, std::uint64_t from, std::uint64_t bytes) = 0;
+  virtual void write(abi::Gpa to, std::span<const std::byte> from) = 0;
 
  protected:
   FrameContent() = default;
@@ -28,8 +29,11 @@ class PageFrames final : public Frames {
   [[nodiscard]] bool claim(abi::Pfn first, std::uint64_t count) override;
   [[nodiscard]] std::optional<abi::Pfn> allocate(std::uint64_t count) override;
   void renew(abi::Pfn first, std::uint64_t count) override;
-  void copy(abi::Pfn to, abi::Pfn from, std::uint64_t count) override;
+  void copy(std::uint64_t to, std::uint64_t from, std::uint64_t count) override;
+  void write(abi::Gpa to, std::span<const std::byte> from) override { content_.write(to, from); }
   void release(abi::Pfn first, std::uint64_t count) override;
+  [[nodiscard]] std::uint64_t free_count() const override;
+  [[nodiscard]] std::uint64_t count() const override;
 
  private:
   struct Block {
@@ -39,6 +43,8 @@ class PageFrames final : public Frames {
   };
   // The allocated block that a frame lies in.
   [[nodiscard]] Block block_of(abi::Pfn frame) const;
+  // Managed frames below `end`, which does not lie in the hole.
+  [[nodiscard]] std::uint64_t ram_below(abi::Pfn end) const;
 
   mm::PageAllocator& pages_;
   FrameContent& content_;

@@ -22,7 +22,10 @@ constexpr std::size_t head_bytes = 64;                        // of an ELF file
 constexpr std::uint64_t temporary_device = 2;
 constexpr std::uint64_t shared_device = 6;
 constexpr unsigned most_scripts = 5; // that run one another
-constexpr Protection all_rights = PROT_READ | PROT_WRITE | PROT_EXEC;
+// Nothing is mapped so close below it, so that a stack that grows too far faults.
+constexpr std::uint64_t stack_guard_bytes = std::uint64_t{1} << 20;
+// What a program uses of its stack first: arguments, environment and the dynamic linker's frames.
+constexpr std::uint64_t stack_at_once_bytes = std::uint64_t{64} << 10;
 // A program's name for memory of its own has at most that many bytes.
 constexpr std::uint64_t longest_path = abi::file_path_bytes;
 
@@ -45,12 +48,12 @@ std::string_view next_strings(std::string_view& strings, std::uint32_t count) {
 } // namespace
 
 Process::Process(abi::ProgramStart& start, std::string_view strings, Frames& frames,
-                 FilePort& files, Machine& machine, const SitePatcher::Enter& enter,
-                 std::span<const std::byte> vdso)
-    : start_(start), files_(files), machine_(machine), memory_(frames), code_(memory_),
-      sites_(code_, enter), pages_(frames, machine),
-      host_to_read_(files, machine, HostFiles::Use::read_only),
-      host_to_change_(files, machine, HostFiles::Use::changed),
+                 PageTables& tables, const AddressZones& zones, FilePort& files, Machine& machine,
+                 const SitePatcher::Enter& enter, std::span<const std::byte> vdso)
+    : start_(start), machine_(machine), memory_(frames, tables, zones), files_(memory_, files),
+      code_(memory_), sites_(code_, enter), pages_(frames, machine),
+      host_to_read_(files_, machine, HostFiles::Use::read_only),
+      host_to_change_(files_, machine, HostFiles::Use::changed),
       temporary_(pages_, *this, {start.user, start.group}, temporary_device),
       shared_(pages_, *this, {start.user, start.group}, shared_device),
       program_path_(next_string(strings)), executable_(to_text(program_path_)), vdso_(vdso) {
@@ -64,7 +67,7 @@ Process::Process(abi::ProgramStart& start, std::string_view strings, Frames& fra
                                                                .user = start.user,
                                                                .group = start.group,
                                                                .machine = machine,
-                                                               .port = files,
+                                                               .port = files_,
                                                                .memory = memory_,
                                                                .files = open_files_,
                                                                .tree = tree_,
@@ -86,7 +89,7 @@ Process::Process(abi::ProgramStart& start, std::string_view strings, Frames& fra
   directory_ = place && place->stat ? place->path : to_text(directory == "/" ? "" : directory);
   for (std::uint32_t number = 0; number < 3; ++number) {
     static_cast<void>(open_files_.add(std::make_unique<OpenFile>(
-        make_stream(files, machine, number), std::uint32_t{O_RDWR}, Text{})));
+        make_stream(files_, machine, number), std::uint32_t{O_RDWR}, Text{})));
   }
 }
 
@@ -177,7 +180,7 @@ Or<Process::Entry> Process::load(std::uint64_t break_start) {
     entry.instruction = linker->base + linker->image.entry();
   }
   memory_.set_break(break_start);
-  const Or<std::uint64_t> stack = memory_.map(stack_bytes, PROT_READ | PROT_WRITE);
+  const Or<std::uint64_t> stack = map_stack();
   if (!stack) {
     return std::unexpected(stack.error());
   }
@@ -259,21 +262,73 @@ Or<Process::Loaded> Process::load_image(File& file, Text* linker) {
   }
   const std::uint64_t bytes = image->end() - image->start();
   const Or<std::uint64_t> place = image->movable()
-                                      ? memory_.map(bytes, all_rights)
-                                      : memory_.map_free(image->start(), bytes, all_rights);
+                                      ? memory_.map(bytes, read_write, Commitment::none)
+                                      : memory_.map_free(image->start(), bytes, read_write);
   if (!place) {
     return std::unexpected(ENOMEM);
   }
   const std::uint64_t base = *place - image->start();
-  if (const int error = load_segments(file, *image, base); error != 0) {
+  int error = load_segments(file, *image, base);
+  if (error == 0) {
+    error = protect_segments(*image, base);
+  }
+  if (error != 0) {
     return std::unexpected(error);
   }
   return Loaded{base, *image};
 }
 
-// The memory is there and zero.
+// Segments may share a page, which has the rights of both then. What is between them goes.
+int Process::protect_segments(const ElfImage& image, std::uint64_t base) {
+  std::uint64_t end_before = image.start() + base;
+  Protection protection_before = protection_none;
+  for (const ElfSegment& segment : image.segments()) {
+    const std::uint64_t first = base + segment.address;
+    std::uint64_t start = abi::align_down(first, abi::page_bytes);
+    const std::uint64_t end = abi::align_up(first + segment.memory_bytes, abi::page_bytes);
+    if (start < end_before) {
+      const int error =
+          memory_.protect(start, abi::page_bytes, segment.protection | protection_before);
+      if (error != 0) {
+        return error;
+      }
+      start = end_before;
+    } else if (start > end_before) {
+      static_cast<void>(memory_.unmap(end_before, start - end_before));
+    }
+    if (start < end) {
+      if (const int error = memory_.protect(start, end - start, segment.protection); error != 0) {
+        return error;
+      }
+    }
+    end_before = end;
+    protection_before = segment.protection;
+  }
+  return 0;
+}
+
+Or<std::uint64_t> Process::map_stack() {
+  const Or<std::uint64_t> guard =
+      memory_.map(stack_guard_bytes + stack_bytes, protection_none, Commitment::none);
+  if (!guard) {
+    return guard;
+  }
+  const std::uint64_t stack = *guard + stack_guard_bytes;
+  if (memory_.protect(stack, stack_bytes, read_write) != 0 ||
+      memory_.populate(stack + stack_bytes - stack_at_once_bytes, stack_at_once_bytes) != 0) {
+    return std::unexpected(ENOMEM);
+  }
+  return stack;
+}
+
+// The memory is the program's and zero.
 int Process::load_segments(File& file, const ElfImage& image, std::uint64_t base) {
   for (const ElfSegment& segment : image.segments()) {
+    const std::uint64_t from = abi::align_down(base + segment.address, abi::page_bytes);
+    const std::uint64_t file_end = base + segment.address + segment.file_bytes;
+    if (segment.file_bytes != 0 && memory_.populate(from, file_end - from) != 0) {
+      return ENOMEM;
+    }
     auto* const to =
         reinterpret_cast<std::byte*>(base + segment.address); // NOLINT(performance-no-int-to-ptr)
     const Or<std::uint64_t> got = file.read(segment.file_offset, {to, segment.file_bytes});
@@ -295,7 +350,7 @@ void ProgramCode::release_page(std::uint64_t address) {
 }
 
 void ProgramCode::write(std::uint64_t address, std::span<const std::uint8_t> code) {
-  std::ranges::copy(code, reinterpret_cast<std::uint8_t*>(address)); // NOLINT
+  memory_.write(address, std::as_bytes(code));
 }
 
 std::uint64_t Process::patch_site(std::uint64_t behind) {

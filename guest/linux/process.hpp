@@ -27,6 +27,7 @@
 #include "guest/linux/signals.hpp"
 #include "guest/linux/site_patcher.hpp"
 #include "guest/linux/synthetic_files.hpp"
+#include "guest/linux/translated_files.hpp"
 #include "shared/program_start.hpp"
 
 namespace guest::linux {
@@ -66,8 +67,9 @@ class Process final : private RealTime {
  public:
   // What starts the program; `strings` as shared/program_start.hpp says. All outlives the process.
   // `vdso`: a page to be mapped, or nothing.
-  Process(abi::ProgramStart& start, std::string_view strings, Frames& frames, FilePort& files,
-          Machine& machine, const SitePatcher::Enter& enter, std::span<const std::byte> vdso);
+  Process(abi::ProgramStart& start, std::string_view strings, Frames& frames, PageTables& tables,
+          const AddressZones& zones, FilePort& files, Machine& machine,
+          const SitePatcher::Enter& enter, std::span<const std::byte> vdso);
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;
 
@@ -101,7 +103,7 @@ class Process final : private RealTime {
   [[nodiscard]] std::string_view program_path() const { return program_path_; }
   // What load() opened last: the program, its interpreter, or its dynamic linker.
   [[nodiscard]] std::string_view loaded_path() const { return view(loaded_path_); }
-  [[nodiscard]] const AddressSpace& memory() const { return memory_; }
+  [[nodiscard]] AddressSpace& memory() { return memory_; }
 
  private:
   friend struct CallTable;
@@ -117,7 +119,9 @@ class Process final : private RealTime {
   [[nodiscard]] Or<std::unique_ptr<File>> find_program();
   [[nodiscard]] Or<std::unique_ptr<File>> open_program(std::string_view path);
   [[nodiscard]] Or<Loaded> load_image(File& file, Text* linker);
-  [[nodiscard]] static int load_segments(File& file, const ElfImage& image, std::uint64_t base);
+  [[nodiscard]] int load_segments(File& file, const ElfImage& image, std::uint64_t base);
+  [[nodiscard]] int protect_segments(const ElfImage& image, std::uint64_t base);
+  [[nodiscard]] Or<std::uint64_t> map_stack();
 
   // ---- memory of the program
   [[nodiscard]] bool may_read(std::uint64_t address, std::uint64_t bytes) const;
@@ -139,6 +143,10 @@ class Process final : private RealTime {
   Answer sys_mremap(const Args& args);
   Answer sys_madvise(const Args& args);
   Answer sys_brk(const Args& args);
+  Answer sys_mincore(const Args& args);
+  Answer sys_msync(const Args& args);
+  Answer sys_mlock(const Args& args);
+  Answer sys_munlock(const Args& args);
   // calls_files.cpp
   Answer sys_read(const Args& args);
   Answer sys_write(const Args& args);
@@ -246,6 +254,13 @@ class Process final : private RealTime {
   Answer sys_nanosleep(const Args& args);
   Answer sys_clock_nanosleep(const Args& args);
 
+  // ---- mappings
+  [[nodiscard]] int check_mapping(const Args& args) const;
+  [[nodiscard]] static int check_mapped_file(const OpenFile& file, std::uint64_t protection,
+                                             std::uint64_t flags);
+  [[nodiscard]] int read_into_mapping(const OpenFile& file, std::uint64_t place,
+                                      std::uint64_t bytes, std::uint64_t offset);
+
   // ---- files
   using Place = FileTree::Place;
   using Last = FileTree::Last;
@@ -311,9 +326,9 @@ class Process final : private RealTime {
   }
 
   abi::ProgramStart& start_; // counts of calls go there
-  FilePort& files_;
   Machine& machine_;
   AddressSpace memory_;
+  TranslatedFiles files_;
   ProgramCode code_;
   SitePatcher sites_;
   FramePool pages_;

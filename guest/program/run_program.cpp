@@ -33,8 +33,11 @@ class FrameBytes final : public linux::FrameContent {
   void zero(abi::Pfn first, std::uint64_t count) override {
     std::memset(at(first), 0, count * abi::page_bytes);
   }
-  void copy(abi::Pfn to, abi::Pfn from, std::uint64_t count) override {
-    std::memcpy(at(to), at(from), count * abi::page_bytes);
+  void copy(std::uint64_t to, std::uint64_t from, std::uint64_t bytes) override {
+    std::memcpy(arch::pointer_to<void>({to}), arch::pointer_to<void>({from}), bytes);
+  }
+  void write(abi::Gpa to, std::span<const std::byte> from) override {
+    std::memcpy(arch::pointer_to<void>(to), from.data(), from.size());
   }
 
  private:
@@ -42,6 +45,40 @@ class FrameBytes final : public linux::FrameContent {
     return arch::pointer_to<void>(abi::to_gpa(frame));
   }
 };
+
+// Page tables out of the page allocator.
+class TablePages final : public linux::TableStore {
+ public:
+  explicit TablePages(Kernel& kernel) : kernel_(kernel) {}
+
+  [[nodiscard]] std::optional<abi::Gpa> allocate() override {
+    void* const page = kernel_.allocate_zeroed_pages({0});
+    return page == nullptr ? std::nullopt : std::optional(arch::address_of(page));
+  }
+  void release(abi::Gpa table) override { kernel_.free_pages(arch::pointer_to<void>(table), {0}); }
+  [[nodiscard]] std::uint64_t* entries(abi::Gpa table) override {
+    return arch::pointer_to<std::uint64_t>(table);
+  }
+  void flush() override { arch::flush_translations(); }
+
+ private:
+  Kernel& kernel_;
+};
+
+// What lies where: page 0 and what the host keeps before RAM, the hole with the guest's image and
+// its own memory, the workload's input.
+linux::AddressZones zones_of(const abi::BootInfo& boot) {
+  constexpr std::uint64_t image_area_end = std::uint64_t{1} << 32;
+  const std::uint64_t hole_start =
+      boot.hole_start_gpa != 0 ? boot.hole_start_gpa : std::uint64_t{EBB_IMAGE_GPA};
+  linux::AddressZones zones;
+  zones.ram_end = boot.ram_bytes;
+  zones.closed = {{{0, boot.free_start_gpa},
+                   {std::min(hole_start, std::uint64_t{EBB_IMAGE_GPA}),
+                    std::max(image_area_end, boot.hole_end_gpa)},
+                   {boot.input_gpa, boot.input_gpa + boot.input_bytes}}};
+  return zones;
+}
 
 class GuestMachine final : public linux::Machine {
  public:
@@ -73,16 +110,25 @@ class GuestMachine final : public linux::Machine {
 // All that runs a program; made once, for calls to find it.
 struct Running {
   Running(Kernel& kernel, abi::ProgramStart& start, std::string_view strings)
-      : frames(kernel.pages(), bytes, vcpu), files(kernel, start.left), machine(kernel),
-        process(start, strings, frames, files, machine, arch::enter_kernel, arch::vdso_image) {}
+      : frames(kernel.pages(), bytes, vcpu), table_pages(kernel),
+        tables(table_pages, {kernel.boot().page_table_gpa}), files(kernel, start.left),
+        machine(kernel), process(start, strings, frames, tables, zones_of(kernel.boot()), files,
+                                 machine, arch::enter_kernel, arch::vdso_image) {}
 
   static constexpr unsigned vcpu = 0; // programs have one
   FrameBytes bytes;
   linux::PageFrames frames;
+  TablePages table_pages;
+  linux::PageTables tables;
   FileMailbox files;
   GuestMachine machine;
   linux::Process process;
   arch::ExtendedFeatures extended; // once a signal has needed them
+};
+
+// What page faults are handled on.
+struct alignas(16) FaultStack {
+  std::byte bytes[std::size_t{32} << 10];
 };
 
 // The one program of this guest.
@@ -115,7 +161,10 @@ std::int32_t cause_of(const arch::TrapFrame& frame) {
   case 6:
     return ILL_ILLOPN;
   case 14:
-    return (frame.error_code & 1) != 0 ? SEGV_ACCERR : SEGV_MAPERR;
+    return running->process.memory().has_any(abi::align_down(frame.cr2, abi::page_bytes),
+                                             abi::page_bytes)
+               ? SEGV_ACCERR
+               : SEGV_MAPERR;
   case 16:
   case 19:
     return FPE_FLTINV;
@@ -139,6 +188,13 @@ void go_on(arch::TrapFrame& frame, std::byte* extended_state) {
   running->process.go_on(registers, {.bytes = {extended_state, running->extended.bytes},
                                      .features = running->extended.mask});
   frame = std::bit_cast<arch::TrapFrame>(registers);
+}
+
+// As the kernel does it that has run out of memory: there is nothing else to take it from.
+[[noreturn]] void end_without_memory(std::uint64_t address) {
+  print("{}: out of memory: nothing is left to put behind address {:#x}; try a larger --mem\n",
+        running->process.program_path(), address);
+  running->machine.exit(128 + SIGKILL);
 }
 
 [[noreturn]] void end_by_trap(const arch::TrapFrame& frame) {
@@ -198,7 +254,11 @@ void run_program(Kernel& kernel, abi::ProgramStart& start) {
   const auto* const text = reinterpret_cast<const char*>(&start + 1);
   const VdsoClock clock = kernel.clock().for_vdso(start.realtime_ns);
   std::memcpy(arch::vdso_image + EBB_VDSO_CLOCK, &clock, sizeof clock);
+  if (kernel.boot().page_table_gpa == 0) {
+    panic("this host does not let programs have page tables");
+  }
   running = new Running(kernel, start, {text, start.string_bytes});
+  arch::take_page_faults(arch::address_of(new FaultStack).value + sizeof(FaultStack));
   hypercall::workload_begin();
   const abi::BootInfo& boot = kernel.boot();
   const std::uint64_t break_start = abi::align_up(
@@ -217,6 +277,20 @@ void run_program(Kernel& kernel, abi::ProgramStart& start) {
   }
   arch::program_trap_handler() = handle_trap;
   arch::program_enter(entry->instruction, entry->stack);
+}
+
+// Called by guest/arch/page_fault.S. Whether the instruction may be tried again.
+extern "C" bool program_page_fault(const arch::TrapFrame* frame) {
+  constexpr std::uint64_t error_write = 1U << 1;
+  constexpr std::uint64_t error_fetch = 1U << 4;
+  const linux::Access access = (frame->error_code & error_fetch) != 0   ? linux::Access::execute
+                               : (frame->error_code & error_write) != 0 ? linux::Access::write
+                                                                        : linux::Access::read;
+  const linux::Resolution resolution = running->process.memory().resolve(frame->cr2, access);
+  if (resolution == linux::Resolution::out_of_memory) {
+    end_without_memory(frame->cr2);
+  }
+  return resolution == linux::Resolution::resolved;
 }
 
 // Called by guest/arch/program_entry.S.

@@ -219,18 +219,17 @@ void write_page_tables(std::span<std::byte> ram, const BootPlan& plan,
     map(stacks.fault_high.value - fault_stack_bytes, fault_stack_bytes, user_data);
   }
   const abi::Gpa large_start{abi::align_up(plan.free_start.value, abi::huge_page_bytes)};
-  // A program brings its code into RAM.
-  const std::uint64_t ram_rights =
-      plan.program_gpa.value != 0 ? std::uint64_t{user | writable} : user_data;
-  tables.map_pages(plan.free_start, large_start, ram_rights);
+  tables.map_pages(plan.free_start, large_start, user_data);
   if (plan.hole.bytes() != 0) {
-    tables.map_large(large_start, plan.hole.start, ram_rights);
-    tables.map_large(plan.hole.end, plan.ram_end, ram_rights);
+    tables.map_large(large_start, plan.hole.start, user_data);
+    tables.map_large(plan.hole.end, plan.ram_end, user_data);
   } else {
-    tables.map_large(large_start, plan.ram_end, ram_rights);
+    tables.map_large(large_start, plan.ram_end, user_data);
   }
   if (plan.program_gpa.value != 0) {
     tables.map_pages(plan.program_gpa, plan.own_start, user_data);
+    // A program's code, and its reservations, need tables of the guest's making.
+    tables.map_pages({EBB_PAGE_TABLE_GPA}, {EBB_PAGE_TABLE_END}, user_data);
   }
   const abi::Gpa own_large{abi::align_up(plan.own_start.value, abi::huge_page_bytes)};
   tables.map_pages(plan.own_start, own_large, user_data);

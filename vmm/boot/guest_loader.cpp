@@ -53,6 +53,7 @@ void write_boot_info(const GuestMemory& memory, const Config& config, const Boot
   info->own_start_gpa = plan.own_start.value;
   info->own_end_gpa = plan.own_end.value;
   info->program_gpa = plan.program_gpa.value;
+  info->page_table_gpa = plan.program_gpa.value != 0 ? EBB_PAGE_TABLE_GPA : 0;
   info->report = config.report;
   info->control.policy = config.report;
   info->control.timeout_ns = config.report_timeout_ns;

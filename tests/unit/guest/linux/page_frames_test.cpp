@@ -43,13 +43,13 @@ class Content final : public guest::linux::FrameContent {
       dirty[first.value + frame] = false;
     }
   }
-  void copy(abi::Pfn to, abi::Pfn from, std::uint64_t count) override {
-    for (std::uint64_t frame = 0; frame < count; ++frame) {
-      dirty[to.value + frame] = dirty[from.value + frame];
-    }
+  void copy(std::uint64_t /*to*/, std::uint64_t /*from*/, std::uint64_t bytes) override {
+    copied += bytes;
   }
+  void write(abi::Gpa /*to*/, std::span<const std::byte> from) override { copied += from.size(); }
   std::map<std::uint64_t, bool> dirty;
   std::uint64_t zeroed = 0;
+  std::uint64_t copied = 0;
 };
 
 struct Fixture {
@@ -130,6 +130,19 @@ TEST_CASE("renewing a little zeroes it, renewing much has the host take it") {
   CHECK(f.content.zeroed == 3); // the host has done the rest
   CHECK(f.status.hinted_bytes == block_frames * abi::page_bytes);
   CHECK(f.live() == 2 * block_frames);
+}
+
+TEST_CASE("what is free is counted, and a copy is of whole pages") {
+  Fixture f;
+  CHECK(f.frames.count() == 8 * block_frames);
+  CHECK(f.frames.free_count() == 8 * block_frames);
+  REQUIRE(f.frames.claim({3 * block_frames}, 100));
+  CHECK(f.frames.free_count() == 8 * block_frames - 100);
+  f.frames.release({3 * block_frames}, 100);
+  CHECK(f.frames.free_count() <= 8 * block_frames);
+  CHECK(f.frames.free_count() >= 8 * block_frames - 100); // caches hold some
+  f.frames.copy(0x5000, 0x8000, 3);
+  CHECK(f.content.copied == 3 * abi::page_bytes);
 }
 
 TEST_CASE("random ranges: what is released can be claimed, what is not cannot") {
