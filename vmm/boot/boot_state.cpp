@@ -30,6 +30,7 @@ static_assert(EBB_IMAGE_GPA + max_image_bytes + EBB_MAX_VCPUS * (std::uint64_t{1
 constexpr unsigned vector_nmi = 2;
 constexpr unsigned vector_breakpoint = 3;
 constexpr unsigned vector_double_fault = 8;
+constexpr unsigned vector_page_fault = 14;
 constexpr unsigned exception_vectors = 32;
 // Numbers of interrupt stacks (TSS.IST). The debugger's stubs have one of their own, because a
 // breakpoint may be hit by code that runs on the trap stack.
@@ -158,7 +159,8 @@ void write_gdt(std::span<std::byte> ram) {
 }
 
 // Interrupt gates (SDM vol. 3, 6.14.1). Only int3 may be raised by CPL3 software. A debugger sees
-// exceptions first, but for those that end the guest on a stack of their own.
+// exceptions first, but for those that end the guest on a stack of their own, and for page faults
+// of programs, most of which are no mistakes.
 void write_idt(std::span<std::byte> ram, const BootPlan& plan, std::uint64_t stubs_gpa) {
   struct Gate {
     std::uint64_t low, high;
@@ -167,7 +169,9 @@ void write_idt(std::span<std::byte> ram, const BootPlan& plan, std::uint64_t stu
   auto& idt = object_at<std::array<Gate, EBB_TRAP_VECTORS>>(ram, EBB_IDT_GPA);
   for (unsigned vector = 0; vector < EBB_TRAP_VECTORS; ++vector) {
     const bool own_stack = vector == vector_nmi || vector == vector_double_fault;
-    const bool debugged = !plan.debug_stubs.empty() && vector < exception_vectors && !own_stack;
+    const bool mended = vector == vector_page_fault && plan.program_gpa.value != 0;
+    const bool debugged =
+        !plan.debug_stubs.empty() && vector < exception_vectors && !own_stack && !mended;
     const std::uint64_t stub = (debugged ? std::uint64_t{EBB_DEBUG_CODE_GPA} : stubs_gpa) +
                                std::uint64_t{vector} * EBB_TRAP_STUB_BYTES;
     const std::uint64_t stack = own_stack ? fault_ist : debugged ? debug_ist : 0;

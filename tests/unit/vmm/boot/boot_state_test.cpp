@@ -39,6 +39,11 @@ class Walker {
     vmm::write_boot_tables(ram_, plan_, sample_image());
   }
 
+  Walker(const vmm::BootPlan& plan, const abi::ImageHeader& image)
+      : plan_(plan), ram_(plan.free_start.value) {
+    vmm::write_boot_tables(ram_, plan_, image);
+  }
+
   struct Mapping {
     std::uint64_t gpa = 0;
     bool writable = true, user = true, executable = true, large = false;
@@ -130,6 +135,31 @@ TEST_CASE("boot state: each part of the low area has exactly its rights") {
     CHECK(rights(stacks.fault_high.value - 1) == "uw");
   }
   CHECK(rights(walker.plan().free_start.value) == "uw");
+}
+
+TEST_CASE("boot state: page tables are a program's guest's to change, and no RAM is code") {
+  abi::ImageHeader image = sample_image();
+  image.load_gpa = EBB_IMAGE_GPA;
+  image.entry_gpa = EBB_IMAGE_GPA + 0x1234;
+  image.version_minor = 2;
+  image.syscall_gpa = EBB_IMAGE_GPA + 0x1100;
+  for (abi::ImageSegment& segment : image.segments) {
+    segment.gpa = segment.bytes == 0 ? 0 : segment.gpa - EBB_LOW_IMAGE_GPA + EBB_IMAGE_GPA;
+  }
+  vmm::BootPlan plan = vmm::BootPlan::make(image, {gib}, {}, 1, 0);
+  REQUIRE(plan.add_program(image, 4096));
+  const Walker walker(plan, image);
+  for (const std::uint64_t gpa :
+       {std::uint64_t{EBB_PAGE_TABLE_GPA}, EBB_PAGE_TABLE_END - std::uint64_t{1},
+        plan.free_start.value, gib - 1}) {
+    CAPTURE(gpa);
+    const auto mapping = walker.walk(gpa);
+    REQUIRE(mapping.has_value());
+    CHECK(mapping->gpa == gpa);
+    CHECK(mapping->user);
+    CHECK(mapping->writable);
+    CHECK_FALSE(mapping->executable);
+  }
 }
 
 TEST_CASE("boot state: RAM above the low area has 2 MiB entries up to its very end") {
