@@ -303,7 +303,7 @@ $(B)/obj/unit/%.o: %.cpp $(call SANITIZED_PCHS,unit) Makefile
 	$(call say,UCXX,$<)
 	$(Q)mkdir -p $(@D) && $(SANITIZED_CXX) $(UNIT_FLAGS) $(call SANITIZED_PCH,unit) -c $< -o $@
 
-HOT_FOLDERS := guest/mm tests/support tests/soak tests/unit/guest/mm/buddy tests/unit/vmm/trace \
+HOT_FOLDERS := guest/mm tests/support tests/soak tests/unit/guest/mm tests/unit/vmm/trace \
                $(addprefix vmm/,base boot hints measure record trace)
 $(foreach tree,unit tsan,$(foreach hot,$(HOT_FOLDERS),$(B)/obj/$(tree)/$(hot)/%.o)): private SANITIZED_OPT := -O1
 $(B)/obj/unit/hot/library.hpp.gch $(B)/obj/tsan/hot/library.hpp.gch: private SANITIZED_OPT := -O1
