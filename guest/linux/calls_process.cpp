@@ -78,9 +78,6 @@ Answer Process::sys_prlimit64(const Args& args) {
   if (args[1] >= RLIM_NLIMITS) {
     return -EINVAL;
   }
-  if (args[2] != 0) {
-    return -EPERM; // nobody changes what is fixed
-  }
   rlimit limit{RLIM_INFINITY, RLIM_INFINITY};
   if (args[1] == RLIMIT_STACK) {
     limit.rlim_cur = stack_limit;
@@ -88,6 +85,18 @@ Answer Process::sys_prlimit64(const Args& args) {
     limit = {OpenFiles::max_descriptors, OpenFiles::max_descriptors};
   } else if (args[1] == RLIMIT_CORE) {
     limit = {0, 0};
+  }
+  if (args[2] != 0) {
+    rlimit wanted{};
+    if (!fetch(args[2], wanted)) {
+      return -EFAULT;
+    }
+    if (wanted.rlim_cur > wanted.rlim_max) {
+      return -EINVAL;
+    }
+    if (wanted.rlim_cur != limit.rlim_cur || wanted.rlim_max != limit.rlim_max) {
+      return -EPERM; // nobody changes what is fixed
+    }
   }
   return args[3] == 0 || store(args[3], limit) ? 0 : -EFAULT;
 }
