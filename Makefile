@@ -114,6 +114,8 @@ HOSTILE_OBJECTS    := $(call objects,guest,$(call sources,tests/hostile) \
                         $(wildcard tests/hostile/*.S))
 COMPAT_IMAGES      := $(patsubst tests/compat/%.image.xz,$(B)/tests/compat/%.bin, \
                         $(wildcard tests/compat/*.image.xz))
+# Linux programs for machines that have none, linked statically.
+BOOT_PROGRAMS      := $(patsubst %,$(B)/tests/programs/%.bin,sites signals clock)
 BOOT_IMAGES        := $(BOOT_CASES:%=$(B)/tests/boot/%.bin) $(B)/guest-low.bin $(COMPAT_IMAGES)
 
 ##@ Building
@@ -366,7 +368,11 @@ mutants: all $(B)/tests/hostile.bin $(B)/tests/failing_host.so $(B)/tests/thread
 test-mutants-apply: ## the bugs that `make mutants` plants can still be planted
 	tests/run-mutants --apply-only
 
-test-boot: all $(NESTED_VMM) $(BOOT_IMAGES) ## real images through the real vmm, on KVM or nested
+$(BOOT_PROGRAMS): $(B)/tests/programs/%.bin: tests/programs/%.c Makefile
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D) && gcc -O1 -static -o $@ $<
+
+test-boot: all $(NESTED_VMM) $(BOOT_IMAGES) $(BOOT_PROGRAMS) ## real images through the real vmm, on KVM or nested
 	tests/run-boot-tests $(if $(T),--filter '$(T)')
 
 test-hostile: all $(B)/tests/hostile.bin ## guests that attack the vmm, beside one that does not
@@ -405,7 +411,7 @@ test-matrix-short: all $(NESTED_VMM) ## the same with the beginning of each trac
 	tests/run-boot-tests --cases tests/boot/matrix.cfg --cut 40000
 
 TRANSPORTS ?= all
-test-nested: all $(B)/vmm-static $(BOOT_IMAGES) ## the boot tests in an emulated machine with KVM
+test-nested: all $(B)/vmm-static $(BOOT_IMAGES) $(BOOT_PROGRAMS) ## the boot tests in an emulated machine with KVM
 	tests/run-boot-tests --via nested --transports $(TRANSPORTS) $(if $(T),--filter '$(T)')
 	tests/run-gdb-tests --via nested $(if $(T),--filter '$(T)')
 	$(if $(T),,tests/run-pressure-tests --via nested)

@@ -101,13 +101,15 @@ def prepare(section, directory, build, vmm=None):
                         os.path.join(names["traces"], source), events, names["trace"]], check=True)
     args = [arg.format(**names) for arg in shlex.split(section.get("args", ""))]
     # An empty image: the case runs none.
+    program = args[args.index("--"):] if "--" in args else []
+    args = args[:len(args) - len(program)]
     command = [vmm or os.path.join(build, "vmm"), *([image] if section.get("image") != "" else []), *args]
     if "json" in section:
         command += ["--stats", os.path.join(directory, "stats.json")]
     if "record" in section:
         command += ["--trace", os.path.join(directory, "run.trace"), "--trace-level",
                     section["record"]]
-    return command
+    return command + program
 
 
 def signal_of(section):
