@@ -241,6 +241,11 @@ void Kernel::sleep_until_ns(std::uint64_t deadline) {
   } while (now_ns() < deadline);
 }
 
+void Kernel::doze_until_ns(std::uint64_t deadline) {
+  note_caller();
+  idle_until_ns(deadline);
+}
+
 void Kernel::idle_until_ns(std::uint64_t deadline) {
   const std::uint64_t report_at = pages_.idle(this_vcpu());
   const std::uint64_t wake_at = std::min(deadline, report_at);

@@ -51,6 +51,8 @@ class Kernel final : private mm::PagePlatform, private mm::PageSource, private C
   void start_vcpus();
   [[nodiscard]] Crew& crew() { return crew_; }
 
+  // The same once: until then, or until an interrupt comes.
+  void doze_until_ns(std::uint64_t deadline);
   // Idles the calling vCPU until the clock has reached `deadline`; reports meanwhile.
   void sleep_until_ns(std::uint64_t deadline);
   // For a loop that waits for another vCPU.

@@ -101,7 +101,9 @@ struct VcpuPage {
   std::uint64_t number = 0; // Hypercall
   std::uint64_t args[4] = {};
   std::uint64_t result = 0; // Status
-  std::uint64_t reserved3[2] = {};
+  // Signals for the program, since 1.2 with feature_files, in vCPU 0's page; signal n is bit n - 1.
+  std::uint64_t signals_sent = 0;    // host: sets bits, then interrupts; guest: takes them
+  std::uint64_t signals_handled = 0; // guest-written: what the program does not want to be ended by
   alignas(64) std::uint8_t payload[1024] = {};
 };
 static_assert(offsetof(VcpuPage, vcpu) == 8);
@@ -111,6 +113,7 @@ static_assert(offsetof(VcpuPage, stack_low_gpa) == 24);
 static_assert(offsetof(VcpuPage, number) == 64);
 static_assert(offsetof(VcpuPage, args) == 72);
 static_assert(offsetof(VcpuPage, result) == 104);
+static_assert(offsetof(VcpuPage, signals_sent) == EBB_VCPU_SIGNALS_SENT);
 static_assert(offsetof(VcpuPage, payload) == 128);
 static_assert(sizeof(VcpuPage) == 1152);
 static_assert(EBB_VCPU_OWN < page_bytes);

@@ -77,3 +77,5 @@
 
 /* Offset of abi::VcpuPage::wake_pending; shared/hypercall.hpp asserts it. */
 #define EBB_VCPU_WAKE_PENDING 12
+/* Likewise of signals_sent. */
+#define EBB_VCPU_SIGNALS_SENT 112

@@ -61,6 +61,10 @@ class GuestMachine {
   // What a program's guest was told, and what it has counted; null: a workload is run.
   [[nodiscard]] const abi::ProgramStart* program() const;
 
+  // Has a signal reach the program. False: it wants to be ended by it, or has not taken the last
+  // one of its kind.
+  [[nodiscard]] bool send_signal(int signal) const;
+
   // The guest has accepted feature_interrupt.
   void allow_wake_ups();
   // Interrupts that make vCPUs look. Nothing without an interrupt controller, or before they are

@@ -163,7 +163,7 @@ void Machine::wait_for_end(const BlockedSignals& signals) {
       hints_->control().toggle();
     } else if ((signal == SIGWINCH || signal == SIGCONT) && output_.terminal) {
       output_.terminal(signal);
-    } else if (BlockedSignals::is_ending(signal)) {
+    } else if (BlockedSignals::is_ending(signal) && !guest_->send_signal(signal)) {
       end_->end({EndKind::interrupted, static_cast<std::uint8_t>(signal),
                  "interrupted by " + BlockedSignals::name_of(signal)});
       if (output_.interrupted) {

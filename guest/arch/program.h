@@ -12,6 +12,7 @@
 #define EBB_KERNEL_RSP (EBB_VCPU_OWN + 16)   /* the kernel's stack while a program runs */
 #define EBB_PROGRAM_ENTER (EBB_VCPU_OWN + 32) /* address of program_enter_kernel, for patched sites */
 #define EBB_PROGRAM_DIVERTED (EBB_VCPU_OWN + 40) /* not 0: calls go on by program_diverted() */
+#define EBB_PROGRAM_MASKED (EBB_VCPU_OWN + 44) /* not 0: interrupts are off in the program */
 
 /* Room for what XSAVE stores: all that there is but AMX's tiles. */
 #define EBB_EXTENDED_STATE_BYTES 4096

@@ -48,6 +48,17 @@ inline void divert_program() {
   *pointer_to<std::uint32_t>({address_of(&vcpu_page()).value + EBB_PROGRAM_DIVERTED}) = 1;
 }
 
+// Whether interrupts cannot reach the program; going on by program_diverted() lets them.
+inline bool program_is_masked() {
+  return *pointer_to<const std::uint32_t>({address_of(&vcpu_page()).value + EBB_PROGRAM_MASKED}) !=
+         0;
+}
+
+// Whether the host has a signal for the program.
+inline bool signal_is_sent() {
+  return *static_cast<const volatile std::uint64_t*>(&vcpu_page().signals_sent) != 0;
+}
+
 // Features that XSAVE stores (XCR0), and the bytes that they take; below EBB_EXTENDED_STATE_BYTES.
 struct ExtendedFeatures {
   std::uint64_t mask = 0;

@@ -18,9 +18,11 @@ program_syscall:
         movl    %cs, %ecx
         testb   $3, %cl
         jnz     1f
-        leaq    1f(%rip), %rcx
+        leaq    4f(%rip), %rcx
         sysretq                             /* to CPL3; takes the flags from R11 */
-1:      movq    %rsp, %gs:EBB_PROGRAM_RSP
+        /* FMASK holds for kvm_pvm, too, and POPF does not undo it. */
+1:      movl    $1, %gs:EBB_PROGRAM_MASKED
+4:      movq    %rsp, %gs:EBB_PROGRAM_RSP
         movq    %gs:EBB_KERNEL_RSP, %rsp    /* a multiple of 16 */
         pushq   %gs:EBB_PROGRAM_RSP
         pushq   %gs:EBB_PROGRAM_RIP

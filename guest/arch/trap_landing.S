@@ -78,6 +78,7 @@ program_divert:
         movq    96(%rdi), %rbx
         movq    104(%rdi), %rdx
         movq    112(%rdi), %rcx
+        movl    $0, %gs:EBB_PROGRAM_MASKED
         movq    %rsp, %rdi
         movl    $EBB_GATE_RESUME, %eax
         int3

@@ -86,6 +86,27 @@ note_interrupt:
         popq    %rax
         .cfi_adjust_cfa_offset -8
         .cfi_restore rax
+        /* A signal for a program reaches it between two instructions; the kernel sees it at its end of
+         * a call, or when it wakes. */
+        cmpq    $0, %gs:EBB_VCPU_SIGNALS_SENT
+        jne     1f
+        iretq
+1:      pushq   %rax
+        pushq   %rcx
+        movq    16(%rsp), %rax              /* where it was interrupted */
+        leaq    __text_start(%rip), %rcx
+        cmpq    %rcx, %rax
+        jb      2f
+        leaq    __text_end(%rip), %rcx
+        cmpq    %rcx, %rax
+        jb      3f
+2:      popq    %rcx
+        popq    %rax
+        pushq   $0
+        pushq   $EBB_WAKE_VECTOR
+        jmp     trap_to_landing
+3:      popq    %rcx
+        popq    %rax
         iretq
         .cfi_endproc
 

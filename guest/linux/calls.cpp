@@ -137,6 +137,8 @@ struct CallTable {
       {SYS_rt_sigaction, {"rt_sigaction", ""}, &Process::sys_rt_sigaction},
       {SYS_rt_sigprocmask, {"rt_sigprocmask", ""}, &Process::sys_rt_sigprocmask},
       {SYS_rt_sigpending, {"rt_sigpending", ""}, &Process::sys_rt_sigpending},
+      {SYS_pause, {"pause", ""}, &Process::sys_pause},
+      {SYS_rt_sigsuspend, {"rt_sigsuspend", ""}, &Process::sys_rt_sigsuspend},
       {SYS_rt_sigreturn, {"rt_sigreturn", ""}, &Process::sys_rt_sigreturn},
       {SYS_sigaltstack, {"sigaltstack", "no SS_AUTODISARM"}, &Process::sys_sigaltstack},
       {SYS_kill, {"kill", "to itself"}, &Process::sys_kill},

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <csignal>
 
@@ -41,6 +42,7 @@ Answer Process::sys_rt_sigaction(const Args& args) {
   const SignalAction before = signals_.action(signal);
   if (action != 0) {
     signals_.set_action(signal, next);
+    machine_.set_handled_signals(handled_signals());
   }
   return old_action == 0 || store(old_action, before) ? 0 : -EFAULT;
 }
@@ -69,6 +71,7 @@ Answer Process::sys_rt_sigprocmask(const Args& args) {
     default:
       return -EINVAL;
     }
+    machine_.set_handled_signals(handled_signals());
   }
   return old_set == 0 || store(old_set, before) ? 0 : -EFAULT;
 }
@@ -125,6 +128,15 @@ Answer Process::send_signal(std::int64_t target, std::uint64_t signal, std::int3
   return 0;
 }
 
+void Process::receive_signals() {
+  for (SignalSet signals = machine_.take_signals(); signals != 0; signals &= signals - 1) {
+    const auto signal = static_cast<std::uint64_t>(std::countr_zero(signals)) + 1;
+    if (signals_.send({.signal = signal, .code = SI_KERNEL}) == Signals::Effect::end) {
+      end_by_signal(signal);
+    }
+  }
+}
+
 Answer Process::sys_kill(const Args& args) {
   const auto target = static_cast<std::int32_t>(args[0]);
   // Its group, and all processes but init, are the process, too.
@@ -143,6 +155,28 @@ Answer Process::sys_tgkill(const Args& args) {
     return -EINVAL;
   }
   return group != process_id ? -ESRCH : sys_tkill({args[1], args[2], 0, 0, 0, 0});
+}
+
+// Waits for a signal that has a handler.
+Answer Process::sys_pause(const Args& /*args*/) {
+  while (!is_diverted()) {
+    machine_.sleep_until_ns(machine_.never);
+    receive_signals();
+  }
+  return -EINTR;
+}
+
+Answer Process::sys_rt_sigsuspend(const Args& args) {
+  SignalSet blocked = 0;
+  if (args[1] != set_bytes) {
+    return -EINVAL;
+  }
+  if (!fetch(args[0], blocked)) {
+    return -EFAULT;
+  }
+  signals_.suspend(blocked);
+  machine_.set_handled_signals(handled_signals());
+  return sys_pause(args);
 }
 
 // ---- handlers ----------------------------------------------------------------------------------
@@ -210,6 +244,7 @@ bool Process::pop_handler(Registers& registers, const ExtendedState& state) {
     clean_state(state);
   }
   signals_.set_blocked(frame.blocked);
+  machine_.set_handled_signals(handled_signals());
   leave_handler(registers, frame.context);
   return registers.rip < addresses_end;
 }

@@ -2,6 +2,7 @@
 #include <sys/time.h>
 #include <sys/times.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <ctime>
 
@@ -65,6 +66,17 @@ Answer Process::sys_times(const Args& args) {
   return args[0] == 0 || store(args[0], used) ? ticks : -EFAULT;
 }
 
+bool Process::sleep_until(std::uint64_t deadline_ns) {
+  while (machine_.now_ns() < deadline_ns) {
+    machine_.sleep_until_ns(deadline_ns);
+    receive_signals();
+    if (is_diverted()) {
+      return false;
+    }
+  }
+  return true;
+}
+
 Answer Process::sys_nanosleep(const Args& args) {
   return sys_clock_nanosleep({CLOCK_MONOTONIC, 0, args[0], args[1], 0, 0});
 }
@@ -93,10 +105,17 @@ Answer Process::sys_clock_nanosleep(const Args& args) {
   } else {
     until = realtime ? ns - start_.realtime_ns : ns;
   }
-  if (until > now) {
-    machine_.sleep_until_ns(static_cast<std::uint64_t>(until));
+  if (until <= now || sleep_until(static_cast<std::uint64_t>(until))) {
+    return 0;
   }
-  return 0;
+  if ((args[1] & TIMER_ABSTIME) == 0 && args[3] != 0) {
+    const auto left =
+        std::max(until - static_cast<std::int64_t>(machine_.now_ns()), std::int64_t{0});
+    if (!store(args[3], to_timespec(left))) {
+      return -EFAULT;
+    }
+  }
+  return -EINTR;
 }
 
 } // namespace guest::linux

@@ -84,7 +84,9 @@ Or<std::uint64_t> Process::wait_for(std::span<Watched> all, std::uint64_t timeou
   if (timeout_ns == wait_for_ever) {
     return std::unexpected(EDEADLK);
   }
-  machine_.sleep_until_ns(machine_.now_ns() + timeout_ns);
+  if (!sleep_until(machine_.now_ns() + timeout_ns)) {
+    return std::unexpected(EINTR);
+  }
   return 0;
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "guest/linux/signals.hpp"
 #include "shared/file_call.hpp"
 
 namespace guest::linux {
@@ -21,7 +22,13 @@ class FilePort {
 class Machine {
  public:
   [[nodiscard]] virtual std::uint64_t now_ns() = 0; // since boot
+  static constexpr std::uint64_t never = UINT64_MAX;
+  // Until then, or until a signal comes from outside.
   virtual void sleep_until_ns(std::uint64_t deadline) = 0;
+  // Signals that have come from outside, which are the program's now.
+  [[nodiscard]] virtual SignalSet take_signals() = 0;
+  // Tells the outside which signals are not to end the program.
+  virtual void set_handled_signals(SignalSet signals) = 0;
   virtual void set_thread_pointer(std::uint64_t address) = 0;
   [[nodiscard]] virtual std::uint64_t ram_bytes() const = 0;
   [[nodiscard]] virtual std::uint64_t free_bytes() = 0;

@@ -95,6 +95,12 @@ class Process final : private RealTime {
   [[nodiscard]] bool is_diverted() const { return signals_.due() || handler_returns_; }
   // After a call or a fault: into a handler, or back out of one.
   void go_on(Registers& registers, const ExtendedState& state);
+  // Whether a signal from outside is to interrupt the program's own code.
+  [[nodiscard]] bool wants_interrupts() const { return signals_.has_handlers(); }
+  // Takes signals that have come from outside.
+  void receive_signals();
+  // Signals that are not the program's end when they come.
+  [[nodiscard]] SignalSet handled_signals() const { return signals_.survived(); }
   // An instruction faulted. False: the program has no handler for it and is to end.
   [[nodiscard]] bool take_fault(const SignalCause& cause) {
     return signals_.fault(cause) == Signals::Effect::handler;
@@ -240,6 +246,8 @@ class Process final : private RealTime {
   Answer sys_rt_sigaction(const Args& args);
   Answer sys_rt_sigprocmask(const Args& args);
   Answer sys_rt_sigpending(const Args& args);
+  Answer sys_pause(const Args& args);
+  Answer sys_rt_sigsuspend(const Args& args);
   Answer sys_rt_sigreturn(const Args& args);
   Answer sys_sigaltstack(const Args& args);
   Answer sys_kill(const Args& args);
@@ -316,6 +324,8 @@ class Process final : private RealTime {
   // Of a timespec's address; none for a null pointer. EFAULT, EINVAL.
   [[nodiscard]] Or<std::uint64_t> timeout_at(std::uint64_t address) const;
 
+  // Whether it was slept that long; no: there is a signal to handle.
+  [[nodiscard]] bool sleep_until(std::uint64_t deadline_ns);
   [[noreturn]] void end(std::uint8_t status);
   [[noreturn]] void end_by_signal(std::uint64_t signal);
   Answer send_signal(std::int64_t target, std::uint64_t signal, std::int32_t code);

@@ -29,6 +29,8 @@ Signals::Effect Signals::effect_of(std::uint64_t signal) const {
 
 void Signals::set_action(std::uint64_t signal, const SignalAction& action) {
   actions_[signal] = action;
+  handlers_ &= ~set_of(signal);
+  handlers_ |= effect_of(signal) == Effect::handler ? set_of(signal) : 0;
   if (effect_of(signal) == Effect::nothing) {
     waiting_ &= ~set_of(signal);
   }
@@ -38,12 +40,12 @@ void Signals::set_blocked(SignalSet blocked) {
   blocked_ = blocked & ~unblockable;
 }
 
-SignalSet Signals::handled() const {
-  SignalSet handled = 0;
+SignalSet Signals::survived() const {
+  SignalSet survived = blocked_;
   for (std::uint64_t signal = 1; signal <= last_signal; ++signal) {
-    handled |= effect_of(signal) == Effect::handler ? set_of(signal) : 0;
+    survived |= effect_of(signal) != Effect::end ? set_of(signal) : 0;
   }
-  return handled;
+  return survived;
 }
 
 Signals::Effect Signals::send(const SignalCause& cause) {

@@ -66,8 +66,10 @@ class Signals {
   // SIGKILL and SIGSTOP stay unblocked.
   void set_blocked(SignalSet blocked);
   [[nodiscard]] SignalSet waiting() const { return waiting_; }
-  // Signals with a handler.
-  [[nodiscard]] SignalSet handled() const;
+  // Whether any has a handler.
+  [[nodiscard]] bool has_handlers() const { return handlers_ != 0; }
+  // Signals that would not end the process now.
+  [[nodiscard]] SignalSet survived() const;
 
   // A signal comes. It waits until take() if it is blocked or has a handler; nothing comes of it
   // when it is ignored.
@@ -99,6 +101,7 @@ class Signals {
   std::array<SignalCause, last_signal + 1> causes_{};
   SignalSet blocked_ = 0;
   SignalSet waiting_ = 0;
+  SignalSet handlers_ = 0; // that have one
   std::optional<SignalSet> before_suspend_;
 };
 

@@ -2,6 +2,7 @@
 #include "guest/program/run_program.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cerrno>
 #include <csignal>
@@ -85,7 +86,20 @@ class GuestMachine final : public linux::Machine {
   explicit GuestMachine(Kernel& kernel) : kernel_(kernel) {}
 
   [[nodiscard]] std::uint64_t now_ns() override { return kernel_.now_ns(); }
-  void sleep_until_ns(std::uint64_t deadline) override { kernel_.sleep_until_ns(deadline); }
+  void sleep_until_ns(std::uint64_t deadline) override {
+    do {
+      kernel_.doze_until_ns(deadline);
+    } while (kernel_.now_ns() < deadline && !arch::signal_is_sent());
+  }
+  [[nodiscard]] linux::SignalSet take_signals() override {
+    if (!arch::signal_is_sent()) {
+      return 0;
+    }
+    return std::atomic_ref(arch::vcpu_page().signals_sent).exchange(0, std::memory_order_acquire);
+  }
+  void set_handled_signals(linux::SignalSet signals) override {
+    std::atomic_ref(arch::vcpu_page().signals_handled).store(signals, std::memory_order_relaxed);
+  }
   void set_thread_pointer(std::uint64_t address) override { arch::set_thread_pointer(address); }
   [[nodiscard]] std::uint64_t ram_bytes() const override { return kernel_.ram_bytes(); }
   [[nodiscard]] std::uint64_t free_bytes() override {
@@ -205,6 +219,11 @@ void go_on(arch::TrapFrame& frame, std::byte* extended_state) {
 }
 
 void handle_trap(arch::TrapFrame& frame, std::byte* extended_state) {
+  if (frame.vector == EBB_WAKE_VECTOR) {
+    running->process.receive_signals();
+    go_on(frame, extended_state);
+    return;
+  }
   constexpr std::uint64_t illegal_instruction = 6;
   if (frame.vector == illegal_instruction) {
     if (const auto moved = running->process.resume_site(frame.rip)) {
@@ -298,7 +317,9 @@ extern "C" std::int64_t program_call(const arch::ProgramCall* call) {
   linux::Call request{.number = call->number};
   std::copy(std::begin(call->args), std::end(call->args), request.args.begin());
   const std::int64_t answer = running->process.answer(request);
-  if (running->process.is_diverted()) {
+  running->process.receive_signals();
+  if (running->process.is_diverted() ||
+      (arch::program_is_masked() && running->process.wants_interrupts())) {
     arch::divert_program();
   }
   return answer;
