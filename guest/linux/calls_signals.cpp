@@ -166,17 +166,36 @@ Answer Process::sys_pause(const Args& /*args*/) {
   return -EINTR;
 }
 
-Answer Process::sys_rt_sigsuspend(const Args& args) {
+int Process::suspend_signals(std::uint64_t address, std::uint64_t bytes) {
   SignalSet blocked = 0;
-  if (args[1] != set_bytes) {
-    return -EINVAL;
+  if (address == 0) {
+    return 0;
   }
-  if (!fetch(args[0], blocked)) {
-    return -EFAULT;
+  if (bytes != set_bytes) {
+    return EINVAL;
+  }
+  if (!fetch(address, blocked)) {
+    return EFAULT;
   }
   signals_.suspend(blocked);
   machine_.set_handled_signals(handled_signals());
-  return sys_pause(args);
+  return 0;
+}
+
+// With a signal to handle, what was blocked before comes back with the handler's return.
+void Process::end_suspension() {
+  if (!is_diverted()) {
+    signals_.end_suspend();
+    machine_.set_handled_signals(handled_signals());
+  }
+}
+
+Answer Process::sys_rt_sigsuspend(const Args& args) {
+  if (args[0] == 0) {
+    return -EFAULT;
+  }
+  const int error = suspend_signals(args[0], args[1]);
+  return error != 0 ? -Answer{error} : sys_pause(args);
 }
 
 // ---- handlers ----------------------------------------------------------------------------------

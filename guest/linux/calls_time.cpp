@@ -67,14 +67,14 @@ Answer Process::sys_times(const Args& args) {
 }
 
 bool Process::sleep_until(std::uint64_t deadline_ns) {
-  while (machine_.now_ns() < deadline_ns) {
-    machine_.sleep_until_ns(deadline_ns);
-    receive_signals();
-    if (is_diverted()) {
-      return false;
+  // A call that unblocks signals may find one waiting.
+  for (; !is_diverted(); receive_signals()) {
+    if (machine_.now_ns() >= deadline_ns) {
+      return true;
     }
+    machine_.sleep_until_ns(deadline_ns);
   }
-  return true;
+  return false;
 }
 
 Answer Process::sys_nanosleep(const Args& args) {

@@ -81,10 +81,12 @@ Or<std::uint64_t> Process::wait_for(std::span<Watched> all, std::uint64_t timeou
     }
     return look();
   }
-  if (timeout_ns == wait_for_ever) {
-    return std::unexpected(EDEADLK);
+  if (timeout_ns == wait_for_ever && !wants_interrupts()) {
+    return std::unexpected(EDEADLK); // nobody is there to end it
   }
-  if (!sleep_until(machine_.now_ns() + timeout_ns)) {
+  const std::uint64_t until =
+      timeout_ns == wait_for_ever ? Machine::never : machine_.now_ns() + timeout_ns;
+  if (!sleep_until(until)) {
     return std::unexpected(EINTR);
   }
   return 0;
@@ -154,7 +156,15 @@ Answer Process::sys_poll(const Args& args) {
 
 Answer Process::sys_ppoll(const Args& args) {
   const Or<std::uint64_t> timeout = timeout_at(args[2]);
-  return timeout ? poll_until(args[0], args[1] & 0xffffffff, *timeout) : -Answer{timeout.error()};
+  if (!timeout) {
+    return -Answer{timeout.error()};
+  }
+  if (const int error = suspend_signals(args[3], args[4]); error != 0) {
+    return -Answer{error};
+  }
+  const Answer ready = poll_until(args[0], args[1] & 0xffffffff, *timeout);
+  end_suspension();
+  return ready;
 }
 
 // Sets are bits, in words of 64; which of them `what` stands for is the order of the arguments.
@@ -235,7 +245,19 @@ Answer Process::sys_select(const Args& args) {
 
 Answer Process::sys_pselect6(const Args& args) {
   const Or<std::uint64_t> timeout = timeout_at(args[4]);
-  return timeout ? select_until(args, *timeout) : -Answer{timeout.error()};
+  if (!timeout) {
+    return -Answer{timeout.error()};
+  }
+  std::array<std::uint64_t, 2> mask{}; // address and bytes
+  if (args[5] != 0 && !fetch(args[5], mask)) {
+    return -EFAULT;
+  }
+  if (const int error = suspend_signals(mask[0], mask[1]); error != 0) {
+    return -Answer{error};
+  }
+  const Answer ready = select_until(args, *timeout);
+  end_suspension();
+  return ready;
 }
 
 } // namespace guest::linux

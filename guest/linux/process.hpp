@@ -328,6 +328,11 @@ class Process final : private RealTime {
   [[nodiscard]] bool sleep_until(std::uint64_t deadline_ns);
   [[noreturn]] void end(std::uint8_t status);
   [[noreturn]] void end_by_signal(std::uint64_t signal);
+  // While a call waits, other signals are blocked: the set of `bytes` at `address`, if there is
+  // one.
+  [[nodiscard]] int suspend_signals(std::uint64_t address, std::uint64_t bytes);
+  // Behind that call.
+  void end_suspension();
   Answer send_signal(std::int64_t target, std::uint64_t signal, std::int32_t code);
   void push_handler(Registers& registers, const ExtendedState& state, const Signals::Taken& taken);
   [[nodiscard]] bool pop_handler(Registers& registers, const ExtendedState& state);

@@ -101,6 +101,13 @@ std::optional<Signals::Taken> Signals::take() {
   return taken;
 }
 
+void Signals::end_suspend() {
+  if (before_suspend_) {
+    blocked_ = *before_suspend_;
+    before_suspend_.reset();
+  }
+}
+
 void Signals::suspend(SignalSet blocked) {
   before_suspend_ = blocked_;
   set_blocked(blocked);

@@ -91,6 +91,8 @@ class Signals {
 
   // What sigsuspend waits with; `blocked_before` of the next signal is what is blocked now.
   void suspend(SignalSet blocked);
+  // It waits no longer, and no signal has come.
+  void end_suspend();
 
   AlternateStack alternate_stack;
 

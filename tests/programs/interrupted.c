@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
-// Signals from outside: while the program computes, sleeps, or waits for one. Ends with status 7
+// Signals from outside: while the program computes, or waits. Ends with status 7
 // when one has come; "ignores" and "blocks" wait for another that may.
+#define _GNU_SOURCE
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/select.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -22,11 +25,15 @@ int main(int count, char** words) {
     signal(SIGINT, SIG_IGN);
     signal(SIGTERM, note);
   }
-  if (strcmp(how, "blocks") == 0) {
+  const int waits =
+      strcmp(how, "polls") == 0 || strcmp(how, "selects") == 0 || strcmp(how, "suspends") == 0;
+  if (waits || strcmp(how, "blocks") == 0) {
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
     sigprocmask(SIG_BLOCK, &set, NULL);
+  }
+  if (strcmp(how, "blocks") == 0) {
     signal(SIGTERM, note);
   }
   if (strcmp(how, "default") == 0) {
@@ -34,14 +41,19 @@ int main(int count, char** words) {
   }
   puts("ready");
   fflush(stdout);
-  if (strcmp(how, "sleeps") == 0) {
-    struct timespec left = {0, 0};
+  // Blocked until it waits, or a signal might come before.
+  sigset_t none;
+  sigemptyset(&none);
+  if (strcmp(how, "polls") == 0) {
     const struct timespec long_time = {1000, 0};
-    const int slept = nanosleep(&long_time, &left);
-    printf("slept %d, interrupted %d, left %d\n", slept, errno == EINTR, left.tv_sec > 900);
-  } else if (strcmp(how, "pauses") == 0) {
-    const int paused = pause();
-    printf("paused %d, interrupted %d\n", paused, errno == EINTR);
+    const int polled = ppoll(NULL, 0, &long_time, &none);
+    printf("polled %d, interrupted %d\n", polled, errno == EINTR);
+  } else if (strcmp(how, "selects") == 0) {
+    const int selected = pselect(0, NULL, NULL, NULL, NULL, &none);
+    printf("selected %d, interrupted %d\n", selected, errno == EINTR);
+  } else if (strcmp(how, "suspends") == 0) {
+    const int suspended = sigsuspend(&none);
+    printf("suspended %d, interrupted %d\n", suspended, errno == EINTR);
   } else {
     while (came == 0) {
       computed += 1.5; // no system call
