@@ -168,7 +168,7 @@ $(B)/obj/vmm/tools/hvtrace/export_perfetto.o $(B)/obj/unit/tools/hvtrace/export_
 # Reading the libraries' headers is half of compiling: for each tree of objects they are read once.
 # g++ and clang look for FILE.gch where FILE is included; ccache must hear that this is meant. The
 # copy of FILE beside it is for a compiler that cannot use the other. A source that forgot a header
-# is found by `make lint`, which does without.
+# is found by `make check-includes`, which does without.
 export CCACHE_SLOPPINESS := pch_defines,time_macros
 PCH = -Winvalid-pch -include $(B)/obj/$(1)/library.hpp
 define precompile
@@ -285,7 +285,7 @@ policy-twins: $(B)/policy_sim ## why no policy can be within 5 % of the best on 
 ##@ Testing
 .PHONY: test test-more test-longer test-unit test-tsan test-boot test-programs test-gdb test-hostile test-failing-host \
         test-pressure test-mutants-apply test-hostile-asan test-matrix test-matrix-short test-model test-nested \
-        test-tools mutants soak soak-slice fuzz fuzz-slice fuzz-vm check analyse lint format
+        test-tools mutants soak soak-slice fuzz fuzz-slice fuzz-vm check check-includes analyse lint format
 test: test-tools test-unit test-boot test-programs test-gdb test-hostile test-failing-host test-pressure \
       test-mutants-apply ## tools, unit, boot and gdb tests, hostile guests; T=pattern picks cases
 test-longer: test-model test-matrix-short test-tsan test-hostile-asan soak-slice analyse build-benchmarks ## test-more without fuzzing
@@ -485,6 +485,13 @@ $(B)/lint/%.ok: % .clang-tidy
 	$(call say,TIDY,$<)
 	$(Q)mkdir -p $(@D) && $(TIDY) --quiet $< -- -std=c++23 -I. -isystem $(B)/gen \
 	  $(if $(filter guest/%,$<),-fno-exceptions -fno-rtti) 2>/dev/null && touch $@
+
+# Every source as it is, without what a precompiled header would have included for it.
+check-includes: $(LINT:%=$(B)/includes/%.ok) ## sources include what they use, as far as a compiler can tell
+$(B)/includes/%.ok: % Makefile
+	$(call say,SYNTAX,$<)
+	$(Q)mkdir -p $(@D) && $(CXX) -std=c++23 -I. -isystem $(B)/gen -w -fsyntax-only \
+	  $(if $(filter guest/%,$<),-fno-exceptions -fno-rtti) $< && touch $@
 
 ##@ Other
 .PHONY: clean help
