@@ -215,7 +215,7 @@ VDSO_OBJECTS := $(patsubst %.cpp,$(B)/obj/vdso/%.o,$(call sources,guest/vdso))
 $(VDSO_OBJECTS): $(B)/obj/vdso/%.o: %.cpp Makefile
 	$(call say,GCXX,$<)
 	$(Q)mkdir -p $(@D) && $(CXX) $(GUEST_FLAGS) -fPIC -c $< -o $@
-$(B)/vdso.ld: linker/vdso.ld.S guest/vdso/vdso_clock.h Makefile
+$(B)/vdso.ld: linker/vdso.ld.S guest/arch/vdso_clock.h Makefile
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && $(CXX) -E -P -x c -I. $< -o $@
 $(B)/vdso.so: $(VDSO_OBJECTS) $(B)/vdso.ld

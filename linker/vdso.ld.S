@@ -3,7 +3,7 @@
  * Linker script of the vdso, preprocessed: one page that is read and executed, with the clock's
  * parameters at its end. C libraries look its functions up by name and version, as in Linux.
  */
-#include "guest/vdso/vdso_clock.h"
+#include "guest/arch/vdso_clock.h"
 
 OUTPUT_FORMAT("elf64-x86-64")
 OUTPUT_ARCH(i386:x86-64)

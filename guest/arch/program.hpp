@@ -9,7 +9,7 @@
 #include "guest/arch/cpu.hpp"
 #include "guest/arch/program.h"
 #include "guest/arch/trap.hpp"
-#include "guest/vdso/vdso_clock.hpp"
+#include "guest/arch/vdso_clock.hpp"
 
 namespace guest::arch {
 

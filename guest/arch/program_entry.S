@@ -9,6 +9,9 @@
  */
 #include "guest/arch/program.h"
 
+#define FLAG_DIRECTION    0x400 /* in RFLAGS */
+#define FLAG_OVERFLOW_BIT 11
+
         .text
         .balign 16, 0xcc
         .globl  program_syscall
@@ -68,6 +71,22 @@ program_enter_kernel:
         popq    %r9
         cmpl    $0, %gs:EBB_PROGRAM_DIVERTED
         jne     3f
+        /* POPF is dear. Nothing but the status flags and the direction flag has changed. */
+        popq    %r11
+        testl   $FLAG_DIRECTION, %r11d
+        jnz     5f
+        movq    %rax, %rcx
+        movl    %r11d, %eax
+        movb    %al, %ah
+        shrl    $FLAG_OVERFLOW_BIT, %r11d
+        andb    $1, %r11b
+        addb    $127, %r11b                 /* overflows, or does not */
+        sahf                                /* and the others, from AH */
+        movq    %rcx, %rax
+        popq    %rcx
+        popq    %rsp
+        jmp     *%rcx
+5:      pushq   %r11
         popfq
         popq    %rcx
         popq    %rsp

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The vdso's page as a part of the guest's image; the kernel sets its clock.
  */
-#include "guest/vdso/vdso_clock.h"
+#include "guest/arch/vdso_clock.h"
 
         .section .data.vdso_image, "aw"
         .globl  vdso_image

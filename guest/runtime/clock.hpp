@@ -6,7 +6,7 @@
 #include <cstdint>
 
 #include "guest/arch/cpu.hpp"
-#include "guest/vdso/vdso_clock.hpp"
+#include "guest/arch/vdso_clock.hpp"
 
 namespace guest {
 

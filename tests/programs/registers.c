@@ -43,6 +43,30 @@ static void clear_backwards(void) {
   printf("same place %d, kept %d, cleared %d\n", again == (long)(pages + page), kept, cleared);
 }
 
+// All status flags, in all combinations, with the direction flag and without.
+static void keep_flags(void) {
+  enum { status = 0x8d5, direction = 0x400 };
+  int kept = 0;
+  for (uint64_t bits = 0; bits < 128; ++bits) {
+    const uint64_t flags = 2 | (bits & 1) | (bits & 2) << 1 | (bits & 4) << 2 | (bits & 8) << 3 |
+                           (bits & 16) << 3 | (bits & 32) << 5 | (bits & 64) << 5;
+    uint64_t after = 0;
+    long answer = SYS_getpid;
+    __asm__ volatile("pushq %[flags]\n\t"
+                     "popfq\n\t"
+                     "syscall\n\t"
+                     "movq %%rax, %%rdx\n\t"
+                     "pushfq\n\t"
+                     "cld\n\t"
+                     "popq %[after]\n\t"
+                     : "+a"(answer), [after] "=&r"(after)
+                     : [flags] "r"(flags)
+                     : "rcx", "rdx", "r11", "memory", "cc");
+    kept += answer == getpid() && ((after ^ flags) & (status | direction)) == 0;
+  }
+  printf("flags %d\n", kept);
+}
+
 int main(void) {
   uint64_t flags = 0;
   uint64_t kept[10];
@@ -78,6 +102,7 @@ int main(void) {
          memcmp(vectors, after, sizeof after));
   printf("kept %d %d %d %d %d\n", (int)kept[0], (int)kept[1], (int)kept[2], (int)kept[3],
          (int)kept[4]);
+  keep_flags();
   clear_backwards();
   clear_backwards(); // from the same place
   fflush(stdout);

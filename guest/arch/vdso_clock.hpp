@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "guest/vdso/vdso_clock.h"
+#include "guest/arch/vdso_clock.h"
 
 namespace guest {
 
