@@ -147,7 +147,7 @@ static_assert(offsetof(FileStat, mode) == 64);
 static_assert(sizeof(FileStat) == 80);
 
 // As FileStat has them, or one of the two constants.
-inline constexpr std::int64_t file_time_now = std::int64_t{-1} << 63;
+inline constexpr std::int64_t file_time_now = INT64_MIN;
 inline constexpr std::int64_t file_time_kept = file_time_now + 1;
 struct FileTimes {
   std::int64_t accessed_ns = file_time_kept;

@@ -64,6 +64,8 @@ class FakeMachine final : public Machine {
  public:
   [[nodiscard]] std::uint64_t now_ns() override { return now; }
   void sleep_until_ns(std::uint64_t deadline) override { now = deadline; }
+  [[nodiscard]] SignalSet take_signals() override { return 0; }
+  void set_handled_signals(SignalSet /*signals*/) override {}
   void set_thread_pointer(std::uint64_t /*address*/) override {}
   [[nodiscard]] std::uint64_t ram_bytes() const override { return 1 << 30; }
   [[nodiscard]] std::uint64_t free_bytes() override { return 1 << 29; }
