@@ -15,6 +15,7 @@
 namespace vmm {
 namespace {
 
+constexpr std::size_t most_columns = 80;
 // What the widest counts leave of 80 columns.
 constexpr std::size_t name_limit = 16;
 
@@ -193,14 +194,54 @@ std::vector<std::string> trace_losses(const RunStats::Trace& trace) {
   return losses;
 }
 
+// The calls that a program made most often, as many as fit into a line behind `line`.
+std::string with_most(std::string line, const std::vector<ProgramCalls::Call>& calls) {
+  std::size_t shown = 0;
+  for (const ProgramCalls::Call& call : calls) {
+    std::string next =
+        fmt::format("{} {} {}", shown == 0 ? "" : ",", call.name, grouped(call.times));
+    if (line.size() + next.size() > most_columns - 5) {
+      return line + ", ...";
+    }
+    line += next;
+    ++shown;
+  }
+  return line;
+}
+
+std::vector<std::string> program_lines(const RunStats& stats, const ProgramCalls& program) {
+  std::uint64_t made = 0;
+  for (const auto* const list : {&program.made, &program.missing}) {
+    for (const ProgramCalls::Call& call : *list) {
+      made += call.times;
+    }
+  }
+  std::vector<std::string> lines{fmt::format(
+      "  {}: {}, {} system calls, {} requests to the host's files", shortened(stats.workload),
+      human_duration(stats.memory.seconds), grouped(made), grouped(program.left))};
+  if (!program.made.empty()) {
+    lines.push_back(with_most("    calls:", program.made));
+  }
+  if (!program.missing.empty()) {
+    lines.push_back(with_most("    missing:", program.missing));
+  }
+  return lines;
+}
+
 std::string render_summary(const RunStats& stats) {
   const auto& hints = stats.hints;
   const auto& memory = stats.memory;
   Table table;
   table.line("");
-  table.line(fmt::format("  {}: {}, {} events, {} pages verified", shortened(stats.workload),
-                         human_duration(memory.seconds), grouped(stats.last.guest.events),
-                         grouped(stats.last.guest.verified_pages)));
+  if (stats.program) {
+    for (const std::string& line : program_lines(stats, *stats.program)) {
+      table.line(line);
+    }
+  } else {
+    table.line(fmt::format("  {}: {}, {} events, {} pages verified", shortened(stats.workload),
+                           human_duration(memory.seconds), grouped(stats.last.guest.events),
+                           grouped(stats.last.guest.verified_pages)));
+  }
   if (const auto behind_ns = stats.behind_ns()) {
     table.line(
         fmt::format("  at most {} behind the recorded times", human_duration_ns(*behind_ns)));

@@ -56,6 +56,29 @@ bool contains(const std::string& text, std::string_view part) {
 
 } // namespace
 
+TEST_CASE("a program's system calls are shown, the most frequent, in 80 columns") {
+  RunStats stats = typical();
+  stats.workload = "sqlite3";
+  stats.program = ProgramCalls{.made = {{"read", 1'234'567}, {"brk", 12}},
+                               .missing = {{"rseq", 1}},
+                               .left = 345,
+                               .by_instruction = 17};
+  std::string text = render_summary(stats);
+  CHECK(contains(text, "  sqlite3: 14.4 s, 1,234,580 system calls, 345 requests"));
+  CHECK(contains(text, "    calls: read 1,234,567, brk 12\n"));
+  CHECK(contains(text, "    missing: rseq 1\n"));
+  CHECK_FALSE(contains(text, "pages verified"));
+
+  for (int number = 0; number < 60; ++number) {
+    stats.program->made.push_back({"a_long_name_of_a_call", UINT64_MAX});
+    stats.program->missing.push_back({"a_long_name_of_a_call", UINT64_MAX});
+  }
+  text = render_summary(stats);
+  CHECK(widest(text) <= 80);
+  CHECK(contains(text, "brk 12, a_long_name"));
+  CHECK(contains(text, ", ...\n"));
+}
+
 TEST_CASE("the summary shows what a reader looks for, in 80 columns") {
   const std::string text = render_summary(typical());
   for (const char* part :
