@@ -5,6 +5,7 @@
  * the kernel in the middle of a call.
  */
 #include "guest/arch/program.h"
+#include "guest/arch/save_registers.h"
 
         .text
         .balign 16, 0xcc
@@ -21,41 +22,22 @@ page_fault_landing:
         pushq   %gs:EBB_FAULT_RIP
         pushq   %gs:EBB_FAULT_ERROR
         pushq   $14
-        pushq   %rax
-        pushq   %rcx
-        pushq   %rdx
-        pushq   %rbx
-        pushq   %rbp
-        pushq   %rsi
-        pushq   %rdi
-        pushq   %r8
-        pushq   %r9
-        pushq   %r10
-        pushq   %r11
-        pushq   %r12
-        pushq   %r13
-        pushq   %r14
-        pushq   %r15
+        push_general_registers
         pushq   %gs:EBB_FAULT_ADDRESS
         movq    %rsp, %rdi
         cld
-        /* The kernel is compiled for SSE2 alone: what is above bit 127 stays as it is. */
-        subq    $256 + 8, %rsp
-        .irp    n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
-        movups  %xmm\n, 16 * \n(%rsp)
-        .endr
+        subq    $EBB_VECTOR_BYTES + 8, %rsp
+        save_vectors
         call    program_page_fault
-        .irp    n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
-        movups  16 * \n(%rsp), %xmm\n
-        .endr
+        restore_vectors
         testb   %al, %al
         jnz     1f
         leaq    page_fault_landing(%rip), %rax
         movq    %rax, %gs:EBB_FAULT_LANDING
-        leaq    256 + 8(%rsp), %rdi
+        leaq    EBB_VECTOR_BYTES + 8(%rsp), %rdi
         pushq   $0                          /* a trap as any other: it does not come back */
         jmp     trap_landing
-1:      addq    $256 + 8 + 8, %rsp          /* the address, too */
+1:      addq    $EBB_VECTOR_BYTES + 8 + 8, %rsp          /* the address, too */
         popq    %r15
         popq    %r14
         popq    %r13

@@ -8,6 +8,7 @@
  * off in ring 0 (MSR FMASK), and NMIs have a stack of their own. GS base is the vCPU page.
  */
 #include "guest/arch/program.h"
+#include "guest/arch/save_registers.h"
 
 #define FLAG_DIRECTION    0x400 /* in RFLAGS */
 #define FLAG_OVERFLOW_BIT 11
@@ -51,18 +52,12 @@ program_enter_kernel:
         pushq   %rsi
         pushq   %rdi
         pushq   %rax
-        /* A call keeps all vector registers. The kernel is compiled for SSE2 alone, which leaves
-         * what is above bit 127 as it is, so the rest is safe where it is. */
-        subq    $256, %rsp
-        .irp    n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
-        movups  %xmm\n, 16 * \n(%rsp)
-        .endr
-        leaq    256(%rsp), %rdi             /* guest::arch::ProgramCall */
+        subq    $EBB_VECTOR_BYTES, %rsp     /* a call keeps all of them */
+        save_vectors
+        leaq    EBB_VECTOR_BYTES(%rsp), %rdi             /* guest::arch::ProgramCall */
         call    *%rcx
-        .irp    n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
-        movups  16 * \n(%rsp), %xmm\n
-        .endr
-        addq    $256 + 8, %rsp              /* RAX is the answer */
+        restore_vectors
+        addq    $EBB_VECTOR_BYTES + 8, %rsp /* RAX is the answer */
         popq    %rdi
         popq    %rsi
         popq    %rdx
@@ -103,21 +98,7 @@ program_enter_kernel:
         pushq   %rcx
         pushq   $0                          /* error code */
         pushq   $0                          /* vector */
-        pushq   %rax
-        pushq   %rcx
-        pushq   %rdx
-        pushq   %rbx
-        pushq   %rbp
-        pushq   %rsi
-        pushq   %rdi
-        pushq   %r8
-        pushq   %r9
-        pushq   %r10
-        pushq   %r11
-        pushq   %r12
-        pushq   %r13
-        pushq   %r14
-        pushq   %r15
+        push_general_registers
         pushq   $0                          /* CR2 */
         leaq    program_diverted(%rip), %rbp
         jmp     program_divert

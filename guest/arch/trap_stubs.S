@@ -10,6 +10,7 @@
  */
 #include "guest/arch/gate.h"
 #include "guest/arch/program.h"
+#include "guest/arch/save_registers.h"
 #include "shared/layout.h"
 
 /* Model-specific registers of the local APIC in x2APIC mode (SDM vol. 3, 11.12) and its timer. */
@@ -198,21 +199,7 @@ page_fault:
  */
         .balign 16, 0xcc
 trap_to_landing:
-        pushq   %rax
-        pushq   %rcx
-        pushq   %rdx
-        pushq   %rbx
-        pushq   %rbp
-        pushq   %rsi
-        pushq   %rdi
-        pushq   %r8
-        pushq   %r9
-        pushq   %r10
-        pushq   %r11
-        pushq   %r12
-        pushq   %r13
-        pushq   %r14
-        pushq   %r15
+        push_general_registers
         movq    %cr2, %rax                  /* not readable at CPL3 */
         pushq   %rax
         movq    %rsp, %rdi
