@@ -49,8 +49,9 @@ GUEST_FLAGS := $(COMMON) -O2 -fno-exceptions -fno-rtti -fno-threadsafe-statics \
                -fno-use-cxa-atexit -fno-asynchronous-unwind-tables -fno-unwind-tables \
                -fno-stack-protector -fcf-protection=none -fpie -mcmodel=small \
                -fno-omit-frame-pointer -ffunction-sections -fdata-sections -U_FORTIFY_SOURCE
+# The vmm reads the whole of guest.elf for its symbols: compressed, what debuggers want is half.
 GUEST_LINK  := -static -nostdlib -no-pie -Wl,-z,noexecstack,-z,max-page-size=0x1000 \
-               -Wl,--gc-sections,--orphan-handling=error,--build-id=none,--no-relax
+               -Wl,--gc-sections,--orphan-handling=error,--build-id=none,--no-relax -gz
 
 # Optimising what the sanitizers added takes three times as long as compiling it: only for what the
 # tests spend their time in.
