@@ -148,6 +148,7 @@ class FakeTables final : public guest::linux::TableStore {
 
   static constexpr std::uint64_t address_mask = 0x000ffffffffff000;
   static constexpr std::uint64_t no_execute = std::uint64_t{1} << 63;
+  std::uint64_t last = std::uint64_t{1} << 40; // address of the last table
   std::map<std::uint64_t, std::unique_ptr<Table>> tables;
   std::size_t most = 10'000;
   std::uint64_t flushes = 0;
@@ -156,11 +157,10 @@ class FakeTables final : public guest::linux::TableStore {
 
  private:
   abi::Gpa make() {
-    next += page;
-    tables[next] = std::make_unique<Table>();
-    return {next};
+    last += page;
+    tables[last] = std::make_unique<Table>();
+    return {last};
   }
-  std::uint64_t next = std::uint64_t{1} << 40;
 };
 
 } // namespace test_support
