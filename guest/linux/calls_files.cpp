@@ -164,6 +164,11 @@ Answer Process::sys_pwritev(const Args& args) {
   return move_vector(args, &Process::write_file, args[3]);
 }
 
+// Of a descriptor; programs look by them whether one is a socket.
+Answer Process::sys_no_socket(const Args& args) {
+  return file_at(args[0]) == nullptr ? -EBADF : -ENOTSOCK;
+}
+
 Answer Process::sys_sendfile(const Args& args) {
   OpenFile* const to = file_at(args[0]);
   OpenFile* const from = file_at(args[1]);

@@ -163,6 +163,7 @@ class Process final : private RealTime {
   Answer sys_preadv(const Args& args);
   Answer sys_pwritev(const Args& args);
   Answer sys_sendfile(const Args& args);
+  Answer sys_no_socket(const Args& args);
   Answer sys_open(const Args& args);
   Answer sys_openat(const Args& args);
   Answer sys_creat(const Args& args);

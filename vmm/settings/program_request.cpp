@@ -44,8 +44,8 @@ Result<ProgramRequest::UserAndGroup> parse_user(std::string_view option, std::st
 Result<ProgramMount> parse_bind(std::string_view option, std::string_view text) {
   ProgramMount mount;
   std::string_view rest = text;
-  if (rest.ends_with(":rw")) {
-    mount.access = MountAccess::read_write;
+  if (rest.ends_with(":rw") || rest.ends_with(":ro")) {
+    mount.access = rest.ends_with("w") ? MountAccess::read_write : MountAccess::read_only;
     rest.remove_suffix(3);
   }
   const std::size_t colon = rest.find(':');
@@ -54,10 +54,11 @@ Result<ProgramMount> parse_bind(std::string_view option, std::string_view text) 
   mount.guest = without_spare_slashes(guest);
   if (mount.host.empty() || !guest.starts_with('/') || mount.guest.empty() ||
       has_dots(mount.guest)) {
-    return user_error("{} {:?}: must be HOST[:GUEST][:rw] with directories, GUEST (or HOST alone) "
-                      "beginning with /, without . and .., and not the root; for that there is "
-                      "--root",
-                      option, text);
+    return user_error(
+        "{} {:?}: must be HOST[:GUEST][:rw|:ro] with directories, GUEST (or HOST alone) "
+        "beginning with /, without . and .., and not the root; for that there is "
+        "--root",
+        option, text);
   }
   return mount;
 }

@@ -76,6 +76,10 @@ TEST_CASE("program request: a bind names a folder of the host's, and where it is
   const auto writable = parse_bind("--bind", "/a:/b:rw");
   REQUIRE(writable.has_value());
   CHECK(writable->access == MountAccess::read_write);
+  const auto readable = parse_bind("--bind", "/a:/b:ro");
+  REQUIRE(readable.has_value());
+  CHECK(readable->guest == "/b");
+  CHECK(readable->access == MountAccess::read_only);
   for (const char* const text : {"", ":", ":rw", "data", "data:d", "/a:", ":/b", "/", "/a:/"}) {
     CAPTURE(text);
     CHECK_FALSE(parse_bind("--bind", text).has_value());
