@@ -37,7 +37,7 @@ page_fault_landing:
         leaq    EBB_VECTOR_BYTES + 8(%rsp), %rdi
         pushq   $0                          /* a trap as any other: it does not come back */
         jmp     trap_landing
-1:      addq    $EBB_VECTOR_BYTES + 8 + 8, %rsp          /* the address, too */
+1:      addq    $EBB_VECTOR_BYTES + 8 + 8, %rsp /* the address, too */
         popq    %r15
         popq    %r14
         popq    %r13

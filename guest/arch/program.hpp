@@ -75,11 +75,6 @@ inline ExtendedFeatures extended_features() {
   return {(std::uint64_t{high} << 32) | low, bytes};
 }
 
-// From now on the calling vCPU's page faults arrive in program_page_fault(), on a stack of their
-// own that ends at `stack_top`, a multiple of 16, and are tried again when it returns; what it
-// changed in the frame is in force then.
-inline void take_page_faults(std::uint64_t stack_top);
-
 // Makes the processor forget what it has read of the page tables.
 inline void flush_translations() {
   std::uint64_t function = EBB_GATE_FLUSH;
@@ -93,6 +88,9 @@ inline void set_thread_pointer(std::uint64_t address) {
 
 extern "C" void page_fault_landing(); // guest/arch/page_fault.S
 
+// From now on the calling vCPU's page faults arrive in program_page_fault(), on a stack of their
+// own that ends at `stack_top`, a multiple of 16, and are tried again when it returns; what it
+// changed in the frame is in force then.
 inline void take_page_faults(std::uint64_t stack_top) {
   const std::uint64_t page = address_of(&vcpu_page()).value;
   *pointer_to<std::uint64_t>({page + EBB_FAULT_STACK}) = stack_top;

@@ -54,7 +54,7 @@ program_enter_kernel:
         pushq   %rax
         subq    $EBB_VECTOR_BYTES, %rsp     /* a call keeps all of them */
         save_vectors
-        leaq    EBB_VECTOR_BYTES(%rsp), %rdi             /* guest::arch::ProgramCall */
+        leaq    EBB_VECTOR_BYTES(%rsp), %rdi /* guest::arch::ProgramCall */
         call    *%rcx
         restore_vectors
         addq    $EBB_VECTOR_BYTES + 8, %rsp /* RAX is the answer */

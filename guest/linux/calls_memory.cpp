@@ -24,10 +24,6 @@ constexpr std::uint64_t lowest_address = 65536;
 constexpr std::uint64_t advice_populate_read = 22;
 constexpr std::uint64_t advice_populate_write = 23;
 
-Answer answer_of(const Or<std::uint64_t>& address) {
-  return address ? static_cast<Answer>(*address) : -Answer{address.error()};
-}
-
 bool is_page_aligned(std::uint64_t address) {
   return address % abi::page_bytes == 0;
 }

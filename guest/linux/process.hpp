@@ -43,6 +43,9 @@ inline constexpr std::int64_t process_id = 2;
 
 // What a call returns: at least 0 (addresses included), or a negative error number.
 using Answer = std::int64_t;
+template <typename T> [[nodiscard]] Answer answer_of(const Or<T>& result) {
+  return result ? static_cast<Answer>(*result) : -Answer{result.error()};
+}
 
 // A system call that there is, and how far it goes where that is not all the way.
 struct SupportedCall {
@@ -164,18 +167,19 @@ class Process final : private RealTime {
   Answer sys_pwritev(const Args& args);
   Answer sys_sendfile(const Args& args);
   Answer sys_no_socket(const Args& args);
+  Answer sys_lseek(const Args& args);
+  Answer sys_getdents64(const Args& args);
+  Answer sys_ioctl(const Args& args);
+  // calls_descriptors.cpp
   Answer sys_open(const Args& args);
   Answer sys_openat(const Args& args);
   Answer sys_creat(const Args& args);
   Answer sys_close(const Args& args);
-  Answer sys_lseek(const Args& args);
-  Answer sys_getdents64(const Args& args);
   Answer sys_dup(const Args& args);
   Answer sys_dup2(const Args& args);
   Answer sys_dup3(const Args& args);
   Answer sys_fcntl(const Args& args);
   Answer sys_flock(const Args& args);
-  Answer sys_ioctl(const Args& args);
   // calls_waiting.cpp
   Answer sys_pipe(const Args& args);
   Answer sys_pipe2(const Args& args);

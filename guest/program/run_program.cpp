@@ -2,7 +2,6 @@
 #include "guest/program/run_program.hpp"
 
 #include <algorithm>
-#include <atomic>
 #include <bit>
 #include <cerrno>
 #include <csignal>
@@ -10,11 +9,13 @@
 #include <iterator>
 #include <string_view>
 
-#include "guest/arch/cpu.hpp"
 #include "guest/arch/program.hpp"
+#include "guest/linux/fault.hpp"
 #include "guest/linux/page_frames.hpp"
 #include "guest/linux/process.hpp"
 #include "guest/program/file_mailbox.hpp"
+#include "guest/program/program_machine.hpp"
+#include "guest/program/program_memory.hpp"
 #include "guest/runtime/hypercall.hpp"
 #include "guest/runtime/panic.hpp"
 #include "guest/runtime/print.hpp"
@@ -28,98 +29,6 @@ constexpr std::uint8_t status_not_runnable = 126;
 // The break begins there, at least, or at half of RAM: programs that are linked to low addresses
 // lie below, and mappings are taken from below, too, so that the break finds room to grow.
 constexpr std::uint64_t break_at_most = std::uint64_t{1} << 30;
-
-class FrameBytes final : public linux::FrameContent {
- public:
-  void zero(abi::Pfn first, std::uint64_t count) override {
-    std::memset(at(first), 0, count * abi::page_bytes);
-  }
-  void copy(std::uint64_t to, std::uint64_t from, std::uint64_t bytes) override {
-    std::memcpy(arch::pointer_to<void>({to}), arch::pointer_to<void>({from}), bytes);
-  }
-  void write(abi::Gpa to, std::span<const std::byte> from) override {
-    std::memcpy(arch::pointer_to<void>(to), from.data(), from.size());
-  }
-
- private:
-  [[nodiscard]] static void* at(abi::Pfn frame) {
-    return arch::pointer_to<void>(abi::to_gpa(frame));
-  }
-};
-
-// Page tables out of the page allocator.
-class TablePages final : public linux::TableStore {
- public:
-  explicit TablePages(Kernel& kernel) : kernel_(kernel) {}
-
-  [[nodiscard]] std::optional<abi::Gpa> allocate() override {
-    void* const page = kernel_.allocate_zeroed_pages({0});
-    return page == nullptr ? std::nullopt : std::optional(arch::address_of(page));
-  }
-  void release(abi::Gpa table) override { kernel_.free_pages(arch::pointer_to<void>(table), {0}); }
-  [[nodiscard]] std::uint64_t* entries(abi::Gpa table) override {
-    return arch::pointer_to<std::uint64_t>(table);
-  }
-  void flush() override { arch::flush_translations(); }
-
- private:
-  Kernel& kernel_;
-};
-
-// What lies where: page 0 and what the host keeps before RAM, the hole with the guest's image and
-// its own memory, the workload's input.
-linux::AddressZones zones_of(const abi::BootInfo& boot) {
-  constexpr std::uint64_t image_area_end = std::uint64_t{1} << 32;
-  const std::uint64_t hole_start =
-      boot.hole_start_gpa != 0 ? boot.hole_start_gpa : std::uint64_t{EBB_IMAGE_GPA};
-  linux::AddressZones zones;
-  zones.ram_end = boot.ram_bytes;
-  zones.closed = {{{0, boot.free_start_gpa},
-                   {std::min(hole_start, std::uint64_t{EBB_IMAGE_GPA}),
-                    std::max(image_area_end, boot.hole_end_gpa)},
-                   {boot.input_gpa, boot.input_gpa + boot.input_bytes}}};
-  return zones;
-}
-
-class GuestMachine final : public linux::Machine {
- public:
-  explicit GuestMachine(Kernel& kernel) : kernel_(kernel) {}
-
-  [[nodiscard]] std::uint64_t now_ns() override { return kernel_.now_ns(); }
-  void sleep_until_ns(std::uint64_t deadline) override {
-    do {
-      kernel_.doze_until_ns(deadline);
-    } while (kernel_.now_ns() < deadline && !arch::signal_is_sent());
-  }
-  [[nodiscard]] linux::SignalSet take_signals() override {
-    if (!arch::signal_is_sent()) {
-      return 0;
-    }
-    return std::atomic_ref(arch::vcpu_page().signals_sent).exchange(0, std::memory_order_acquire);
-  }
-  void set_handled_signals(linux::SignalSet signals) override {
-    std::atomic_ref(arch::vcpu_page().signals_handled).store(signals, std::memory_order_relaxed);
-  }
-  void set_thread_pointer(std::uint64_t address) override { arch::set_thread_pointer(address); }
-  [[nodiscard]] std::uint64_t ram_bytes() const override { return kernel_.ram_bytes(); }
-  [[nodiscard]] std::uint64_t free_bytes() override {
-    const mm::Buddy& buddy = kernel_.pages().buddy();
-    const std::uint64_t in_use = (buddy.frontier() - buddy.tags().first()) - buddy.fresh_frames() -
-                                 buddy.answered_frames() - buddy.isolated_frames();
-    return kernel_.ram_bytes() - in_use * abi::page_bytes;
-  }
-  [[nodiscard]] unsigned vcpus() const override { return kernel_.boot().vcpus; }
-  [[noreturn]] void exit(std::uint8_t status) override {
-    kernel_.settle();
-    const std::uint64_t last_free_ns = kernel_.pages().last_buddy_free_ns();
-    hypercall::workload_end(kernel_.now_ns() - last_free_ns);
-    console_flush();
-    hypercall::exit(status);
-  }
-
- private:
-  Kernel& kernel_;
-};
 
 // All that runs a program; made once, for calls to find it.
 struct Running {
@@ -135,7 +44,7 @@ struct Running {
   TablePages table_pages;
   linux::PageTables tables;
   FileMailbox files;
-  GuestMachine machine;
+  ProgramMachine machine;
   linux::Process process;
   arch::ExtendedFeatures extended; // once a signal has needed them
 };
@@ -148,57 +57,19 @@ struct alignas(16) FaultStack {
 // The one program of this guest.
 constinit Running* running = nullptr;
 
-// Vectors as signals of Linux: their default is the program's end.
-std::uint64_t signal_of(std::uint64_t vector) {
-  switch (vector) {
-  case 0:  // divide error
-  case 16: // x87
-  case 19: // SIMD
-    return SIGFPE;
-  case 1:
-  case 3:
-    return SIGTRAP;
-  case 6:
-    return SIGILL;
-  case 17:
-    return SIGBUS;
-  default:
-    return SIGSEGV;
-  }
+// The order is the same at both sides.
+linux::Registers registers_of(const arch::TrapFrame& frame) {
+  return std::bit_cast<linux::Registers>(frame);
 }
 
-// As siginfo_t has it.
-std::int32_t cause_of(const arch::TrapFrame& frame) {
-  switch (frame.vector) {
-  case 0:
-    return FPE_INTDIV;
-  case 6:
-    return ILL_ILLOPN;
-  case 14:
-    return running->process.memory().has_any(abi::align_down(frame.cr2, abi::page_bytes),
-                                             abi::page_bytes)
-               ? SEGV_ACCERR
-               : SEGV_MAPERR;
-  case 16:
-  case 19:
-    return FPE_FLTINV;
-  case 17:
-    return BUS_ADRALN;
-  default:
-    return SI_KERNEL;
-  }
-}
-
-// Registers have the same order at both sides.
 void go_on(arch::TrapFrame& frame, std::byte* extended_state) {
-  static_assert(sizeof(linux::Registers) == sizeof frame);
   if (running->extended.bytes == 0) {
     running->extended = arch::extended_features();
     if (running->extended.bytes > EBB_EXTENDED_STATE_BYTES) {
       panic("a state of {} bytes, more than there is room for", running->extended.bytes);
     }
   }
-  auto registers = std::bit_cast<linux::Registers>(frame);
+  linux::Registers registers = registers_of(frame);
   running->process.go_on(registers, {.bytes = {extended_state, running->extended.bytes},
                                      .features = running->extended.mask});
   frame = std::bit_cast<arch::TrapFrame>(registers);
@@ -211,10 +82,10 @@ void go_on(arch::TrapFrame& frame, std::byte* extended_state) {
   running->machine.exit(128 + SIGKILL);
 }
 
-[[noreturn]] void end_by_trap(const arch::TrapFrame& frame) {
-  const std::uint64_t signal = signal_of(frame.vector);
+[[noreturn]] void end_by_fault(const arch::TrapFrame& frame, std::uint64_t signal) {
   print("{}: {} at {:#x}, address {:#x}: signal {}\n", running->process.program_path(),
-        arch::vector_name(frame.vector), frame.rip, frame.vector == 14 ? frame.cr2 : 0, signal);
+        arch::vector_name(frame.vector), frame.rip,
+        frame.vector == linux::page_fault_vector ? frame.cr2 : 0, signal);
   running->machine.exit(static_cast<std::uint8_t>(128 + signal));
 }
 
@@ -224,21 +95,18 @@ void handle_trap(arch::TrapFrame& frame, std::byte* extended_state) {
     go_on(frame, extended_state);
     return;
   }
-  constexpr std::uint64_t illegal_instruction = 6;
-  if (frame.vector == illegal_instruction) {
+  if (frame.vector == linux::invalid_opcode_vector) {
     if (const auto moved = running->process.resume_site(frame.rip)) {
       frame.rip = *moved;
       return;
     }
   }
-  const std::int32_t cause = cause_of(frame);
-  std::uint64_t address = cause == SI_KERNEL ? 0 : frame.rip;
-  if (frame.vector == 14) {
-    address = frame.cr2;
-  }
-  if (!running->process.take_fault(
-          {.signal = signal_of(frame.vector), .code = cause, .address = address})) {
-    end_by_trap(frame);
+  const bool is_its_own = running->process.memory().has_any(
+      abi::align_down(frame.cr2, abi::page_bytes), abi::page_bytes);
+  const linux::SignalCause cause = linux::fault_cause(
+      registers_of(frame), is_its_own ? linux::Faulted::on_its_own : linux::Faulted::on_nothing);
+  if (!running->process.take_fault(cause)) {
+    end_by_fault(frame, cause.signal);
   }
   go_on(frame, extended_state);
 }

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT
+// What a program needs of the machine beside memory and files: time, signals from outside, its end.
+#pragma once
+
+#include <atomic>
+
+#include "guest/arch/cpu.hpp"
+#include "guest/arch/program.hpp"
+#include "guest/kernel.hpp"
+#include "guest/linux/file_port.hpp"
+#include "guest/runtime/hypercall.hpp"
+#include "guest/runtime/print.hpp"
+
+namespace guest {
+
+class ProgramMachine final : public linux::Machine {
+ public:
+  explicit ProgramMachine(Kernel& kernel) : kernel_(kernel) {}
+
+  [[nodiscard]] std::uint64_t now_ns() override { return kernel_.now_ns(); }
+  void sleep_until_ns(std::uint64_t deadline) override {
+    do {
+      kernel_.doze_until_ns(deadline);
+    } while (kernel_.now_ns() < deadline && !arch::signal_is_sent());
+  }
+  [[nodiscard]] linux::SignalSet take_signals() override {
+    if (!arch::signal_is_sent()) {
+      return 0;
+    }
+    return std::atomic_ref(arch::vcpu_page().signals_sent).exchange(0, std::memory_order_acquire);
+  }
+  void set_handled_signals(linux::SignalSet signals) override {
+    std::atomic_ref(arch::vcpu_page().signals_handled).store(signals, std::memory_order_relaxed);
+  }
+  void set_thread_pointer(std::uint64_t address) override { arch::set_thread_pointer(address); }
+  [[nodiscard]] std::uint64_t ram_bytes() const override { return kernel_.ram_bytes(); }
+  [[nodiscard]] std::uint64_t free_bytes() override {
+    const mm::Buddy& buddy = kernel_.pages().buddy();
+    const std::uint64_t in_use = (buddy.frontier() - buddy.tags().first()) - buddy.fresh_frames() -
+                                 buddy.answered_frames() - buddy.isolated_frames();
+    return kernel_.ram_bytes() - in_use * abi::page_bytes;
+  }
+  [[nodiscard]] unsigned vcpus() const override { return kernel_.boot().vcpus; }
+  [[noreturn]] void exit(std::uint8_t status) override {
+    kernel_.settle();
+    const std::uint64_t last_free_ns = kernel_.pages().last_buddy_free_ns();
+    hypercall::workload_end(kernel_.now_ns() - last_free_ns);
+    console_flush();
+    hypercall::exit(status);
+  }
+
+ private:
+  Kernel& kernel_;
+};
+
+} // namespace guest

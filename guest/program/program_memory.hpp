@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT
+// What a program's memory is made of on this machine: content, page tables, and what lies where.
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+#include <span>
+
+#include "guest/arch/cpu.hpp"
+#include "guest/arch/program.hpp"
+#include "guest/kernel.hpp"
+#include "guest/linux/address_zones.hpp"
+#include "guest/linux/page_frames.hpp"
+#include "guest/linux/page_tables.hpp"
+
+namespace guest {
+
+// All of RAM is there at its own addresses.
+class FrameBytes final : public linux::FrameContent {
+ public:
+  void zero(abi::Pfn first, std::uint64_t count) override {
+    std::memset(at(first), 0, count * abi::page_bytes);
+  }
+  void copy(std::uint64_t to, std::uint64_t from, std::uint64_t bytes) override {
+    std::memcpy(arch::pointer_to<void>({to}), arch::pointer_to<void>({from}), bytes);
+  }
+  void write(abi::Gpa to, std::span<const std::byte> from) override {
+    std::memcpy(arch::pointer_to<void>(to), from.data(), from.size());
+  }
+
+ private:
+  [[nodiscard]] static void* at(abi::Pfn frame) {
+    return arch::pointer_to<void>(abi::to_gpa(frame));
+  }
+};
+
+// Page tables out of the page allocator.
+class TablePages final : public linux::TableStore {
+ public:
+  explicit TablePages(Kernel& kernel) : kernel_(kernel) {}
+
+  [[nodiscard]] std::optional<abi::Gpa> allocate() override {
+    void* const page = kernel_.allocate_zeroed_pages({0});
+    return page == nullptr ? std::nullopt : std::optional(arch::address_of(page));
+  }
+  void release(abi::Gpa table) override { kernel_.free_pages(arch::pointer_to<void>(table), {0}); }
+  [[nodiscard]] std::uint64_t* entries(abi::Gpa table) override {
+    return arch::pointer_to<std::uint64_t>(table);
+  }
+  void flush() override { arch::flush_translations(); }
+
+ private:
+  Kernel& kernel_;
+};
+
+// What lies where: page 0 and what the host keeps before RAM, the hole with the guest's image and
+// its own memory, the workload's input.
+[[nodiscard]] inline linux::AddressZones zones_of(const abi::BootInfo& boot) {
+  constexpr std::uint64_t image_area_end = std::uint64_t{1} << 32;
+  const std::uint64_t hole_start =
+      boot.hole_start_gpa != 0 ? boot.hole_start_gpa : std::uint64_t{EBB_IMAGE_GPA};
+  linux::AddressZones zones;
+  zones.ram_end = boot.ram_bytes;
+  zones.closed = {{{0, boot.free_start_gpa},
+                   {std::min(hole_start, std::uint64_t{EBB_IMAGE_GPA}),
+                    std::max(image_area_end, boot.hole_end_gpa)},
+                   {boot.input_gpa, boot.input_gpa + boot.input_bytes}}};
+  return zones;
+}
+
+} // namespace guest
