@@ -84,9 +84,12 @@ Process::Process(abi::ProgramStart& start, std::string_view strings, Frames& fra
                 mount.starts_with(abi::mount_to_change) ? host_to_change_ : host_to_read_,
                 FileTree::Paths::whole);
   }
-  // One that is not there stays as it was named.
   const Or<Place> place = tree_.walk({}, directory, Last::follow);
-  directory_ = place && place->stat ? place->path : to_text(directory == "/" ? "" : directory);
+  if (place && place->stat && S_ISDIR(place->stat->mode)) {
+    directory_ = place->path;
+  } else {
+    missing_directory_ = directory;
+  }
   for (std::uint32_t number = 0; number < 3; ++number) {
     static_cast<void>(open_files_.add(std::make_unique<OpenFile>(
         make_stream(files_, machine, number), std::uint32_t{O_RDWR}, Text{})));

@@ -109,6 +109,8 @@ class Process final : private RealTime {
     return signals_.fault(cause) == Signals::Effect::handler;
   }
 
+  // The working directory that was asked for, if it is not there: the program begins in the root.
+  [[nodiscard]] std::string_view missing_directory() const { return missing_directory_; }
   [[nodiscard]] std::string_view program_path() const { return program_path_; }
   // What load() opened last: the program, its interpreter, or its dynamic linker.
   [[nodiscard]] std::string_view loaded_path() const { return view(loaded_path_); }
@@ -366,6 +368,7 @@ class Process final : private RealTime {
   std::uint32_t argument_count_ = 0;
   Text script_arguments_; // instead of what the user gave
   std::string_view environment_;
+  std::string_view missing_directory_;
   std::span<const std::byte> vdso_;
   std::uint64_t pipes_ = 0; // ever made
   Text directory_;          // the working directory, as Place::path

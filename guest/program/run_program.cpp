@@ -150,6 +150,11 @@ void run_program(Kernel& kernel, abi::ProgramStart& start) {
   const abi::BootInfo& boot = kernel.boot();
   const std::uint64_t break_start = abi::align_up(
       std::min(boot.free_start_gpa + kernel.ram_bytes() / 2, break_at_most), abi::huge_page_bytes);
+  if (const std::string_view missing = running->process.missing_directory(); !missing.empty()) {
+    print("{}: {} is no folder in the guest, so it begins in /; --bind shows it a folder of the "
+          "host's, --cwd names another\n",
+          running->process.program_path(), missing);
+  }
   const auto entry = running->process.load(break_start);
   if (!entry) {
     const std::string_view program = running->process.program_path();

@@ -151,6 +151,14 @@ Result<void> settle_program(const Given& given, std::span<const char* const> arg
     return user_error("--step: takes its commands from standard input, which is the program's; "
                       "use --trace and hvtrace step");
   }
+  const std::vector<ProgramMount>& binds = config.program.binds;
+  for (auto bind = binds.begin(); bind != binds.end(); ++bind) {
+    if (std::any_of(binds.begin(), bind,
+                    [&](const ProgramMount& earlier) { return earlier.guest == bind->guest; })) {
+      return user_error("--bind {}: two folders cannot be at one place; leave out one of them",
+                        bind->guest);
+    }
+  }
   config.program.arguments.assign(arguments.begin(), arguments.end());
   if (!given("--mem")) {
     config.mem_bytes = program_default_bytes;
@@ -232,6 +240,9 @@ parse_command_line(std::span<const char* const> argv) {
   }
   if (line.image.empty()) {
     return user_error("no guest image given; start as in: vmm guest.bin");
+  }
+  if (options < argv.size() && program.empty()) {
+    return user_error("--: no program stands behind it; -- PROGRAM, or leave it out");
   }
   EBB_TRY_ASSIGN(config, configured(line, given, program));
   return config;
