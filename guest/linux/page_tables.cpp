@@ -5,36 +5,28 @@
 #include <atomic>
 #include <cassert>
 
+#include "shared/page_table_entry.hpp"
+
 namespace guest::linux {
 
 namespace {
 
-constexpr std::size_t entries_per_table = 512;
+using namespace abi::page_entry; // NOLINT(google-build-using-namespace)
+
 constexpr unsigned top_level = 3;
 constexpr unsigned large_level = 1; // of a 2 MiB leaf
-constexpr std::uint64_t frames_per_large = entries_per_table;
+constexpr std::uint64_t frames_per_large = per_table;
 
-// Accessed and dirty are preset: nothing reads them, and a processor that need not set them does
-// not write to tables.
-enum EntryBits : std::uint64_t {
-  present = 1U << 0,
-  writable = 1U << 1,
-  user = 1U << 2,
-  accessed = 1U << 5,
-  dirty = 1U << 6,
-  large = 1U << 7,
-  kept = 1U << 9,       // of ours, ignored by the processor: a leaf, present or not
-  made_here = 1U << 10, // likewise: names a table that came from the store
-  no_execute = std::uint64_t{1} << 63,
-};
+// Bits that the processor ignores.
+constexpr std::uint64_t kept = 1U << 9;       // a leaf, present or not
+constexpr std::uint64_t made_here = 1U << 10; // names a table that came from the store
 constexpr std::uint64_t table_bits = present | writable | user | accessed | made_here;
-constexpr std::uint64_t address_mask = 0x000ffffffffff000;
 
 constexpr std::uint64_t level_bytes(unsigned level) {
   return abi::page_bytes << (9 * level);
 }
 constexpr std::size_t index_of(std::uint64_t address, unsigned level) {
-  return address / level_bytes(level) % entries_per_table;
+  return address / level_bytes(level) % per_table;
 }
 constexpr abi::Gpa table_of(std::uint64_t entry) {
   return {entry & address_mask};
@@ -167,7 +159,7 @@ bool PageTables::cut(std::uint64_t address) {
     return false;
   }
   const std::uint64_t page = leaf.entry & ~std::uint64_t{large};
-  for (std::size_t index = 0; index < entries_per_table; ++index) {
+  for (std::size_t index = 0; index < per_table; ++index) {
     store(*made, index, page + index * abi::page_bytes);
   }
   store(leaf.place.table, leaf.place.index, made->value | table_bits);
@@ -198,8 +190,7 @@ void PageTables::protect(std::uint64_t start, std::uint64_t end, Protection prot
 
 bool PageTables::has_entries(abi::Gpa table) const {
   const std::uint64_t* const entries = store_.entries(table);
-  return std::any_of(entries, entries + entries_per_table,
-                     [](std::uint64_t entry) { return entry != 0; });
+  return std::any_of(entries, entries + per_table, [](std::uint64_t entry) { return entry != 0; });
 }
 
 // Only once the processor cannot reach it any more may a frame or a table be something else.
@@ -302,12 +293,12 @@ void PageTables::fold(std::uint64_t start, std::uint64_t end) {
     }
     const std::uint64_t* const entries = store_.entries(first.place.table);
     std::size_t alike = 1;
-    while (alike < entries_per_table &&
+    while (alike < per_table &&
            (entries[alike] | kept) == (first.entry | kept) + alike * abi::page_bytes) {
       ++alike;
     }
     const std::optional<Place> parent = make_place(address, large_level); // is there
-    if (alike < entries_per_table || (load(parent->table, parent->index) & made_here) == 0) {
+    if (alike < per_table || (load(parent->table, parent->index) & made_here) == 0) {
       continue;
     }
     if (removed.table_count == removed.tables.size()) {
@@ -329,7 +320,7 @@ std::optional<PageTables::FrameRun> PageTables::find(std::uint64_t address) cons
   const std::uint64_t inside = address % level_bytes(leaf.level) / abi::page_bytes;
   FrameRun run{frame_of(leaf.entry) + inside, level_bytes(leaf.level) / abi::page_bytes - inside};
   if (leaf.level == 0) {
-    for (std::size_t index = leaf.place.index + 1; index < entries_per_table; ++index) {
+    for (std::size_t index = leaf.place.index + 1; index < per_table; ++index) {
       const std::uint64_t entry = load(leaf.place.table, index);
       if (entry == 0 || frame_of(entry) != run.first + run.count) {
         break;

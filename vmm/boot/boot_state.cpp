@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "shared/boot_info.hpp"
+#include "shared/page_table_entry.hpp"
 #include "vmm/boot/image.hpp"
 #include "vmm/kvm/host_cpu.hpp"
 
@@ -40,21 +41,9 @@ constexpr unsigned debug_ist = 2;
 static_assert(exception_vectors * EBB_TRAP_STUB_BYTES <= abi::page_bytes);
 static_assert(EBB_DEBUG_STACK_GPA + EBB_MAX_VCPUS * EBB_DEBUG_STACK_BYTES <= EBB_VCPU_PAGE_GPA);
 
-// Page table entry bits (SDM vol. 3, 4.5). Accessed and dirty are preset: nothing reads them, and
-// a processor that need not set them need not write to tables the guest cannot see.
-enum PageBits : std::uint64_t {
-  present = 1U << 0,
-  writable = 1U << 1,
-  user = 1U << 2,
-  accessed = 1U << 5,
-  dirty = 1U << 6,
-  large = 1U << 7,
-  no_execute = std::uint64_t{1} << 63,
-};
+using namespace abi::page_entry; // NOLINT(google-build-using-namespace)
 constexpr std::uint64_t table_bits = present | writable | user | accessed;
 constexpr std::uint64_t leaf_bits = present | accessed | dirty;
-constexpr std::uint64_t address_mask = 0x000ffffffffff000;
-constexpr std::size_t entries_per_table = 512;
 
 template <typename T> T& object_at(std::span<std::byte> ram, std::uint64_t gpa) {
   assert(gpa % alignof(T) == 0 && sizeof(T) <= ram.size() && gpa <= ram.size() - sizeof(T));
@@ -84,7 +73,7 @@ class PageTableBuilder {
   }
 
  private:
-  using Table = std::array<std::uint64_t, entries_per_table>;
+  using Table = std::array<std::uint64_t, per_table>;
 
   std::uint64_t allocate() {
     const std::uint64_t gpa = next_;
@@ -94,7 +83,7 @@ class PageTableBuilder {
     return gpa;
   }
   std::uint64_t& entry(std::uint64_t table, std::uint64_t index) {
-    return object_at<Table>(ram_, table)[index % entries_per_table];
+    return object_at<Table>(ram_, table)[index % per_table];
   }
   // The table below an entry, made when absent.
   std::uint64_t next(std::uint64_t& parent) {

@@ -6,14 +6,12 @@
 
 #include <algorithm>
 
+#include "shared/page_table_entry.hpp"
+
 namespace vmm {
 
 namespace {
 
-// Page table entries (SDM vol. 3, 4.5).
-constexpr std::uint64_t entry_present = 1U << 0;
-constexpr std::uint64_t entry_large = 1U << 7;
-constexpr std::uint64_t address_mask = 0x000ffffffffff000;
 constexpr unsigned top_level_shift = 39;
 constexpr unsigned bits_per_level = 9;
 // Levels whose entries can map a page themselves: 1 GiB and 2 MiB.
@@ -81,22 +79,23 @@ std::optional<abi::Gpa> GuestView::translate(std::uint64_t cr3, std::uint64_t ad
   if (!is_canonical(address)) {
     return std::nullopt;
   }
-  std::uint64_t table = cr3 & address_mask;
+  std::uint64_t table = cr3 & abi::page_entry::address_mask;
   for (unsigned shift = top_level_shift;; shift -= bits_per_level) {
     const std::uint64_t index = (address >> shift) % (std::uint64_t{1} << bits_per_level);
     std::uint64_t entry = 0;
     if (!read_physical({table + index * sizeof entry},
                        std::as_writable_bytes(std::span(&entry, 1))) ||
-        (entry & entry_present) == 0) {
+        (entry & abi::page_entry::present) == 0) {
       return std::nullopt;
     }
-    const bool is_page =
-        shift == abi::page_shift || (shift <= largest_page_shift && (entry & entry_large) != 0);
+    const bool is_page = shift == abi::page_shift ||
+                         (shift <= largest_page_shift && (entry & abi::page_entry::large) != 0);
     if (is_page) {
       const std::uint64_t page = std::uint64_t{1} << shift;
-      return abi::Gpa{abi::align_down(entry & address_mask, page) | (address % page)};
+      return abi::Gpa{abi::align_down(entry & abi::page_entry::address_mask, page) |
+                      (address % page)};
     }
-    table = entry & address_mask;
+    table = entry & abi::page_entry::address_mask;
   }
 }
 
