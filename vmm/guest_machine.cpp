@@ -2,7 +2,6 @@
 #include "vmm/guest_machine.hpp"
 
 #include <algorithm>
-#include <atomic>
 #include <cassert>
 #include <utility>
 
@@ -183,18 +182,10 @@ const abi::ProgramStart* GuestMachine::program() const {
   return files_.program.empty() ? nullptr : memory_.object_at<abi::ProgramStart>(plan_.program_gpa);
 }
 
-bool GuestMachine::send_signal(int signal) const {
-  if (program() == nullptr) {
-    return false;
-  }
-  auto& page = *memory_.object_at<abi::VcpuPage>({EBB_VCPU_PAGE_GPA});
-  const std::uint64_t bit = std::uint64_t{1} << (signal - 1);
-  if ((std::atomic_ref(page.signals_handled).load(std::memory_order_relaxed) & bit) == 0 ||
-      (std::atomic_ref(page.signals_sent).fetch_or(bit, std::memory_order_release) & bit) != 0) {
-    return false;
-  }
-  wake(0);
-  return true;
+abi::VcpuPage& GuestMachine::first_vcpu_page() const {
+  auto* const page = memory_.object_at<abi::VcpuPage>({EBB_VCPU_PAGE_GPA});
+  assert(page != nullptr); // likewise
+  return *page;
 }
 
 void GuestMachine::allow_wake_ups() {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "shared/guest_status.hpp"
+#include "shared/hypercall.hpp"
 #include "shared/program_start.hpp"
 #include "vmm/base/symbols.hpp"
 #include "vmm/boot/boot_state.hpp"
@@ -61,9 +62,7 @@ class GuestMachine {
   // What a program's guest was told, and what it has counted; null: a workload is run.
   [[nodiscard]] const abi::ProgramStart* program() const;
 
-  // Has a signal reach the program. False: it wants to be ended by it, or has not taken the last
-  // one of its kind.
-  [[nodiscard]] bool send_signal(int signal) const;
+  [[nodiscard]] abi::VcpuPage& first_vcpu_page() const;
 
   // The guest has accepted feature_interrupt.
   void allow_wake_ups();

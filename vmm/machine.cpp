@@ -7,6 +7,7 @@
 #include <csignal>
 #include <utility>
 
+#include "vmm/base/clock.hpp"
 #include "vmm/measure/auto_policy.hpp"
 #include "vmm/probe/unit_costs.hpp"
 #include "vmm/vcpu/crash_report.hpp"
@@ -48,6 +49,10 @@ Result<void> Machine::build(const Config& config, GuestFiles files,
   companions_ = std::move(companions);
   EBB_TRY_ASSIGN(file_service, make_files(config));
   files_ = std::move(file_service);
+  if (files_) {
+    program_signals_ = std::make_unique<ProgramSignals>(guest_->first_vcpu_page(),
+                                                        [&guest = *guest_] { guest.wake(0); });
+  }
   milestones_ = std::make_unique<Milestones>(
       config, MilestoneParts{.guest = *guest_,
                              .end = *end_,
@@ -163,7 +168,8 @@ void Machine::wait_for_end(const BlockedSignals& signals) {
       hints_->control().toggle();
     } else if ((signal == SIGWINCH || signal == SIGCONT) && output_.terminal) {
       output_.terminal(signal);
-    } else if (BlockedSignals::is_ending(signal) && !guest_->send_signal(signal)) {
+    } else if (BlockedSignals::is_ending(signal) &&
+               !(program_signals_ && program_signals_->pass(signal, monotonic_ns()))) {
       end_->end({EndKind::interrupted, static_cast<std::uint8_t>(signal),
                  "interrupted by " + BlockedSignals::name_of(signal)});
       if (output_.interrupted) {

@@ -28,6 +28,7 @@
 #include "vmm/guest_machine.hpp"
 #include "vmm/hint_side.hpp"
 #include "vmm/milestones.hpp"
+#include "vmm/program_signals.hpp"
 #include "vmm/record/trace_target.hpp"
 #include "vmm/sandbox/sandbox.hpp"
 #include "vmm/settings/config.hpp"
@@ -92,7 +93,8 @@ class Machine {
   std::unique_ptr<StepSession> stepping_; // null without --step
   std::unique_ptr<HintSide> hints_;
   std::unique_ptr<Companions> companions_;
-  std::unique_ptr<FileService> files_; // null unless a program is run
+  std::unique_ptr<FileService> files_;              // null unless a program is run
+  std::unique_ptr<ProgramSignals> program_signals_; // with files_
   std::unique_ptr<Milestones> milestones_;
   std::unique_ptr<VcpuLoops> loops_;
 };

@@ -127,6 +127,8 @@ class Run:
                         while not self.ended.wait(0.01) and unread(pipe) < PIPE_FULL:
                             pass
                     for number in self.signals:
+                        if self.ended.is_set():
+                            break
                         self.process.send_signal(number)
                         self.ended.wait(BETWEEN_SIGNALS_S)
                     if self.stalls:
