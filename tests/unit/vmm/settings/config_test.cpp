@@ -82,8 +82,9 @@ TEST_CASE("what follows -- is the image, whatever it looks like") {
   };
   CHECK(image_of({"--", "guest.bin"}) == "guest.bin");
   CHECK(image_of({"--mem", "64M", "--", "guest.bin"}) == "guest.bin");
-  CHECK(image_of({"guest.bin", "--"}) == "guest.bin");
   CHECK(image_of({"--", "--quiet"}) == "--quiet");
+  CHECK(image_of({"guest.bin", "--", "/bin/true"}) == "guest.bin");
+  CHECK(contains(refuse_bare({"guest.bin", "--"}), "no program stands behind it"));
   CHECK(contains(refuse_bare({"--"}), "no guest image"));
   CHECK(contains(refuse_bare({"--", "a", "b"}), "unexpected argument"));
 }
