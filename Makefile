@@ -77,7 +77,7 @@ VMM_ASSEMBLY  := $(sort $(shell find vmm -name '*.S'))
 GUEST_MM      := $(call below,guest/mm)
 GUEST_LINUX   := $(call below,guest/linux)
 # What every guest image is made of; a workload or a test's guest.cpp comes on top.
-GUEST_CORE    := $(call sources,guest guest/arch guest/runtime guest/program) $(GUEST_MM) $(GUEST_LINUX) \
+GUEST_CORE    := $(call sources,guest guest/arch guest/runtime guest/kernel guest/program) $(GUEST_MM) $(GUEST_LINUX) \
                  $(sort $(wildcard guest/arch/*.S))
 WORKLOADS     := $(call sources,guest/workloads)
 UNIT_SOURCES  := $(call below,tests/unit tests/support) \
@@ -87,7 +87,7 @@ UNIT_SOURCES  := $(call below,tests/unit tests/support) \
 # Tests with threads of their own, again under ThreadSanitizer; and the soak, under both. Of the
 # vmm, the folders that they reach: what needs a running machine is left out. They are linked from
 # an archive, so that the rest of a folder does not ask for more.
-THREADED_FOLDERS := base settings memory trace kvm hints measure vcpu control record debug step
+THREADED_FOLDERS := base io settings memory trace kvm hints measure vcpu control record debug step
 THREADED      := $(foreach folder,$(THREADED_FOLDERS),$(call below,vmm/$(folder))) $(GUEST_MM)
 TSAN_SOURCES  := tests/unit/main.cpp $(sort $(shell find tests/unit -name '*_threads_test.cpp')) \
                  $(call sources,tests/support)
@@ -307,7 +307,7 @@ $(B)/obj/unit/%.o: %.cpp $(call SANITIZED_PCHS,unit) Makefile
 	$(Q)mkdir -p $(@D) && $(SANITIZED_CXX) $(UNIT_FLAGS) $(call SANITIZED_PCH,unit) -c $< -o $@
 
 HOT_FOLDERS := guest/mm tests/support tests/soak tests/unit/guest/mm tests/unit/vmm/trace \
-               $(addprefix vmm/,base boot hints measure record trace)
+               $(addprefix vmm/,base io boot hints measure record trace)
 $(foreach tree,unit tsan,$(foreach hot,$(HOT_FOLDERS),$(B)/obj/$(tree)/$(hot)/%.o)): private SANITIZED_OPT := -O1
 $(B)/obj/unit/hot/library.hpp.gch $(B)/obj/tsan/hot/library.hpp.gch: private SANITIZED_OPT := -O1
 

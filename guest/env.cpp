@@ -3,7 +3,7 @@
 #include <optional>
 
 #include "guest/arch/cpu.hpp"
-#include "guest/kernel.hpp"
+#include "guest/kernel/kernel.hpp"
 #include "guest/mm/status_field.hpp"
 #include "guest/runtime/hypercall.hpp"
 #include "guest/workload.hpp"

@@ -7,7 +7,7 @@
 #include <span>
 
 #include "guest/arch/cpu.hpp"
-#include "guest/kernel.hpp"
+#include "guest/kernel/kernel.hpp"
 #include "guest/program/run_program.hpp"
 #include "guest/runtime/hypercall.hpp"
 #include "guest/workload.hpp"

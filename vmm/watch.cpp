@@ -6,8 +6,8 @@
 
 #include "shared/guest_status.hpp"
 #include "vmm/base/clock.hpp"
-#include "vmm/base/file.hpp"
 #include "vmm/boot/image_symbols.hpp"
+#include "vmm/io/file.hpp"
 
 namespace vmm {
 namespace {

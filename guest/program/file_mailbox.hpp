@@ -4,8 +4,8 @@
 
 #include <cstdint>
 
-#include "guest/kernel.hpp"
-#include "guest/linux/file_port.hpp"
+#include "guest/kernel/kernel.hpp"
+#include "guest/linux/files/file_port.hpp"
 
 namespace guest {
 

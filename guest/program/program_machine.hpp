@@ -6,8 +6,8 @@
 
 #include "guest/arch/cpu.hpp"
 #include "guest/arch/program.hpp"
-#include "guest/kernel.hpp"
-#include "guest/linux/file_port.hpp"
+#include "guest/kernel/kernel.hpp"
+#include "guest/linux/base/machine.hpp"
 #include "guest/runtime/hypercall.hpp"
 #include "guest/runtime/print.hpp"
 
@@ -34,12 +34,6 @@ class ProgramMachine final : public linux::Machine {
   }
   void set_thread_pointer(std::uint64_t address) override { arch::set_thread_pointer(address); }
   [[nodiscard]] std::uint64_t ram_bytes() const override { return kernel_.ram_bytes(); }
-  [[nodiscard]] std::uint64_t free_bytes() override {
-    const mm::Buddy& buddy = kernel_.pages().buddy();
-    const std::uint64_t in_use = (buddy.frontier() - buddy.tags().first()) - buddy.fresh_frames() -
-                                 buddy.answered_frames() - buddy.isolated_frames();
-    return kernel_.ram_bytes() - in_use * abi::page_bytes;
-  }
   [[nodiscard]] unsigned vcpus() const override { return kernel_.boot().vcpus; }
   [[noreturn]] void exit(std::uint8_t status) override {
     kernel_.settle();

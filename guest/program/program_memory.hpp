@@ -9,10 +9,10 @@
 
 #include "guest/arch/cpu.hpp"
 #include "guest/arch/program.hpp"
-#include "guest/kernel.hpp"
-#include "guest/linux/address_zones.hpp"
-#include "guest/linux/page_frames.hpp"
-#include "guest/linux/page_tables.hpp"
+#include "guest/kernel/kernel.hpp"
+#include "guest/linux/memory/address_zones.hpp"
+#include "guest/linux/memory/page_frames.hpp"
+#include "guest/linux/memory/page_tables.hpp"
 
 namespace guest {
 

@@ -10,9 +10,9 @@
 #include <string_view>
 
 #include "guest/arch/program.hpp"
-#include "guest/linux/fault.hpp"
-#include "guest/linux/page_frames.hpp"
-#include "guest/linux/process.hpp"
+#include "guest/linux/memory/page_frames.hpp"
+#include "guest/linux/process/process.hpp"
+#include "guest/linux/signals/fault.hpp"
 #include "guest/program/file_mailbox.hpp"
 #include "guest/program/program_machine.hpp"
 #include "guest/program/program_memory.hpp"

@@ -2,7 +2,7 @@
 // Runs the Linux program that the host asks for.
 #pragma once
 
-#include "guest/kernel.hpp"
+#include "guest/kernel/kernel.hpp"
 #include "shared/program_start.hpp"
 
 namespace guest {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What compiled C++ and the library headers it uses expect to be linked with: the exits of code
-// that would throw. (operator new and delete are in guest/heap_operators.cpp.)
+// that would throw. (operator new and delete are in guest/kernel/heap_operators.cpp.)
 #include <cstdarg>
 #include <cstddef>
 #include <cstdio>

@@ -7,7 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "guest/linux/page_tree.hpp"
+#include "guest/linux/files/page_tree.hpp"
 #include "shared/address.hpp"
 
 namespace test_support {

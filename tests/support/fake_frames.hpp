@@ -14,8 +14,8 @@
 
 #include <doctest/doctest.h>
 
-#include "guest/linux/frames.hpp"
-#include "guest/linux/page_tables.hpp"
+#include "guest/linux/memory/frames.hpp"
+#include "guest/linux/memory/page_tables.hpp"
 
 namespace test_support {
 

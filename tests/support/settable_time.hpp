@@ -2,7 +2,7 @@
 // A time of day that stands still.
 #pragma once
 
-#include "guest/linux/real_time.hpp"
+#include "guest/linux/base/real_time.hpp"
 
 namespace test_support {
 

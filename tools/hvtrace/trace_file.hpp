@@ -7,8 +7,8 @@
 #include <span>
 #include <string>
 
-#include "vmm/base/mapping_guard.hpp"
 #include "vmm/base/result.hpp"
+#include "vmm/io/mapping_guard.hpp"
 #include "vmm/trace/trace_source.hpp"
 
 namespace hvtrace {

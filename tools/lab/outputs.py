@@ -7,7 +7,7 @@
     a pipe, a device           written to
     -, /dev/stdout, /dev/fd/N  that descriptor is written to, from where it stands
 
-As vmm/base/output_file.hpp has it for the vmm and hvtrace."""
+As vmm/io/output_file.hpp has it for the vmm and hvtrace."""
 import errno
 import os
 import re

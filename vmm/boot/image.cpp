@@ -11,7 +11,7 @@
 #include "shared/abi_version.hpp"
 #include "shared/address.hpp"
 #include "shared/known_part.hpp"
-#include "vmm/base/file.hpp"
+#include "vmm/io/file.hpp"
 
 namespace vmm {
 

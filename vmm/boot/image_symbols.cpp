@@ -5,8 +5,8 @@
 #include <utility>
 #include <vector>
 
-#include "vmm/base/file.hpp"
 #include "vmm/boot/image.hpp"
+#include "vmm/io/file.hpp"
 
 namespace vmm {
 namespace {

@@ -17,7 +17,7 @@
 #include "vmm/base/result.hpp"
 #include "vmm/base/thread.hpp"
 #include "vmm/base/unique_fd.hpp"
-#include "vmm/base/unix_listener.hpp"
+#include "vmm/io/unix_listener.hpp"
 
 namespace vmm {
 

@@ -12,9 +12,9 @@
 #include "vmm/base/result.hpp"
 #include "vmm/base/thread.hpp"
 #include "vmm/base/unique_fd.hpp"
-#include "vmm/base/unix_listener.hpp"
 #include "vmm/debug/debug_target.hpp"
 #include "vmm/debug/gdb_session.hpp"
+#include "vmm/io/unix_listener.hpp"
 #include "vmm/settings/gdb_address.hpp"
 #include "vmm/vcpu/guest_end.hpp"
 

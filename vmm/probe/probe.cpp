@@ -16,10 +16,10 @@
 #include <fmt/core.h>
 
 #include "shared/address.hpp"
-#include "vmm/base/output_file.hpp"
 #include "vmm/base/units.hpp"
 #include "vmm/base/version.hpp"
 #include "vmm/hints/discard_calls.hpp"
+#include "vmm/io/output_file.hpp"
 #include "vmm/kvm/host_cpu.hpp"
 #include "vmm/kvm/kvm.hpp"
 #include "vmm/memory/huge_pages.hpp"

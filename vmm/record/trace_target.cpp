@@ -11,7 +11,7 @@
 #include <cerrno>
 #include <utility>
 
-#include "vmm/base/output_place.hpp"
+#include "vmm/io/output_place.hpp"
 
 namespace vmm {
 namespace {

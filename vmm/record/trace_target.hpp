@@ -9,9 +9,9 @@
 #include <string>
 
 #include "shared/trace_record.hpp"
-#include "vmm/base/new_file.hpp"
 #include "vmm/base/result.hpp"
 #include "vmm/base/unique_fd.hpp"
+#include "vmm/io/new_file.hpp"
 
 namespace vmm {
 

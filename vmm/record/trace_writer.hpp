@@ -19,9 +19,9 @@
 #include <thread>
 
 #include "shared/trace_record.hpp"
-#include "vmm/base/mapping_guard.hpp"
 #include "vmm/base/result.hpp"
 #include "vmm/base/thread.hpp"
+#include "vmm/io/mapping_guard.hpp"
 #include "vmm/record/trace_loss.hpp"
 #include "vmm/record/trace_target.hpp"
 

@@ -12,8 +12,8 @@
 
 #include <fmt/core.h>
 
-#include "vmm/base/raw_terminal.hpp"
-#include "vmm/base/terminal.hpp"
+#include "vmm/io/raw_terminal.hpp"
+#include "vmm/io/terminal.hpp"
 
 namespace hvtrace {
 namespace {

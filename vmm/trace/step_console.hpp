@@ -9,8 +9,8 @@
 #include <string>
 #include <string_view>
 
-#include "vmm/base/raw_terminal.hpp"
 #include "vmm/base/unique_fd.hpp"
+#include "vmm/io/raw_terminal.hpp"
 #include "vmm/trace/screen.hpp"
 #include "vmm/trace/step_commands.hpp"
 

@@ -10,8 +10,8 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/support/temporary_folder.hpp"
-#include "vmm/base/output_file.hpp"
 #include "vmm/base/units.hpp"
+#include "vmm/io/output_file.hpp"
 
 using namespace vmm;
 using test_support::TemporaryFolder;

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+// What a program's calls need of the machine, beside memory (frames.hpp) and files (file_port.hpp).
+#pragma once
+
+#include <cstdint>
+
+#include "guest/linux/base/signal_set.hpp"
+
+namespace guest::linux {
+
+class Machine {
+ public:
+  [[nodiscard]] virtual std::uint64_t now_ns() = 0; // since boot
+  static constexpr std::uint64_t never = UINT64_MAX;
+  // Until then, or until a signal comes from outside.
+  virtual void sleep_until_ns(std::uint64_t deadline) = 0;
+  // Signals that have come from outside, which are the program's now.
+  [[nodiscard]] virtual SignalSet take_signals() = 0;
+  // Tells the outside which signals are not to end the program.
+  virtual void set_handled_signals(SignalSet signals) = 0;
+  virtual void set_thread_pointer(std::uint64_t address) = 0;
+  [[nodiscard]] virtual std::uint64_t ram_bytes() const = 0;
+  [[nodiscard]] virtual unsigned vcpus() const = 0;
+  [[noreturn]] virtual void exit(std::uint8_t status) = 0;
+
+ protected:
+  Machine() = default;
+  ~Machine() = default;
+};
+
+} // namespace guest::linux

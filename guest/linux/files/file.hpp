@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MIT
+// What an open file can do, whatever is behind it: the host's files, the guest's memory, a pipe, or
+// something made up. Errors are error numbers of Linux; what a kind cannot do is answered as Linux
+// answers it for most kinds. Pure.
+#pragma once
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "guest/linux/base/error_number.hpp"
+#include "shared/file_call.hpp"
+
+namespace guest::linux {
+
+// Of abi::file_readable, file_writable and file_hung_up.
+using Readiness = std::uint32_t;
+inline constexpr std::uint64_t wait_for_ever = ~std::uint64_t{0}; // as a time-out
+
+class File {
+ public:
+  File() = default;
+  File(const File&) = delete;
+  File& operator=(const File&) = delete;
+  virtual ~File() = default;
+
+  // Bytes moved; 0 at the end. Streams have no offsets.
+  [[nodiscard]] virtual Or<std::uint64_t> read(std::uint64_t /*offset*/,
+                                               std::span<std::byte> /*to*/) {
+    return std::unexpected(EINVAL);
+  }
+  [[nodiscard]] virtual Or<std::uint64_t> write(std::uint64_t /*offset*/,
+                                                std::span<const std::byte> /*from*/) {
+    return std::unexpected(EINVAL);
+  }
+  // At the end, wherever that is; `end` is where it is afterwards.
+  [[nodiscard]] virtual Or<std::uint64_t> append(std::span<const std::byte> from,
+                                                 std::uint64_t& end) {
+    const Or<abi::FileStat> is = stat();
+    if (!is) {
+      return std::unexpected(is.error());
+    }
+    Or<std::uint64_t> put = write(is->bytes, from);
+    end = is->bytes + put.value_or(0);
+    return put;
+  }
+  [[nodiscard]] virtual Or<abi::FileStat> stat() = 0;
+  [[nodiscard]] virtual Or<abi::FileSpace> space() { return std::unexpected(ENOSYS); }
+  // The next entries of a folder from `position` on, as abi::DirectoryEntry each; moves `position`.
+  // Bytes of `to` that were used, 0 at the end; EINVAL when it is too short for one.
+  [[nodiscard]] virtual Or<std::uint64_t> list(std::uint64_t& /*position*/,
+                                               std::span<std::byte> /*to*/) {
+    return std::unexpected(ENOTDIR);
+  }
+
+  // Results are 0 or an error number.
+  [[nodiscard]] virtual int truncate(std::uint64_t /*bytes*/) { return EINVAL; }
+  // `mode` as fallocate has it.
+  [[nodiscard]] virtual int allocate(std::uint32_t /*mode*/, std::uint64_t /*offset*/,
+                                     std::uint64_t /*bytes*/) {
+    return ENODEV;
+  }
+  [[nodiscard]] virtual int sync() { return EINVAL; }
+  [[nodiscard]] virtual int set_mode(std::uint32_t /*mode*/) { return EPERM; }
+  [[nodiscard]] virtual int set_times(const abi::FileTimes& /*times*/) { return EPERM; }
+  [[nodiscard]] virtual int set_owner(const abi::FileOwner& /*owner*/) { return EPERM; }
+
+  // Has no position.
+  [[nodiscard]] virtual bool is_stream() const { return false; }
+  [[nodiscard]] virtual bool is_folder() const { return false; }
+  // Its content may be mapped into memory.
+  [[nodiscard]] virtual bool is_mappable() const { return false; }
+  // What it is not ready for now it may be ready for later, without the program's doing.
+  [[nodiscard]] virtual bool may_become_ready() const { return false; }
+  // Which of `wanted` it is within `timeout_ns`, and abi::file_hung_up; only what may become ready
+  // is waited for. Files always are, at once.
+  [[nodiscard]] virtual Or<Readiness> wait(Readiness wanted, std::uint64_t /*timeout_ns*/) {
+    return wanted;
+  }
+};
+
+} // namespace guest::linux

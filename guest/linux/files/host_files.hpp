@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT
+// The host's files, as its file service shows them (shared/file_call.hpp). Pure but for FilePort.
+//
+// Where the program can only read, what was asked a moment ago is not asked again: look-ups, and
+// what lies around a small read.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "guest/linux/base/machine.hpp"
+#include "guest/linux/files/file_port.hpp"
+#include "guest/linux/files/file_system.hpp"
+#include "guest/linux/files/look_up_cache.hpp"
+
+namespace guest::linux {
+
+class HostFiles final : public FileSystem {
+ public:
+  // Whether the program can change what is there; where it can, everything is asked.
+  enum class Use : std::uint8_t { read_only, changed };
+
+  HostFiles(FilePort& port, Machine& machine, Use use)
+      : port_(port), machine_(machine), use_(use) {}
+
+  [[nodiscard]] bool is_changeable() const override { return use_ == Use::changed; }
+  [[nodiscard]] Or<abi::FileStat> look_up(std::string_view path) override;
+  [[nodiscard]] Or<Text> link_text(std::string_view path) override;
+  [[nodiscard]] Or<File*> open(std::string_view path, FileAccess access,
+                               const abi::FileStat& stat) override;
+  [[nodiscard]] Or<abi::FileSpace> space(std::string_view path) override;
+  [[nodiscard]] Or<File*> create(std::string_view path, std::uint32_t mode) override;
+  [[nodiscard]] Or<File*> create_unnamed(std::string_view folder, std::uint32_t mode) override;
+  [[nodiscard]] int make_folder(std::string_view path, std::uint32_t mode) override;
+  [[nodiscard]] int make_link(std::string_view path, std::string_view text) override;
+  [[nodiscard]] int remove(std::string_view path, NameKind kind) override;
+  [[nodiscard]] int rename(std::string_view from, std::string_view to,
+                           std::uint32_t flags) override;
+  [[nodiscard]] int link(std::string_view from, std::string_view to) override;
+  [[nodiscard]] int set_mode(std::string_view path, std::uint32_t mode) override;
+  [[nodiscard]] int set_times(std::string_view path, const abi::FileTimes& times) override;
+  [[nodiscard]] int set_owner(std::string_view path, const abi::FileOwner& owner) override;
+
+ private:
+  // Result of the host, or its error number.
+  [[nodiscard]] Or<std::uint64_t> ask(std::string_view path, abi::FileCall call);
+  [[nodiscard]] int change(std::string_view path, abi::FileCall call);
+  [[nodiscard]] Or<File*> open_as(std::string_view path, std::uint32_t flags, std::uint32_t mode);
+
+  FilePort& port_;
+  Machine& machine_;
+  Use use_;
+  LookUpCache cache_;
+};
+
+// Standard input, output or error of the vmm: 0, 1 or 2.
+[[nodiscard]] File* make_stream(FilePort& port, Machine& machine, std::uint32_t number);
+
+} // namespace guest::linux

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+#include "guest/linux/files/open_files.hpp"
+
+#include <fcntl.h>
+
+#include <cerrno>
+
+namespace guest::linux {
+
+bool OpenFile::may_read() const {
+  return (open_flags & O_ACCMODE) != O_WRONLY && (open_flags & O_PATH) == 0;
+}
+
+bool OpenFile::may_write() const {
+  return (open_flags & O_ACCMODE) != O_RDONLY && (open_flags & O_PATH) == 0;
+}
+
+OpenFiles::~OpenFiles() {
+  for (std::size_t index = 0; index < slots_.size(); ++index) {
+    static_cast<void>(remove(index));
+  }
+}
+
+Or<int> OpenFiles::free_slot(std::uint64_t lowest) {
+  std::uint64_t index = lowest;
+  while (index < slots_.size() && slots_[index].file != nullptr) {
+    ++index;
+  }
+  if (index >= max_descriptors) {
+    return std::unexpected(EMFILE);
+  }
+  if (index >= slots_.size()) {
+    slots_.resize(index + 1);
+  }
+  return static_cast<int>(index);
+}
+
+Or<int> OpenFiles::add(std::unique_ptr<OpenFile> file, int lowest) {
+  const Or<int> slot = free_slot(static_cast<std::uint64_t>(lowest));
+  if (slot) {
+    ++file->descriptors;
+    slots_[static_cast<std::size_t>(*slot)] = {file.release(), false};
+  }
+  return slot;
+}
+
+OpenFile* OpenFiles::get(std::uint64_t descriptor) const {
+  return descriptor < slots_.size() ? slots_[descriptor].file : nullptr;
+}
+
+Or<int> OpenFiles::duplicate(std::uint64_t descriptor, std::uint64_t lowest) {
+  OpenFile* const file = get(descriptor);
+  if (file == nullptr) {
+    return std::unexpected(EBADF);
+  }
+  if (lowest >= max_descriptors) {
+    return std::unexpected(EINVAL);
+  }
+  const Or<int> slot = free_slot(lowest);
+  if (slot) {
+    ++file->descriptors;
+    slots_[static_cast<std::size_t>(*slot)] = {file, false};
+  }
+  return slot;
+}
+
+int OpenFiles::remove(std::uint64_t descriptor) {
+  OpenFile* const file = get(descriptor);
+  if (file == nullptr) {
+    return EBADF;
+  }
+  slots_[descriptor] = {};
+  if (--file->descriptors == 0) {
+    delete file;
+  }
+  return 0;
+}
+
+bool OpenFiles::closes_on_exec(std::uint64_t descriptor) const {
+  return get(descriptor) != nullptr && slots_[descriptor].close_on_exec;
+}
+
+void OpenFiles::set_close_on_exec(std::uint64_t descriptor, bool closes) {
+  if (get(descriptor) != nullptr) {
+    slots_[descriptor].close_on_exec = closes;
+  }
+}
+
+} // namespace guest::linux

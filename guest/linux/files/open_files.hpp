@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+// A program's file descriptors: which number stands for which open file, and where in it the
+// program is. Several descriptors may share one open file (dup). Pure.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "guest/linux/base/text.hpp"
+#include "guest/linux/files/file.hpp"
+
+namespace guest::linux {
+
+struct OpenFile {
+  OpenFile(File* what, std::uint32_t flags, Text name)
+      : file(what), open_flags(flags), path(std::move(name)) {}
+
+  [[nodiscard]] bool may_read() const;
+  [[nodiscard]] bool may_write() const;
+
+  std::unique_ptr<File> file;
+  std::uint32_t open_flags; // O_ flags as the program gave them
+  std::uint64_t position = 0;
+  Text path; // absolute, without links and dots; empty: it has none
+  enum class Lock : std::uint8_t { none, shared, exclusive };
+  Lock lock = Lock::none;        // flock
+  std::uint32_t descriptors = 0; // that stand for it
+};
+
+class OpenFiles {
+ public:
+  static constexpr int max_descriptors = 1024;
+
+  OpenFiles() = default;
+  OpenFiles(const OpenFiles&) = delete;
+  OpenFiles& operator=(const OpenFiles&) = delete;
+  ~OpenFiles();
+
+  // Takes over the file, also when it fails. The lowest descriptor that is free and at least
+  // `lowest`; EMFILE.
+  [[nodiscard]] Or<int> add(std::unique_ptr<OpenFile> file, int lowest = 0);
+  // Null: no such descriptor.
+  [[nodiscard]] OpenFile* get(std::uint64_t descriptor) const;
+  // One more descriptor for the same file; EBADF, EMFILE, EINVAL.
+  [[nodiscard]] Or<int> duplicate(std::uint64_t descriptor, std::uint64_t lowest);
+  // 0, or EBADF. The file is closed with its last descriptor.
+  [[nodiscard]] int remove(std::uint64_t descriptor);
+  // FD_CLOEXEC.
+  [[nodiscard]] bool closes_on_exec(std::uint64_t descriptor) const;
+  void set_close_on_exec(std::uint64_t descriptor, bool closes);
+  // One above the highest descriptor.
+  [[nodiscard]] std::uint64_t end() const { return slots_.size(); }
+
+ private:
+  struct Slot {
+    OpenFile* file = nullptr;
+    bool close_on_exec = false;
+  };
+  // EMFILE.
+  [[nodiscard]] Or<int> free_slot(std::uint64_t lowest);
+
+  std::vector<Slot> slots_;
+};
+
+} // namespace guest::linux

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: MIT
+// A program's memory: which addresses it has, as mmap, munmap, mremap, mprotect, madvise, mincore
+// and brk of Linux change it. What it gives up goes back to the page allocator at once, and from
+// there to the host. Pure: frames, their content and the page tables are behind interfaces.
+//
+// A small mapping for reading and writing gets RAM at its own address, at once: no table is written
+// and no fault taken. All else is addresses above RAM, and gets memory when it is touched: what is
+// large, reservations, files, code, and what finds no place in RAM. Rights are kept by page tables;
+// those of RAM are for reading and writing unless the program has asked for others.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "guest/linux/base/error_number.hpp"
+#include "guest/linux/base/protection.hpp"
+#include "guest/linux/memory/address_zones.hpp"
+#include "guest/linux/memory/area_list.hpp"
+#include "guest/linux/memory/demand_pages.hpp"
+#include "guest/linux/memory/frames.hpp"
+#include "guest/linux/memory/page_tables.hpp"
+
+namespace guest::linux {
+
+// What a new mapping is wanted for.
+enum class Commitment : std::uint8_t {
+  normal,
+  none,    // MAP_NORESERVE: may be more than all memory
+  at_once, // MAP_POPULATE: all of it will be touched
+};
+
+// What an instruction did that faulted.
+enum class Access : std::uint8_t { read, write, execute };
+
+enum class Resolution : std::uint8_t {
+  resolved,  // the instruction may be tried again
+  unmapped,  // the program has nothing there
+  forbidden, // it has, but may not do that
+  out_of_memory,
+};
+
+class AddressSpace {
+ public:
+  // All outlive this.
+  AddressSpace(Frames& frames, PageTables& tables, const AddressZones& zones)
+      : frames_(frames), tables_(tables), zones_(zones), demand_(frames, tables) {}
+
+  // Any free place of `bytes`, reading as zero; at `hint`, page aligned, if that is free and above
+  // RAM. Sizes are rounded up to pages. ENOMEM when there is none.
+  [[nodiscard]] Or<std::uint64_t> map(std::uint64_t bytes, Protection protection,
+                                      Commitment commitment = Commitment::normal,
+                                      std::uint64_t hint = 0);
+  // At that address, page aligned, reading as zero. What the program has there is replaced; ENOMEM
+  // when others have it, and nothing is changed then.
+  [[nodiscard]] Or<std::uint64_t> map_at(std::uint64_t address, std::uint64_t bytes,
+                                         Protection protection);
+  // The same, only where the program has nothing; EEXIST where it has.
+  [[nodiscard]] Or<std::uint64_t> map_free(std::uint64_t address, std::uint64_t bytes,
+                                           Protection protection);
+  // Results are 0 or an error number.
+  [[nodiscard]] int unmap(std::uint64_t address, std::uint64_t bytes);
+  [[nodiscard]] int protect(std::uint64_t address, std::uint64_t bytes, Protection protection);
+  // The content is lost and reads as zero; what was behind it goes back.
+  [[nodiscard]] int discard(std::uint64_t address, std::uint64_t bytes);
+  // Has memory there without waiting for a touch.
+  [[nodiscard]] int populate(std::uint64_t address, std::uint64_t bytes);
+  // Grows or shrinks a mapping; moves it if it must and may, or to a certain address, where what
+  // was is replaced.
+  enum class Move : std::uint8_t { no, yes };
+  [[nodiscard]] Or<std::uint64_t> remap(std::uint64_t address, std::uint64_t bytes,
+                                        std::uint64_t new_bytes, Move move,
+                                        std::optional<std::uint64_t> to = {});
+
+  // Where the break starts, page aligned; once, before the program runs.
+  void set_break(std::uint64_t start) { break_start_ = break_ = start; }
+  // Moves the break and returns where it is: unchanged when that is not possible.
+  std::uint64_t move_break(std::uint64_t wanted);
+
+  // For a page fault: has memory come if that is all that was missing.
+  [[nodiscard]] Resolution resolve(std::uint64_t address, Access access);
+  // Where the host finds what the program has at an address, which has memory then, and how many
+  // bytes behind it lie in a row, up to `bytes`. ENOMEM. Addresses that are not the program's are
+  // the guest's own, which lies at its own addresses.
+  struct Place {
+    abi::Gpa gpa;
+    std::uint64_t bytes = 0;
+  };
+  [[nodiscard]] Or<Place> place_of(std::uint64_t address, std::uint64_t bytes);
+
+  // Writes to the program's memory, whatever its rights are, and has the processor see it as code.
+  void write(std::uint64_t address, std::span<const std::byte> from);
+
+  // Whether the program has all of [address, address + bytes) with at least these rights.
+  [[nodiscard]] bool allows(std::uint64_t address, std::uint64_t bytes, Protection rights) const;
+  // Bytes from `address` on that are so, up to `bytes`.
+  [[nodiscard]] std::uint64_t allowed_bytes(std::uint64_t address, std::uint64_t bytes,
+                                            Protection rights) const;
+  // Whether the program has any page of it.
+  [[nodiscard]] bool has_any(std::uint64_t address, std::uint64_t bytes) const {
+    return !areas_.is_free(address, address + bytes);
+  }
+  // Whether there is memory behind a page that the program has.
+  [[nodiscard]] bool is_resident(std::uint64_t address) const;
+  [[nodiscard]] std::uint64_t mapped_bytes() const;
+  // Calls visit(start, end, protection) for each mapping, in order.
+  template <typename Visit> void visit(Visit visit) const {
+    for (const Area& area : areas_.all()) {
+      visit(area.start, area.end, area.protection);
+    }
+  }
+
+ private:
+  // Calls visit(zone, start, end) for the parts of [start, end).
+  template <typename Visit>
+  void for_each_zone(std::uint64_t start, std::uint64_t end, Visit visit) const;
+  [[nodiscard]] bool may_be(std::uint64_t start, std::uint64_t end, Protection protection) const;
+  [[nodiscard]] std::uint64_t choose_alignment(std::uint64_t bytes) const;
+
+  [[nodiscard]] bool claim(const std::vector<Area>& parts);
+  void give_back(std::uint64_t start, std::uint64_t end);
+  [[nodiscard]] bool cut(std::uint64_t address, Protection next);
+  // What the page tables of a part of an area say; cut at its ends.
+  void enforce(const Area& part, Protection protection);
+  void fold(const Area& part);
+  void renew(const Area& part);
+  [[nodiscard]] Or<std::uint64_t> move_to(const Area& from, std::uint64_t new_bytes,
+                                          std::optional<std::uint64_t> to);
+
+  Frames& frames_;
+  PageTables& tables_;
+  AddressZones zones_;
+  DemandPages demand_;
+  AreaList areas_;
+  std::uint64_t break_start_ = 0;
+  std::uint64_t break_ = 0;
+};
+
+} // namespace guest::linux

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: MIT
+// Mappings that grow, shrink and move (mremap), and the break.
+#include <algorithm>
+#include <cerrno>
+
+#include "guest/linux/memory/address_range.hpp"
+#include "guest/linux/memory/address_space.hpp"
+
+namespace guest::linux {
+
+Or<std::uint64_t> AddressSpace::remap(std::uint64_t address, std::uint64_t bytes,
+                                      std::uint64_t new_bytes, Move move,
+                                      std::optional<std::uint64_t> to) {
+  const std::uint64_t old_whole = in_pages(bytes);
+  const std::uint64_t new_whole = in_pages(new_bytes);
+  if (!is_range(address, old_whole) || new_bytes == 0) {
+    return std::unexpected(EINVAL);
+  }
+  if (to && (!is_range(*to, new_whole) || new_whole == 0 ||
+             (*to < address + old_whole && address < *to + new_whole))) {
+    return std::unexpected(EINVAL);
+  }
+  const Area* const area = areas_.find(address);
+  if (area == nullptr) {
+    return std::unexpected(EFAULT);
+  }
+  if (new_whole != 0 && new_whole < old_whole) {
+    if (const int error = unmap(address + new_whole, old_whole - new_whole); error != 0) {
+      return std::unexpected(error);
+    }
+  }
+  if (!to && new_whole != 0 && new_whole <= old_whole) {
+    return address;
+  }
+  const std::uint64_t kept = std::min(old_whole, new_whole == 0 ? old_whole : new_whole);
+  const Area* const from = areas_.find(address);
+  if (from->end < address + kept) {
+    return std::unexpected(EFAULT);
+  }
+  if (new_whole == 0) {
+    return std::unexpected(ENOMEM);
+  }
+  const Protection protection = from->protection;
+  if (!to && map_free(address + old_whole, new_whole - old_whole, protection)) {
+    return address;
+  }
+  if (move == Move::no) {
+    return std::unexpected(ENOMEM);
+  }
+  return move_to({address, address + kept, protection}, new_whole, to);
+}
+
+// Frames above RAM move by their tables, with no byte copied; RAM is copied.
+Or<std::uint64_t> AddressSpace::move_to(const Area& from, std::uint64_t new_bytes,
+                                        std::optional<std::uint64_t> to) {
+  const AddressZones::Part source = zones_.at(from.start);
+  const bool is_open = source.zone == Zone::open && source.end >= from.end;
+  Or<std::uint64_t> place = std::unexpected(ENOMEM);
+  if (to) {
+    place = map_at(*to, new_bytes, from.protection);
+  } else if (is_open || from.protection != read_write) {
+    place = map(new_bytes, from.protection, Commitment::none);
+  } else {
+    place = map(new_bytes, from.protection);
+  }
+  if (!place) {
+    return place;
+  }
+  const std::uint64_t bytes = from.end - from.start;
+  const AddressZones::Part target = zones_.at(*place);
+  bool done = false;
+  if (is_open && target.zone == Zone::open && target.end >= *place + bytes) {
+    done = cut(from.start, read_write) && cut(from.end, read_write) &&
+           tables_.move(from.start, from.end, *place - from.start);
+  } else if (protect(from.start, bytes, read_write) == 0) {
+    done = protect(*place, bytes, read_write) == 0 && populate(*place, bytes) == 0;
+    if (done) {
+      frames_.copy(*place, from.start, bytes / abi::page_bytes);
+      done = protect(*place, bytes, from.protection) == 0;
+    }
+  }
+  if (!done) {
+    static_cast<void>(protect(from.start, bytes, from.protection));
+    static_cast<void>(unmap(*place, new_bytes));
+    return std::unexpected(ENOMEM);
+  }
+  static_cast<void>(unmap(from.start, bytes));
+  return place;
+}
+
+std::uint64_t AddressSpace::move_break(std::uint64_t wanted) {
+  if (wanted < break_start_ || wanted > highest_address) {
+    return break_;
+  }
+  const std::uint64_t old_end = abi::align_up(break_, abi::page_bytes);
+  const std::uint64_t new_end = abi::align_up(wanted, abi::page_bytes);
+  if (new_end > old_end) {
+    if (!map_free(old_end, new_end - old_end, read_write)) {
+      return break_;
+    }
+  } else if (new_end < old_end && unmap(new_end, old_end - new_end) != 0) {
+    return break_;
+  }
+  break_ = wanted;
+  return break_;
+}
+
+} // namespace guest::linux

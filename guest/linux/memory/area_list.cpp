@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MIT
+#include "guest/linux/memory/area_list.hpp"
+
+#include <algorithm>
+
+#include "shared/address.hpp"
+
+namespace guest::linux {
+
+std::size_t AreaList::first_ending_after(std::uint64_t address) const {
+  const auto found = std::partition_point(
+      areas_.begin(), areas_.end(), [address](const Area& area) { return area.end <= address; });
+  return static_cast<std::size_t>(found - areas_.begin());
+}
+
+const Area* AreaList::find(std::uint64_t address) const {
+  const std::size_t index = first_ending_after(address);
+  return index < areas_.size() && areas_[index].start <= address ? &areas_[index] : nullptr;
+}
+
+bool AreaList::is_free(std::uint64_t start, std::uint64_t end) const {
+  const std::size_t index = first_ending_after(start);
+  return index == areas_.size() || areas_[index].start >= end;
+}
+
+std::optional<std::uint64_t> AreaList::highest_gap(std::uint64_t lowest, std::uint64_t highest,
+                                                   std::uint64_t bytes,
+                                                   std::uint64_t alignment) const {
+  std::uint64_t top = highest;
+  for (auto area = areas_.rbegin();; ++area) {
+    const std::uint64_t bottom = area == areas_.rend() ? lowest : std::max(area->end, lowest);
+    if (top > bottom && top - bottom >= bytes) {
+      const std::uint64_t place = abi::align_down(top - bytes, alignment);
+      if (place >= bottom) {
+        return place;
+      }
+    }
+    if (area == areas_.rend() || area->start <= lowest) {
+      return std::nullopt;
+    }
+    top = std::min(top, area->start);
+  }
+}
+
+std::vector<Area> AreaList::inside(std::uint64_t start, std::uint64_t end) const {
+  std::vector<Area> parts;
+  for (std::size_t index = first_ending_after(start);
+       index < areas_.size() && areas_[index].start < end; ++index) {
+    const Area& area = areas_[index];
+    parts.push_back({std::max(area.start, start), std::min(area.end, end), area.protection});
+  }
+  return parts;
+}
+
+std::vector<Area> AreaList::gaps(std::uint64_t start, std::uint64_t end) const {
+  std::vector<Area> found;
+  std::uint64_t position = start;
+  for (std::size_t index = first_ending_after(start);
+       index < areas_.size() && areas_[index].start < end; ++index) {
+    if (areas_[index].start > position) {
+      found.push_back({position, areas_[index].start, protection_none});
+    }
+    position = areas_[index].end;
+  }
+  if (position < end) {
+    found.push_back({position, end, protection_none});
+  }
+  return found;
+}
+
+void AreaList::add(const Area& area) {
+  std::size_t index = first_ending_after(area.start);
+  if (index > 0 && areas_[index - 1].end == area.start &&
+      areas_[index - 1].protection == area.protection) {
+    --index;
+    areas_[index].end = area.end;
+  } else {
+    areas_.insert(areas_.begin() + static_cast<std::ptrdiff_t>(index), area);
+  }
+  const std::size_t next = index + 1;
+  if (next < areas_.size() && areas_[next].start == area.end &&
+      areas_[next].protection == area.protection) {
+    areas_[index].end = areas_[next].end;
+    areas_.erase(areas_.begin() + static_cast<std::ptrdiff_t>(next));
+  }
+}
+
+void AreaList::cut(std::uint64_t address) {
+  const std::size_t index = first_ending_after(address);
+  if (index < areas_.size() && areas_[index].start < address) {
+    Area upper = areas_[index];
+    upper.start = address;
+    areas_[index].end = address;
+    areas_.insert(areas_.begin() + static_cast<std::ptrdiff_t>(index + 1), upper);
+  }
+}
+
+void AreaList::remove(std::uint64_t start, std::uint64_t end) {
+  cut(start);
+  cut(end);
+  const std::size_t first = first_ending_after(start);
+  std::size_t last = first;
+  while (last < areas_.size() && areas_[last].end <= end) {
+    ++last;
+  }
+  areas_.erase(areas_.begin() + static_cast<std::ptrdiff_t>(first),
+               areas_.begin() + static_cast<std::ptrdiff_t>(last));
+}
+
+} // namespace guest::linux

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: MIT
+// Which system calls there are. A number without a row is missing and answered with ENOSYS.
+#include <sys/syscall.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+
+#include "guest/linux/process/process.hpp"
+
+namespace guest::linux {
+
+struct CallTable {
+  using Handler = Answer (Process::*)(const Process::Args&);
+  struct Row {
+    long number;
+    SupportedCall call;
+    Handler handler;
+  };
+  static constexpr auto rows = std::to_array<Row>({
+      {SYS_mmap,
+       {"mmap", "files are copied, shared ones not to be written to (ENODEV)"},
+       &Process::sys_mmap},
+      {SYS_munmap, {"munmap", ""}, &Process::sys_munmap},
+      {SYS_mprotect, {"mprotect", ""}, &Process::sys_mprotect},
+      {SYS_mremap, {"mremap", "not with DONTUNMAP"}, &Process::sys_mremap},
+      {SYS_madvise,
+       {"madvise", "DONTNEED and FREE give memory back; some advice is not needed"},
+       &Process::sys_madvise},
+      {SYS_brk, {"brk", ""}, &Process::sys_brk},
+      {SYS_mincore, {"mincore", "small mappings always have memory"}, &Process::sys_mincore},
+      {SYS_msync, {"msync", "nothing is written through a mapping"}, &Process::sys_msync},
+      {SYS_mlock, {"mlock", "nothing is ever swapped"}, &Process::sys_mlock},
+      {SYS_munlock, {"munlock", "nothing is ever swapped"}, &Process::sys_munlock},
+
+      {SYS_read, {"read", ""}, &Process::sys_read},
+      {SYS_write, {"write", ""}, &Process::sys_write},
+      {SYS_pread64, {"pread64", ""}, &Process::sys_pread64},
+      {SYS_pwrite64, {"pwrite64", ""}, &Process::sys_pwrite64},
+      {SYS_readv, {"readv", ""}, &Process::sys_readv},
+      {SYS_writev, {"writev", ""}, &Process::sys_writev},
+      {SYS_preadv, {"preadv", ""}, &Process::sys_preadv},
+      {SYS_pwritev, {"pwritev", ""}, &Process::sys_pwritev},
+      {SYS_getsockname, {"getsockname", "there are no sockets: ENOTSOCK"}, &Process::sys_no_socket},
+      {SYS_getpeername, {"getpeername", "the same"}, &Process::sys_no_socket},
+      {SYS_getsockopt, {"getsockopt", "the same"}, &Process::sys_no_socket},
+      {SYS_setsockopt, {"setsockopt", "the same"}, &Process::sys_no_socket},
+      {SYS_shutdown, {"shutdown", "the same"}, &Process::sys_no_socket},
+      {SYS_sendfile, {"sendfile", ""}, &Process::sys_sendfile},
+      {SYS_open, {"open", ""}, &Process::sys_open},
+      {SYS_openat, {"openat", ""}, &Process::sys_openat},
+      {SYS_creat, {"creat", ""}, &Process::sys_creat},
+      {SYS_close, {"close", ""}, &Process::sys_close},
+      {SYS_lseek, {"lseek", ""}, &Process::sys_lseek},
+      {SYS_getdents64, {"getdents64", ""}, &Process::sys_getdents64},
+      {SYS_dup, {"dup", ""}, &Process::sys_dup},
+      {SYS_dup2, {"dup2", ""}, &Process::sys_dup2},
+      {SYS_dup3, {"dup3", ""}, &Process::sys_dup3},
+      {SYS_fcntl,
+       {"fcntl", "descriptors, flags, locks within the program; none of open files (OFD)"},
+       &Process::sys_fcntl},
+      {SYS_flock, {"flock", "within the program"}, &Process::sys_flock},
+      {SYS_ioctl, {"ioctl", "terminals: whether it is one, and its size"}, &Process::sys_ioctl},
+      {SYS_pipe,
+       {"pipe", "within the program; what would wait for ever is EDEADLK"},
+       &Process::sys_pipe},
+      {SYS_pipe2,
+       {"pipe2", "within the program; what would wait for ever is EDEADLK"},
+       &Process::sys_pipe2},
+      {SYS_poll, {"poll", ""}, &Process::sys_poll},
+      {SYS_ppoll, {"ppoll", "the mask of signals is not changed"}, &Process::sys_ppoll},
+      {SYS_select, {"select", ""}, &Process::sys_select},
+      {SYS_pselect6, {"pselect6", "the mask of signals is not changed"}, &Process::sys_pselect6},
+
+      {SYS_stat, {"stat", ""}, &Process::sys_stat},
+      {SYS_lstat, {"lstat", ""}, &Process::sys_lstat},
+      {SYS_fstat, {"fstat", ""}, &Process::sys_fstat},
+      {SYS_newfstatat, {"newfstatat", ""}, &Process::sys_newfstatat},
+      {SYS_statx, {"statx", "basic fields"}, &Process::sys_statx},
+      {SYS_access, {"access", ""}, &Process::sys_access},
+      {SYS_faccessat, {"faccessat", ""}, &Process::sys_faccessat},
+      {SYS_faccessat2, {"faccessat2", ""}, &Process::sys_faccessat},
+      {SYS_readlink, {"readlink", ""}, &Process::sys_readlink},
+      {SYS_readlinkat, {"readlinkat", ""}, &Process::sys_readlinkat},
+      {SYS_getxattr, {"getxattr", "no file has any"}, &Process::sys_no_attributes},
+      {SYS_lgetxattr, {"lgetxattr", "no file has any"}, &Process::sys_no_attributes},
+      {SYS_fgetxattr, {"fgetxattr", "no file has any"}, &Process::sys_no_attributes},
+      {SYS_listxattr, {"listxattr", "no file has any"}, &Process::sys_no_attributes},
+      {SYS_llistxattr, {"llistxattr", "no file has any"}, &Process::sys_no_attributes},
+      {SYS_flistxattr, {"flistxattr", "no file has any"}, &Process::sys_no_attributes},
+      {SYS_getcwd, {"getcwd", ""}, &Process::sys_getcwd},
+      {SYS_chdir, {"chdir", ""}, &Process::sys_chdir},
+      {SYS_fchdir, {"fchdir", ""}, &Process::sys_fchdir},
+      {SYS_statfs, {"statfs", ""}, &Process::sys_statfs},
+      {SYS_fstatfs, {"fstatfs", ""}, &Process::sys_fstatfs},
+
+      {SYS_mkdir, {"mkdir", ""}, &Process::sys_mkdir},
+      {SYS_mkdirat, {"mkdirat", ""}, &Process::sys_mkdirat},
+      {SYS_unlink, {"unlink", ""}, &Process::sys_unlink},
+      {SYS_rmdir, {"rmdir", ""}, &Process::sys_rmdir},
+      {SYS_unlinkat, {"unlinkat", ""}, &Process::sys_unlinkat},
+      {SYS_rename, {"rename", ""}, &Process::sys_rename},
+      {SYS_renameat, {"renameat", ""}, &Process::sys_renameat},
+      {SYS_renameat2, {"renameat2", "no whiteouts"}, &Process::sys_renameat2},
+      {SYS_link, {"link", ""}, &Process::sys_link},
+      {SYS_linkat, {"linkat", ""}, &Process::sys_linkat},
+      {SYS_symlink, {"symlink", ""}, &Process::sys_symlink},
+      {SYS_symlinkat, {"symlinkat", ""}, &Process::sys_symlinkat},
+      {SYS_truncate, {"truncate", ""}, &Process::sys_truncate},
+      {SYS_ftruncate, {"ftruncate", ""}, &Process::sys_ftruncate},
+      {SYS_fallocate, {"fallocate", "allocating, holes, zeroing"}, &Process::sys_fallocate},
+      {SYS_fsync, {"fsync", ""}, &Process::sys_fsync},
+      {SYS_fdatasync, {"fdatasync", ""}, &Process::sys_fsync},
+      {SYS_chmod, {"chmod", ""}, &Process::sys_chmod},
+      {SYS_fchmod, {"fchmod", ""}, &Process::sys_fchmod},
+      {SYS_fchmodat, {"fchmodat", ""}, &Process::sys_fchmodat},
+      {SYS_chown, {"chown", ""}, &Process::sys_chown},
+      {SYS_lchown, {"lchown", ""}, &Process::sys_lchown},
+      {SYS_fchown, {"fchown", ""}, &Process::sys_fchown},
+      {SYS_fchownat, {"fchownat", ""}, &Process::sys_fchownat},
+      {SYS_utime, {"utime", ""}, &Process::sys_utime},
+      {SYS_utimes, {"utimes", ""}, &Process::sys_utimes},
+      {SYS_utimensat, {"utimensat", ""}, &Process::sys_utimensat},
+
+      {SYS_exit, {"exit", "of the one thread: ends the program"}, &Process::sys_exit_group},
+      {SYS_exit_group, {"exit_group", ""}, &Process::sys_exit_group},
+      {SYS_getpid, {"getpid", ""}, &Process::sys_getpid},
+      {SYS_gettid, {"gettid", ""}, &Process::sys_getpid},
+      {SYS_set_tid_address, {"set_tid_address", ""}, &Process::sys_getpid},
+      {SYS_getppid, {"getppid", ""}, &Process::sys_getppid},
+      {SYS_getpgrp, {"getpgrp", ""}, &Process::sys_getpid},
+      {SYS_getuid, {"getuid", ""}, &Process::sys_getuid},
+      {SYS_geteuid, {"geteuid", ""}, &Process::sys_getuid},
+      {SYS_getgid, {"getgid", ""}, &Process::sys_getgid},
+      {SYS_getegid, {"getegid", ""}, &Process::sys_getgid},
+      {SYS_arch_prctl, {"arch_prctl", ""}, &Process::sys_arch_prctl},
+      {SYS_uname, {"uname", ""}, &Process::sys_uname},
+      {SYS_prlimit64, {"prlimit64", "reads limits; none can be changed"}, &Process::sys_prlimit64},
+      {SYS_getrlimit, {"getrlimit", ""}, &Process::sys_getrlimit},
+      {SYS_sysinfo, {"sysinfo", ""}, &Process::sys_sysinfo},
+      {SYS_getrandom, {"getrandom", ""}, &Process::sys_getrandom},
+      {SYS_rt_sigaction, {"rt_sigaction", ""}, &Process::sys_rt_sigaction},
+      {SYS_rt_sigprocmask, {"rt_sigprocmask", ""}, &Process::sys_rt_sigprocmask},
+      {SYS_rt_sigpending, {"rt_sigpending", ""}, &Process::sys_rt_sigpending},
+      {SYS_pause, {"pause", ""}, &Process::sys_pause},
+      {SYS_rt_sigsuspend, {"rt_sigsuspend", ""}, &Process::sys_rt_sigsuspend},
+      {SYS_rt_sigreturn, {"rt_sigreturn", ""}, &Process::sys_rt_sigreturn},
+      {SYS_sigaltstack, {"sigaltstack", "no SS_AUTODISARM"}, &Process::sys_sigaltstack},
+      {SYS_kill, {"kill", "to itself"}, &Process::sys_kill},
+      {SYS_tkill, {"tkill", "to itself"}, &Process::sys_tkill},
+      {SYS_tgkill, {"tgkill", "to itself"}, &Process::sys_tgkill},
+      {SYS_futex,
+       {"futex", "of one thread: what would wait for ever is EDEADLK"},
+       &Process::sys_futex},
+      {SYS_sched_getaffinity, {"sched_getaffinity", "one vCPU"}, &Process::sys_sched_getaffinity},
+      {SYS_sched_yield, {"sched_yield", "nothing to do for one thread"}, &Process::sys_nothing},
+      {SYS_getrusage, {"getrusage", "elapsed time for used time"}, &Process::sys_getrusage},
+      {SYS_umask, {"umask", ""}, &Process::sys_umask},
+      {SYS_set_robust_list,
+       {"set_robust_list", "nothing to do for one thread"},
+       &Process::sys_nothing},
+
+      {SYS_clock_gettime,
+       {"clock_gettime", "clocks of used time are elapsed time"},
+       &Process::sys_clock_gettime},
+      {SYS_clock_getres, {"clock_getres", ""}, &Process::sys_clock_getres},
+      {SYS_gettimeofday, {"gettimeofday", ""}, &Process::sys_gettimeofday},
+      {SYS_time, {"time", ""}, &Process::sys_time},
+      {SYS_times, {"times", "elapsed time for used time"}, &Process::sys_times},
+      {SYS_nanosleep, {"nanosleep", ""}, &Process::sys_nanosleep},
+      {SYS_clock_nanosleep, {"clock_nanosleep", ""}, &Process::sys_clock_nanosleep},
+  });
+
+  static constexpr auto handlers = [] {
+    std::array<Handler, abi::program_calls> all{};
+    for (const Row& row : rows) {
+      all[static_cast<std::size_t>(row.number)] = row.handler;
+    }
+    return all;
+  }();
+};
+
+std::span<const SupportedCall> supported_calls() {
+  static constexpr auto calls = [] {
+    std::array<SupportedCall, CallTable::rows.size()> all{};
+    std::ranges::transform(CallTable::rows, all.begin(), &CallTable::Row::call);
+    return all;
+  }();
+  return calls;
+}
+
+Answer Process::answer(const Call& call) {
+  if (call.number >= abi::program_calls) {
+    return -ENOSYS;
+  }
+  ++start_.calls[call.number];
+  if (const CallTable::Handler handler = CallTable::handlers[call.number]; handler != nullptr) {
+    return (this->*handler)(call.args);
+  }
+  start_.missing[call.number / 64] |= std::uint64_t{1} << (call.number % 64);
+  return -ENOSYS;
+}
+
+} // namespace guest::linux

@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: MIT
+// Calls that change names, lengths and attributes of files. What may be changed, its file system
+// says.
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <utime.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <ctime>
+
+#include "guest/linux/process/process.hpp"
+
+namespace guest::linux {
+
+namespace {
+
+constexpr std::int64_t ns_per_second = 1'000'000'000;
+constexpr std::int64_t ns_per_us = 1'000;
+constexpr auto here = static_cast<std::uint64_t>(AT_FDCWD);
+
+// As Linux has it: "." and ".." are no names to make, move or remove.
+enum class LastName : std::uint8_t { name, dot, dots };
+LastName last_name(std::string_view path) {
+  while (path.ends_with('/')) {
+    path.remove_suffix(1);
+  }
+  const std::string_view name = path.substr(path.rfind('/') + 1);
+  return name == "." ? LastName::dot : name == ".." ? LastName::dots : LastName::name;
+}
+
+} // namespace
+
+// ---- names -------------------------------------------------------------------------------------
+
+Answer Process::sys_mkdirat(const Args& args) {
+  const Or<Place> place = place_at(args[0], args[1], Last::name);
+  if (!place) {
+    return -Answer{place.error()};
+  }
+  if (place->stat) {
+    return -EEXIST;
+  }
+  const auto mode = static_cast<std::uint32_t>(args[2]) & 01777U & ~umask_;
+  return -Answer{place->system->make_folder(place->inner(), mode)};
+}
+
+Answer Process::sys_mkdir(const Args& args) {
+  return sys_mkdirat({here, args[0], args[1], 0, 0, 0});
+}
+
+Answer Process::sys_unlinkat(const Args& args) {
+  if ((args[2] & ~std::uint64_t{AT_REMOVEDIR}) != 0) {
+    return -EINVAL;
+  }
+  const NameKind kind = (args[2] & AT_REMOVEDIR) != 0 ? NameKind::folder : NameKind::file;
+  const Or<std::string_view> text = path_at(args[1]);
+  const Or<Place> place = place_at(args[0], args[1], Last::name);
+  if (!text || !place || !place->stat) {
+    return -Answer{!text ? text.error() : !place ? place.error() : place->stat.error()};
+  }
+  const bool folder = S_ISDIR(place->stat->mode);
+  if (!folder && place->slash) {
+    return -ENOTDIR;
+  }
+  if (folder != (kind == NameKind::folder)) {
+    return folder ? -EISDIR : -ENOTDIR;
+  }
+  if (folder && last_name(*text) != LastName::name) {
+    return last_name(*text) == LastName::dot ? -EINVAL : -ENOTEMPTY;
+  }
+  if (tree_.is_busy(*place)) {
+    return -EBUSY;
+  }
+  return -Answer{place->system->remove(place->inner(), kind)};
+}
+
+Answer Process::sys_unlink(const Args& args) {
+  return sys_unlinkat({here, args[0], 0, 0, 0, 0});
+}
+Answer Process::sys_rmdir(const Args& args) {
+  return sys_unlinkat({here, args[0], AT_REMOVEDIR, 0, 0, 0});
+}
+
+Answer Process::sys_renameat2(const Args& args) {
+  const auto [old_directory, old_path, new_directory, new_path, flags, unused] = args;
+  if (flags != 0 && flags != RENAME_NOREPLACE && flags != RENAME_EXCHANGE) {
+    return -EINVAL; // no file system here makes whiteouts
+  }
+  const Or<std::string_view> old_text = path_at(old_path);
+  const Or<std::string_view> new_text = path_at(new_path);
+  if (!old_text || !new_text) {
+    return -Answer{old_text ? new_text.error() : old_text.error()};
+  }
+  const Or<Place> from = walk(old_directory, *old_text, Last::name);
+  const Or<Place> to = walk(new_directory, *new_text, Last::name);
+  if (!from || !to) {
+    return -Answer{from ? to.error() : from.error()};
+  }
+  if (from->mount != to->mount) {
+    return -EXDEV;
+  }
+  if (last_name(*old_text) != LastName::name) {
+    return -EBUSY;
+  }
+  if (last_name(*new_text) != LastName::name) {
+    return flags == RENAME_NOREPLACE ? -EEXIST : -EBUSY;
+  }
+  if (!from->stat) {
+    return -Answer{from->stat.error()};
+  }
+  if (to->stat && flags == RENAME_NOREPLACE) {
+    return -EEXIST;
+  }
+  if (!to->stat && flags == RENAME_EXCHANGE) {
+    return -ENOENT;
+  }
+  const bool moves_folder = S_ISDIR(from->stat->mode);
+  const bool swaps_file = flags == RENAME_EXCHANGE && !S_ISDIR(to->stat->mode);
+  if ((!moves_folder && (from->slash || (to->slash && flags != RENAME_EXCHANGE))) ||
+      (swaps_file && to->slash)) {
+    return -ENOTDIR;
+  }
+  if (tree_.is_busy(*from) || tree_.is_busy(*to)) {
+    return -EBUSY;
+  }
+  return -Answer{
+      from->system->rename(from->inner(), to->inner(), static_cast<std::uint32_t>(flags))};
+}
+
+Answer Process::sys_renameat(const Args& args) {
+  return sys_renameat2({args[0], args[1], args[2], args[3], 0, 0});
+}
+Answer Process::sys_rename(const Args& args) {
+  return sys_renameat2({here, args[0], here, args[1], 0, 0});
+}
+
+Answer Process::sys_linkat(const Args& args) {
+  if ((args[4] & ~std::uint64_t{AT_SYMLINK_FOLLOW | AT_EMPTY_PATH}) != 0) {
+    return -EINVAL;
+  }
+  const bool follows = (args[4] & AT_SYMLINK_FOLLOW) != 0;
+  const Or<Place> from = place_at(args[0], args[1], follows ? Last::follow : Last::keep);
+  if (!from || !from->stat) {
+    return -Answer{from ? from->stat.error() : from.error()};
+  }
+  const Or<Place> to = place_at(args[2], args[3], Last::name);
+  if (!to || to->stat || to->slash) {
+    return !to ? -Answer{to.error()} : to->stat ? -EEXIST : -ENOENT;
+  }
+  if (from->mount != to->mount || from->descriptor) {
+    return -EXDEV;
+  }
+  return S_ISDIR(from->stat->mode) ? -EPERM
+                                   : -Answer{from->system->link(from->inner(), to->inner())};
+}
+
+Answer Process::sys_link(const Args& args) {
+  return sys_linkat({here, args[0], here, args[1], 0, 0});
+}
+
+Answer Process::sys_symlinkat(const Args& args) {
+  const Or<std::string_view> text = path_at(args[0]);
+  const Or<Place> place = place_at(args[1], args[2], Last::name);
+  if (!text || !place) {
+    return -Answer{text ? place.error() : text.error()};
+  }
+  if (text->empty() || (!place->stat && place->slash)) {
+    return -ENOENT;
+  }
+  return place->stat ? -EEXIST : -Answer{place->system->make_link(place->inner(), *text)};
+}
+
+Answer Process::sys_symlink(const Args& args) {
+  return sys_symlinkat({args[0], here, args[1], 0, 0, 0});
+}
+
+// ---- lengths -----------------------------------------------------------------------------------
+
+Answer Process::sys_ftruncate(const Args& args) {
+  const OpenFile* const file = file_at(args[0]);
+  if (file == nullptr) {
+    return -EBADF;
+  }
+  if (static_cast<std::int64_t>(args[1]) < 0 || !file->may_write()) {
+    return -EINVAL;
+  }
+  return -Answer{file->file->truncate(args[1])};
+}
+
+Answer Process::sys_truncate(const Args& args) {
+  const Or<Place> place = place_at(here, args[0], Last::follow);
+  if (!place || !place->stat) {
+    return -Answer{place ? place->stat.error() : place.error()};
+  }
+  if (static_cast<std::int64_t>(args[1]) < 0) {
+    return -EINVAL;
+  }
+  const Or<File*> file = open_place(*place, O_WRONLY, 0);
+  if (!file) {
+    return -Answer{file.error()};
+  }
+  const std::unique_ptr<File> owned(*file);
+  return -Answer{owned->truncate(args[1])};
+}
+
+Answer Process::sys_fallocate(const Args& args) {
+  const OpenFile* const file = file_at(args[0]);
+  if (file == nullptr || !file->may_write()) {
+    return -EBADF;
+  }
+  if (static_cast<std::int64_t>(args[2]) < 0 || static_cast<std::int64_t>(args[3]) <= 0) {
+    return -EINVAL;
+  }
+  return -Answer{file->file->allocate(static_cast<std::uint32_t>(args[1]), args[2], args[3])};
+}
+
+// Also of what is on no disk: it is there as much as it ever will be.
+Answer Process::sys_fsync(const Args& args) {
+  const OpenFile* const file = file_at(args[0]);
+  return file == nullptr ? -EBADF : -Answer{file->file->sync()};
+}
+
+// ---- attributes --------------------------------------------------------------------------------
+
+template <typename AtFile, typename AtPlace>
+Answer Process::change(std::uint64_t directory, std::uint64_t path, std::uint64_t flags,
+                       AtFile at_file, AtPlace at_place) {
+  const Or<std::string_view> text = path == 0 ? std::string_view{} : path_at(path);
+  if (!text) {
+    return -Answer{text.error()};
+  }
+  const bool keeps = (flags & AT_SYMLINK_NOFOLLOW) != 0;
+  std::uint64_t descriptor = directory;
+  if (!text->empty()) {
+    const Or<Place> place = walk(directory, *text, keeps ? Last::keep : Last::follow);
+    if (!place) {
+      return -Answer{place.error()};
+    }
+    if (!place->descriptor) {
+      return place->stat ? -Answer{at_place(*place)} : -Answer{place->stat.error()};
+    }
+    descriptor = *place->descriptor;
+  } else if (path != 0 && (flags & AT_EMPTY_PATH) == 0) {
+    return -ENOENT;
+  }
+  const OpenFile* const file = file_at(descriptor);
+  return file == nullptr ? -EBADF : -Answer{at_file(*file->file)};
+}
+
+Answer Process::set_mode(std::uint64_t directory, std::uint64_t path, std::uint64_t mode) {
+  const std::uint32_t rights = static_cast<std::uint32_t>(mode) & 07777U;
+  return change(
+      directory, path, 0, [rights](File& file) { return file.set_mode(rights); },
+      [rights](const Place& place) { return place.system->set_mode(place.inner(), rights); });
+}
+
+Answer Process::sys_chmod(const Args& args) {
+  return set_mode(here, args[0], args[1]);
+}
+Answer Process::sys_fchmodat(const Args& args) {
+  return set_mode(args[0], args[1], args[2]);
+}
+Answer Process::sys_fchmod(const Args& args) {
+  return set_mode(args[0], 0, args[1]);
+}
+
+Answer Process::sys_fchownat(const Args& args) {
+  const auto [directory, path, user, group, flags, unused] = args;
+  if ((flags & ~std::uint64_t{AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH}) != 0) {
+    return -EINVAL;
+  }
+  const abi::FileOwner owner{static_cast<std::uint32_t>(user), static_cast<std::uint32_t>(group)};
+  const auto is_own = [](std::uint32_t wanted, std::uint32_t own) {
+    return wanted == abi::file_owner_kept || wanted == own;
+  };
+  if (start_.user != 0 &&
+      (!is_own(owner.user, start_.user) || !is_own(owner.group, start_.group))) {
+    return -EPERM;
+  }
+  return change(
+      directory, path, flags, [&owner](File& file) { return file.set_owner(owner); },
+      [&owner](const Place& place) { return place.system->set_owner(place.inner(), owner); });
+}
+
+Answer Process::sys_chown(const Args& args) {
+  return sys_fchownat({here, args[0], args[1], args[2], 0, 0});
+}
+Answer Process::sys_lchown(const Args& args) {
+  return sys_fchownat({here, args[0], args[1], args[2], AT_SYMLINK_NOFOLLOW, 0});
+}
+Answer Process::sys_fchown(const Args& args) {
+  return sys_fchownat({args[0], 0, args[1], args[2], AT_EMPTY_PATH, 0});
+}
+
+Answer Process::set_times(std::uint64_t directory, std::uint64_t path, std::uint64_t flags,
+                          const abi::FileTimes& times) {
+  return change(
+      directory, path, flags, [&times](File& file) { return file.set_times(times); },
+      [&times](const Place& place) { return place.system->set_times(place.inner(), times); });
+}
+
+Answer Process::sys_utimensat(const Args& args) {
+  std::array<timespec, 2> wanted{timespec{0, UTIME_NOW}, timespec{0, UTIME_NOW}};
+  if ((args[3] & ~std::uint64_t{AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH}) != 0) {
+    return -EINVAL;
+  }
+  if (args[2] != 0 && !fetch(args[2], wanted)) {
+    return -EFAULT;
+  }
+  std::array<std::int64_t, 2> times{};
+  for (std::size_t index = 0; index < times.size(); ++index) {
+    const timespec& time = wanted[index];
+    if (time.tv_nsec != UTIME_NOW && time.tv_nsec != UTIME_OMIT &&
+        (time.tv_nsec < 0 || time.tv_nsec >= ns_per_second ||
+         __builtin_mul_overflow(time.tv_sec, ns_per_second, &times[index]))) {
+      return -EINVAL;
+    }
+    times[index] = time.tv_nsec == UTIME_NOW    ? abi::file_time_now
+                   : time.tv_nsec == UTIME_OMIT ? abi::file_time_kept
+                                                : times[index] + time.tv_nsec;
+  }
+  return set_times(args[0], args[1], args[3], {times[0], times[1]});
+}
+
+Answer Process::sys_utimes(const Args& args) {
+  std::array<timeval, 2> wanted{};
+  if (args[1] == 0) {
+    return set_times(here, args[0], 0, {abi::file_time_now, abi::file_time_now});
+  }
+  if (!fetch(args[1], wanted)) {
+    return -EFAULT;
+  }
+  const auto to_ns = [](const timeval& time) {
+    return time.tv_sec * ns_per_second + time.tv_usec * ns_per_us;
+  };
+  return set_times(here, args[0], 0, {to_ns(wanted[0]), to_ns(wanted[1])});
+}
+
+Answer Process::sys_utime(const Args& args) {
+  utimbuf wanted{};
+  if (args[1] == 0) {
+    return set_times(here, args[0], 0, {abi::file_time_now, abi::file_time_now});
+  }
+  if (!fetch(args[1], wanted)) {
+    return -EFAULT;
+  }
+  return set_times(here, args[0], 0,
+                   {wanted.actime * ns_per_second, wanted.modtime * ns_per_second});
+}
+
+} // namespace guest::linux

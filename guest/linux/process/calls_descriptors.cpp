@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: MIT
+// Descriptors: opening, closing, copying them; flags and locks of the files behind them.
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+
+#include "guest/linux/process/process.hpp"
+
+namespace guest::linux {
+
+namespace {
+
+constexpr std::uint64_t pipe_bytes = 65536;
+// Which F_GETFL shows on x86-64, whatever the program asked for.
+constexpr std::uint64_t large_file = 0100000;
+constexpr std::uint64_t only_at_open =
+    std::uint64_t{O_CREAT} | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC;
+
+} // namespace
+
+// ---- opening and closing -----------------------------------------------------------------------
+
+// Takes over the file.
+Answer Process::add_file(File* file, std::uint64_t flags, Text path) {
+  const auto kept = static_cast<std::uint32_t>((flags & ~only_at_open) | large_file);
+  const Or<int> descriptor =
+      open_files_.add(std::make_unique<OpenFile>(file, kept, std::move(path)));
+  if (descriptor) {
+    open_files_.set_close_on_exec(static_cast<std::uint64_t>(*descriptor),
+                                  (flags & O_CLOEXEC) != 0);
+  }
+  return answer_of(descriptor);
+}
+
+Or<File*> Process::open_place(const Place& place, std::uint64_t flags, std::uint32_t mode) {
+  const bool writes = (flags & O_ACCMODE) != O_RDONLY;
+  const std::uint32_t rights = mode & 07777U & ~umask_;
+  if ((flags & O_TMPFILE) == O_TMPFILE) {
+    if (!place.stat || !S_ISDIR(place.stat->mode) || !writes) {
+      return std::unexpected(!place.stat ? place.stat.error() : writes ? ENOTDIR : EINVAL);
+    }
+    return place.system->create_unnamed(place.inner(), rights);
+  }
+  if (!place.stat) {
+    if (place.stat.error() != ENOENT || (flags & O_CREAT) == 0) {
+      return std::unexpected(place.stat.error());
+    }
+    return place.system->create(place.inner(), rights);
+  }
+  const bool folder = S_ISDIR(place.stat->mode);
+  if ((flags & O_CREAT) != 0 && (flags & O_EXCL) != 0) {
+    return std::unexpected(EEXIST);
+  }
+  if (S_ISLNK(place.stat->mode)) {
+    return std::unexpected((flags & O_DIRECTORY) != 0 ? ENOTDIR : ELOOP);
+  }
+  if ((flags & O_DIRECTORY) != 0 && !folder) {
+    return std::unexpected(ENOTDIR);
+  }
+  if (folder) {
+    return writes || (flags & O_CREAT) != 0 ? Or<File*>(std::unexpected(EISDIR))
+                                            : tree_.open_folder(place);
+  }
+  const bool cuts = (flags & O_TRUNC) != 0 && S_ISREG(place.stat->mode);
+  const Or<File*> file = place.system->open(
+      place.inner(), writes || cuts ? FileAccess::write : FileAccess::read, *place.stat);
+  if (file && cuts) {
+    if (const int error = (*file)->truncate(0); error != 0) {
+      delete *file;
+      return std::unexpected(error);
+    }
+  }
+  return file;
+}
+
+Answer Process::open_path(std::uint64_t directory, std::uint64_t path, std::uint64_t flags,
+                          std::uint64_t mode) {
+  const bool exclusive = (flags & O_CREAT) != 0 && (flags & O_EXCL) != 0;
+  const Or<std::string_view> text = path_at(path);
+  if (!text) {
+    return -Answer{text.error()};
+  }
+  const bool makes_folder = (flags & O_CREAT) != 0 && text->ends_with('/');
+  Or<Place> place = walk(directory, *text,
+                         makes_folder                             ? Last::name
+                         : exclusive || (flags & O_NOFOLLOW) != 0 ? Last::keep
+                                                                  : Last::follow);
+  if (!place || makes_folder) {
+    return place ? -EISDIR : -Answer{place.error()};
+  }
+  if (place->descriptor) {
+    const Or<int> copy = open_files_.duplicate(*place->descriptor, 0);
+    if (copy) {
+      open_files_.set_close_on_exec(static_cast<std::uint64_t>(*copy), (flags & O_CLOEXEC) != 0);
+    }
+    return copy ? Answer{*copy} : copy.error() == EBADF ? -ENOENT : -Answer{copy.error()};
+  }
+  const Or<File*> file = open_place(*place, flags, static_cast<std::uint32_t>(mode));
+  const bool unnamed = (flags & O_TMPFILE) == O_TMPFILE;
+  return file ? add_file(*file, flags, unnamed ? Text{} : to_text(place->whole()))
+              : -Answer{file.error()};
+}
+
+Answer Process::sys_open(const Args& args) {
+  return open_path(static_cast<std::uint64_t>(AT_FDCWD), args[0], args[1], args[2]);
+}
+
+Answer Process::sys_openat(const Args& args) {
+  return open_path(args[0], args[1], args[2], args[3]);
+}
+
+Answer Process::sys_creat(const Args& args) {
+  return open_path(static_cast<std::uint64_t>(AT_FDCWD), args[0],
+                   std::uint64_t{O_CREAT} | O_WRONLY | O_TRUNC, args[1]);
+}
+
+Answer Process::sys_close(const Args& args) {
+  return -Answer{open_files_.remove(args[0] & 0xffffffff)};
+}
+
+Answer Process::sys_dup(const Args& args) {
+  return answer_of(open_files_.duplicate(args[0] & 0xffffffff, 0));
+}
+
+Answer Process::sys_dup3(const Args& args) {
+  const std::uint64_t from = args[0] & 0xffffffff;
+  const std::uint64_t to = args[1] & 0xffffffff;
+  if (from == to || (args[2] & ~std::uint64_t{O_CLOEXEC}) != 0) {
+    return -EINVAL;
+  }
+  if (open_files_.get(from) == nullptr || to >= OpenFiles::max_descriptors) {
+    return -EBADF;
+  }
+  static_cast<void>(open_files_.remove(to));
+  const Or<int> copy = open_files_.duplicate(from, to);
+  if (copy) {
+    open_files_.set_close_on_exec(to, args[2] != 0);
+  }
+  return answer_of(copy);
+}
+
+Answer Process::sys_dup2(const Args& args) {
+  if ((args[0] & 0xffffffff) == (args[1] & 0xffffffff)) {
+    return file_at(args[0]) == nullptr ? -EBADF : static_cast<Answer>(args[1]);
+  }
+  return sys_dup3({args[0], args[1], 0, 0, 0, 0});
+}
+
+// ---- flags and locks ---------------------------------------------------------------------------
+
+Answer Process::sys_fcntl(const Args& args) {
+  const std::uint64_t descriptor = args[0] & 0xffffffff;
+  OpenFile* const file = open_files_.get(descriptor);
+  if (file == nullptr) {
+    return -EBADF;
+  }
+  switch (args[1]) {
+  case F_DUPFD:
+  case F_DUPFD_CLOEXEC: {
+    const Or<int> copy = open_files_.duplicate(descriptor, args[2]);
+    if (copy) {
+      open_files_.set_close_on_exec(static_cast<std::uint64_t>(*copy), args[1] == F_DUPFD_CLOEXEC);
+    }
+    return answer_of(copy);
+  }
+  case F_GETFD:
+    return open_files_.closes_on_exec(descriptor) ? FD_CLOEXEC : 0;
+  case F_SETFD:
+    open_files_.set_close_on_exec(descriptor, (args[2] & FD_CLOEXEC) != 0);
+    return 0;
+  case F_GETFL:
+    return file->open_flags;
+  case F_SETFL: {
+    constexpr std::uint32_t settable = O_APPEND | O_NONBLOCK;
+    file->open_flags =
+        (file->open_flags & ~settable) | (static_cast<std::uint32_t>(args[2]) & settable);
+    return 0;
+  }
+  case F_GETLK:
+  case F_SETLK:
+  case F_SETLKW:
+    return lock_range(*file, args[1], args[2]);
+  case F_GETPIPE_SZ:
+    return file->file->is_stream() ? Answer{pipe_bytes} : -EBADF;
+  default:
+    return -EINVAL;
+  }
+}
+
+// Locks of ranges belong to the process, and there is one: nobody else has any.
+Answer Process::lock_range(const OpenFile& file, std::uint64_t command, std::uint64_t address) {
+  struct flock range {};
+  if (!fetch(address, range)) {
+    return -EFAULT;
+  }
+  if (range.l_type != F_RDLCK && range.l_type != F_WRLCK &&
+      (range.l_type != F_UNLCK || command == F_GETLK)) {
+    return -EINVAL;
+  }
+  if (command == F_GETLK) {
+    range.l_type = F_UNLCK;
+    return store(address, range) ? 0 : -EFAULT;
+  }
+  const bool may =
+      range.l_type == F_UNLCK || (range.l_type == F_RDLCK ? file.may_read() : file.may_write());
+  return may ? 0 : -EBADF;
+}
+
+// Between open files of this program; those who would wait for each other wait in vain.
+Answer Process::sys_flock(const Args& args) {
+  OpenFile* const file = file_at(args[0]);
+  if (file == nullptr) {
+    return -EBADF;
+  }
+  const std::uint64_t wish = args[1] & ~std::uint64_t{LOCK_NB};
+  if (wish == LOCK_UN) {
+    file->lock = OpenFile::Lock::none;
+    return 0;
+  }
+  if (wish != LOCK_SH && wish != LOCK_EX) {
+    return -EINVAL;
+  }
+  const Or<abi::FileStat> own = file->file->stat();
+  for (std::uint64_t descriptor = 0; own && descriptor < open_files_.end(); ++descriptor) {
+    const OpenFile* const other = open_files_.get(descriptor);
+    if (other == nullptr || other == file || other->lock == OpenFile::Lock::none ||
+        (wish == LOCK_SH && other->lock == OpenFile::Lock::shared)) {
+      continue;
+    }
+    const Or<abi::FileStat> its = other->file->stat();
+    if (its && its->device == own->device && its->inode == own->inode) {
+      return (args[1] & LOCK_NB) != 0 ? -EWOULDBLOCK : -EDEADLK;
+    }
+  }
+  file->lock = wish == LOCK_EX ? OpenFile::Lock::exclusive : OpenFile::Lock::shared;
+  return 0;
+}
+
+} // namespace guest::linux

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: MIT
+// Calls on open files.
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+
+#include "guest/linux/process/process.hpp"
+
+namespace guest::linux {
+
+namespace {
+
+constexpr std::uint64_t max_vectors = 1024;              // UIO_MAXIOV
+constexpr std::uint64_t max_transfer_bytes = 0x7ffff000; // as Linux has it
+
+} // namespace
+
+// ---- reading and writing -----------------------------------------------------------------------
+
+Answer Process::read_file(OpenFile& file, std::uint64_t address, std::uint64_t bytes,
+                          Offset offset) {
+  const Or<std::span<std::byte>> to = room_at(address, std::min(bytes, max_transfer_bytes));
+  if (!file.may_read()) {
+    return -EBADF;
+  }
+  if (offset && file.file->is_stream()) {
+    return -ESPIPE;
+  }
+  if (!to) {
+    return -Answer{to.error()};
+  }
+  const bool patient = (file.open_flags & O_NONBLOCK) == 0;
+  if (!patient && file.file->is_stream() && !to->empty()) {
+    const Or<Readiness> is = file.file->wait(abi::file_readable, 0);
+    if (is && *is == 0) {
+      return -EAGAIN;
+    }
+  }
+  const Or<std::uint64_t> got = file.file->read(offset.value_or(file.position), *to);
+  if (got && !offset) {
+    file.position += *got;
+  }
+  return answer_of(got);
+}
+
+Answer Process::write_file(OpenFile& file, std::uint64_t address, std::uint64_t bytes,
+                           Offset offset) {
+  const Or<std::span<const std::byte>> from = data_at(address, std::min(bytes, max_transfer_bytes));
+  if (!file.may_write()) {
+    return -EBADF;
+  }
+  if (offset && file.file->is_stream()) {
+    return -ESPIPE;
+  }
+  return from ? write_bytes(file, *from, offset) : -Answer{from.error()};
+}
+
+// What is appended goes to the end even with an offset, as Linux does it.
+Answer Process::write_bytes(OpenFile& file, std::span<const std::byte> from, Offset offset) {
+  Or<std::uint64_t> put = 0;
+  if ((file.open_flags & O_APPEND) != 0 && !file.file->is_stream()) {
+    std::uint64_t end = 0;
+    put = file.file->append(from, end);
+    file.position = put && !offset ? end : file.position;
+  } else {
+    put = file.file->write(offset.value_or(file.position), from);
+    file.position += put && !offset ? *put : 0;
+  }
+  if (!put && put.error() == EPIPE) {
+    static_cast<void>(send_signal(process_id, SIGPIPE, SI_USER));
+  }
+  const bool waits_in_vain = !put && put.error() == EDEADLK;
+  return waits_in_vain && (file.open_flags & O_NONBLOCK) != 0 ? -EAGAIN : answer_of(put);
+}
+
+Answer Process::sys_read(const Args& args) {
+  OpenFile* const file = file_at(args[0]);
+  return file == nullptr ? -EBADF : read_file(*file, args[1], args[2], {});
+}
+
+Answer Process::sys_write(const Args& args) {
+  OpenFile* const file = file_at(args[0]);
+  return file == nullptr ? -EBADF : write_file(*file, args[1], args[2], {});
+}
+
+Answer Process::sys_pread64(const Args& args) {
+  OpenFile* const file = file_at(args[0]);
+  if (static_cast<std::int64_t>(args[3]) < 0) {
+    return -EINVAL;
+  }
+  return file == nullptr ? -EBADF : read_file(*file, args[1], args[2], args[3]);
+}
+
+Answer Process::sys_pwrite64(const Args& args) {
+  OpenFile* const file = file_at(args[0]);
+  if (static_cast<std::int64_t>(args[3]) < 0) {
+    return -EINVAL;
+  }
+  return file == nullptr ? -EBADF : write_file(*file, args[1], args[2], args[3]);
+}
+
+// One part after the other, until one is not moved whole.
+Answer Process::move_vector(const Args& args, Move move, Offset offset) {
+  OpenFile* const file = file_at(args[0]);
+  if (file == nullptr) {
+    return -EBADF;
+  }
+  if (args[2] > max_vectors || (offset && static_cast<std::int64_t>(*offset) < 0)) {
+    return -EINVAL;
+  }
+  Answer total = 0;
+  for (std::uint64_t index = 0; index < args[2]; ++index) {
+    iovec part{};
+    if (!fetch(args[1] + index * sizeof part, part)) {
+      return total != 0 ? total : -EFAULT;
+    }
+    const Offset at = offset ? Offset(*offset + static_cast<std::uint64_t>(total)) : Offset{};
+    const Answer moved =
+        (this->*move)(*file, reinterpret_cast<std::uint64_t>(part.iov_base), part.iov_len, at);
+    if (moved < 0) {
+      return total != 0 ? total : moved;
+    }
+    total += moved;
+    if (static_cast<std::uint64_t>(moved) < part.iov_len) {
+      break;
+    }
+  }
+  return total;
+}
+
+Answer Process::sys_readv(const Args& args) {
+  return move_vector(args, &Process::read_file, {});
+}
+Answer Process::sys_writev(const Args& args) {
+  return move_vector(args, &Process::write_file, {});
+}
+Answer Process::sys_preadv(const Args& args) {
+  return move_vector(args, &Process::read_file, args[3]);
+}
+Answer Process::sys_pwritev(const Args& args) {
+  return move_vector(args, &Process::write_file, args[3]);
+}
+
+// Of a descriptor; programs look by them whether one is a socket.
+Answer Process::sys_no_socket(const Args& args) {
+  return file_at(args[0]) == nullptr ? -EBADF : -ENOTSOCK;
+}
+
+Answer Process::sys_sendfile(const Args& args) {
+  OpenFile* const to = file_at(args[0]);
+  OpenFile* const from = file_at(args[1]);
+  if (to == nullptr || from == nullptr || !to->may_write() || !from->may_read()) {
+    return -EBADF;
+  }
+  std::uint64_t offset = from->position;
+  if (args[2] != 0 && !fetch(args[2], offset)) {
+    return -EFAULT;
+  }
+  if (from->file->is_stream() || from->file->is_folder() || (to->open_flags & O_APPEND) != 0 ||
+      static_cast<std::int64_t>(offset) < 0) {
+    return -EINVAL;
+  }
+  constexpr std::uint64_t piece_bytes = 65536;
+  std::vector<std::byte> piece(piece_bytes);
+  const std::uint64_t whole = std::min(args[3], max_transfer_bytes);
+  std::uint64_t done = 0;
+  Answer last = 0;
+  while (done < whole) {
+    const std::span<std::byte> part = std::span(piece).first(std::min(whole - done, piece_bytes));
+    const Or<std::uint64_t> got = from->file->read(offset + done, part);
+    last = answer_of(got);
+    if (last > 0) {
+      last = write_bytes(*to, part.first(*got), {});
+    }
+    if (last <= 0) {
+      break;
+    }
+    done += static_cast<std::uint64_t>(last);
+  }
+  if (args[2] == 0) {
+    from->position += done;
+  } else if (!store(args[2], offset + done)) {
+    return -EFAULT;
+  }
+  return done != 0 || last == 0 ? static_cast<Answer>(done) : last;
+}
+
+// ---- positions and the rest --------------------------------------------------------------------
+
+Answer Process::sys_lseek(const Args& args) {
+  OpenFile* const file = file_at(args[0]);
+  if (file == nullptr) {
+    return -EBADF;
+  }
+  if (file->file->is_stream()) {
+    return -ESPIPE;
+  }
+  std::int64_t base = 0;
+  const auto wanted = static_cast<std::int64_t>(args[1]);
+  if (args[2] == SEEK_CUR) {
+    base = static_cast<std::int64_t>(file->position);
+  } else if (args[2] == SEEK_END || args[2] == SEEK_DATA || args[2] == SEEK_HOLE) {
+    const Or<abi::FileStat> stat = file->file->stat();
+    if (!stat) {
+      return -Answer{stat.error()};
+    }
+    base = static_cast<std::int64_t>(stat->bytes);
+    if (args[2] != SEEK_END) { // all of it is data
+      if (wanted < 0 || wanted >= base) {
+        return -ENXIO;
+      }
+      file->position = args[2] == SEEK_DATA ? args[1] : stat->bytes;
+      return static_cast<Answer>(file->position);
+    }
+  } else if (args[2] != SEEK_SET) {
+    return -EINVAL;
+  }
+  std::int64_t position = 0;
+  if (__builtin_add_overflow(base, wanted, &position) || position < 0) {
+    return -EINVAL;
+  }
+  file->position = static_cast<std::uint64_t>(position);
+  return position;
+}
+
+Answer Process::sys_getdents64(const Args& args) {
+  OpenFile* const file = file_at(args[0]);
+  if (file == nullptr) {
+    return -EBADF;
+  }
+  const Or<std::span<std::byte>> to =
+      room_at(args[1], std::min<std::uint64_t>(args[2] & 0xffffffff, abi::file_transfer_bytes));
+  return to ? answer_of(file->file->list(file->position, *to)) : -Answer{to.error()};
+}
+
+// Of terminals only what tells that there is none: output goes through the host's own.
+Answer Process::sys_ioctl(const Args& args) {
+  OpenFile* const file = file_at(args[0]);
+  if (file == nullptr) {
+    return -EBADF;
+  }
+  switch (args[1]) {
+  case FIOCLEX:
+  case FIONCLEX:
+    open_files_.set_close_on_exec(args[0] & 0xffffffff, args[1] == FIOCLEX);
+    return 0;
+  case FIONBIO: {
+    std::uint32_t on = 0;
+    if (!fetch(args[2], on)) {
+      return -EFAULT;
+    }
+    file->open_flags = (file->open_flags & ~std::uint32_t{O_NONBLOCK}) |
+                       (on != 0 ? std::uint32_t{O_NONBLOCK} : 0U);
+    return 0;
+  }
+  default:
+    return -ENOTTY;
+  }
+}
+
+} // namespace guest::linux

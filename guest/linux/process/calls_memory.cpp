@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: MIT
+#include <fcntl.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include "guest/linux/process/process.hpp"
+
+namespace guest::linux {
+
+namespace {
+
+constexpr std::uint64_t known_protection = PROT_READ | PROT_WRITE | PROT_EXEC;
+constexpr std::uint64_t known_flags = MAP_TYPE | MAP_FIXED | MAP_ANONYMOUS | MAP_DENYWRITE |
+                                      MAP_EXECUTABLE | MAP_GROWSDOWN | MAP_LOCKED | MAP_NORESERVE |
+                                      MAP_POPULATE | MAP_NONBLOCK | MAP_STACK | MAP_HUGETLB |
+                                      MAP_32BIT | 0x4000000; // MAP_UNINITIALIZED
+// Nobody maps below it (vm.mmap_min_addr), so that null faults.
+constexpr std::uint64_t lowest_address = 65536;
+// Not in every C library's headers.
+constexpr std::uint64_t advice_populate_read = 22;
+constexpr std::uint64_t advice_populate_write = 23;
+
+bool is_page_aligned(std::uint64_t address) {
+  return address % abi::page_bytes == 0;
+}
+
+} // namespace
+
+// What Linux says of a mapping before it looks at what is mapped, in its order (do_mmap); 0:
+// nothing.
+int Process::check_mapping(const Args& args) const {
+  const auto [address, bytes, protection, flags, descriptor, offset] = args;
+  if (bytes == 0) {
+    return EINVAL;
+  }
+  const std::uint64_t whole = abi::align_up(bytes, abi::page_bytes);
+  if (whole == 0) {
+    return ENOMEM;
+  }
+  if (offset > ~whole + 1) {
+    return EOVERFLOW;
+  }
+  if (whole > highest_address) {
+    return ENOMEM;
+  }
+  if ((flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) != 0) {
+    if (address > highest_address - whole) {
+      return ENOMEM;
+    }
+    if (!is_page_aligned(address)) {
+      return EINVAL;
+    }
+    if (address < lowest_address) {
+      return EPERM;
+    }
+  }
+  if ((flags & MAP_FIXED_NOREPLACE) != 0 && memory_.has_any(address, whole)) {
+    return EEXIST;
+  }
+  return 0;
+}
+
+// The same for the file that is to be mapped. Its content is copied, so none can be written to.
+int Process::check_mapped_file(const OpenFile& file, std::uint64_t protection,
+                               std::uint64_t flags) {
+  const std::uint64_t type = flags & MAP_TYPE;
+  if (type != MAP_PRIVATE && type != MAP_SHARED && type != MAP_SHARED_VALIDATE) {
+    return EINVAL;
+  }
+  if (type == MAP_SHARED_VALIDATE && (flags & ~known_flags) != 0) {
+    return EOPNOTSUPP;
+  }
+  const bool writes = type != MAP_PRIVATE && (protection & PROT_WRITE) != 0;
+  if ((writes && !file.may_write()) || !file.may_read()) {
+    return EACCES;
+  }
+  return file.file->is_mappable() && !writes ? 0 : ENODEV;
+}
+
+Answer Process::sys_mmap(const Args& args) {
+  const auto [address, bytes, protection, flags, descriptor, offset] = args;
+  if (!is_page_aligned(offset)) {
+    return -EINVAL;
+  }
+  OpenFile* file = nullptr;
+  if ((flags & MAP_ANONYMOUS) == 0) {
+    file = file_at(descriptor);
+    if (file == nullptr) {
+      return -EBADF;
+    }
+  } else if ((flags & MAP_HUGETLB) != 0) {
+    return -ENOMEM; // there are none
+  }
+  if (const int error = check_mapping(args); error != 0) {
+    return -Answer{error};
+  }
+  const std::uint64_t type = flags & MAP_TYPE;
+  if (file != nullptr) {
+    if (const int error = check_mapped_file(*file, protection, flags); error != 0) {
+      return -Answer{error};
+    }
+  } else if (type != MAP_PRIVATE && type != MAP_SHARED) {
+    return -EINVAL;
+  }
+  const auto rights = static_cast<Protection>(protection & known_protection);
+  Commitment commitment = Commitment::normal;
+  if ((flags & MAP_NORESERVE) != 0 || file != nullptr) {
+    commitment = Commitment::none;
+  } else if ((flags & (MAP_POPULATE | MAP_LOCKED)) != 0) {
+    commitment = Commitment::at_once;
+  }
+  const bool exactly = (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) != 0;
+  if (exactly) {
+    sites_.restore(address, address + bytes);
+  }
+  // A file is read into it first.
+  const Protection at_first = file != nullptr ? read_write : rights;
+  const Or<std::uint64_t> place =
+      exactly ? memory_.map_at(address, bytes, at_first)
+              : memory_.map(bytes, at_first, commitment, abi::align_down(address, abi::page_bytes));
+  if (!place) {
+    return answer_of(place);
+  }
+  int error = 0;
+  if (file != nullptr) {
+    error = read_into_mapping(*file, *place, bytes, offset);
+    error = error != 0 ? error : memory_.protect(*place, bytes, rights);
+  } else if (commitment == Commitment::at_once && rights != protection_none) {
+    error = memory_.populate(*place, bytes);
+  }
+  if (error != 0) {
+    static_cast<void>(memory_.unmap(*place, bytes));
+    return -Answer{error};
+  }
+  return answer_of(place);
+}
+
+// Files are copied: a private mapping is as good as its own memory, and so is a shared one that
+// nobody can write to. Behind the end of the file it stays zero.
+int Process::read_into_mapping(const OpenFile& file, std::uint64_t place, std::uint64_t bytes,
+                               std::uint64_t offset) {
+  const Or<abi::FileStat> stat = file.file->stat();
+  if (!stat) {
+    return stat.error();
+  }
+  const std::uint64_t there = std::min(bytes, stat->bytes - std::min(stat->bytes, offset));
+  if (there == 0) {
+    return 0;
+  }
+  if (const int error = memory_.populate(place, there); error != 0) {
+    return error;
+  }
+  auto* const to = reinterpret_cast<std::byte*>(place); // NOLINT(performance-no-int-to-ptr)
+  const Or<std::uint64_t> got = file.file->read(offset, {to, there});
+  return got ? 0 : got.error();
+}
+
+Answer Process::sys_munmap(const Args& args) {
+  sites_.restore(args[0], args[0] + args[1]);
+  return -Answer{memory_.unmap(args[0], args[1])};
+}
+
+Answer Process::sys_mprotect(const Args& args) {
+  constexpr std::uint64_t growing = PROT_GROWSDOWN | PROT_GROWSUP;
+  const auto [address, bytes, protection, unused3, unused4, unused5] = args;
+  if ((protection & growing) == growing || !is_page_aligned(address)) {
+    return -EINVAL;
+  }
+  if (bytes == 0) {
+    return 0;
+  }
+  if ((protection & ~(known_protection | growing)) != 0) {
+    return -EINVAL;
+  }
+  if ((protection & known_protection) == 0) {
+    sites_.restore(address, address + bytes); // nobody can look there any more
+  }
+  return -Answer{
+      memory_.protect(address, bytes, static_cast<Protection>(protection & known_protection))};
+}
+
+Answer Process::sys_mremap(const Args& args) {
+  const auto [address, bytes, new_bytes, flags, new_address, unused] = args;
+  constexpr std::uint64_t known = MREMAP_MAYMOVE | MREMAP_FIXED;
+  const bool fixed = (flags & MREMAP_FIXED) != 0;
+  if ((flags & ~known) != 0 || (fixed && (flags & MREMAP_MAYMOVE) == 0)) {
+    return -EINVAL;
+  }
+  if (fixed && new_address < lowest_address) {
+    return is_page_aligned(new_address) ? -EPERM : -EINVAL;
+  }
+  sites_.restore(address, address + bytes);
+  if (fixed) {
+    sites_.restore(new_address, new_address + new_bytes);
+  }
+  return answer_of(memory_.remap(address, bytes, new_bytes,
+                                 (flags & MREMAP_MAYMOVE) != 0 ? AddressSpace::Move::yes
+                                                               : AddressSpace::Move::no,
+                                 fixed ? std::optional(new_address) : std::nullopt));
+}
+
+Answer Process::sys_madvise(const Args& args) {
+  const auto [address, bytes, advice, unused3, unused4, unused5] = args;
+  constexpr std::array<std::uint64_t, 19> known{
+      MADV_NORMAL,          MADV_RANDOM,   MADV_SEQUENTIAL,
+      MADV_WILLNEED,        MADV_DONTNEED, MADV_FREE,
+      MADV_DONTFORK,        MADV_DOFORK,   MADV_MERGEABLE,
+      MADV_UNMERGEABLE,     MADV_HUGEPAGE, MADV_NOHUGEPAGE,
+      MADV_DONTDUMP,        MADV_DODUMP,   MADV_WIPEONFORK,
+      MADV_KEEPONFORK,      MADV_COLD,     advice_populate_read,
+      advice_populate_write};
+  if (std::ranges::find(known, advice) == known.end() || !is_page_aligned(address)) {
+    return -EINVAL;
+  }
+  if (bytes > highest_address || address > highest_address) {
+    return bytes > ~abi::page_bytes + 1 || address + bytes < address ? -EINVAL : -ENOMEM;
+  }
+  if (bytes == 0) {
+    return 0;
+  }
+  switch (advice) {
+  case MADV_DONTNEED:
+  case MADV_FREE: // at once is a time like any other
+    sites_.restore(address, address + bytes);
+    return -Answer{memory_.discard(address, bytes)};
+  case advice_populate_read:
+  case advice_populate_write: {
+    const Protection rights = advice == advice_populate_write ? PROT_WRITE : PROT_READ;
+    const std::uint64_t whole = abi::align_up(bytes, abi::page_bytes);
+    if (memory_.allows(address, whole, 0) && !memory_.allows(address, whole, rights)) {
+      return -EINVAL;
+    }
+    return -Answer{memory_.populate(address, bytes)};
+  }
+  default: // advice alone
+    return memory_.allows(address, bytes, 0) ? 0 : -ENOMEM;
+  }
+}
+
+Answer Process::sys_mincore(const Args& args) {
+  const auto [address, bytes, vector, unused3, unused4, unused5] = args;
+  if (!is_page_aligned(address)) {
+    return -EINVAL;
+  }
+  if (address > highest_address || bytes > highest_address - address) {
+    return -ENOMEM;
+  }
+  const std::uint64_t pages = abi::align_up(bytes, abi::page_bytes) / abi::page_bytes;
+  for (std::uint64_t page = 0; page < pages; ++page) {
+    const std::uint64_t at = address + page * abi::page_bytes;
+    if (!memory_.allows(at, abi::page_bytes, 0)) {
+      return -ENOMEM;
+    }
+    if (!store(vector + page, static_cast<std::uint8_t>(memory_.is_resident(at) ? 1 : 0))) {
+      return -EFAULT;
+    }
+  }
+  return 0;
+}
+
+Answer Process::sys_msync(const Args& args) {
+  const auto [address, bytes, flags, unused3, unused4, unused5] = args;
+  constexpr std::uint64_t both = MS_ASYNC | MS_SYNC;
+  if ((flags & ~(both | MS_INVALIDATE)) != 0 || (flags & both) == both ||
+      !is_page_aligned(address)) {
+    return -EINVAL;
+  }
+  return memory_.allows(address, bytes, 0) ? 0 : -ENOMEM;
+}
+
+// From the page that the address lies in.
+Answer Process::sys_mlock(const Args& args) {
+  const std::uint64_t start = abi::align_down(args[0], abi::page_bytes);
+  const std::uint64_t bytes = args[1] + (args[0] - start);
+  if (bytes == 0) {
+    return 0;
+  }
+  return memory_.allows(start, bytes, 0) ? -Answer{memory_.populate(start, bytes)} : -ENOMEM;
+}
+
+Answer Process::sys_munlock(const Args& args) {
+  const std::uint64_t start = abi::align_down(args[0], abi::page_bytes);
+  return memory_.allows(start, args[1] + (args[0] - start), 0) ? 0 : -ENOMEM;
+}
+
+Answer Process::sys_brk(const Args& args) {
+  return static_cast<Answer>(memory_.move_break(args[0]));
+}
+
+} // namespace guest::linux

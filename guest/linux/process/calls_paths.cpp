@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: MIT
+// Calls that ask about files: where a path leads, and what is said of what is there.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "guest/linux/process/process.hpp"
+
+namespace guest::linux {
+
+namespace {
+
+constexpr std::int64_t ns_per_second = 1'000'000'000;
+constexpr auto here = static_cast<std::uint64_t>(AT_FDCWD);
+
+void set_time(timespec& to, std::int64_t ns) {
+  to.tv_sec = ns / ns_per_second;
+  to.tv_nsec = ns % ns_per_second;
+  if (to.tv_nsec < 0) { // before 1970
+    to.tv_nsec += ns_per_second;
+    --to.tv_sec;
+  }
+}
+
+struct stat to_stat(const abi::FileStat& from) {
+  struct stat to {};
+  to.st_dev = from.device;
+  to.st_ino = from.inode;
+  to.st_nlink = from.links;
+  to.st_mode = from.mode;
+  to.st_uid = from.user;
+  to.st_gid = from.group;
+  to.st_size = static_cast<off_t>(from.bytes);
+  to.st_blksize = from.block_bytes;
+  to.st_blocks = static_cast<blkcnt_t>(from.blocks);
+  set_time(to.st_atim, from.accessed_ns);
+  set_time(to.st_mtim, from.modified_ns);
+  set_time(to.st_ctim, from.changed_ns);
+  if (S_ISCHR(from.mode)) {
+    to.st_rdev = ::makedev(1, 3);
+  }
+  return to;
+}
+
+void set_statx_time(statx_timestamp& to, std::int64_t ns) {
+  timespec time{};
+  set_time(time, ns);
+  to.tv_sec = time.tv_sec;
+  to.tv_nsec = static_cast<std::uint32_t>(time.tv_nsec);
+}
+
+struct statfs to_statfs(const abi::FileSpace& from) {
+  struct statfs to {};
+  to.f_type = static_cast<decltype(to.f_type)>(from.type);
+  to.f_bsize = static_cast<decltype(to.f_bsize)>(from.block_bytes);
+  to.f_frsize = to.f_bsize;
+  to.f_blocks = from.blocks;
+  to.f_bfree = from.free_blocks;
+  to.f_bavail = from.available_blocks;
+  to.f_files = from.files;
+  to.f_ffree = from.free_files;
+  to.f_namelen = static_cast<decltype(to.f_namelen)>(from.name_bytes);
+  return to;
+}
+
+} // namespace
+
+Or<Process::Place> Process::walk(std::uint64_t directory, std::string_view path, Last last) {
+  if (path.starts_with('/') || static_cast<std::int32_t>(directory) == AT_FDCWD) {
+    return tree_.walk(view(directory_), path, last);
+  }
+  const OpenFile* const file = file_at(directory);
+  if (file == nullptr) {
+    return std::unexpected(EBADF);
+  }
+  if (!file->file->is_folder()) {
+    return std::unexpected(ENOTDIR);
+  }
+  return tree_.walk(view(file->path) == "/" ? std::string_view{} : view(file->path), path, last);
+}
+
+Or<Process::Place> Process::place_at(std::uint64_t directory, std::uint64_t path, Last last) {
+  const Or<std::string_view> text = path_at(path);
+  return text ? walk(directory, *text, last) : Or<Place>(std::unexpected(text.error()));
+}
+
+Or<abi::FileStat> Process::stat_of_place(const Place& place) {
+  if (!place.descriptor) {
+    return place.stat;
+  }
+  const OpenFile* const file = file_at(*place.descriptor);
+  return file == nullptr ? Or<abi::FileStat>(std::unexpected(ENOENT)) : file->file->stat();
+}
+
+Or<abi::FileStat> Process::stat_of(std::uint64_t directory, std::uint64_t path,
+                                   std::uint64_t flags) {
+  const Or<std::string_view> text = path_at(path);
+  if (!text) {
+    return std::unexpected(text.error());
+  }
+  const bool empty = text->empty() && (flags & AT_EMPTY_PATH) != 0;
+  if (empty && static_cast<std::int32_t>(directory) != AT_FDCWD) {
+    const OpenFile* const file = file_at(directory);
+    return file == nullptr ? Or<abi::FileStat>(std::unexpected(EBADF)) : file->file->stat();
+  }
+  const Or<Place> place = walk(directory, empty ? "." : *text,
+                               (flags & AT_SYMLINK_NOFOLLOW) != 0 ? Last::keep : Last::follow);
+  return place ? stat_of_place(*place) : Or<abi::FileStat>(std::unexpected(place.error()));
+}
+
+Answer Process::sys_newfstatat(const Args& args) {
+  constexpr std::uint64_t known = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT;
+  if ((args[3] & ~known) != 0) {
+    return -EINVAL;
+  }
+  const Or<abi::FileStat> stat = stat_of(args[0], args[1], args[3]);
+  if (!stat) {
+    return -Answer{stat.error()};
+  }
+  return store(args[2], to_stat(*stat)) ? 0 : -EFAULT;
+}
+
+Answer Process::sys_stat(const Args& args) {
+  return sys_newfstatat({here, args[0], args[1], 0, 0, 0});
+}
+
+Answer Process::sys_lstat(const Args& args) {
+  return sys_newfstatat({here, args[0], args[1], AT_SYMLINK_NOFOLLOW, 0, 0});
+}
+
+Answer Process::sys_fstat(const Args& args) {
+  const OpenFile* const file = file_at(args[0]);
+  if (file == nullptr) {
+    return -EBADF;
+  }
+  const Or<abi::FileStat> stat = file->file->stat();
+  if (!stat) {
+    return -Answer{stat.error()};
+  }
+  return store(args[1], to_stat(*stat)) ? 0 : -EFAULT;
+}
+
+Answer Process::sys_statx(const Args& args) {
+  const Or<abi::FileStat> stat = stat_of(args[0], args[1], args[2]);
+  if (!stat) {
+    return -Answer{stat.error()};
+  }
+  struct statx to {};
+  to.stx_mask = STATX_BASIC_STATS;
+  to.stx_blksize = stat->block_bytes;
+  to.stx_nlink = static_cast<std::uint32_t>(stat->links);
+  to.stx_uid = stat->user;
+  to.stx_gid = stat->group;
+  to.stx_mode = static_cast<std::uint16_t>(stat->mode);
+  to.stx_ino = stat->inode;
+  to.stx_size = stat->bytes;
+  to.stx_blocks = stat->blocks;
+  to.stx_dev_major = gnu_dev_major(stat->device);
+  to.stx_dev_minor = gnu_dev_minor(stat->device);
+  set_statx_time(to.stx_atime, stat->accessed_ns);
+  set_statx_time(to.stx_mtime, stat->modified_ns);
+  set_statx_time(to.stx_ctime, stat->changed_ns);
+  return store(args[4], to) ? 0 : -EFAULT;
+}
+
+// By the rights of the program's user as it sees itself; the superuser may read all and run what
+// anybody may run. Whether anything may be changed says the file system.
+Answer Process::access_of(std::uint64_t directory, std::uint64_t path, std::uint64_t mode,
+                          std::uint64_t flags) {
+  if ((mode & ~std::uint64_t{R_OK | W_OK | X_OK}) != 0) {
+    return -EINVAL;
+  }
+  const Or<Place> place =
+      place_at(directory, path, (flags & AT_SYMLINK_NOFOLLOW) != 0 ? Last::keep : Last::follow);
+  const Or<abi::FileStat> stat =
+      place ? stat_of_place(*place) : Or<abi::FileStat>(std::unexpected(place.error()));
+  if (!stat) {
+    return -Answer{stat.error()};
+  }
+  if ((mode & W_OK) != 0 && !S_ISCHR(stat->mode) && !place->descriptor &&
+      !place->system->is_changeable()) {
+    return -EROFS;
+  }
+  std::uint64_t granted = stat->mode & 7U;
+  if (start_.user == 0) {
+    granted = R_OK | W_OK | ((stat->mode & 0111U) != 0 || S_ISDIR(stat->mode) ? X_OK : 0);
+  } else if (stat->user == start_.user) {
+    granted = (stat->mode >> 6) & 7U;
+  } else if (stat->group == start_.group) {
+    granted = (stat->mode >> 3) & 7U;
+  }
+  return (mode & ~granted) == 0 ? 0 : -EACCES;
+}
+
+Answer Process::sys_access(const Args& args) {
+  return access_of(here, args[0], args[1], 0);
+}
+
+Answer Process::sys_faccessat(const Args& args) {
+  return access_of(args[0], args[1], args[2], 0);
+}
+
+Answer Process::link_text(std::uint64_t directory, std::uint64_t path, std::uint64_t to,
+                          std::uint64_t bytes) {
+  if (bytes == 0 || static_cast<std::int64_t>(bytes) < 0) {
+    return -EINVAL;
+  }
+  const Or<Place> place = place_at(directory, path, Last::keep);
+  if (!place || !place->stat) {
+    return -Answer{place ? place->stat.error() : place.error()};
+  }
+  const Or<Text> link = place->system->link_text(place->inner());
+  if (!link) {
+    return -Answer{link.error()};
+  }
+  const Or<std::span<std::byte>> room = room_at(to, std::min<std::uint64_t>(bytes, link->size()));
+  if (!room) {
+    return -Answer{room.error()};
+  }
+  std::memcpy(room->data(), link->data(), room->size());
+  return static_cast<Answer>(room->size());
+}
+
+Answer Process::sys_readlink(const Args& args) {
+  return link_text(here, args[0], args[1], args[2]);
+}
+
+Answer Process::sys_readlinkat(const Args& args) {
+  return link_text(args[0], args[1], args[2], args[3]);
+}
+
+// As file systems without them say it.
+Answer Process::sys_no_attributes(const Args& /*args*/) {
+  return -EOPNOTSUPP;
+}
+
+Answer Process::sys_getcwd(const Args& args) {
+  const std::string_view path = directory_.empty() ? "/" : view(directory_);
+  const std::uint64_t bytes = path.size() + 1;
+  if (args[1] < bytes) {
+    return -ERANGE;
+  }
+  const Or<std::span<std::byte>> to = room_at(args[0], bytes);
+  if (!to) {
+    return -Answer{to.error()};
+  }
+  std::memcpy(to->data(), path.data(), path.size());
+  to->back() = std::byte{0};
+  return static_cast<Answer>(bytes);
+}
+
+Answer Process::sys_chdir(const Args& args) {
+  Or<Place> place = place_at(here, args[0], Last::follow);
+  if (!place || !place->stat) {
+    return -Answer{place ? place->stat.error() : place.error()};
+  }
+  if (place->descriptor || !S_ISDIR(place->stat->mode)) {
+    return -ENOTDIR;
+  }
+  directory_ = std::move(place->path);
+  return 0;
+}
+
+// Folders are known by their paths, as they were when they were opened.
+Answer Process::sys_fchdir(const Args& args) {
+  const OpenFile* const file = file_at(args[0]);
+  if (file == nullptr) {
+    return -EBADF;
+  }
+  if (!file->file->is_folder()) {
+    return -ENOTDIR;
+  }
+  directory_ = view(file->path) == "/" ? Text{} : file->path;
+  return 0;
+}
+
+Answer Process::sys_statfs(const Args& args) {
+  const Or<Place> place = place_at(here, args[0], Last::follow);
+  if (!place || !place->stat) {
+    return -Answer{place ? place->stat.error() : place.error()};
+  }
+  const Or<abi::FileSpace> space = place->system->space(place->inner());
+  if (!space) {
+    return -Answer{space.error()};
+  }
+  return store(args[1], to_statfs(*space)) ? 0 : -EFAULT;
+}
+
+Answer Process::sys_fstatfs(const Args& args) {
+  const OpenFile* const file = file_at(args[0]);
+  if (file == nullptr) {
+    return -EBADF;
+  }
+  const Or<abi::FileSpace> space = file->file->space();
+  if (!space) {
+    return -Answer{space.error()};
+  }
+  return store(args[1], to_statfs(*space)) ? 0 : -EFAULT;
+}
+
+} // namespace guest::linux

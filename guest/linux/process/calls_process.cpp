@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: MIT
+#include <linux/futex.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/sysinfo.h>
+#include <sys/utsname.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "guest/linux/process/process.hpp"
+
+namespace guest::linux {
+
+namespace {
+
+constexpr std::uint64_t arch_set_fs = 0x1002; // ARCH_SET_FS of the kernel
+constexpr std::uint64_t stack_limit = std::uint64_t{8} << 20;
+
+template <std::size_t N> void set_text(char (&to)[N], std::string_view text) {
+  std::memcpy(to, text.data(), std::min(text.size(), N - 1));
+}
+
+} // namespace
+
+// The compiler does not believe a virtual function that it does not return.
+void Process::end(std::uint8_t status) {
+  machine_.exit(status);
+  std::unreachable();
+}
+
+Answer Process::sys_exit_group(const Args& args) {
+  end(static_cast<std::uint8_t>(args[0] & 0xff));
+}
+
+Answer Process::sys_getpid(const Args& /*args*/) {
+  return process_id;
+}
+Answer Process::sys_getppid(const Args& /*args*/) {
+  return process_id - 1;
+}
+Answer Process::sys_getuid(const Args& /*args*/) {
+  return start_.user;
+}
+Answer Process::sys_getgid(const Args& /*args*/) {
+  return start_.group;
+}
+Answer Process::sys_nothing(const Args& /*args*/) {
+  return 0;
+}
+
+Answer Process::sys_arch_prctl(const Args& args) {
+  if (args[0] != arch_set_fs) {
+    return -EINVAL;
+  }
+  if (args[1] >> 47 != 0) {
+    return -EPERM;
+  }
+  machine_.set_thread_pointer(args[1]);
+  return 0;
+}
+
+Answer Process::sys_uname(const Args& args) {
+  utsname name{};
+  set_text(name.sysname, "Linux");
+  set_text(name.nodename, "ebb");
+  set_text(name.release, "6.1.0-ebb");
+  set_text(name.version, "#1 SMP Ebb");
+  set_text(name.machine, "x86_64");
+  set_text(name.domainname, "(none)");
+  return store(args[0], name) ? 0 : -EFAULT;
+}
+
+Answer Process::sys_prlimit64(const Args& args) {
+  if (args[1] >= RLIM_NLIMITS) {
+    return -EINVAL;
+  }
+  rlimit limit{RLIM_INFINITY, RLIM_INFINITY};
+  if (args[1] == RLIMIT_STACK) {
+    limit.rlim_cur = stack_limit;
+  } else if (args[1] == RLIMIT_NOFILE) {
+    limit = {OpenFiles::max_descriptors, OpenFiles::max_descriptors};
+  } else if (args[1] == RLIMIT_CORE) {
+    limit = {0, 0};
+  }
+  if (args[2] != 0) {
+    rlimit wanted{};
+    if (!fetch(args[2], wanted)) {
+      return -EFAULT;
+    }
+    if (wanted.rlim_cur > wanted.rlim_max) {
+      return -EINVAL;
+    }
+    if (wanted.rlim_cur != limit.rlim_cur || wanted.rlim_max != limit.rlim_max) {
+      return -EPERM; // nobody changes what is fixed
+    }
+  }
+  return args[3] == 0 || store(args[3], limit) ? 0 : -EFAULT;
+}
+
+Answer Process::sys_getrlimit(const Args& args) {
+  return sys_prlimit64({0, args[0], 0, args[1], 0, 0});
+}
+
+Answer Process::sys_sysinfo(const Args& args) {
+  struct sysinfo info {};
+  info.uptime = static_cast<long>(machine_.now_ns() / 1'000'000'000);
+  info.totalram = machine_.ram_bytes();
+  info.freeram = pages_.space().free_pages * abi::page_bytes;
+  info.procs = 1;
+  info.mem_unit = 1;
+  return store(args[0], info) ? 0 : -EFAULT;
+}
+
+Answer Process::sys_getrandom(const Args& args) {
+  if ((args[2] & ~std::uint64_t{GRND_NONBLOCK | GRND_RANDOM | GRND_INSECURE}) != 0) {
+    return -EINVAL;
+  }
+  const Or<std::span<std::byte>> to = room_at(args[0], args[1]);
+  if (!to) {
+    return -Answer{to.error()};
+  }
+  for (std::uint64_t done = 0; done < to->size();) {
+    const abi::FileResult got = files_.perform(
+        {.operation = abi::FileOperation::random,
+         .buffer_gpa = args[0] + done,
+         .buffer_bytes = std::min<std::uint64_t>(to->size() - done, abi::random_bytes)});
+    if (got <= 0) {
+      return done != 0 ? static_cast<Answer>(done) : got;
+    }
+    done += static_cast<std::uint64_t>(got);
+  }
+  return static_cast<Answer>(to->size());
+}
+
+// ---- one thread --------------------------------------------------------------------------------
+
+// Nobody else could wake a thread that waits, so only what does not wait is answered as usual.
+Answer Process::sys_futex(const Args& args) {
+  const std::uint64_t operation = args[1] & static_cast<std::uint64_t>(FUTEX_CMD_MASK);
+  switch (operation) {
+  case FUTEX_WAKE:
+  case FUTEX_WAKE_BITSET:
+    return 0;
+  case FUTEX_WAIT:
+  case FUTEX_WAIT_BITSET: {
+    std::uint32_t value = 0;
+    if (!fetch(args[0], value)) {
+      return -EFAULT;
+    }
+    return value != static_cast<std::uint32_t>(args[2]) ? -EAGAIN : -EDEADLK;
+  }
+  default:
+    return -ENOSYS;
+  }
+}
+
+Answer Process::sys_sched_getaffinity(const Args& args) {
+  const std::uint64_t mask = 1; // one thread, on one vCPU
+  if (args[1] < sizeof mask) {
+    return -EINVAL;
+  }
+  return store(args[2], mask) ? Answer{sizeof mask} : -EFAULT;
+}
+
+Answer Process::sys_getrusage(const Args& args) {
+  rusage usage{};
+  const std::uint64_t now_us = machine_.now_ns() / 1000;
+  usage.ru_utime = {static_cast<time_t>(now_us / 1'000'000),
+                    static_cast<suseconds_t>(now_us % 1'000'000)};
+  usage.ru_maxrss = static_cast<long>(memory_.mapped_bytes() >> 10);
+  return store(args[1], usage) ? 0 : -EFAULT;
+}
+
+Answer Process::sys_umask(const Args& args) {
+  const std::uint32_t before = umask_;
+  umask_ = static_cast<std::uint32_t>(args[0]) & 0777U;
+  return before;
+}
+
+} // namespace guest::linux

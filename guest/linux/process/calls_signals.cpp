@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: MIT
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <csignal>
+
+#include "guest/linux/process/process.hpp"
+#include "guest/linux/signals/signal_frame.hpp"
+
+namespace guest::linux {
+
+namespace {
+
+constexpr std::uint64_t set_bytes = sizeof(SignalSet);
+constexpr int status_of_signal = 128;         // of a program's end by one, as shells have it
+constexpr std::uint64_t red_zone_bytes = 128; // below RSP, in use by functions that call none
+constexpr std::uint64_t addresses_end = std::uint64_t{1} << 47;
+constexpr std::uint64_t least_alternate_stack = 2048; // MINSIGSTKSZ
+
+bool is_signal(std::uint64_t number) {
+  return number >= 1 && number <= last_signal;
+}
+
+} // namespace
+
+void Process::end_by_signal(std::uint64_t signal) {
+  end(static_cast<std::uint8_t>(status_of_signal + signal));
+}
+
+// ---- dispositions ------------------------------------------------------------------------------
+
+Answer Process::sys_rt_sigaction(const Args& args) {
+  const auto [signal, action, old_action, bytes, unused4, unused5] = args;
+  if (bytes != set_bytes || !is_signal(signal) ||
+      (action != 0 && (signal == SIGKILL || signal == SIGSTOP))) {
+    return -EINVAL;
+  }
+  SignalAction next;
+  if (action != 0 && !fetch(action, next)) {
+    return -EFAULT;
+  }
+  const SignalAction before = signals_.action(signal);
+  if (action != 0) {
+    signals_.set_action(signal, next);
+    machine_.set_handled_signals(handled_signals());
+  }
+  return old_action == 0 || store(old_action, before) ? 0 : -EFAULT;
+}
+
+Answer Process::sys_rt_sigprocmask(const Args& args) {
+  const auto [how, set, old_set, bytes, unused4, unused5] = args;
+  const SignalSet before = signals_.blocked();
+  SignalSet change = 0;
+  if (bytes != set_bytes) {
+    return -EINVAL;
+  }
+  if (set != 0) {
+    if (!fetch(set, change)) {
+      return -EFAULT;
+    }
+    switch (how) {
+    case SIG_BLOCK:
+      signals_.set_blocked(before | change);
+      break;
+    case SIG_UNBLOCK:
+      signals_.set_blocked(before & ~change);
+      break;
+    case SIG_SETMASK:
+      signals_.set_blocked(change);
+      break;
+    default:
+      return -EINVAL;
+    }
+    machine_.set_handled_signals(handled_signals());
+  }
+  return old_set == 0 || store(old_set, before) ? 0 : -EFAULT;
+}
+
+Answer Process::sys_rt_sigpending(const Args& args) {
+  if (args[1] > set_bytes) {
+    return -EINVAL;
+  }
+  const SignalSet waiting = signals_.waiting();
+  return may_write(args[0], args[1]) && store(args[0], waiting) ? 0 : -EFAULT;
+}
+
+Answer Process::sys_sigaltstack(const Args& args) {
+  const auto [next_address, old_address, stack_pointer, unused3, unused4, unused5] = args;
+  const AlternateStack before = signals_.alternate_stack;
+  if (next_address != 0) {
+    AlternateStack next;
+    if (!fetch(next_address, next)) {
+      return -EFAULT;
+    }
+    if ((next.flags & ~AlternateStack::disabled) != 0) {
+      return -EINVAL;
+    }
+    if ((next.flags & AlternateStack::disabled) != 0) {
+      next = {};
+    } else if (next.bytes < least_alternate_stack) {
+      return -ENOMEM;
+    }
+    signals_.alternate_stack = next;
+  }
+  return old_address == 0 || store(old_address, before) ? 0 : -EFAULT;
+}
+
+// ---- sending -----------------------------------------------------------------------------------
+
+// To itself alone: there is nobody else.
+Answer Process::send_signal(std::int64_t target, std::uint64_t signal, std::int32_t code) {
+  if (signal > last_signal) {
+    return -EINVAL;
+  }
+  if (target != process_id) {
+    return -ESRCH;
+  }
+  if (signal == 0) {
+    return 0;
+  }
+  if (signals_.send({.signal = signal,
+                     .code = code,
+                     .address = 0,
+                     .process = static_cast<std::int32_t>(process_id),
+                     .user = start_.user}) == Signals::Effect::end) {
+    end_by_signal(signal);
+  }
+  return 0;
+}
+
+void Process::receive_signals() {
+  for (SignalSet signals = machine_.take_signals(); signals != 0; signals &= signals - 1) {
+    const auto signal = static_cast<std::uint64_t>(std::countr_zero(signals)) + 1;
+    if (signals_.send({.signal = signal, .code = SI_KERNEL}) == Signals::Effect::end) {
+      end_by_signal(signal);
+    }
+  }
+}
+
+Answer Process::sys_kill(const Args& args) {
+  const auto target = static_cast<std::int32_t>(args[0]);
+  // Its group, and all processes but init, are the process, too.
+  const bool is_all = target == 0 || target == -1 || target == -process_id;
+  return send_signal(is_all ? process_id : target, args[1], SI_USER);
+}
+
+Answer Process::sys_tkill(const Args& args) {
+  const auto target = static_cast<std::int32_t>(args[0]);
+  return target <= 0 ? -EINVAL : send_signal(target, args[1], SI_TKILL);
+}
+
+Answer Process::sys_tgkill(const Args& args) {
+  const auto group = static_cast<std::int32_t>(args[0]);
+  if (group <= 0) {
+    return -EINVAL;
+  }
+  return group != process_id ? -ESRCH : sys_tkill({args[1], args[2], 0, 0, 0, 0});
+}
+
+// Waits for a signal that has a handler.
+Answer Process::sys_pause(const Args& /*args*/) {
+  while (!is_diverted()) {
+    machine_.sleep_until_ns(machine_.never);
+    receive_signals();
+  }
+  return -EINTR;
+}
+
+int Process::suspend_signals(std::uint64_t address, std::uint64_t bytes) {
+  SignalSet blocked = 0;
+  if (address == 0) {
+    return 0;
+  }
+  if (bytes != set_bytes) {
+    return EINVAL;
+  }
+  if (!fetch(address, blocked)) {
+    return EFAULT;
+  }
+  signals_.suspend(blocked);
+  machine_.set_handled_signals(handled_signals());
+  return 0;
+}
+
+// With a signal to handle, what was blocked before comes back with the handler's return.
+void Process::end_suspension() {
+  if (!is_diverted()) {
+    signals_.end_suspend();
+    machine_.set_handled_signals(handled_signals());
+  }
+}
+
+Answer Process::sys_rt_sigsuspend(const Args& args) {
+  if (args[0] == 0) {
+    return -EFAULT;
+  }
+  const int error = suspend_signals(args[0], args[1]);
+  return error != 0 ? -Answer{error} : sys_pause(args);
+}
+
+// ---- handlers ----------------------------------------------------------------------------------
+
+// All registers are replaced: by go_on(), which has them.
+Answer Process::sys_rt_sigreturn(const Args& /*args*/) {
+  handler_returns_ = true;
+  return 0;
+}
+
+void Process::go_on(Registers& registers, const ExtendedState& state) {
+  if (handler_returns_) {
+    handler_returns_ = false;
+    if (!pop_handler(registers, state)) {
+      end_by_signal(SIGSEGV);
+    }
+  }
+  while (const auto taken = signals_.take()) {
+    if (taken->effect == Signals::Effect::end) {
+      end_by_signal(taken->cause.signal);
+    }
+    if (taken->effect == Signals::Effect::handler) {
+      push_handler(registers, state, *taken);
+    }
+  }
+}
+
+void Process::push_handler(Registers& registers, const ExtendedState& state,
+                           const Signals::Taken& taken) {
+  const AlternateStack& stack = signals_.alternate_stack;
+  std::uint64_t top = registers.rsp - red_zone_bytes;
+  if ((taken.action.flags & SA_ONSTACK) != 0 && (stack.flags & AlternateStack::disabled) == 0 &&
+      !stack.contains(registers.rsp)) {
+    top = stack.start + stack.bytes;
+  }
+  const std::uint64_t state_bytes = marked_state_bytes(state.bytes.size());
+  const SignalPlace place = place_below(top, state_bytes);
+  const bool overflows = stack.contains(top - 1) && !stack.contains(place.frame);
+  if (place.frame >= top || overflows || !may_write(place.frame, top - place.frame)) {
+    end_by_signal(SIGSEGV);
+  }
+  static_cast<void>(store(place.frame, make_frame(registers, taken, stack, place)));
+  const std::span copy(reinterpret_cast<std::byte*>(place.extended_state), state_bytes); // NOLINT
+  std::ranges::copy(state.bytes, copy.begin());
+  mark_state(copy, state);
+  enter_handler(registers, taken, place);
+  clear_state(state);
+}
+
+bool Process::pop_handler(Registers& registers, const ExtendedState& state) {
+  SignalFrame frame;
+  // The handler's RET took the restorer's address.
+  if (!fetch(registers.rsp - sizeof frame.restorer, frame)) {
+    return false;
+  }
+  const std::uint64_t saved = frame.context.extended_state;
+  if (saved == 0) {
+    clear_state(state);
+  } else {
+    if (!may_read(saved, state.bytes.size())) {
+      return false;
+    }
+    std::copy_n(reinterpret_cast<const std::byte*>(saved), state.bytes.size(), // NOLINT
+                state.bytes.begin());
+    clean_state(state);
+  }
+  signals_.set_blocked(frame.blocked);
+  machine_.set_handled_signals(handled_signals());
+  leave_handler(registers, frame.context);
+  return registers.rip < addresses_end;
+}
+
+} // namespace guest::linux

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: MIT
+// Pipes, and waiting for files to be ready. There is one thread: what it could be woken by is the
+// time and the host's streams.
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/select.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <ctime>
+
+#include "guest/linux/files/pipe.hpp"
+#include "guest/linux/process/process.hpp"
+
+namespace guest::linux {
+
+namespace {
+
+constexpr std::uint64_t ns_per_second = 1'000'000'000;
+constexpr std::uint64_t ns_per_ms = 1'000'000;
+constexpr std::uint64_t ns_per_us = 1'000;
+constexpr std::uint64_t most_seconds = std::uint64_t{1} << 32;
+
+} // namespace
+
+// ---- pipes -------------------------------------------------------------------------------------
+
+Answer Process::sys_pipe2(const Args& args) {
+  constexpr std::uint64_t known = O_CLOEXEC | O_NONBLOCK;
+  if ((args[1] & ~known) != 0) {
+    return -EINVAL;
+  }
+  if (!may_write(args[0], 2 * sizeof(std::int32_t))) {
+    return -EFAULT;
+  }
+  const PipeEnds ends = make_pipe(++pipes_);
+  const Answer reader = add_file(ends.reader, args[1] | O_RDONLY, {});
+  const Answer writer = add_file(ends.writer, args[1] | O_WRONLY, {});
+  if (reader < 0 || writer < 0) {
+    if (reader >= 0) {
+      static_cast<void>(open_files_.remove(static_cast<std::uint64_t>(reader)));
+    }
+    return -EMFILE;
+  }
+  const std::array<std::int32_t, 2> numbers{static_cast<std::int32_t>(reader),
+                                            static_cast<std::int32_t>(writer)};
+  return store(args[0], numbers) ? 0 : -EFAULT;
+}
+
+Answer Process::sys_pipe(const Args& args) {
+  return sys_pipe2({args[0], 0, 0, 0, 0, 0});
+}
+
+// ---- waiting -----------------------------------------------------------------------------------
+
+Or<std::uint64_t> Process::wait_for(std::span<Watched> all, std::uint64_t timeout_ns) {
+  File* waits = nullptr; // one that may become ready
+  Readiness wanted = 0;
+  const auto look = [&] {
+    std::uint64_t ready = 0;
+    for (Watched& one : all) {
+      OpenFile* const file = file_at(one.descriptor);
+      one.open = file != nullptr;
+      one.is = file == nullptr ? 0 : file->file->wait(one.wanted, 0).value_or(abi::file_hung_up);
+      ready += !one.open || one.is != 0 ? 1 : 0;
+      if (one.open && one.is == 0 && file->file->may_become_ready()) {
+        waits = file->file.get();
+        wanted = one.wanted;
+      }
+    }
+    return ready;
+  };
+  const std::uint64_t ready = look();
+  if (ready != 0 || timeout_ns == 0) {
+    return ready;
+  }
+  if (waits != nullptr) {
+    if (const Or<Readiness> is = waits->wait(wanted, timeout_ns); !is) {
+      return std::unexpected(is.error());
+    }
+    return look();
+  }
+  if (timeout_ns == wait_for_ever && !wants_interrupts()) {
+    return std::unexpected(EDEADLK); // nobody is there to end it
+  }
+  const std::uint64_t until =
+      timeout_ns == wait_for_ever ? Machine::never : machine_.now_ns() + timeout_ns;
+  if (!sleep_until(until)) {
+    return std::unexpected(EINTR);
+  }
+  return 0;
+}
+
+Or<std::uint64_t> Process::timeout_at(std::uint64_t address) const {
+  timespec time{};
+  if (address == 0) {
+    return wait_for_ever;
+  }
+  if (!fetch(address, time)) {
+    return std::unexpected(EFAULT);
+  }
+  if (time.tv_sec < 0 || time.tv_nsec < 0 ||
+      time.tv_nsec >= static_cast<std::int64_t>(ns_per_second)) {
+    return std::unexpected(EINVAL);
+  }
+  const auto seconds = std::min(static_cast<std::uint64_t>(time.tv_sec), most_seconds);
+  return seconds * ns_per_second + static_cast<std::uint64_t>(time.tv_nsec);
+}
+
+Answer Process::poll_until(std::uint64_t address, std::uint64_t count, std::uint64_t timeout_ns) {
+  if (count > OpenFiles::max_descriptors) {
+    return -EINVAL;
+  }
+  std::vector<Watched> all;
+  std::vector<pollfd> entries(count);
+  for (std::uint64_t index = 0; index < count; ++index) {
+    pollfd& entry = entries[index];
+    if (!fetch(address + index * sizeof entry, entry)) {
+      return -EFAULT;
+    }
+    if (entry.fd >= 0) {
+      all.push_back({.descriptor = static_cast<std::uint64_t>(entry.fd),
+                     .wanted = ((entry.events & POLLIN) != 0 ? abi::file_readable : 0U) |
+                               ((entry.events & POLLOUT) != 0 ? abi::file_writable : 0U)});
+    }
+  }
+  const Or<std::uint64_t> ready = wait_for(all, timeout_ns);
+  if (!ready) {
+    return -Answer{ready.error()};
+  }
+  std::size_t next = 0;
+  for (std::uint64_t index = 0; index < count; ++index) {
+    pollfd& entry = entries[index];
+    unsigned events = 0;
+    if (entry.fd >= 0) {
+      const Watched& one = all[next++];
+      events = !one.open ? unsigned{POLLNVAL}
+                         : ((one.is & abi::file_readable) != 0 ? unsigned{POLLIN} : 0U) |
+                               ((one.is & abi::file_writable) != 0 ? unsigned{POLLOUT} : 0U) |
+                               ((one.is & abi::file_hung_up) != 0 ? unsigned{POLLHUP} : 0U);
+    }
+    entry.revents = static_cast<short>(events);
+    if (!store(address + index * sizeof entry, entry)) {
+      return -EFAULT;
+    }
+  }
+  return static_cast<Answer>(*ready);
+}
+
+Answer Process::sys_poll(const Args& args) {
+  const auto ms = static_cast<std::int32_t>(args[2]);
+  return poll_until(args[0], args[1] & 0xffffffff,
+                    ms < 0 ? wait_for_ever : static_cast<std::uint64_t>(ms) * ns_per_ms);
+}
+
+Answer Process::sys_ppoll(const Args& args) {
+  const Or<std::uint64_t> timeout = timeout_at(args[2]);
+  if (!timeout) {
+    return -Answer{timeout.error()};
+  }
+  if (const int error = suspend_signals(args[3], args[4]); error != 0) {
+    return -Answer{error};
+  }
+  const Answer ready = poll_until(args[0], args[1] & 0xffffffff, *timeout);
+  end_suspension();
+  return ready;
+}
+
+// Sets are bits, in words of 64; which of them `what` stands for is the order of the arguments.
+Answer Process::select_until(const Args& args, std::uint64_t timeout_ns) {
+  const auto count = static_cast<std::int32_t>(args[0]);
+  if (count < 0 || count > FD_SETSIZE) {
+    return -EINVAL;
+  }
+  using Bits = std::array<std::uint64_t, FD_SETSIZE / 64>;
+  std::array<Bits, 3> sets{};
+  const std::uint64_t words = (static_cast<std::uint64_t>(count) + 63) / 64;
+  for (std::size_t what = 0; what < sets.size(); ++what) {
+    for (std::uint64_t word = 0; args[what + 1] != 0 && word < words; ++word) {
+      if (!fetch(args[what + 1] + word * sizeof(std::uint64_t), sets[what][word])) {
+        return -EFAULT;
+      }
+    }
+  }
+  const auto has = [&](std::size_t what, std::uint64_t descriptor) {
+    return (sets[what][descriptor / 64] >> (descriptor % 64) & 1U) != 0;
+  };
+  std::vector<Watched> all;
+  for (std::uint64_t descriptor = 0; descriptor < static_cast<std::uint64_t>(count); ++descriptor) {
+    const Readiness wanted = (has(0, descriptor) ? abi::file_readable : 0U) |
+                             (has(1, descriptor) ? abi::file_writable : 0U);
+    if (wanted == 0 && !has(2, descriptor)) {
+      continue;
+    }
+    if (file_at(descriptor) == nullptr) {
+      return -EBADF;
+    }
+    if (wanted != 0) {
+      all.push_back({.descriptor = descriptor, .wanted = wanted});
+    }
+  }
+  if (const Or<std::uint64_t> ready = wait_for(all, timeout_ns); !ready) {
+    return -Answer{ready.error()};
+  }
+  sets = {};
+  Answer bits = 0;
+  for (const Watched& one : all) {
+    const std::uint64_t bit = std::uint64_t{1} << (one.descriptor % 64);
+    const bool hung_up = (one.is & abi::file_hung_up) != 0;
+    if ((one.wanted & abi::file_readable) != 0 && (hung_up || (one.is & abi::file_readable) != 0)) {
+      sets[0][one.descriptor / 64] |= bit;
+      ++bits;
+    }
+    if ((one.wanted & abi::file_writable) != 0 && (hung_up || (one.is & abi::file_writable) != 0)) {
+      sets[1][one.descriptor / 64] |= bit;
+      ++bits;
+    }
+  }
+  for (std::size_t what = 0; what < sets.size(); ++what) {
+    for (std::uint64_t word = 0; args[what + 1] != 0 && word < words; ++word) {
+      if (!store(args[what + 1] + word * sizeof(std::uint64_t), sets[what][word])) {
+        return -EFAULT;
+      }
+    }
+  }
+  return bits;
+}
+
+Answer Process::sys_select(const Args& args) {
+  timeval time{};
+  if (args[4] == 0) {
+    return select_until(args, wait_for_ever);
+  }
+  if (!fetch(args[4], time)) {
+    return -EFAULT;
+  }
+  if (time.tv_sec < 0 || time.tv_usec < 0) {
+    return -EINVAL;
+  }
+  const auto seconds = std::min(static_cast<std::uint64_t>(time.tv_sec), most_seconds);
+  return select_until(args, seconds * ns_per_second +
+                                static_cast<std::uint64_t>(time.tv_usec) * ns_per_us);
+}
+
+Answer Process::sys_pselect6(const Args& args) {
+  const Or<std::uint64_t> timeout = timeout_at(args[4]);
+  if (!timeout) {
+    return -Answer{timeout.error()};
+  }
+  std::array<std::uint64_t, 2> mask{}; // address and bytes
+  if (args[5] != 0 && !fetch(args[5], mask)) {
+    return -EFAULT;
+  }
+  if (const int error = suspend_signals(mask[0], mask[1]); error != 0) {
+    return -Answer{error};
+  }
+  const Answer ready = select_until(args, *timeout);
+  end_suspension();
+  return ready;
+}
+
+} // namespace guest::linux

@@ -1,0 +1,399 @@
+// SPDX-License-Identifier: MIT
+// A Linux program and the kernel that it sees: loads it, then answers its system calls. One thread.
+//
+// A call is a row in the table of calls.cpp and a member function in the calls_*.cpp that it
+// belongs to. What a program passes is checked there, once, before it is used: memory by
+// AddressSpace, descriptors by OpenFiles, paths by FileTree. Pure but for the interfaces in
+// file_port.hpp and frames.hpp.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "guest/linux/base/machine.hpp"
+#include "guest/linux/base/real_time.hpp"
+#include "guest/linux/files/file_port.hpp"
+#include "guest/linux/files/file_tree.hpp"
+#include "guest/linux/files/frame_pool.hpp"
+#include "guest/linux/files/host_files.hpp"
+#include "guest/linux/files/memory_files.hpp"
+#include "guest/linux/files/open_files.hpp"
+#include "guest/linux/files/synthetic_files.hpp"
+#include "guest/linux/files/translated_files.hpp"
+#include "guest/linux/load/elf_image.hpp"
+#include "guest/linux/memory/address_space.hpp"
+#include "guest/linux/signals/registers.hpp"
+#include "guest/linux/signals/signals.hpp"
+#include "guest/linux/sites/site_patcher.hpp"
+#include "shared/program_start.hpp"
+
+namespace guest::linux {
+
+// Arguments of a system call, in order.
+struct Call {
+  std::uint64_t number = 0;
+  std::array<std::uint64_t, 6> args{};
+};
+// The number of the only process and thread. 1 would be init's, which some programs take care to
+// be.
+inline constexpr std::int64_t process_id = 2;
+
+// What a call returns: at least 0 (addresses included), or a negative error number.
+using Answer = std::int64_t;
+template <typename T> [[nodiscard]] Answer answer_of(const Or<T>& result) {
+  return result ? static_cast<Answer>(*result) : -Answer{result.error()};
+}
+
+// A system call that there is, and how far it goes where that is not all the way.
+struct SupportedCall {
+  std::string_view name;
+  std::string_view how;
+};
+[[nodiscard]] std::span<const SupportedCall> supported_calls();
+
+// Pages of a program's address space for its code.
+class ProgramCode final : public CodePages {
+ public:
+  explicit ProgramCode(AddressSpace& memory) : memory_(memory) {}
+  [[nodiscard]] bool claim_page(std::uint64_t address) override;
+  void release_page(std::uint64_t address) override;
+  void write(std::uint64_t address, std::span<const std::uint8_t> code) override;
+
+ private:
+  AddressSpace& memory_;
+};
+
+class Process final : private RealTime {
+ public:
+  // What starts the program; `strings` as shared/program_start.hpp says. All outlives the process.
+  // `vdso`: a page to be mapped, or nothing.
+  Process(abi::ProgramStart& start, std::string_view strings, Frames& frames, PageTables& tables,
+          const AddressZones& zones, FilePort& files, Machine& machine,
+          const SitePatcher::Enter& enter, std::span<const std::byte> vdso);
+  Process(const Process&) = delete;
+  Process& operator=(const Process&) = delete;
+
+  struct Entry {
+    std::uint64_t instruction = 0;
+    std::uint64_t stack = 0;
+  };
+  // Loads the program, and its dynamic linker if it has one. `break_start` is where its break goes.
+  // An error number as of execve.
+  [[nodiscard]] Or<Entry> load(std::uint64_t break_start);
+
+  [[nodiscard]] Answer answer(const Call& call);
+
+  // After a call by a SYSCALL that ends at `behind`: where to return to, so that the next call from
+  // there costs less.
+  [[nodiscard]] std::uint64_t patch_site(std::uint64_t behind);
+  // Where to go on after an illegal instruction that patching has put there; empty: the program's.
+  [[nodiscard]] std::optional<std::uint64_t> resume_site(std::uint64_t address) const {
+    return sites_.resume(address);
+  }
+
+  // Whether the program is to go on elsewhere than behind its call: go_on() then says where.
+  [[nodiscard]] bool is_diverted() const { return signals_.due() || handler_returns_; }
+  // After a call or a fault: into a handler, or back out of one.
+  void go_on(Registers& registers, const ExtendedState& state);
+  // Whether a signal from outside is to interrupt the program's own code.
+  [[nodiscard]] bool wants_interrupts() const { return signals_.has_handlers(); }
+  // Takes signals that have come from outside.
+  void receive_signals();
+  // Signals that are not the program's end when they come.
+  [[nodiscard]] SignalSet handled_signals() const { return signals_.survived(); }
+  // An instruction faulted. False: the program has no handler for it and is to end.
+  [[nodiscard]] bool take_fault(const SignalCause& cause) {
+    return signals_.fault(cause) == Signals::Effect::handler;
+  }
+
+  // The working directory that was asked for, if it is not there: the program begins in the root.
+  [[nodiscard]] std::string_view missing_directory() const { return missing_directory_; }
+  [[nodiscard]] std::string_view program_path() const { return program_path_; }
+  // What load() opened last: the program, its interpreter, or its dynamic linker.
+  [[nodiscard]] std::string_view loaded_path() const { return view(loaded_path_); }
+  [[nodiscard]] AddressSpace& memory() { return memory_; }
+
+ private:
+  friend struct CallTable;
+  using Args = std::array<std::uint64_t, 6>;
+
+  struct Loaded {
+    std::uint64_t base = 0; // added to the file's addresses
+    ElfImage image;
+  };
+  // Its address; 0 when there is none.
+  [[nodiscard]] Or<std::uint64_t> map_vdso();
+  // What a path runs; its arguments are rewritten when it is a script. Its file is open then.
+  [[nodiscard]] Or<std::unique_ptr<File>> find_program();
+  [[nodiscard]] Or<std::unique_ptr<File>> open_program(std::string_view path);
+  [[nodiscard]] Or<Loaded> load_image(File& file, Text* linker);
+  [[nodiscard]] int load_segments(File& file, const ElfImage& image, std::uint64_t base);
+  [[nodiscard]] int protect_segments(const ElfImage& image, std::uint64_t base);
+  [[nodiscard]] Or<std::uint64_t> map_stack();
+
+  // ---- memory of the program
+  [[nodiscard]] bool may_read(std::uint64_t address, std::uint64_t bytes) const;
+  [[nodiscard]] bool may_write(std::uint64_t address, std::uint64_t bytes) const;
+  template <typename T> [[nodiscard]] bool fetch(std::uint64_t address, T& to) const;
+  template <typename T> [[nodiscard]] bool store(std::uint64_t address, const T& from) const;
+  // Memory that the program may write to, or read; EFAULT.
+  [[nodiscard]] Or<std::span<std::byte>> room_at(std::uint64_t address, std::uint64_t bytes) const;
+  [[nodiscard]] Or<std::span<const std::byte>> data_at(std::uint64_t address,
+                                                       std::uint64_t bytes) const;
+  // A string of the program's; EFAULT, ENAMETOOLONG.
+  [[nodiscard]] Or<std::string_view> path_at(std::uint64_t address) const;
+
+  // ---- calls, by the file that they are in
+  // calls_memory.cpp
+  Answer sys_mmap(const Args& args);
+  Answer sys_munmap(const Args& args);
+  Answer sys_mprotect(const Args& args);
+  Answer sys_mremap(const Args& args);
+  Answer sys_madvise(const Args& args);
+  Answer sys_brk(const Args& args);
+  Answer sys_mincore(const Args& args);
+  Answer sys_msync(const Args& args);
+  Answer sys_mlock(const Args& args);
+  Answer sys_munlock(const Args& args);
+  // calls_files.cpp
+  Answer sys_read(const Args& args);
+  Answer sys_write(const Args& args);
+  Answer sys_pread64(const Args& args);
+  Answer sys_pwrite64(const Args& args);
+  Answer sys_readv(const Args& args);
+  Answer sys_writev(const Args& args);
+  Answer sys_preadv(const Args& args);
+  Answer sys_pwritev(const Args& args);
+  Answer sys_sendfile(const Args& args);
+  Answer sys_no_socket(const Args& args);
+  Answer sys_lseek(const Args& args);
+  Answer sys_getdents64(const Args& args);
+  Answer sys_ioctl(const Args& args);
+  // calls_descriptors.cpp
+  Answer sys_open(const Args& args);
+  Answer sys_openat(const Args& args);
+  Answer sys_creat(const Args& args);
+  Answer sys_close(const Args& args);
+  Answer sys_dup(const Args& args);
+  Answer sys_dup2(const Args& args);
+  Answer sys_dup3(const Args& args);
+  Answer sys_fcntl(const Args& args);
+  Answer sys_flock(const Args& args);
+  // calls_waiting.cpp
+  Answer sys_pipe(const Args& args);
+  Answer sys_pipe2(const Args& args);
+  Answer sys_poll(const Args& args);
+  Answer sys_ppoll(const Args& args);
+  Answer sys_select(const Args& args);
+  Answer sys_pselect6(const Args& args);
+  // calls_paths.cpp
+  Answer sys_stat(const Args& args);
+  Answer sys_lstat(const Args& args);
+  Answer sys_fstat(const Args& args);
+  Answer sys_newfstatat(const Args& args);
+  Answer sys_statx(const Args& args);
+  Answer sys_access(const Args& args);
+  Answer sys_faccessat(const Args& args);
+  Answer sys_readlink(const Args& args);
+  Answer sys_readlinkat(const Args& args);
+  Answer sys_no_attributes(const Args& args);
+  Answer sys_getcwd(const Args& args);
+  Answer sys_chdir(const Args& args);
+  Answer sys_fchdir(const Args& args);
+  Answer sys_statfs(const Args& args);
+  Answer sys_fstatfs(const Args& args);
+  // calls_changes.cpp
+  Answer sys_mkdir(const Args& args);
+  Answer sys_mkdirat(const Args& args);
+  Answer sys_unlink(const Args& args);
+  Answer sys_rmdir(const Args& args);
+  Answer sys_unlinkat(const Args& args);
+  Answer sys_rename(const Args& args);
+  Answer sys_renameat(const Args& args);
+  Answer sys_renameat2(const Args& args);
+  Answer sys_link(const Args& args);
+  Answer sys_linkat(const Args& args);
+  Answer sys_symlink(const Args& args);
+  Answer sys_symlinkat(const Args& args);
+  Answer sys_truncate(const Args& args);
+  Answer sys_ftruncate(const Args& args);
+  Answer sys_fallocate(const Args& args);
+  Answer sys_fsync(const Args& args);
+  Answer sys_chmod(const Args& args);
+  Answer sys_fchmod(const Args& args);
+  Answer sys_fchmodat(const Args& args);
+  Answer sys_chown(const Args& args);
+  Answer sys_lchown(const Args& args);
+  Answer sys_fchown(const Args& args);
+  Answer sys_fchownat(const Args& args);
+  Answer sys_utime(const Args& args);
+  Answer sys_utimes(const Args& args);
+  Answer sys_utimensat(const Args& args);
+  // calls_process.cpp
+  Answer sys_exit_group(const Args& args);
+  Answer sys_getpid(const Args& args);
+  Answer sys_getppid(const Args& args);
+  Answer sys_getuid(const Args& args);
+  Answer sys_getgid(const Args& args);
+  Answer sys_arch_prctl(const Args& args);
+  Answer sys_uname(const Args& args);
+  Answer sys_prlimit64(const Args& args);
+  Answer sys_getrlimit(const Args& args);
+  Answer sys_sysinfo(const Args& args);
+  Answer sys_getrandom(const Args& args);
+  Answer sys_futex(const Args& args);
+  Answer sys_sched_getaffinity(const Args& args);
+  Answer sys_getrusage(const Args& args);
+  Answer sys_umask(const Args& args);
+  Answer sys_nothing(const Args& args);
+  // calls_signals.cpp
+  Answer sys_rt_sigaction(const Args& args);
+  Answer sys_rt_sigprocmask(const Args& args);
+  Answer sys_rt_sigpending(const Args& args);
+  Answer sys_pause(const Args& args);
+  Answer sys_rt_sigsuspend(const Args& args);
+  Answer sys_rt_sigreturn(const Args& args);
+  Answer sys_sigaltstack(const Args& args);
+  Answer sys_kill(const Args& args);
+  Answer sys_tkill(const Args& args);
+  Answer sys_tgkill(const Args& args);
+  // calls_time.cpp
+  Answer sys_clock_gettime(const Args& args);
+  Answer sys_clock_getres(const Args& args);
+  Answer sys_gettimeofday(const Args& args);
+  Answer sys_time(const Args& args);
+  Answer sys_times(const Args& args);
+  Answer sys_nanosleep(const Args& args);
+  Answer sys_clock_nanosleep(const Args& args);
+
+  // ---- mappings
+  [[nodiscard]] int check_mapping(const Args& args) const;
+  [[nodiscard]] static int check_mapped_file(const OpenFile& file, std::uint64_t protection,
+                                             std::uint64_t flags);
+  [[nodiscard]] int read_into_mapping(const OpenFile& file, std::uint64_t place,
+                                      std::uint64_t bytes, std::uint64_t offset);
+
+  // ---- files
+  using Place = FileTree::Place;
+  using Last = FileTree::Last;
+  [[nodiscard]] OpenFile* file_at(std::uint64_t descriptor) const {
+    return open_files_.get(descriptor & 0xffffffff);
+  }
+  // Where a directory's descriptor and a path lead.
+  [[nodiscard]] Or<Place> walk(std::uint64_t directory, std::string_view path, Last last);
+  [[nodiscard]] Or<Place> place_at(std::uint64_t directory, std::uint64_t path, Last last);
+  [[nodiscard]] Answer open_path(std::uint64_t directory, std::uint64_t path, std::uint64_t flags,
+                                 std::uint64_t mode);
+  // What `flags` make of a place.
+  [[nodiscard]] Or<File*> open_place(const Place& place, std::uint64_t flags, std::uint32_t mode);
+  [[nodiscard]] Answer add_file(File* file, std::uint64_t flags, Text path);
+  // At an offset, or where the program is in the file, which moves it.
+  using Offset = std::optional<std::uint64_t>;
+  [[nodiscard]] Answer read_file(OpenFile& file, std::uint64_t address, std::uint64_t bytes,
+                                 Offset offset);
+  [[nodiscard]] Answer write_file(OpenFile& file, std::uint64_t address, std::uint64_t bytes,
+                                  Offset offset);
+  [[nodiscard]] Answer write_bytes(OpenFile& file, std::span<const std::byte> from, Offset offset);
+  // read_file or write_file, and what readv and writev do with it.
+  using Move = Answer (Process::*)(OpenFile& file, std::uint64_t address, std::uint64_t bytes,
+                                   Offset offset);
+  [[nodiscard]] Answer move_vector(const Args& args, Move move, Offset offset);
+  [[nodiscard]] Answer lock_range(const OpenFile& file, std::uint64_t command,
+                                  std::uint64_t address);
+  [[nodiscard]] Or<abi::FileStat> stat_of(std::uint64_t directory, std::uint64_t path,
+                                          std::uint64_t flags);
+  [[nodiscard]] Or<abi::FileStat> stat_of_place(const Place& place);
+  [[nodiscard]] Answer access_of(std::uint64_t directory, std::uint64_t path, std::uint64_t mode,
+                                 std::uint64_t flags);
+  [[nodiscard]] Answer link_text(std::uint64_t directory, std::uint64_t path, std::uint64_t to,
+                                 std::uint64_t bytes);
+  // What is done to an open file, or to what a place names.
+  template <typename AtFile, typename AtPlace>
+  [[nodiscard]] Answer change(std::uint64_t directory, std::uint64_t path, std::uint64_t flags,
+                              AtFile at_file, AtPlace at_place);
+  [[nodiscard]] Answer set_mode(std::uint64_t directory, std::uint64_t path, std::uint64_t mode);
+  [[nodiscard]] Answer set_times(std::uint64_t directory, std::uint64_t path, std::uint64_t flags,
+                                 const abi::FileTimes& times);
+  struct Watched {
+    std::uint64_t descriptor = 0;
+    Readiness wanted = 0;
+    Readiness is = 0;
+    bool open = false;
+  };
+  // How many of them are ready within the time; EDEADLK when none would ever be.
+  [[nodiscard]] Or<std::uint64_t> wait_for(std::span<Watched> all, std::uint64_t timeout_ns);
+  [[nodiscard]] Answer poll_until(std::uint64_t address, std::uint64_t count,
+                                  std::uint64_t timeout_ns);
+  [[nodiscard]] Answer select_until(const Args& args, std::uint64_t timeout_ns);
+  // Of a timespec's address; none for a null pointer. EFAULT, EINVAL.
+  [[nodiscard]] Or<std::uint64_t> timeout_at(std::uint64_t address) const;
+
+  // Whether it was slept that long; no: there is a signal to handle.
+  [[nodiscard]] bool sleep_until(std::uint64_t deadline_ns);
+  [[noreturn]] void end(std::uint8_t status);
+  [[noreturn]] void end_by_signal(std::uint64_t signal);
+  // While a call waits, other signals are blocked: the set of `bytes` at `address`, if there is
+  // one.
+  [[nodiscard]] int suspend_signals(std::uint64_t address, std::uint64_t bytes);
+  // Behind that call.
+  void end_suspension();
+  Answer send_signal(std::int64_t target, std::uint64_t signal, std::int32_t code);
+  void push_handler(Registers& registers, const ExtendedState& state, const Signals::Taken& taken);
+  [[nodiscard]] bool pop_handler(Registers& registers, const ExtendedState& state);
+  [[nodiscard]] std::int64_t realtime_ns() override {
+    return start_.realtime_ns + static_cast<std::int64_t>(machine_.now_ns());
+  }
+
+  abi::ProgramStart& start_; // counts of calls go there
+  Machine& machine_;
+  AddressSpace memory_;
+  TranslatedFiles files_;
+  ProgramCode code_;
+  SitePatcher sites_;
+  FramePool pages_;
+  HostFiles host_to_read_;
+  HostFiles host_to_change_;
+  MemoryFiles temporary_; // /tmp
+  MemoryFiles shared_;    // /dev/shm
+  FileTree tree_;
+  OpenFiles open_files_;
+  std::string_view program_path_; // as the user named it
+  Text executable_;               // what runs: it, or its interpreter, as it was named
+  Text executable_place_;         // the same, as Place::path
+  Text loaded_path_;
+  std::string_view arguments_;
+  std::uint32_t argument_count_ = 0;
+  Text script_arguments_; // instead of what the user gave
+  std::string_view environment_;
+  std::string_view missing_directory_;
+  std::span<const std::byte> vdso_;
+  std::uint64_t pipes_ = 0; // ever made
+  Text directory_;          // the working directory, as Place::path
+  std::unique_ptr<SyntheticFiles> synthetic_;
+  std::uint32_t umask_ = 022;
+  Signals signals_;
+  bool handler_returns_ = false;
+};
+
+template <typename T> bool Process::fetch(std::uint64_t address, T& to) const {
+  if (!may_read(address, sizeof(T))) {
+    return false;
+  }
+  __builtin_memcpy(&to, reinterpret_cast<const void*>(address), sizeof(T)); // NOLINT
+  return true;
+}
+
+template <typename T> bool Process::store(std::uint64_t address, const T& from) const {
+  if (!may_write(address, sizeof(T))) {
+    return false;
+  }
+  __builtin_memcpy(reinterpret_cast<void*>(address), &from, sizeof(T)); // NOLINT
+  return true;
+}
+
+} // namespace guest::linux
