@@ -46,7 +46,8 @@ struct Running {
   FileMailbox files;
   ProgramMachine machine;
   linux::Process process;
-  arch::ExtendedFeatures extended; // once a signal has needed them
+  linux::Resolution last_fault = linux::Resolution::unmapped; // what came of the last page fault
+  arch::ExtendedFeatures extended;                            // once a signal has needed them
 };
 
 // What page faults are handled on.
@@ -101,10 +102,7 @@ void handle_trap(arch::TrapFrame& frame, std::byte* extended_state) {
       return;
     }
   }
-  const bool is_its_own = running->process.memory().has_any(
-      abi::align_down(frame.cr2, abi::page_bytes), abi::page_bytes);
-  const linux::SignalCause cause = linux::fault_cause(
-      registers_of(frame), is_its_own ? linux::Faulted::on_its_own : linux::Faulted::on_nothing);
+  const linux::SignalCause cause = linux::fault_cause(registers_of(frame), running->last_fault);
   if (!running->process.take_fault(cause)) {
     end_by_fault(frame, cause.signal);
   }
@@ -178,7 +176,13 @@ extern "C" bool program_page_fault(const arch::TrapFrame* frame) {
   const linux::Access access = (frame->error_code & error_fetch) != 0   ? linux::Access::execute
                                : (frame->error_code & error_write) != 0 ? linux::Access::write
                                                                         : linux::Access::read;
-  const linux::Resolution resolution = running->process.memory().resolve(frame->cr2, access);
+  linux::AddressSpace& memory = running->process.memory();
+  const bool is_its_own_code =
+      memory.has_any(abi::align_down(frame->rip, abi::page_bytes), abi::page_bytes);
+  const linux::Resolution resolution = is_its_own_code
+                                           ? memory.resolve(frame->cr2, access)
+                                           : memory.resolve_for_guest(frame->cr2, access);
+  running->last_fault = resolution;
   if (resolution == linux::Resolution::out_of_memory) {
     end_without_memory(frame->cr2);
   }

@@ -28,6 +28,9 @@ void __throw_out_of_range_fmt(const char* what, ...) {
 
 extern "C" {
 
+// What std::shared_ptr asks of glibc to count without atomics: vCPUs are like threads.
+char __libc_single_threaded = 0; // NOLINT(cppcoreguidelines-avoid-non-const-global-variables)
+
 void __cxa_pure_virtual() {
   guest::panic_text("pure virtual function called");
 }

@@ -70,7 +70,7 @@ abi::FileResult ask_path(abi::FileOperation operation, const char* path, std::ui
 void ask_nonsense() {
   constexpr std::uint64_t huge = ~std::uint64_t{0};
   for (std::uint32_t operation = 0; operation < 64; ++operation) {
-    for (const std::uint32_t file : {3U, 4U, 1023U, 1024U, 65536U, ~0U}) {
+    for (const std::uint32_t file : {500U, 501U, 1023U, 1024U, 65536U, ~0U}) {
       for (const std::uint64_t gpa :
            {std::uint64_t{0}, ram_bytes - 8, ram_bytes, hole_gpa, huge - 7}) {
         for (const std::uint64_t bytes : {std::uint64_t{16}, abi::file_transfer_bytes, huge}) {

@@ -2,6 +2,7 @@
 // Frames and page tables for tests of a program's memory.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstddef>
@@ -15,6 +16,7 @@
 #include <doctest/doctest.h>
 
 #include "guest/linux/memory/frames.hpp"
+#include "guest/linux/memory/page_contents.hpp"
 #include "guest/linux/memory/page_tables.hpp"
 
 namespace test_support {
@@ -69,6 +71,37 @@ class FakeFrames final : public guest::linux::Frames {
   std::set<std::uint64_t> renewed;
   std::uint64_t copied = 0;
   std::map<std::uint64_t, std::size_t> written; // bytes at an address
+};
+
+// Files of so many bytes each, by number, and what of them has been put into frames.
+class FakeContents final : public guest::linux::PageContents {
+ public:
+  guest::linux::Or<std::uint64_t> load(const guest::linux::Content& from, abi::Pfn first,
+                                       std::uint64_t count) override {
+    REQUIRE(files.contains(from.file)); // or it was forgotten too early
+    ++loads;
+    if (error != 0) {
+      return std::unexpected(error);
+    }
+    const std::uint64_t size = files[from.file];
+    for (std::uint64_t page = 0; page < count; ++page) {
+      const std::uint64_t offset = from.offset + page * abi::page_bytes;
+      if (offset < size) {
+        shown[first.value + page] = {from.file, offset};
+      } else {
+        shown.erase(first.value + page);
+      }
+    }
+    return size - std::min(size, from.offset) < count * abi::page_bytes
+               ? size - std::min(size, from.offset)
+               : count * abi::page_bytes;
+  }
+  void forget(std::uint32_t file) override { REQUIRE(files.erase(file) == 1); }
+
+  std::map<std::uint32_t, std::uint64_t> files;         // bytes
+  std::map<std::uint64_t, guest::linux::Content> shown; // by frame
+  int loads = 0;
+  int error = 0;
 };
 
 // Tables at made-up places. What the processor would know of them is what it has looked up since it

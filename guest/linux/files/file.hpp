@@ -30,6 +30,11 @@ class File {
                                                std::span<std::byte> /*to*/) {
     return std::unexpected(EINVAL);
   }
+  // The same for memory that shows the file; may be asked while another call of this file's is
+  // under way, because that touched such memory.
+  [[nodiscard]] virtual Or<std::uint64_t> load(std::uint64_t offset, std::span<std::byte> to) {
+    return read(offset, to);
+  }
   [[nodiscard]] virtual Or<std::uint64_t> write(std::uint64_t /*offset*/,
                                                 std::span<const std::byte> /*from*/) {
     return std::unexpected(EINVAL);

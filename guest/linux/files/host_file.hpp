@@ -24,6 +24,9 @@ class HostFile final : public File {
   ~HostFile() override;
 
   [[nodiscard]] Or<std::uint64_t> read(std::uint64_t offset, std::span<std::byte> to) override;
+  [[nodiscard]] Or<std::uint64_t> load(std::uint64_t offset, std::span<std::byte> to) override {
+    return read_host(offset, to);
+  }
   [[nodiscard]] Or<std::uint64_t> write(std::uint64_t offset,
                                         std::span<const std::byte> from) override;
   [[nodiscard]] Or<std::uint64_t> append(std::span<const std::byte> from,

@@ -19,8 +19,8 @@ struct OpenFile {
   [[nodiscard]] bool may_read() const;
   [[nodiscard]] bool may_write() const;
 
-  std::unique_ptr<File> file;
-  std::uint32_t open_flags; // O_ flags as the program gave them
+  std::shared_ptr<File> file; // also of the memory that shows it
+  std::uint32_t open_flags;   // O_ flags as the program gave them
   std::uint64_t position = 0;
   Text path; // absolute, without links and dots; empty: it has none
   enum class Lock : std::uint8_t { none, shared, exclusive };

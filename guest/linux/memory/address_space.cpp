@@ -129,7 +129,7 @@ void AddressSpace::fold(const Area& part) {
 void AddressSpace::renew(const Area& part) {
   for_each_zone(part.start, part.end, [&](Zone zone, std::uint64_t from, std::uint64_t to) {
     if (zone == Zone::ram) {
-      enforce({from, to, part.protection}, read_write);
+      enforce(part.part(from, to), read_write);
       frames_.renew(frame_of(from), (to - from) / abi::page_bytes);
     } else if (zone == Zone::open) {
       tables_.unmap(from, to, frames_);
@@ -137,29 +137,56 @@ void AddressSpace::renew(const Area& part) {
   });
 }
 
+// Where nothing comes by faults. Its rights are for reading and writing meanwhile.
+int AddressSpace::load(const Area& part) {
+  int error = 0;
+  for_each_zone(part.start, part.end, [&](Zone zone, std::uint64_t from, std::uint64_t to) {
+    const Area inside = part.part(from, to);
+    if (zone == Zone::ram && !inside.content.is_zero() && error == 0) {
+      const Or<std::uint64_t> bytes =
+          contents_.load(inside.content, frame_of(from), (to - from) / abi::page_bytes);
+      error = bytes ? 0 : bytes.error();
+    }
+  });
+  return error;
+}
+
+void AddressSpace::forget_unless_shown(const Content& content) {
+  const auto shows_it = [&](const Area& area) { return area.content.file == content.file; };
+  if (!content.is_zero() && std::ranges::none_of(areas_.all(), shows_it)) {
+    contents_.forget(content.file);
+  }
+}
+
+Area AddressSpace::demanded(const Area& area, std::uint64_t address) const {
+  return area.part(zones_.ram_end, zones_.at(address).end);
+}
+
 // ---- mapping -----------------------------------------------------------------------------------
 
 Or<std::uint64_t> AddressSpace::map(std::uint64_t bytes, Protection protection,
-                                    Commitment commitment, std::uint64_t hint) {
+                                    Commitment commitment, std::uint64_t hint,
+                                    const Content& content) {
   const std::uint64_t whole = in_pages(bytes);
   if (bytes == 0) {
     return std::unexpected(EINVAL);
   }
   // Linux's own rule by default: no single mapping of more than there is.
-  const bool is_promise = commitment != Commitment::none && (protection & PROT_WRITE) != 0;
+  const bool is_promise =
+      commitment != Commitment::none && (protection & PROT_WRITE) != 0 && content.is_zero();
   if (whole == 0 || (is_promise && whole / abi::page_bytes > frames_.count())) {
     return std::unexpected(ENOMEM);
   }
   if (is_range(hint, whole) && hint >= zones_.open_start() && zones_.at(hint).zone == Zone::open &&
       zones_.at(hint).end - hint >= whole && areas_.is_free(hint, hint + whole)) {
-    areas_.add({hint, hint + whole, protection});
+    areas_.add({hint, hint + whole, protection, content});
     return hint;
   }
   if (protection == read_write && is_promise &&
       (whole <= most_at_once || commitment == Commitment::at_once)) {
     if (const auto first = frames_.allocate(whole / abi::page_bytes)) {
       const std::uint64_t address = abi::to_gpa(*first).value;
-      areas_.add({address, address + whole, protection});
+      areas_.add({address, address + whole, protection, {}});
       return address;
     }
   }
@@ -168,24 +195,24 @@ Or<std::uint64_t> AddressSpace::map(std::uint64_t bytes, Protection protection,
   if (!place) {
     return std::unexpected(ENOMEM);
   }
-  areas_.add({*place, *place + whole, protection});
+  areas_.add({*place, *place + whole, protection, content});
   return *place;
 }
 
 Or<std::uint64_t> AddressSpace::map_free(std::uint64_t address, std::uint64_t bytes,
-                                         Protection protection) {
+                                         Protection protection, const Content& content) {
   const std::uint64_t whole = in_pages(bytes);
   if (!is_range(address, bytes) || !is_range(address, whole)) {
     return std::unexpected(fault_of_range(address, bytes));
   }
-  return areas_.is_free(address, address + whole) ? map_at(address, bytes, protection)
+  return areas_.is_free(address, address + whole) ? map_at(address, bytes, protection, content)
                                                   : std::unexpected(EEXIST);
 }
 
 // The gaps between what the program has there are claimed first, and leaves are cut: then nothing
 // can fail any more.
 Or<std::uint64_t> AddressSpace::map_at(std::uint64_t address, std::uint64_t bytes,
-                                       Protection protection) {
+                                       Protection protection, const Content& content) {
   const std::uint64_t whole = in_pages(bytes);
   if (!is_range(address, bytes) || !is_range(address, whole)) {
     return std::unexpected(fault_of_range(address, bytes));
@@ -205,12 +232,19 @@ Or<std::uint64_t> AddressSpace::map_at(std::uint64_t address, std::uint64_t byte
   for (const Area& part : before) {
     renew(part);
   }
-  enforce({address, end, read_write}, protection); // of RAM: nothing else is there yet
+  const Area made{address, end, protection, content};
+  const int error = load(made);
+  enforce({address, end, read_write, {}}, protection); // of RAM: nothing else is there yet
   if (protection == read_write) {
     std::ranges::for_each(before, [this](const Area& part) { fold(part); });
   }
   areas_.remove(address, end);
-  areas_.add({address, end, protection});
+  areas_.add(made);
+  std::ranges::for_each(before, [this](const Area& part) { forget_unless_shown(part.content); });
+  if (error != 0) {
+    static_cast<void>(unmap(address, bytes));
+    return std::unexpected(error);
+  }
   return address;
 }
 
@@ -223,16 +257,18 @@ int AddressSpace::unmap(std::uint64_t address, std::uint64_t bytes) {
   if (!cut(address, read_write) || !cut(end, read_write)) {
     return ENOMEM;
   }
-  for (const Area& part : areas_.inside(address, end)) {
+  const std::vector<Area> parts = areas_.inside(address, end);
+  for (const Area& part : parts) {
     for_each_zone(part.start, part.end, [&](Zone zone, std::uint64_t from, std::uint64_t to) {
       if (zone == Zone::ram) {
-        enforce({from, to, part.protection}, read_write);
+        enforce(part.part(from, to), read_write);
       }
     });
     fold(part);
     give_back(part.start, part.end);
   }
   areas_.remove(address, end);
+  std::ranges::for_each(parts, [this](const Area& part) { forget_unless_shown(part.content); });
   return 0;
 }
 
@@ -254,9 +290,9 @@ int AddressSpace::protect(std::uint64_t address, std::uint64_t bytes, Protection
     if (protection == read_write) {
       fold(part);
     }
+    areas_.remove(part.start, part.end);
+    areas_.add({part.start, part.end, protection, part.content});
   }
-  areas_.remove(address, end);
-  areas_.add({address, end, protection});
   return 0;
 }
 
@@ -270,12 +306,14 @@ int AddressSpace::discard(std::uint64_t address, std::uint64_t bytes) {
     return ENOMEM;
   }
   std::uint64_t had = 0;
+  int error = 0;
   for (const Area& part : areas_.inside(address, end)) {
     had += part.end - part.start;
     renew(part);
-    enforce({part.start, part.end, read_write}, part.protection); // of RAM
+    error = error != 0 ? error : load(part);
+    enforce({part.start, part.end, read_write, {}}, part.protection); // of RAM
   }
-  return had == whole ? 0 : ENOMEM;
+  return had == whole ? error : ENOMEM;
 }
 
 int AddressSpace::populate(std::uint64_t address, std::uint64_t bytes) {
@@ -283,15 +321,20 @@ int AddressSpace::populate(std::uint64_t address, std::uint64_t bytes) {
   if (!is_range(address, whole)) {
     return EINVAL;
   }
-  bool complete = true;
+  Supply supply = Supply::there;
   std::uint64_t had = 0;
   for (const Area& part : areas_.inside(address, address + whole)) {
     had += part.end - part.start;
     for_each_zone(part.start, part.end, [&](Zone zone, std::uint64_t from, std::uint64_t to) {
-      complete = complete && (zone != Zone::open || demand_.populate(from, to, part.protection));
+      if (zone == Zone::open && supply == Supply::there) {
+        supply = demand_.populate(part.part(from, to));
+      }
     });
   }
-  return complete && had == whole ? 0 : ENOMEM;
+  if (supply == Supply::nothing_to_show) {
+    return EFAULT;
+  }
+  return supply == Supply::there && had == whole ? 0 : ENOMEM;
 }
 
 // ---- touching ----------------------------------------------------------------------------------
@@ -308,13 +351,29 @@ Resolution AddressSpace::resolve(std::uint64_t address, Access access) {
     return tables_.refresh(address, rights_for(access)) ? Resolution::resolved
                                                         : Resolution::forbidden;
   }
-  const AddressZones::Part part = zones_.at(address);
-  if (part.zone != Zone::open) {
+  if (zones_.at(address).zone != Zone::open) {
     return Resolution::forbidden;
   }
-  const Area here{std::max(area->start, zones_.ram_end), std::min(area->end, part.end),
-                  area->protection};
-  return demand_.commit(here, address) ? Resolution::resolved : Resolution::out_of_memory;
+  switch (demand_.commit(demanded(*area, address), address)) {
+  case Supply::there:
+    return Resolution::resolved;
+  case Supply::nothing_to_show:
+    return Resolution::nothing_to_show;
+  default:
+    return Resolution::out_of_memory;
+  }
+}
+
+Resolution AddressSpace::resolve_for_guest(std::uint64_t address, Access access) {
+  const Resolution resolution = resolve(address, access);
+  if (resolution != Resolution::nothing_to_show) {
+    return resolution;
+  }
+  Area page = *areas_.find(address);
+  page.start = abi::align_down(address, abi::page_bytes);
+  page.end = page.start + abi::page_bytes;
+  page.content = {};
+  return demand_.populate(page) == Supply::there ? Resolution::resolved : Resolution::out_of_memory;
 }
 
 Or<AddressSpace::Place> AddressSpace::place_of(std::uint64_t address, std::uint64_t bytes) {
@@ -324,13 +383,35 @@ Or<AddressSpace::Place> AddressSpace::place_of(std::uint64_t address, std::uint6
   }
   const Area* const area = areas_.find(address);
   const std::uint64_t page = abi::align_down(address, abi::page_bytes);
-  if (area == nullptr || !demand_.populate(page, page + abi::page_bytes, area->protection)) {
-    return std::unexpected(area == nullptr ? EFAULT : ENOMEM);
+  if (area == nullptr) {
+    return std::unexpected(EFAULT);
+  }
+  const Supply supply = area->content.is_zero()
+                            ? demand_.populate(area->part(page, page + abi::page_bytes))
+                            : demand_.commit(demanded(*area, address), address);
+  if (supply != Supply::there) {
+    return std::unexpected(supply == Supply::nothing_to_show ? EFAULT : ENOMEM);
   }
   const auto run = tables_.find(address);
   const std::uint64_t inside = address - page;
   return Place{abi::to_gpa(run->first) + inside,
                std::min({bytes, run->count * abi::page_bytes - inside, area->end - address})};
+}
+
+bool AddressSpace::shows(std::uint64_t address, std::uint64_t bytes) {
+  for (std::uint64_t at = address; at < address + bytes;) {
+    const Area* const area = areas_.find(at);
+    if (area == nullptr || area->content.is_zero() || zones_.at(at).zone != Zone::open) {
+      at = area == nullptr ? address + bytes : area->end;
+      continue;
+    }
+    if (demand_.commit(demanded(*area, at), at) == Supply::nothing_to_show) {
+      return false;
+    }
+    const auto run = tables_.find(at); // nothing: out of memory, which a touch will tell
+    at = abi::align_down(at, abi::page_bytes) + (run ? run->count : 1) * abi::page_bytes;
+  }
+  return true;
 }
 
 // Above RAM by the frames' own addresses. In RAM the area may be written to meanwhile.
@@ -352,7 +433,7 @@ void AddressSpace::write(std::uint64_t address, std::span<const std::byte> from)
     }
     frames_.write(place->gpa, from.subspan(done, bytes));
     if (is_ram) {
-      enforce({part.start, part.end, writable}, part.protection);
+      enforce({part.start, part.end, writable, {}}, part.protection);
     }
     done += bytes;
   }

@@ -15,6 +15,7 @@
 
 #include "guest/linux/base/error_number.hpp"
 #include "guest/linux/base/protection.hpp"
+#include "guest/linux/base/resolution.hpp"
 #include "guest/linux/memory/address_zones.hpp"
 #include "guest/linux/memory/area_list.hpp"
 #include "guest/linux/memory/demand_pages.hpp"
@@ -30,40 +31,34 @@ enum class Commitment : std::uint8_t {
   at_once, // MAP_POPULATE: all of it will be touched
 };
 
-// What an instruction did that faulted.
-enum class Access : std::uint8_t { read, write, execute };
-
-enum class Resolution : std::uint8_t {
-  resolved,  // the instruction may be tried again
-  unmapped,  // the program has nothing there
-  forbidden, // it has, but may not do that
-  out_of_memory,
-};
-
 class AddressSpace {
  public:
   // All outlive this.
-  AddressSpace(Frames& frames, PageTables& tables, const AddressZones& zones)
-      : frames_(frames), tables_(tables), zones_(zones), demand_(frames, tables) {}
+  AddressSpace(Frames& frames, PageTables& tables, PageContents& contents,
+               const AddressZones& zones)
+      : frames_(frames), tables_(tables), contents_(contents), zones_(zones),
+        demand_(frames, tables, contents) {}
 
-  // Any free place of `bytes`, reading as zero; at `hint`, page aligned, if that is free and above
-  // RAM. Sizes are rounded up to pages. ENOMEM when there is none.
+  // Any free place of `bytes`, showing `content`; at `hint`, page aligned, if that is free and
+  // above RAM. Sizes are rounded up to pages. ENOMEM when there is none. With a content that is not
+  // zero the commitment is none.
   [[nodiscard]] Or<std::uint64_t> map(std::uint64_t bytes, Protection protection,
                                       Commitment commitment = Commitment::normal,
-                                      std::uint64_t hint = 0);
-  // At that address, page aligned, reading as zero. What the program has there is replaced; ENOMEM
-  // when others have it, and nothing is changed then.
+                                      std::uint64_t hint = 0, const Content& content = {});
+  // At that address, page aligned. What the program has there is replaced; ENOMEM when others have
+  // it, and nothing is changed then. What is to be in RAM is loaded at once; when it cannot be
+  // read, that is the error, and nothing is there afterwards.
   [[nodiscard]] Or<std::uint64_t> map_at(std::uint64_t address, std::uint64_t bytes,
-                                         Protection protection);
+                                         Protection protection, const Content& content = {});
   // The same, only where the program has nothing; EEXIST where it has.
   [[nodiscard]] Or<std::uint64_t> map_free(std::uint64_t address, std::uint64_t bytes,
-                                           Protection protection);
+                                           Protection protection, const Content& content = {});
   // Results are 0 or an error number.
   [[nodiscard]] int unmap(std::uint64_t address, std::uint64_t bytes);
   [[nodiscard]] int protect(std::uint64_t address, std::uint64_t bytes, Protection protection);
-  // The content is lost and reads as zero; what was behind it goes back.
+  // What was written there is lost, and what was behind it goes back.
   [[nodiscard]] int discard(std::uint64_t address, std::uint64_t bytes);
-  // Has memory there without waiting for a touch.
+  // Has memory there without waiting for a touch. EFAULT: there is nothing to show.
   [[nodiscard]] int populate(std::uint64_t address, std::uint64_t bytes);
   // Grows or shrinks a mapping; moves it if it must and may, or to a certain address, where what
   // was is replaced.
@@ -72,6 +67,9 @@ class AddressSpace {
                                         std::uint64_t new_bytes, Move move,
                                         std::optional<std::uint64_t> to = {});
 
+  // If nothing shows that file any more, its contents are told.
+  void forget_unless_shown(const Content& content);
+
   // Where the break starts, page aligned; once, before the program runs.
   void set_break(std::uint64_t start) { break_start_ = break_ = start; }
   // Moves the break and returns where it is: unchanged when that is not possible.
@@ -79,14 +77,20 @@ class AddressSpace {
 
   // For a page fault: has memory come if that is all that was missing.
   [[nodiscard]] Resolution resolve(std::uint64_t address, Access access);
+  // The same for the guest's own code, which looks at what the program has: where there is nothing
+  // to show, it finds zeroes.
+  [[nodiscard]] Resolution resolve_for_guest(std::uint64_t address, Access access);
   // Where the host finds what the program has at an address, which has memory then, and how many
-  // bytes behind it lie in a row, up to `bytes`. ENOMEM. Addresses that are not the program's are
-  // the guest's own, which lies at its own addresses.
+  // bytes behind it lie in a row, up to `bytes`. ENOMEM; EFAULT: there is nothing to show.
+  // Addresses that are not the program's are the guest's own, which lies at its own addresses.
   struct Place {
     abi::Gpa gpa;
     std::uint64_t bytes = 0;
   };
   [[nodiscard]] Or<Place> place_of(std::uint64_t address, std::uint64_t bytes);
+
+  // Whether the files that lie there reach so far; loads them. True where there are none.
+  [[nodiscard]] bool shows(std::uint64_t address, std::uint64_t bytes);
 
   // Writes to the program's memory, whatever its rights are, and has the processor see it as code.
   void write(std::uint64_t address, std::span<const std::byte> from);
@@ -124,11 +128,16 @@ class AddressSpace {
   void enforce(const Area& part, Protection protection);
   void fold(const Area& part);
   void renew(const Area& part);
+  // What of a part lies in RAM gets its content; 0, or why it cannot be read.
+  [[nodiscard]] int load(const Area& part);
+  // The part of an area around an address that lies above RAM.
+  [[nodiscard]] Area demanded(const Area& area, std::uint64_t address) const;
   [[nodiscard]] Or<std::uint64_t> move_to(const Area& from, std::uint64_t new_bytes,
                                           std::optional<std::uint64_t> to);
 
   Frames& frames_;
   PageTables& tables_;
+  PageContents& contents_;
   AddressZones zones_;
   DemandPages demand_;
   AreaList areas_;

@@ -40,14 +40,15 @@ Or<std::uint64_t> AddressSpace::remap(std::uint64_t address, std::uint64_t bytes
   if (new_whole == 0) {
     return std::unexpected(ENOMEM);
   }
-  const Protection protection = from->protection;
-  if (!to && map_free(address + old_whole, new_whole - old_whole, protection)) {
+  const Area part = from->part(address, address + kept);
+  if (!to && map_free(address + old_whole, new_whole - old_whole, part.protection,
+                      part.content.at(old_whole))) {
     return address;
   }
   if (move == Move::no) {
     return std::unexpected(ENOMEM);
   }
-  return move_to({address, address + kept, protection}, new_whole, to);
+  return move_to(part, new_whole, to);
 }
 
 // Frames above RAM move by their tables, with no byte copied; RAM is copied.
@@ -57,11 +58,11 @@ Or<std::uint64_t> AddressSpace::move_to(const Area& from, std::uint64_t new_byte
   const bool is_open = source.zone == Zone::open && source.end >= from.end;
   Or<std::uint64_t> place = std::unexpected(ENOMEM);
   if (to) {
-    place = map_at(*to, new_bytes, from.protection);
+    place = map_at(*to, new_bytes, from.protection, from.content);
   } else if (is_open || from.protection != read_write) {
-    place = map(new_bytes, from.protection, Commitment::none);
+    place = map(new_bytes, from.protection, Commitment::none, 0, from.content);
   } else {
-    place = map(new_bytes, from.protection);
+    place = map(new_bytes, from.protection, Commitment::normal, 0, from.content);
   }
   if (!place) {
     return place;
@@ -73,7 +74,9 @@ Or<std::uint64_t> AddressSpace::move_to(const Area& from, std::uint64_t new_byte
     done = cut(from.start, read_write) && cut(from.end, read_write) &&
            tables_.move(from.start, from.end, *place - from.start);
   } else if (protect(from.start, bytes, read_write) == 0) {
-    done = protect(*place, bytes, read_write) == 0 && populate(*place, bytes) == 0;
+    // What a file does not reach to is copied, too: as zeroes.
+    const int filled = protect(*place, bytes, read_write) == 0 ? populate(*place, bytes) : ENOMEM;
+    done = filled == 0 || filled == EFAULT;
     if (done) {
       frames_.copy(*place, from.start, bytes / abi::page_bytes);
       done = protect(*place, bytes, from.protection) == 0;

@@ -7,6 +7,21 @@
 
 namespace guest::linux {
 
+namespace {
+
+// Whether the two are one area.
+bool continues(const Area& lower, const Area& upper) {
+  return lower.end == upper.start && lower.protection == upper.protection &&
+         lower.content.at(lower.end - lower.start) == upper.content;
+}
+
+} // namespace
+
+Area Area::part(std::uint64_t from, std::uint64_t to) const {
+  const std::uint64_t first = std::max(start, from);
+  return {first, std::min(end, to), protection, content.at(first - start)};
+}
+
 std::size_t AreaList::first_ending_after(std::uint64_t address) const {
   const auto found = std::partition_point(
       areas_.begin(), areas_.end(), [address](const Area& area) { return area.end <= address; });
@@ -46,8 +61,7 @@ std::vector<Area> AreaList::inside(std::uint64_t start, std::uint64_t end) const
   std::vector<Area> parts;
   for (std::size_t index = first_ending_after(start);
        index < areas_.size() && areas_[index].start < end; ++index) {
-    const Area& area = areas_[index];
-    parts.push_back({std::max(area.start, start), std::min(area.end, end), area.protection});
+    parts.push_back(areas_[index].part(start, end));
   }
   return parts;
 }
@@ -58,28 +72,26 @@ std::vector<Area> AreaList::gaps(std::uint64_t start, std::uint64_t end) const {
   for (std::size_t index = first_ending_after(start);
        index < areas_.size() && areas_[index].start < end; ++index) {
     if (areas_[index].start > position) {
-      found.push_back({position, areas_[index].start, protection_none});
+      found.push_back({.start = position, .end = areas_[index].start});
     }
     position = areas_[index].end;
   }
   if (position < end) {
-    found.push_back({position, end, protection_none});
+    found.push_back({.start = position, .end = end});
   }
   return found;
 }
 
 void AreaList::add(const Area& area) {
   std::size_t index = first_ending_after(area.start);
-  if (index > 0 && areas_[index - 1].end == area.start &&
-      areas_[index - 1].protection == area.protection) {
+  if (index > 0 && continues(areas_[index - 1], area)) {
     --index;
     areas_[index].end = area.end;
   } else {
     areas_.insert(areas_.begin() + static_cast<std::ptrdiff_t>(index), area);
   }
   const std::size_t next = index + 1;
-  if (next < areas_.size() && areas_[next].start == area.end &&
-      areas_[next].protection == area.protection) {
+  if (next < areas_.size() && continues(areas_[index], areas_[next])) {
     areas_[index].end = areas_[next].end;
     areas_.erase(areas_.begin() + static_cast<std::ptrdiff_t>(next));
   }
@@ -88,8 +100,7 @@ void AreaList::add(const Area& area) {
 void AreaList::cut(std::uint64_t address) {
   const std::size_t index = first_ending_after(address);
   if (index < areas_.size() && areas_[index].start < address) {
-    Area upper = areas_[index];
-    upper.start = address;
+    const Area upper = areas_[index].part(address, areas_[index].end);
     areas_[index].end = address;
     areas_.insert(areas_.begin() + static_cast<std::ptrdiff_t>(index + 1), upper);
   }

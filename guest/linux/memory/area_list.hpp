@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The addresses that a program has, and what it may do with them.
+// The addresses that a program has, what it may do with them, and what they show.
 #pragma once
 
 #include <cstddef>
@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "guest/linux/base/protection.hpp"
+#include "guest/linux/memory/page_contents.hpp"
 
 namespace guest::linux {
 
@@ -16,6 +17,10 @@ struct Area {
   std::uint64_t start = 0;
   std::uint64_t end = 0;
   Protection protection = protection_none;
+  Content content{}; // at `start`
+
+  // What of it lies in [from, to), which overlaps it.
+  [[nodiscard]] Area part(std::uint64_t from, std::uint64_t to) const;
 };
 
 class AreaList {

@@ -64,7 +64,8 @@ int Process::check_mapping(const Args& args) const {
   return 0;
 }
 
-// The same for the file that is to be mapped. Its content is copied, so none can be written to.
+// The same for the file that is to be mapped. Pages that show it are copies, so none can be written
+// to for others to see.
 int Process::check_mapped_file(const OpenFile& file, std::uint64_t protection,
                                std::uint64_t flags) {
   const std::uint64_t type = flags & MAP_TYPE;
@@ -117,46 +118,28 @@ Answer Process::sys_mmap(const Args& args) {
   if (exactly) {
     sites_.restore(address, address + bytes);
   }
-  // A file is read into it first.
-  const Protection at_first = file != nullptr ? read_write : rights;
+  const Content content = file != nullptr ? mapped_.add(file->file, offset) : Content{};
   const Or<std::uint64_t> place =
-      exactly ? memory_.map_at(address, bytes, at_first)
-              : memory_.map(bytes, at_first, commitment, abi::align_down(address, abi::page_bytes));
+      exactly ? memory_.map_at(address, bytes, rights, content)
+              : memory_.map(bytes, rights, commitment, abi::align_down(address, abi::page_bytes),
+                            content);
   if (!place) {
+    memory_.forget_unless_shown(content);
     return answer_of(place);
   }
-  int error = 0;
   if (file != nullptr) {
-    error = read_into_mapping(*file, *place, bytes, offset);
-    error = error != 0 ? error : memory_.protect(*place, bytes, rights);
+    // Only so that it need not fault: what cannot be had now is asked for again.
+    if (rights != protection_none &&
+        (bytes <= file_at_once_bytes || (flags & (MAP_POPULATE | MAP_LOCKED)) != 0)) {
+      static_cast<void>(memory_.populate(*place, bytes));
+    }
   } else if (commitment == Commitment::at_once && rights != protection_none) {
-    error = memory_.populate(*place, bytes);
-  }
-  if (error != 0) {
-    static_cast<void>(memory_.unmap(*place, bytes));
-    return -Answer{error};
+    if (const int error = memory_.populate(*place, bytes); error != 0) {
+      static_cast<void>(memory_.unmap(*place, bytes));
+      return -Answer{error};
+    }
   }
   return answer_of(place);
-}
-
-// Files are copied: a private mapping is as good as its own memory, and so is a shared one that
-// nobody can write to. Behind the end of the file it stays zero.
-int Process::read_into_mapping(const OpenFile& file, std::uint64_t place, std::uint64_t bytes,
-                               std::uint64_t offset) {
-  const Or<abi::FileStat> stat = file.file->stat();
-  if (!stat) {
-    return stat.error();
-  }
-  const std::uint64_t there = std::min(bytes, stat->bytes - std::min(stat->bytes, offset));
-  if (there == 0) {
-    return 0;
-  }
-  if (const int error = memory_.populate(place, there); error != 0) {
-    return error;
-  }
-  auto* const to = reinterpret_cast<std::byte*>(place); // NOLINT(performance-no-int-to-ptr)
-  const Or<std::uint64_t> got = file.file->read(offset, {to, there});
-  return got ? 0 : got.error();
 }
 
 Answer Process::sys_munmap(const Args& args) {

@@ -12,13 +12,13 @@
 
 #include "guest/linux/load/initial_stack.hpp"
 #include "guest/linux/load/script.hpp"
+#include "guest/linux/process/image_loader.hpp"
 
 namespace guest::linux {
 
 namespace {
 
 constexpr std::uint64_t stack_bytes = std::uint64_t{8} << 20; // the usual limit of Linux
-constexpr std::size_t head_bytes = 64;                        // of an ELF file
 constexpr std::uint64_t temporary_device = 2;
 constexpr std::uint64_t shared_device = 6;
 constexpr unsigned most_scripts = 5; // that run one another
@@ -50,8 +50,8 @@ std::string_view next_strings(std::string_view& strings, std::uint32_t count) {
 Process::Process(abi::ProgramStart& start, std::string_view strings, Frames& frames,
                  PageTables& tables, const AddressZones& zones, FilePort& files, Machine& machine,
                  const SitePatcher::Enter& enter, std::span<const std::byte> vdso)
-    : start_(start), machine_(machine), memory_(frames, tables, zones), files_(memory_, files),
-      code_(memory_), sites_(code_, enter), pages_(frames),
+    : start_(start), machine_(machine), memory_(frames, tables, mapped_, zones),
+      files_(memory_, files), code_(memory_), sites_(code_, enter), pages_(frames),
       host_to_read_(files_, machine, HostFiles::Use::read_only),
       host_to_change_(files_, machine, HostFiles::Use::changed),
       temporary_(pages_, *this, {start.user, start.group}, temporary_device),
@@ -99,7 +99,7 @@ Process::Process(abi::ProgramStart& start, std::string_view strings, Frames& fra
 
 // ---- what is run -------------------------------------------------------------------------------
 
-Or<std::unique_ptr<File>> Process::open_program(std::string_view path) {
+Or<std::shared_ptr<File>> Process::open_program(std::string_view path) {
   loaded_path_ = to_text(path);
   const Or<Place> place = tree_.walk(view(directory_), path, Last::follow);
   if (!place || !place->stat) {
@@ -112,14 +112,14 @@ Or<std::unique_ptr<File>> Process::open_program(std::string_view path) {
   if (!file) {
     return std::unexpected(file.error());
   }
-  return std::unique_ptr<File>(*file);
+  return std::shared_ptr<File>(*file);
 }
 
 // As execve: a script is its interpreter, with the rest of its first line and its path before the
 // arguments but for the first; that may be a script itself, a few times.
-Or<std::unique_ptr<File>> Process::find_program() {
+Or<std::shared_ptr<File>> Process::find_program() {
   for (unsigned scripts = 0; scripts <= most_scripts; ++scripts) {
-    Or<std::unique_ptr<File>> file = open_program(view(executable_));
+    Or<std::shared_ptr<File>> file = open_program(view(executable_));
     std::array<char, ScriptLine::most_bytes> head{};
     if (!file) {
       return file;
@@ -160,23 +160,24 @@ Or<std::unique_ptr<File>> Process::find_program() {
 }
 
 Or<Process::Entry> Process::load(std::uint64_t break_start) {
-  const Or<std::unique_ptr<File>> file = find_program();
+  const Or<std::shared_ptr<File>> file = find_program();
   if (!file) {
     return std::unexpected(file.error());
   }
+  ImageLoader images(memory_, mapped_);
   Text linker_path;
-  const Or<Loaded> program = load_image(**file, &linker_path);
+  const Or<LoadedImage> program = images.load(*file, &linker_path);
   if (!program) {
     return std::unexpected(program.error());
   }
   Entry entry{.instruction = program->base + program->image.entry(), .stack = 0};
   std::uint64_t linker_base = 0;
   if (!linker_path.empty()) {
-    const Or<std::unique_ptr<File>> linker_file = open_program(view(linker_path));
+    const Or<std::shared_ptr<File>> linker_file = open_program(view(linker_path));
     if (!linker_file) {
       return std::unexpected(linker_file.error());
     }
-    const Or<Loaded> linker = load_image(**linker_file, nullptr);
+    const Or<LoadedImage> linker = images.load(*linker_file, nullptr);
     if (!linker) {
       return std::unexpected(linker.error());
     }
@@ -232,85 +233,6 @@ Or<std::uint64_t> Process::map_vdso() {
   return place;
 }
 
-// `linker` gets the path of the dynamic linker, or stays empty; null: it may have none.
-Or<Process::Loaded> Process::load_image(File& file, Text* linker) {
-  const auto read = [&file](std::uint64_t offset, std::span<std::byte> to) {
-    return file.read(offset, to) == Or<std::uint64_t>(to.size());
-  };
-  std::array<std::byte, head_bytes> head{};
-  if (!read(0, head)) {
-    return std::unexpected(ENOEXEC);
-  }
-  const auto table = ElfImage::header_table(head);
-  if (!table) {
-    return std::unexpected(table.error());
-  }
-  std::array<std::byte, abi::page_bytes> headers{};
-  if (!read(table->offset, std::span(headers).first(table->bytes))) {
-    return std::unexpected(ENOEXEC);
-  }
-  const auto image = ElfImage::parse(head, std::span(headers).first(table->bytes));
-  if (!image) {
-    return std::unexpected(image.error());
-  }
-  if (image->linker_bytes() != 0) {
-    if (linker == nullptr) {
-      return std::unexpected(ELIBBAD);
-    }
-    linker->resize(image->linker_bytes());
-    if (!read(image->linker_offset(), std::as_writable_bytes(std::span(*linker))) ||
-        linker->back() != '\0') {
-      return std::unexpected(ENOEXEC);
-    }
-    linker->pop_back();
-  }
-  const std::uint64_t bytes = image->end() - image->start();
-  const Or<std::uint64_t> place = image->movable()
-                                      ? memory_.map(bytes, read_write, Commitment::none)
-                                      : memory_.map_free(image->start(), bytes, read_write);
-  if (!place) {
-    return std::unexpected(ENOMEM);
-  }
-  const std::uint64_t base = *place - image->start();
-  int error = load_segments(file, *image, base);
-  if (error == 0) {
-    error = protect_segments(*image, base);
-  }
-  if (error != 0) {
-    return std::unexpected(error);
-  }
-  return Loaded{base, *image};
-}
-
-// Segments may share a page, which has the rights of both then. What is between them goes.
-int Process::protect_segments(const ElfImage& image, std::uint64_t base) {
-  std::uint64_t end_before = image.start() + base;
-  Protection protection_before = protection_none;
-  for (const ElfSegment& segment : image.segments()) {
-    const std::uint64_t first = base + segment.address;
-    std::uint64_t start = abi::align_down(first, abi::page_bytes);
-    const std::uint64_t end = abi::align_up(first + segment.memory_bytes, abi::page_bytes);
-    if (start < end_before) {
-      const int error =
-          memory_.protect(start, abi::page_bytes, segment.protection | protection_before);
-      if (error != 0) {
-        return error;
-      }
-      start = end_before;
-    } else if (start > end_before) {
-      static_cast<void>(memory_.unmap(end_before, start - end_before));
-    }
-    if (start < end) {
-      if (const int error = memory_.protect(start, end - start, segment.protection); error != 0) {
-        return error;
-      }
-    }
-    end_before = end;
-    protection_before = segment.protection;
-  }
-  return 0;
-}
-
 Or<std::uint64_t> Process::map_stack() {
   const Or<std::uint64_t> guard =
       memory_.map(stack_guard_bytes + stack_bytes, protection_none, Commitment::none);
@@ -323,24 +245,6 @@ Or<std::uint64_t> Process::map_stack() {
     return std::unexpected(ENOMEM);
   }
   return stack;
-}
-
-// The memory is the program's and zero.
-int Process::load_segments(File& file, const ElfImage& image, std::uint64_t base) {
-  for (const ElfSegment& segment : image.segments()) {
-    const std::uint64_t from = abi::align_down(base + segment.address, abi::page_bytes);
-    const std::uint64_t file_end = base + segment.address + segment.file_bytes;
-    if (segment.file_bytes != 0 && memory_.populate(from, file_end - from) != 0) {
-      return ENOMEM;
-    }
-    auto* const to =
-        reinterpret_cast<std::byte*>(base + segment.address); // NOLINT(performance-no-int-to-ptr)
-    const Or<std::uint64_t> got = file.read(segment.file_offset, {to, segment.file_bytes});
-    if (!got || *got != segment.file_bytes) {
-      return got ? ENOEXEC : got.error();
-    }
-  }
-  return 0;
 }
 
 // ---- sites of system calls ---------------------------------------------------------------------
@@ -376,15 +280,15 @@ bool Process::may_write(std::uint64_t address, std::uint64_t bytes) const {
   return memory_.allows(address, bytes, PROT_WRITE);
 }
 
-Or<std::span<std::byte>> Process::room_at(std::uint64_t address, std::uint64_t bytes) const {
-  if (!may_write(address, bytes)) {
+Or<std::span<std::byte>> Process::room_at(std::uint64_t address, std::uint64_t bytes) {
+  if (!may_write(address, bytes) || !memory_.shows(address, bytes)) {
     return std::unexpected(EFAULT);
   }
   return std::span{reinterpret_cast<std::byte*>(address), bytes}; // NOLINT
 }
 
-Or<std::span<const std::byte>> Process::data_at(std::uint64_t address, std::uint64_t bytes) const {
-  if (!may_read(address, bytes)) {
+Or<std::span<const std::byte>> Process::data_at(std::uint64_t address, std::uint64_t bytes) {
+  if (!may_read(address, bytes) || !memory_.shows(address, bytes)) {
     return std::unexpected(EFAULT);
   }
   return std::span{reinterpret_cast<const std::byte*>(address), bytes}; // NOLINT

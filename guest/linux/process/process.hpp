@@ -21,6 +21,7 @@
 #include "guest/linux/files/file_tree.hpp"
 #include "guest/linux/files/frame_pool.hpp"
 #include "guest/linux/files/host_files.hpp"
+#include "guest/linux/files/mapped_files.hpp"
 #include "guest/linux/files/memory_files.hpp"
 #include "guest/linux/files/open_files.hpp"
 #include "guest/linux/files/synthetic_files.hpp"
@@ -122,18 +123,11 @@ class Process final : private RealTime {
   friend struct CallTable;
   using Args = std::array<std::uint64_t, 6>;
 
-  struct Loaded {
-    std::uint64_t base = 0; // added to the file's addresses
-    ElfImage image;
-  };
   // Its address; 0 when there is none.
   [[nodiscard]] Or<std::uint64_t> map_vdso();
   // What a path runs; its arguments are rewritten when it is a script. Its file is open then.
-  [[nodiscard]] Or<std::unique_ptr<File>> find_program();
-  [[nodiscard]] Or<std::unique_ptr<File>> open_program(std::string_view path);
-  [[nodiscard]] Or<Loaded> load_image(File& file, Text* linker);
-  [[nodiscard]] int load_segments(File& file, const ElfImage& image, std::uint64_t base);
-  [[nodiscard]] int protect_segments(const ElfImage& image, std::uint64_t base);
+  [[nodiscard]] Or<std::shared_ptr<File>> find_program();
+  [[nodiscard]] Or<std::shared_ptr<File>> open_program(std::string_view path);
   [[nodiscard]] Or<std::uint64_t> map_stack();
 
   // ---- memory of the program
@@ -142,9 +136,8 @@ class Process final : private RealTime {
   template <typename T> [[nodiscard]] bool fetch(std::uint64_t address, T& to) const;
   template <typename T> [[nodiscard]] bool store(std::uint64_t address, const T& from) const;
   // Memory that the program may write to, or read; EFAULT.
-  [[nodiscard]] Or<std::span<std::byte>> room_at(std::uint64_t address, std::uint64_t bytes) const;
-  [[nodiscard]] Or<std::span<const std::byte>> data_at(std::uint64_t address,
-                                                       std::uint64_t bytes) const;
+  [[nodiscard]] Or<std::span<std::byte>> room_at(std::uint64_t address, std::uint64_t bytes);
+  [[nodiscard]] Or<std::span<const std::byte>> data_at(std::uint64_t address, std::uint64_t bytes);
   // A string of the program's; EFAULT, ENAMETOOLONG.
   [[nodiscard]] Or<std::string_view> path_at(std::uint64_t address) const;
 
@@ -275,8 +268,6 @@ class Process final : private RealTime {
   [[nodiscard]] int check_mapping(const Args& args) const;
   [[nodiscard]] static int check_mapped_file(const OpenFile& file, std::uint64_t protection,
                                              std::uint64_t flags);
-  [[nodiscard]] int read_into_mapping(const OpenFile& file, std::uint64_t place,
-                                      std::uint64_t bytes, std::uint64_t offset);
 
   // ---- files
   using Place = FileTree::Place;
@@ -351,6 +342,7 @@ class Process final : private RealTime {
 
   abi::ProgramStart& start_; // counts of calls go there
   Machine& machine_;
+  MappedFiles mapped_;
   AddressSpace memory_;
   TranslatedFiles files_;
   ProgramCode code_;

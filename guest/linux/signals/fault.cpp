@@ -5,7 +5,7 @@
 
 namespace guest::linux {
 
-SignalCause fault_cause(const Registers& registers, Faulted faulted) {
+SignalCause fault_cause(const Registers& registers, Resolution resolution) {
   // What the kernel sends without saying more, as for a general protection fault.
   SignalCause cause{.signal = SIGSEGV, .code = SI_KERNEL};
   const auto at = [&](std::uint64_t signal, std::int32_t code, std::uint64_t address) {
@@ -25,8 +25,12 @@ SignalCause fault_cause(const Registers& registers, Faulted faulted) {
     at(SIGILL, ILL_ILLOPN, registers.rip);
     break;
   case page_fault_vector:
-    at(SIGSEGV, faulted == Faulted::on_its_own ? SEGV_ACCERR : SEGV_MAPERR,
-       registers.fault_address);
+    if (resolution == Resolution::nothing_to_show) {
+      at(SIGBUS, BUS_ADRERR, registers.fault_address);
+    } else {
+      at(SIGSEGV, resolution == Resolution::unmapped ? SEGV_MAPERR : SEGV_ACCERR,
+         registers.fault_address);
+    }
     break;
   case 16: // x87
   case 19: // SIMD

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "guest/linux/base/resolution.hpp"
 #include "guest/linux/signals/registers.hpp"
 #include "guest/linux/signals/signals.hpp"
 
@@ -13,10 +14,8 @@ namespace guest::linux {
 inline constexpr std::uint64_t invalid_opcode_vector = 6;
 inline constexpr std::uint64_t page_fault_vector = 14;
 
-// Whether the program has anything at the address of a page fault.
-enum class Faulted : std::uint8_t { on_nothing, on_its_own };
-
-// Why the instruction that `registers` stand at could not go on. `faulted` matters for page faults.
-[[nodiscard]] SignalCause fault_cause(const Registers& registers, Faulted faulted);
+// Why the instruction that `registers` stand at could not go on. `resolution` matters for page
+// faults: what came of the attempt to resolve it.
+[[nodiscard]] SignalCause fault_cause(const Registers& registers, Resolution resolution);
 
 } // namespace guest::linux

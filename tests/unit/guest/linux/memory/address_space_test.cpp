@@ -13,7 +13,7 @@
 
 #include <doctest/doctest.h>
 
-#include "tests/support/fake_frames.hpp"
+#include "tests/support/address_space_fixture.hpp"
 
 namespace {
 
@@ -25,33 +25,14 @@ using guest::linux::PageTables;
 using guest::linux::Protection;
 using guest::linux::read_write;
 using guest::linux::Resolution;
+using Fixture = test_support::AddressSpaceFixture;
 using test_support::FakeFrames;
 using test_support::FakeTables;
 
 constexpr std::uint64_t page = abi::page_bytes;
 constexpr std::uint64_t huge = abi::huge_page_bytes;
 
-// RAM from 4 MiB on, of which 64 pages can be had unless said otherwise, and something of the
-// guest's own above.
-struct Fixture {
-  explicit Fixture(std::uint64_t frame_count = 64)
-      : zones{.ram_end = abi::align_up((0x400 + frame_count) * page, huge),
-              .closed = {{{0, 0x400 * page}, {own_start, own_end}}}},
-        space(frames, tables, zones) {
-    frames.end = frames.first + frame_count;
-    store.map_ram(0x400 * page, zones.ram_end);
-  }
-
-  static constexpr std::uint64_t own_start = 0xe0000000;
-  static constexpr std::uint64_t own_end = std::uint64_t{1} << 32;
-  FakeFrames frames;
-  FakeTables store;
-  PageTables tables{store, store.root};
-  AddressZones zones;
-  AddressSpace space;
-};
-
-constexpr std::uint64_t base = 0x400 * page;
+constexpr std::uint64_t base = Fixture::base;
 
 } // namespace
 

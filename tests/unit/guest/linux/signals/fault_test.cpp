@@ -9,12 +9,12 @@ namespace {
 
 using namespace guest::linux; // NOLINT(google-build-using-namespace)
 
-SignalCause cause_of(std::uint64_t vector, Faulted faulted = Faulted::on_nothing) {
+SignalCause cause_of(std::uint64_t vector, Resolution resolution = Resolution::unmapped) {
   Registers registers;
   registers.vector = vector;
   registers.rip = 0x401000;
   registers.fault_address = 0x123;
-  return fault_cause(registers, faulted);
+  return fault_cause(registers, resolution);
 }
 
 struct Expected {
@@ -41,5 +41,9 @@ TEST_CASE("an exception is the signal, code and address that Linux makes of it")
     CHECK(cause.code == expected.code);
     CHECK(cause.address == expected.address);
   }
-  CHECK(cause_of(14, Faulted::on_its_own).code == SEGV_ACCERR);
+  CHECK(cause_of(14, Resolution::forbidden).code == SEGV_ACCERR);
+  const SignalCause behind = cause_of(14, Resolution::nothing_to_show);
+  CHECK(behind.signal == SIGBUS);
+  CHECK(behind.code == BUS_ADRERR);
+  CHECK(behind.address == 0x123);
 }

@@ -127,7 +127,7 @@ TEST_CASE("a patched site enters the kernel by a jump and goes on behind it") {
   REQUIRE(back.has_value());
   CHECK(patcher.sites() == 1);
   CHECK(call(code, 7) == 1007);
-  CHECK(call(*back, 0) != 0); // whatever RAX was: it returns
+  static_cast<void>(call(*back, 0)); // it returns; RAX is whatever it was
   CHECK(Arena::at(behind - 2)[0] == 0xe9);
 }
 

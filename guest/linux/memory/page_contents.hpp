@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT
+// What new pages of an area hold when they are not zero: a part of a file. The memory of a program
+// knows files by numbers only.
+#pragma once
+
+#include <cstdint>
+
+#include "guest/linux/base/error_number.hpp"
+#include "shared/address.hpp"
+
+namespace guest::linux {
+
+struct Content {
+  static constexpr std::uint32_t zero = 0; // of no file
+  std::uint32_t file = zero;
+  std::uint64_t offset = 0; // in bytes, a multiple of a page; of the first page
+  [[nodiscard]] bool is_zero() const { return file == zero; }
+  // The same file, so many bytes further on.
+  [[nodiscard]] Content at(std::uint64_t bytes) const {
+    return is_zero() ? *this : Content{file, offset + bytes};
+  }
+  friend bool operator==(const Content&, const Content&) = default;
+};
+
+class PageContents {
+ public:
+  // Puts what is at `from` into frames that read as zero. Bytes that the file had there.
+  [[nodiscard]] virtual Or<std::uint64_t> load(const Content& from, abi::Pfn first,
+                                               std::uint64_t count) = 0;
+  // No memory shows that file any more.
+  virtual void forget(std::uint32_t file) = 0;
+
+ protected:
+  PageContents() = default;
+  ~PageContents() = default;
+};
+
+} // namespace guest::linux

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: MIT
+#include <sys/mman.h>
+
+#include <cerrno>
+
+#include <doctest/doctest.h>
+
+#include "guest/linux/memory/address_space.hpp"
+#include "tests/support/address_space_fixture.hpp"
+
+namespace {
+
+using guest::linux::Access;
+using guest::linux::AddressSpace;
+using guest::linux::Commitment;
+using guest::linux::Content;
+using guest::linux::read_write;
+using guest::linux::Resolution;
+using Fixture = test_support::AddressSpaceFixture;
+
+constexpr std::uint64_t page = abi::page_bytes;
+constexpr std::uint32_t file = 7;
+
+// The content behind an address, after a touch; of no file: zeroes.
+Content shown_at(Fixture& f, std::uint64_t address) {
+  if (f.space.resolve(address, Access::read) != Resolution::resolved) {
+    return {.file = 99, .offset = 0};
+  }
+  const auto meaning = f.store.walk(address);
+  REQUIRE(meaning);
+  const auto found = f.contents.shown.find(meaning->gpa / page);
+  return found == f.contents.shown.end() ? Content{} : found->second;
+}
+
+} // namespace
+
+TEST_CASE("what shows a file is loaded when it is touched, and no more than the file has") {
+  Fixture f(4096);
+  f.contents.files[file] = 100 * page + 1;
+  const auto place = f.space.map(200 * page, PROT_READ, Commitment::none, 0, {file, 4 * page});
+  REQUIRE(place);
+  CHECK(f.contents.loads == 0);
+  CHECK(f.frames.in_use.empty());
+  CHECK(shown_at(f, *place + 70 * page) == Content{file, 74 * page});
+  CHECK(f.contents.loads == 1);
+  CHECK(f.frames.in_use.size() == 33); // up to the end of the file, and no page behind it
+  CHECK(shown_at(f, *place + 96 * page) == Content{file, 100 * page});
+  CHECK(f.contents.loads == 1);
+  CHECK(f.space.resolve(*place + 97 * page, Access::read) == Resolution::nothing_to_show);
+  CHECK(f.space.resolve(*place + 150 * page, Access::read) == Resolution::nothing_to_show);
+  CHECK(f.space.resolve(*place, Access::write) == Resolution::forbidden);
+  CHECK(f.frames.in_use.size() == 33);
+  CHECK(f.space.shows(*place + 96 * page, page));
+  CHECK_FALSE(f.space.shows(*place + 96 * page, page + 1));
+  CHECK(f.space.place_of(*place + 97 * page, 1).error() == EFAULT);
+  CHECK(f.space.populate(*place, 200 * page) == EFAULT);
+  // The guest's own code finds zeroes.
+  CHECK(f.space.resolve_for_guest(*place + 97 * page, Access::read) == Resolution::resolved);
+  CHECK(f.space.unmap(*place, 200 * page) == 0);
+  CHECK(f.contents.files.empty());
+  CHECK(f.frames.in_use.empty());
+}
+
+TEST_CASE("a file that cannot be read is a fault and keeps no memory") {
+  Fixture f(1024);
+  f.contents.files[file] = 64 * page;
+  f.contents.error = EIO;
+  const auto place = f.space.map(64 * page, PROT_READ, Commitment::none, 0, {file, 0});
+  REQUIRE(place);
+  CHECK(f.space.resolve(*place, Access::read) == Resolution::nothing_to_show);
+  CHECK(f.frames.in_use.empty());
+  f.contents.error = 0;
+  CHECK(shown_at(f, *place) == Content{file, 0});
+}
+
+TEST_CASE("without memory a touch of a file gets less, and at last none") {
+  Fixture f(64);
+  f.contents.files[file] = 1024 * page;
+  const auto place = f.space.map(1024 * page, PROT_READ, Commitment::none, 0, {file, 0});
+  REQUIRE(place);
+  Resolution last = Resolution::resolved;
+  for (std::uint64_t at = 0; at < 128 && last == Resolution::resolved; ++at) {
+    last = f.space.resolve(*place + at * 8 * page, Access::read);
+  }
+  CHECK(last == Resolution::out_of_memory);
+  CHECK(f.frames.free_count() == 0);
+  CHECK(f.space.unmap(*place, 1024 * page) == 0);
+  CHECK(f.frames.in_use.empty());
+}
+
+TEST_CASE("what shows a file goes on showing it, however it is cut, moved and given back") {
+  Fixture f(8192);
+  f.contents.files[file] = 4096 * page;
+  const auto place = f.space.map(256 * page, read_write, Commitment::none, 0, {file, 16 * page});
+  REQUIRE(place);
+  CHECK(f.space.protect(*place + 8 * page, 8 * page, PROT_READ) == 0);
+  CHECK(shown_at(f, *place + 20 * page) == Content{file, 36 * page});
+  CHECK(f.space.protect(*place + 8 * page, 8 * page, read_write) == 0); // one area again
+  CHECK(f.space.unmap(*place + 100 * page, 10 * page) == 0);
+  CHECK(shown_at(f, *place + 115 * page) == Content{file, 131 * page});
+  CHECK(f.space.discard(*place + 110 * page, 10 * page) == 0);
+  CHECK(shown_at(f, *place + 115 * page) == Content{file, 131 * page});
+  // Zeroes in the middle of it, and what is behind them.
+  f.contents.shown.clear();
+  CHECK(f.space.map_at(*place + 128 * page, page, read_write));
+  CHECK(shown_at(f, *place + 128 * page).is_zero());
+  CHECK(shown_at(f, *place + 129 * page) == Content{file, 145 * page});
+  // Moved and grown: what was loaded moves with it, the rest is loaded there.
+  const auto moved =
+      f.space.remap(*place + 129 * page, 64 * page, 512 * page, AddressSpace::Move::yes);
+  REQUIRE(moved);
+  CHECK(shown_at(f, *moved) == Content{file, 145 * page});
+  CHECK(shown_at(f, *moved + 500 * page) == Content{file, 645 * page});
+  CHECK(f.space.unmap(*place, 256 * page) == 0);
+  CHECK(f.contents.files.contains(file));
+  CHECK(f.space.unmap(*moved, 512 * page) == 0);
+  CHECK(f.contents.files.empty());
+  CHECK(f.frames.in_use.empty());
+}
+
+TEST_CASE("in RAM, where nothing faults, a file is loaded at once, or is not there") {
+  Fixture f(1024);
+  f.contents.files[file] = 3 * page + 5;
+  REQUIRE(f.space.map_at(Fixture::base, 8 * page, PROT_READ, {file, page}) == Fixture::base);
+  CHECK(f.contents.shown.at(0x400) == Content{file, page});
+  CHECK(f.contents.shown.at(0x402) == Content{file, 3 * page});
+  CHECK_FALSE(f.contents.shown.contains(0x403));
+  CHECK_FALSE(f.store.walk(Fixture::base)->writable);
+  const int loads = f.contents.loads;
+  CHECK(f.space.discard(Fixture::base, 8 * page) == 0);
+  CHECK(f.contents.loads == loads + 1);
+  CHECK_FALSE(f.store.walk(Fixture::base)->writable);
+  f.contents.files[8] = page;
+  f.contents.error = EIO;
+  CHECK(f.space.map_at(Fixture::base + 16 * page, page, PROT_READ, {8, 0}).error() == EIO);
+  CHECK_FALSE(f.space.has_any(Fixture::base + 16 * page, page));
+  CHECK_FALSE(f.contents.files.contains(8));
+  CHECK(f.store.walk(Fixture::base + 16 * page)->writable);
+  CHECK(f.space.unmap(Fixture::base, 8 * page) == 0);
+  CHECK(f.frames.in_use.empty());
+}
