@@ -208,7 +208,9 @@ extern "C" void program_diverted(arch::TrapFrame* frame, std::byte* extended_sta
 // The same for a call that came by a SYSCALL instruction.
 extern "C" std::int64_t program_call_by_instruction(arch::ProgramCall* call) {
   const std::int64_t answer = program_call(call);
-  call->rip = running->process.patch_site(call->rip);
+  if (!running->process.is_followed()) {
+    call->rip = running->process.patch_site(call->rip);
+  }
   return answer;
 }
 

@@ -18,9 +18,9 @@ namespace guest::linux {
 
 // What is told there. All of it outlives the files.
 struct SyntheticFacts {
-  const Text& program;               // path of what runs
-  const std::string_view& arguments; // with a NUL behind each
-  std::string_view environment;      // likewise
+  const Text& program;     // path of what runs
+  const Text& arguments;   // with a NUL behind each
+  const Text& environment; // likewise
   std::uint32_t user = 0;
   std::uint32_t group = 0;
   Machine& machine;

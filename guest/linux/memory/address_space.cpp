@@ -272,6 +272,13 @@ int AddressSpace::unmap(std::uint64_t address, std::uint64_t bytes) {
   return 0;
 }
 
+void AddressSpace::unmap_all() {
+  const std::vector<Area> all = areas_.all();
+  for (const Area& area : all) {
+    static_cast<void>(unmap(area.start, area.end - area.start)); // whole areas need no new tables
+  }
+}
+
 int AddressSpace::protect(std::uint64_t address, std::uint64_t bytes, Protection protection) {
   if (bytes == 0 && address % abi::page_bytes == 0) {
     return 0;

@@ -55,6 +55,7 @@ class AddressSpace {
                                            Protection protection, const Content& content = {});
   // Results are 0 or an error number.
   [[nodiscard]] int unmap(std::uint64_t address, std::uint64_t bytes);
+  void unmap_all();
   [[nodiscard]] int protect(std::uint64_t address, std::uint64_t bytes, Protection protection);
   // What was written there is lost, and what was behind it goes back.
   [[nodiscard]] int discard(std::uint64_t address, std::uint64_t bytes);

@@ -19,7 +19,7 @@ struct CallTable {
   };
   static constexpr auto rows = std::to_array<Row>({
       {SYS_mmap,
-       {"mmap", "files are copied, shared ones not to be written to (ENODEV)"},
+       {"mmap", "pages of files are copies, shared ones not to be written to (ENODEV)"},
        &Process::sys_mmap},
       {SYS_munmap, {"munmap", ""}, &Process::sys_munmap},
       {SYS_mprotect, {"mprotect", ""}, &Process::sys_mprotect},
@@ -123,6 +123,8 @@ struct CallTable {
       {SYS_utimensat, {"utimensat", ""}, &Process::sys_utimensat},
 
       {SYS_exit, {"exit", "of the one thread: ends the program"}, &Process::sys_exit_group},
+      {SYS_execve, {"execve", "in this process; there are no others"}, &Process::sys_execve},
+      {SYS_execveat, {"execveat", "open files by their names"}, &Process::sys_execveat},
       {SYS_exit_group, {"exit_group", ""}, &Process::sys_exit_group},
       {SYS_getpid, {"getpid", ""}, &Process::sys_getpid},
       {SYS_gettid, {"gettid", ""}, &Process::sys_getpid},
@@ -155,6 +157,8 @@ struct CallTable {
       {SYS_sched_getaffinity, {"sched_getaffinity", "one vCPU"}, &Process::sys_sched_getaffinity},
       {SYS_sched_yield, {"sched_yield", "nothing to do for one thread"}, &Process::sys_nothing},
       {SYS_getrusage, {"getrusage", "elapsed time for used time"}, &Process::sys_getrusage},
+      {SYS_getpriority, {"getpriority", "always the same"}, &Process::sys_getpriority},
+      {SYS_setpriority, {"setpriority", "has no effect"}, &Process::sys_nothing},
       {SYS_umask, {"umask", ""}, &Process::sys_umask},
       {SYS_set_robust_list,
        {"set_robust_list", "nothing to do for one thread"},

@@ -215,6 +215,9 @@ Answer Process::link_text(std::uint64_t directory, std::uint64_t path, std::uint
   if (!place || !place->stat) {
     return -Answer{place ? place->stat.error() : place.error()};
   }
+  if (!S_ISLNK(place->stat->mode)) {
+    return -EINVAL; // also of folders that only lead to a mount
+  }
   const Or<Text> link = place->system->link_text(place->inner());
   if (!link) {
     return -Answer{link.error()};

@@ -12,8 +12,9 @@ namespace guest::linux {
 namespace {
 
 constexpr std::uint64_t set_bytes = sizeof(SignalSet);
-constexpr int status_of_signal = 128;         // of a program's end by one, as shells have it
-constexpr std::uint64_t red_zone_bytes = 128; // below RSP, in use by functions that call none
+constexpr std::uint64_t initial_flags = 0x202; // with interrupts
+constexpr int status_of_signal = 128;          // of a program's end by one, as shells have it
+constexpr std::uint64_t red_zone_bytes = 128;  // below RSP, in use by functions that call none
 constexpr std::uint64_t addresses_end = std::uint64_t{1} << 47;
 constexpr std::uint64_t least_alternate_stack = 2048; // MINSIGSTKSZ
 
@@ -207,6 +208,15 @@ Answer Process::sys_rt_sigreturn(const Args& /*args*/) {
 }
 
 void Process::go_on(Registers& registers, const ExtendedState& state) {
+  if (follower_) {
+    registers = {.rip = follower_->instruction,
+                 .cs = registers.cs,
+                 .flags = initial_flags,
+                 .rsp = follower_->stack,
+                 .ss = registers.ss};
+    clear_state(state);
+    follower_.reset();
+  }
   if (handler_returns_) {
     handler_returns_ = false;
     if (!pop_handler(registers, state)) {

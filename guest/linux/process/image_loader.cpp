@@ -15,9 +15,9 @@ constexpr std::size_t head_bytes = 64; // of an ELF file
 
 } // namespace
 
-Or<LoadedImage> ImageLoader::load(const std::shared_ptr<File>& file, Text* linker) {
+Or<ElfImage> ImageLoader::parse(File& file, Text* linker) {
   const auto read = [&file](std::uint64_t offset, std::span<std::byte> to) {
-    return file->read(offset, to) == Or<std::uint64_t>(to.size());
+    return file.read(offset, to) == Or<std::uint64_t>(to.size());
   };
   std::array<std::byte, head_bytes> head{};
   if (!read(0, head)) {
@@ -46,22 +46,26 @@ Or<LoadedImage> ImageLoader::load(const std::shared_ptr<File>& file, Text* linke
     }
     linker->pop_back();
   }
-  const std::uint64_t bytes = image->end() - image->start();
-  const Or<std::uint64_t> place = image->movable()
+  return *image;
+}
+
+Or<std::uint64_t> ImageLoader::map(const std::shared_ptr<File>& file, const ElfImage& image) {
+  const std::uint64_t bytes = image.end() - image.start();
+  const Or<std::uint64_t> place = image.movable()
                                       ? memory_.map(bytes, read_write, Commitment::none)
-                                      : memory_.map_free(image->start(), bytes, read_write);
+                                      : memory_.map_free(image.start(), bytes, read_write);
   if (!place) {
     return std::unexpected(ENOMEM);
   }
-  const std::uint64_t base = *place - image->start();
-  int error = load_segments(file, *image, base);
+  const std::uint64_t base = *place - image.start();
+  int error = load_segments(file, image, base);
   if (error == 0) {
-    error = protect_segments(*image, base);
+    error = protect_segments(image, base);
   }
   if (error != 0) {
     return std::unexpected(error);
   }
-  return LoadedImage{base, *image};
+  return base;
 }
 
 // Segments may share a page, which has the rights of both then. What is between them goes.

@@ -13,19 +13,17 @@
 
 namespace guest::linux {
 
-struct LoadedImage {
-  std::uint64_t base = 0; // added to the file's addresses
-  ElfImage image;
-};
-
 class ImageLoader {
  public:
   // Both outlive this.
   ImageLoader(AddressSpace& memory, MappedFiles& files) : memory_(memory), files_(files) {}
 
-  // `linker` gets the path of the dynamic linker, or stays empty; null: it may have none. Errors
-  // are those of execve; what has been mapped stays.
-  [[nodiscard]] Or<LoadedImage> load(const std::shared_ptr<File>& file, Text* linker);
+  // What a file asks for. `linker` gets the path of its dynamic linker, or stays empty; null: it
+  // may have none. Errors are those of execve.
+  [[nodiscard]] static Or<ElfImage> parse(File& file, Text* linker);
+  // Maps it. Returns what is to be added to the file's addresses; after an error, what has been
+  // mapped stays.
+  [[nodiscard]] Or<std::uint64_t> map(const std::shared_ptr<File>& file, const ElfImage& image);
 
  private:
   // Addresses are the program's: the file's and `base`.

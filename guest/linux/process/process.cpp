@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: MIT
-// Loading a program.
 #include "guest/linux/process/process.hpp"
 
 #include <fcntl.h>
@@ -8,24 +7,15 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
-
-#include "guest/linux/load/initial_stack.hpp"
-#include "guest/linux/load/script.hpp"
-#include "guest/linux/process/image_loader.hpp"
 
 namespace guest::linux {
 
 namespace {
 
-constexpr std::uint64_t stack_bytes = std::uint64_t{8} << 20; // the usual limit of Linux
 constexpr std::uint64_t temporary_device = 2;
 constexpr std::uint64_t shared_device = 6;
-constexpr unsigned most_scripts = 5; // that run one another
-// Nothing is mapped so close below it, so that a stack that grows too far faults.
-constexpr std::uint64_t stack_guard_bytes = std::uint64_t{1} << 20;
-// What a program uses of its stack first: arguments, environment and the dynamic linker's frames.
-constexpr std::uint64_t stack_at_once_bytes = std::uint64_t{64} << 10;
 // A program's name for memory of its own has at most that many bytes.
 constexpr std::uint64_t longest_path = abi::file_path_bytes;
 
@@ -56,14 +46,22 @@ Process::Process(abi::ProgramStart& start, std::string_view strings, Frames& fra
       host_to_change_(files_, machine, HostFiles::Use::changed),
       temporary_(pages_, *this, {start.user, start.group}, temporary_device),
       shared_(pages_, *this, {start.user, start.group}, shared_device),
-      program_path_(next_string(strings)), executable_(to_text(program_path_)), vdso_(vdso) {
+      loader_({.tree = tree_,
+               .memory = memory_,
+               .mapped = mapped_,
+               .port = files_,
+               .vdso = vdso,
+               .user = start.user,
+               .group = start.group}) {
+  command_.path = to_text(next_string(strings));
   const std::string_view directory = next_string(strings);
-  arguments_ = next_strings(strings, start.arguments);
-  argument_count_ = start.arguments;
-  environment_ = next_strings(strings, start.environment);
+  command_.arguments = to_text(next_strings(strings, start.arguments));
+  command_.argument_count = start.arguments;
+  command_.environment = to_text(next_strings(strings, start.environment));
+  command_.environment_count = start.environment;
   synthetic_ = std::make_unique<SyntheticFiles>(SyntheticFacts{.program = executable_place_,
-                                                               .arguments = arguments_,
-                                                               .environment = environment_,
+                                                               .arguments = command_.arguments,
+                                                               .environment = command_.environment,
                                                                .user = start.user,
                                                                .group = start.group,
                                                                .machine = machine,
@@ -99,152 +97,42 @@ Process::Process(abi::ProgramStart& start, std::string_view strings, Frames& fra
 
 // ---- what is run -------------------------------------------------------------------------------
 
-Or<std::shared_ptr<File>> Process::open_program(std::string_view path) {
-  loaded_path_ = to_text(path);
-  const Or<Place> place = tree_.walk(view(directory_), path, Last::follow);
-  if (!place || !place->stat) {
-    return std::unexpected(place ? place->stat.error() : place.error());
-  }
-  if (place->descriptor || !S_ISREG(place->stat->mode) || (place->stat->mode & 0111U) == 0) {
-    return std::unexpected(EACCES);
-  }
-  const Or<File*> file = place->system->open(place->inner(), FileAccess::read, *place->stat);
-  if (!file) {
-    return std::unexpected(file.error());
-  }
-  return std::shared_ptr<File>(*file);
+Or<ProgramEntry> Process::load(std::uint64_t break_start) {
+  break_start_ = break_start;
+  Or<FoundProgram> found = loader_.find(command_, view(directory_));
+  return found ? become(*found) : std::unexpected(found.error());
 }
 
-// As execve: a script is its interpreter, with the rest of its first line and its path before the
-// arguments but for the first; that may be a script itself, a few times.
-Or<std::shared_ptr<File>> Process::find_program() {
-  for (unsigned scripts = 0; scripts <= most_scripts; ++scripts) {
-    Or<std::shared_ptr<File>> file = open_program(view(executable_));
-    std::array<char, ScriptLine::most_bytes> head{};
-    if (!file) {
-      return file;
-    }
-    const Or<std::uint64_t> got = (*file)->read(0, std::as_writable_bytes(std::span(head)));
-    if (!got) {
-      return std::unexpected(got.error());
-    }
-    const std::string_view text(head.data(), *got);
-    if (!is_script(text)) {
-      const Or<Place> place = tree_.walk(view(directory_), view(executable_), Last::follow);
-      executable_place_ = place ? place->path : executable_;
-      return file;
-    }
-    const Or<ScriptLine> line = parse_script(text);
-    if (!line) {
-      return std::unexpected(line.error());
-    }
-    std::string_view others = arguments_;
-    static_cast<void>(next_string(others));
-    Text arguments;
-    const auto add = [&arguments](std::string_view argument) {
-      append(arguments, argument);
-      arguments.push_back('\0');
-    };
-    add(line->interpreter);
-    if (!line->argument.empty()) {
-      add(line->argument);
-    }
-    add(view(executable_));
-    append(arguments, others);
-    argument_count_ += (line->argument.empty() ? 1U : 2U) + (argument_count_ == 0 ? 1U : 0U);
-    executable_ = to_text(line->interpreter);
-    script_arguments_ = std::move(arguments);
-    arguments_ = view(script_arguments_);
-  }
-  return std::unexpected(ELOOP);
-}
-
-Or<Process::Entry> Process::load(std::uint64_t break_start) {
-  const Or<std::shared_ptr<File>> file = find_program();
-  if (!file) {
-    return std::unexpected(file.error());
-  }
-  ImageLoader images(memory_, mapped_);
-  Text linker_path;
-  const Or<LoadedImage> program = images.load(*file, &linker_path);
-  if (!program) {
-    return std::unexpected(program.error());
-  }
-  Entry entry{.instruction = program->base + program->image.entry(), .stack = 0};
-  std::uint64_t linker_base = 0;
-  if (!linker_path.empty()) {
-    const Or<std::shared_ptr<File>> linker_file = open_program(view(linker_path));
-    if (!linker_file) {
-      return std::unexpected(linker_file.error());
-    }
-    const Or<LoadedImage> linker = images.load(*linker_file, nullptr);
-    if (!linker) {
-      return std::unexpected(linker.error());
-    }
-    linker_base = linker->base;
-    entry.instruction = linker->base + linker->image.entry();
-  }
-  memory_.set_break(break_start);
-  const Or<std::uint64_t> stack = map_stack();
-  if (!stack) {
-    return std::unexpected(stack.error());
-  }
-  const Or<std::uint64_t> vdso = map_vdso();
-  if (!vdso) {
-    return std::unexpected(vdso.error());
-  }
-  std::array<std::byte, 16> random{};
-  if (files_.perform({.operation = abi::FileOperation::random,
-                      .buffer_gpa = reinterpret_cast<std::uint64_t>(random.data()),
-                      .buffer_bytes = random.size()}) != abi::FileResult{random.size()}) {
-    return std::unexpected(EIO);
-  }
-  const std::uint64_t headers = program->image.headers_address();
-  const Or<std::uint64_t> top =
-      build_stack({reinterpret_cast<std::byte*>(*stack), stack_bytes}, *stack, // NOLINT
-                  {.arguments = arguments_,
-                   .argument_count = argument_count_,
-                   .environment = environment_,
-                   .environment_count = start_.environment,
-                   .program_path = program_path_,
-                   .entry = program->base + program->image.entry(),
-                   .headers_address = headers == 0 ? 0 : program->base + headers,
-                   .headers = program->image.headers(),
-                   .linker_base = linker_base,
-                   .vdso = *vdso,
-                   .user = start_.user,
-                   .group = start_.group,
-                   .random = random});
-  if (!top) {
-    return std::unexpected(top.error());
-  }
-  entry.stack = *top;
+Or<ProgramEntry> Process::become(FoundProgram& found) {
+  const Or<ProgramEntry> entry = loader_.load(found, break_start_);
+  command_ = std::move(found.command);
+  executable_place_ = std::move(found.place);
   return entry;
 }
 
-Or<std::uint64_t> Process::map_vdso() {
-  if (vdso_.empty()) {
-    return 0;
+// What a program leaves to the one that follows it: its files but for those that are to be closed,
+// what is blocked and ignored and waits, and where it is.
+Answer Process::execute(Command command, std::string_view directory) {
+  Or<FoundProgram> found = loader_.find(std::move(command), directory);
+  if (!found) {
+    return -Answer{found.error()};
   }
-  const Or<std::uint64_t> place = memory_.map(vdso_.size(), PROT_READ | PROT_EXEC);
-  if (place) {
-    code_.write(*place, {reinterpret_cast<const std::uint8_t*>(vdso_.data()), vdso_.size()});
+  sites_.restore(0, highest_address);
+  memory_.unmap_all();
+  for (std::uint64_t descriptor = 0; descriptor < open_files_.end(); ++descriptor) {
+    if (open_files_.closes_on_exec(descriptor)) {
+      static_cast<void>(open_files_.remove(descriptor));
+    }
   }
-  return place;
-}
-
-Or<std::uint64_t> Process::map_stack() {
-  const Or<std::uint64_t> guard =
-      memory_.map(stack_guard_bytes + stack_bytes, protection_none, Commitment::none);
-  if (!guard) {
-    return guard;
+  signals_.forget_handlers();
+  machine_.set_handled_signals(handled_signals());
+  machine_.set_thread_pointer(0);
+  const Or<ProgramEntry> entry = become(*found);
+  if (!entry) {
+    end_by_signal(SIGKILL); // there is nothing to go back to, as in Linux
   }
-  const std::uint64_t stack = *guard + stack_guard_bytes;
-  if (memory_.protect(stack, stack_bytes, read_write) != 0 ||
-      memory_.populate(stack + stack_bytes - stack_at_once_bytes, stack_at_once_bytes) != 0) {
-    return std::unexpected(ENOMEM);
-  }
-  return stack;
+  follower_ = *entry;
+  return 0;
 }
 
 // ---- sites of system calls ---------------------------------------------------------------------
@@ -295,7 +183,12 @@ Or<std::span<const std::byte>> Process::data_at(std::uint64_t address, std::uint
 }
 
 Or<std::string_view> Process::path_at(std::uint64_t address) const {
-  const std::uint64_t readable = memory_.allowed_bytes(address, longest_path + 1, PROT_READ);
+  return string_at(address, longest_path, ENAMETOOLONG);
+}
+
+Or<std::string_view> Process::string_at(std::uint64_t address, std::uint64_t longest,
+                                        int too_long) const {
+  const std::uint64_t readable = memory_.allowed_bytes(address, longest + 1, PROT_READ);
   if (readable == 0) {
     return std::unexpected(EFAULT);
   }
@@ -303,7 +196,7 @@ Or<std::string_view> Process::path_at(std::uint64_t address) const {
       reinterpret_cast<const char*>(address); // NOLINT(performance-no-int-to-ptr)
   const void* const end = std::memchr(text, 0, readable);
   if (end == nullptr) {
-    return std::unexpected(readable > longest_path ? ENAMETOOLONG : EFAULT);
+    return std::unexpected(readable > longest ? too_long : EFAULT);
   }
   return std::string_view(text, static_cast<const char*>(end));
 }

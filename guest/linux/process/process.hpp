@@ -26,8 +26,8 @@
 #include "guest/linux/files/open_files.hpp"
 #include "guest/linux/files/synthetic_files.hpp"
 #include "guest/linux/files/translated_files.hpp"
-#include "guest/linux/load/elf_image.hpp"
 #include "guest/linux/memory/address_space.hpp"
+#include "guest/linux/process/program_loader.hpp"
 #include "guest/linux/signals/registers.hpp"
 #include "guest/linux/signals/signals.hpp"
 #include "guest/linux/sites/site_patcher.hpp"
@@ -79,13 +79,9 @@ class Process final : private RealTime {
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;
 
-  struct Entry {
-    std::uint64_t instruction = 0;
-    std::uint64_t stack = 0;
-  };
-  // Loads the program, and its dynamic linker if it has one. `break_start` is where its break goes.
-  // An error number as of execve.
-  [[nodiscard]] Or<Entry> load(std::uint64_t break_start);
+  // Loads the program, and its dynamic linker if it has one. `break_start` is where the break of
+  // it, and of every program that follows it, goes. An error number as of execve.
+  [[nodiscard]] Or<ProgramEntry> load(std::uint64_t break_start);
 
   [[nodiscard]] Answer answer(const Call& call);
 
@@ -98,8 +94,12 @@ class Process final : private RealTime {
   }
 
   // Whether the program is to go on elsewhere than behind its call: go_on() then says where.
-  [[nodiscard]] bool is_diverted() const { return signals_.due() || handler_returns_; }
-  // After a call or a fault: into a handler, or back out of one.
+  [[nodiscard]] bool is_diverted() const {
+    return signals_.due() || handler_returns_ || follower_.has_value();
+  }
+  // Whether there is nothing to go back to: an execve has replaced the program.
+  [[nodiscard]] bool is_followed() const { return follower_.has_value(); }
+  // After a call or a fault: into a handler, back out of one, or into the next program.
   void go_on(Registers& registers, const ExtendedState& state);
   // Whether a signal from outside is to interrupt the program's own code.
   [[nodiscard]] bool wants_interrupts() const { return signals_.has_handlers(); }
@@ -114,21 +114,19 @@ class Process final : private RealTime {
 
   // The working directory that was asked for, if it is not there: the program begins in the root.
   [[nodiscard]] std::string_view missing_directory() const { return missing_directory_; }
-  [[nodiscard]] std::string_view program_path() const { return program_path_; }
-  // What load() opened last: the program, its interpreter, or its dynamic linker.
-  [[nodiscard]] std::string_view loaded_path() const { return view(loaded_path_); }
+  [[nodiscard]] std::string_view program_path() const { return view(command_.path); }
+  // What was opened last to be run: the program, its interpreter, or its dynamic linker.
+  [[nodiscard]] std::string_view loaded_path() const { return loader_.opened_path(); }
   [[nodiscard]] AddressSpace& memory() { return memory_; }
 
  private:
   friend struct CallTable;
   using Args = std::array<std::uint64_t, 6>;
 
-  // Its address; 0 when there is none.
-  [[nodiscard]] Or<std::uint64_t> map_vdso();
-  // What a path runs; its arguments are rewritten when it is a script. Its file is open then.
-  [[nodiscard]] Or<std::shared_ptr<File>> find_program();
-  [[nodiscard]] Or<std::shared_ptr<File>> open_program(std::string_view path);
-  [[nodiscard]] Or<std::uint64_t> map_stack();
+  // Puts a program into memory where nothing is.
+  [[nodiscard]] Or<ProgramEntry> become(FoundProgram& found);
+  // The same instead of the one that asks; an error while there is still that one to go back to.
+  [[nodiscard]] Answer execute(Command command, std::string_view directory);
 
   // ---- memory of the program
   [[nodiscard]] bool may_read(std::uint64_t address, std::uint64_t bytes) const;
@@ -140,6 +138,13 @@ class Process final : private RealTime {
   [[nodiscard]] Or<std::span<const std::byte>> data_at(std::uint64_t address, std::uint64_t bytes);
   // A string of the program's; EFAULT, ENAMETOOLONG.
   [[nodiscard]] Or<std::string_view> path_at(std::uint64_t address) const;
+  // The same, of at most `longest` bytes without its NUL.
+  [[nodiscard]] Or<std::string_view> string_at(std::uint64_t address, std::uint64_t longest,
+                                               int too_long) const;
+  // Adds the strings that an array of pointers with a null at its end names; `bytes` is what may be
+  // added still. EFAULT, E2BIG.
+  [[nodiscard]] int add_strings(std::uint64_t array, Text& to, std::uint32_t& count,
+                                std::uint64_t& bytes) const;
 
   // ---- calls, by the file that they are in
   // calls_memory.cpp
@@ -227,6 +232,9 @@ class Process final : private RealTime {
   Answer sys_utime(const Args& args);
   Answer sys_utimes(const Args& args);
   Answer sys_utimensat(const Args& args);
+  // calls_execution.cpp
+  Answer sys_execve(const Args& args);
+  Answer sys_execveat(const Args& args);
   // calls_process.cpp
   Answer sys_exit_group(const Args& args);
   Answer sys_getpid(const Args& args);
@@ -242,6 +250,7 @@ class Process final : private RealTime {
   Answer sys_futex(const Args& args);
   Answer sys_sched_getaffinity(const Args& args);
   Answer sys_getrusage(const Args& args);
+  Answer sys_getpriority(const Args& args);
   Answer sys_umask(const Args& args);
   Answer sys_nothing(const Args& args);
   // calls_signals.cpp
@@ -354,16 +363,12 @@ class Process final : private RealTime {
   MemoryFiles shared_;    // /dev/shm
   FileTree tree_;
   OpenFiles open_files_;
-  std::string_view program_path_; // as the user named it
-  Text executable_;               // what runs: it, or its interpreter, as it was named
-  Text executable_place_;         // the same, as Place::path
-  Text loaded_path_;
-  std::string_view arguments_;
-  std::uint32_t argument_count_ = 0;
-  Text script_arguments_; // instead of what the user gave
-  std::string_view environment_;
+  ProgramLoader loader_;
+  Command command_;       // what runs
+  Text executable_place_; // the file of it, as Place::path
+  std::uint64_t break_start_ = 0;
+  std::optional<ProgramEntry> follower_; // the program that an execve has loaded
   std::string_view missing_directory_;
-  std::span<const std::byte> vdso_;
   std::uint64_t pipes_ = 0; // ever made
   Text directory_;          // the working directory, as Place::path
   std::unique_ptr<SyntheticFiles> synthetic_;

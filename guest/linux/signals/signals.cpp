@@ -36,6 +36,15 @@ void Signals::set_action(std::uint64_t signal, const SignalAction& action) {
   }
 }
 
+void Signals::forget_handlers() {
+  for (std::uint64_t signal = 1; signal <= last_signal; ++signal) {
+    set_action(signal, {.handler = actions_[signal].handler == SignalAction::ignore
+                                       ? SignalAction::ignore
+                                       : SignalAction::default_handler});
+  }
+  alternate_stack = {};
+}
+
 void Signals::set_blocked(SignalSet blocked) {
   blocked_ = blocked & ~unblockable;
 }

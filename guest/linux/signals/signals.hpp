@@ -57,6 +57,9 @@ class Signals {
   // Also forgets one that waits if it is ignored from now on.
   void set_action(std::uint64_t signal, const SignalAction& action);
 
+  // For the program that follows: what has a handler is as at first, what is ignored stays so.
+  void forget_handlers();
+
   [[nodiscard]] SignalSet blocked() const { return blocked_; }
   // SIGKILL and SIGSTOP stay unblocked.
   void set_blocked(SignalSet blocked);

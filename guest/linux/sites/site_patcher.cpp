@@ -228,16 +228,24 @@ std::optional<std::uint64_t> SitePatcher::resume(std::uint64_t address) const {
 }
 
 void SitePatcher::restore(std::uint64_t start, std::uint64_t end) {
-  if (end <= lowest_ || start > highest_ + jump_bytes) {
+  const auto goes = [&](const Page& page) {
+    return page.address < end && page.address + abi::page_bytes > start;
+  };
+  if ((end <= lowest_ || start > highest_ + jump_bytes) && std::ranges::none_of(pages_, goes)) {
     return;
   }
   forget(start, end);
+  std::erase_if(pages_, goes);
   refused_.fill(0); // something else may lie there next
 }
 
 void SitePatcher::forget(std::uint64_t start, std::uint64_t end) {
   std::erase_if(sites_, [&](const Site& site) {
-    if (site.address + jump_bytes <= start || site.address >= end) {
+    const auto reaches = [&](std::uint64_t address, std::size_t bytes) {
+      return address + bytes > start && address < end;
+    };
+    if (!reaches(site.address, jump_bytes) &&
+        !reaches(site.trampoline, trampoline_bytes(site.moved))) {
       return false;
     }
     if (std::memcmp(code_at(site.address), site.jump.data(), jump_bytes) == 0) {

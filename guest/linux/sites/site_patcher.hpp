@@ -64,7 +64,8 @@ class SitePatcher {
   // Where to go on after an illegal instruction at `address`; empty when that is none of ours.
   [[nodiscard]] std::optional<std::uint64_t> resume(std::uint64_t address) const;
 
-  // Before [start, end) is unmapped, replaced or moved: sites there are as they were.
+  // Before [start, end) is unmapped, replaced or moved: sites there are as they were, and so are
+  // those whose moved instructions lie there.
   void restore(std::uint64_t start, std::uint64_t end);
 
   [[nodiscard]] std::size_t sites() const { return sites_.size(); }
@@ -101,7 +102,8 @@ class SitePatcher {
                                                       const Moved& moved);
   [[nodiscard]] Page* new_page(std::uint64_t address, const Moved& moved);
   [[nodiscard]] static std::size_t trampoline_bytes(const Moved& moved);
-  // Takes sites out of the list that have a byte in [start, end), as they were unless written to.
+  // Takes sites out of the list that have a byte in [start, end), there or where they were moved
+  // to; they are as they were unless written to.
   void forget(std::uint64_t start, std::uint64_t end);
   void set_used(std::uint64_t trampoline, std::size_t bytes, bool used);
 

@@ -108,6 +108,23 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("the program that follows finds no handlers, what is ignored, and what waits") {
+  Signals signals;
+  signals.set_action(SIGUSR1, {.handler = 0x1000});
+  signals.set_action(SIGUSR2, {.handler = SignalAction::ignore, .flags = SA_RESTART});
+  signals.set_blocked(set_of(SIGHUP));
+  CHECK(signals.send({.signal = SIGHUP}) == Signals::Effect::nothing);
+  signals.alternate_stack = {.start = 0x1000, .flags = 0, .bytes = 0x1000};
+  signals.forget_handlers();
+  CHECK_FALSE(signals.has_handlers());
+  CHECK(signals.send({.signal = SIGUSR1}) == Signals::Effect::end);
+  CHECK(signals.send({.signal = SIGUSR2}) == Signals::Effect::nothing);
+  CHECK(signals.action(SIGUSR2).flags == 0);
+  CHECK(signals.waiting() == set_of(SIGHUP));
+  CHECK(signals.blocked() == set_of(SIGHUP));
+  CHECK_FALSE(signals.alternate_stack.contains(0x1800));
+}
+
 TEST_CASE("a fault that is blocked, ignored or has no handler is the end; else it comes first") {
   Signals signals;
   CHECK(signals.fault(cause(SIGSEGV)) == Signals::Effect::end);

@@ -131,6 +131,27 @@ TEST_CASE("a patched site enters the kernel by a jump and goes on behind it") {
   CHECK(Arena::at(behind - 2)[0] == 0xe9);
 }
 
+TEST_CASE(
+    "when the moved instructions go, their sites are as they were, and others find new places") {
+  Arena arena;
+  const Kernel kernel;
+  SitePatcher patcher(arena, kernel.enter());
+  const std::uint64_t code = arena.base() + (std::uint64_t{1} << 32) + 123;
+  const std::uint64_t behind = arena.put(code, compare_site());
+  const auto back = patcher.patch(behind, SitePatcher::site_bytes);
+  REQUIRE(back.has_value());
+  const std::uint64_t moved = abi::align_down(*back, page);
+  patcher.restore(moved, moved + page);
+  CHECK(patcher.sites() == 0);
+  CHECK(Arena::at(behind - 2)[0] == 0x0f);
+  arena.release_page(moved);
+  // As at first: a page is claimed again.
+  const std::size_t taken = arena.taken.size();
+  REQUIRE(patcher.patch(behind, SitePatcher::site_bytes).has_value());
+  CHECK(arena.taken.size() == taken + 1);
+  CHECK(call(code, 7) == 1007);
+}
+
 TEST_CASE("where an instruction began, a jump finds an illegal opcode and goes on at its copy") {
   Arena arena;
   const Kernel kernel;
