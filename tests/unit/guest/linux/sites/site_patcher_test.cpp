@@ -199,11 +199,11 @@ TEST_CASE("what is restored is as it was, and can be patched again") {
       patcher.restore(behind - 3, behind - 1);
     }
     SUBCASE("its last byte") {
-      patcher.restore(behind + 2, UINT64_MAX);
+      patcher.restore(behind + 2, behind + 3);
     }
     SUBCASE("not what ends before it or begins behind it") {
-      patcher.restore(0, behind - 2);
-      patcher.restore(behind + 3, UINT64_MAX);
+      patcher.restore(code, behind - 2);
+      patcher.restore(behind + 3, code + page);
       patcher.restore(behind, behind - 2); // no range at all
       CHECK(patcher.sites() == 1);
       patcher.restore(code, code + page);
