@@ -80,14 +80,14 @@ void go_on(arch::TrapFrame& frame, std::byte* extended_state) {
 [[noreturn]] void end_without_memory(std::uint64_t address) {
   print("{}: out of memory: nothing is left to put behind address {:#x}; try a larger --mem\n",
         running->process.program_path(), address);
-  running->machine.exit(128 + SIGKILL);
+  running->machine.exit(running->process.leave(128 + SIGKILL));
 }
 
 [[noreturn]] void end_by_fault(const arch::TrapFrame& frame, std::uint64_t signal) {
   print("{}: {} at {:#x}, address {:#x}: signal {}\n", running->process.program_path(),
         arch::vector_name(frame.vector), frame.rip,
         frame.vector == linux::page_fault_vector ? frame.cr2 : 0, signal);
-  running->machine.exit(static_cast<std::uint8_t>(128 + signal));
+  running->machine.exit(running->process.leave(static_cast<std::uint8_t>(128 + signal)));
 }
 
 void handle_trap(arch::TrapFrame& frame, std::byte* extended_state) {

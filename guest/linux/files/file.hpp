@@ -51,6 +51,11 @@ class File {
     return put;
   }
   [[nodiscard]] virtual Or<abi::FileStat> stat() = 0;
+  // Its size.
+  [[nodiscard]] virtual Or<std::uint64_t> bytes() {
+    const Or<abi::FileStat> is = stat();
+    return is ? Or<std::uint64_t>(is->bytes) : std::unexpected(is.error());
+  }
   [[nodiscard]] virtual Or<abi::FileSpace> space() { return std::unexpected(ENOSYS); }
   // The next entries of a folder from `position` on, as abi::DirectoryEntry each; moves `position`.
   // Bytes of `to` that were used, 0 at the end; EINVAL when it is too short for one.
@@ -66,7 +71,13 @@ class File {
                                      std::uint64_t /*bytes*/) {
     return ENODEV;
   }
+  // Brings what was written to the disk.
   [[nodiscard]] virtual int sync() { return EINVAL; }
+  // Hands what was written to whoever keeps the file, who may have refused some of it before: that
+  // is told here or by sync(), once.
+  [[nodiscard]] virtual int write_out() { return 0; }
+  // From now on nothing of it is kept here (O_DIRECT).
+  virtual void bypass_cache() {}
   [[nodiscard]] virtual int set_mode(std::uint32_t /*mode*/) { return EPERM; }
   [[nodiscard]] virtual int set_times(const abi::FileTimes& /*times*/) { return EPERM; }
   [[nodiscard]] virtual int set_owner(const abi::FileOwner& /*owner*/) { return EPERM; }

@@ -20,44 +20,61 @@ std::uint64_t address_of(const void* object) {
 } // namespace
 
 HostFile::~HostFile() {
+  if (own_ != nullptr) {
+    contents_.leave(*own_, host_);
+  }
   if (kind_ != Kind::stream) {
-    static_cast<void>(change({.operation = abi::FileOperation::close}));
+    host_.close();
   }
 }
 
-Or<std::uint64_t> HostFile::ask(abi::FileCall call) {
-  call.file = number_;
-  const abi::FileResult result = port_.perform(call);
-  if (result < 0) {
-    return std::unexpected(static_cast<int>(-result));
+// ---- what lies in the guest --------------------------------------------------------------------
+
+void HostFile::share_content(const abi::FileStat& is) {
+  own_ = &contents_.enter(host_, is);
+  errors_told_ = own_->errors();
+}
+
+HostContent* HostFile::content() {
+  if (own_ != nullptr || contents_.is_empty() || kind_ != Kind::regular) {
+    return own_;
   }
-  return static_cast<std::uint64_t>(result);
+  if (!is_) {
+    if (const Or<abi::FileStat> is = host_.stat()) {
+      is_ = *is;
+    }
+  }
+  return is_ ? contents_.find(*is_) : nullptr;
 }
 
-int HostFile::change(abi::FileCall call) {
-  const Or<std::uint64_t> result = ask(call);
-  return result ? 0 : result.error();
+int HostFile::untold_error() {
+  if (own_ == nullptr || own_->errors() == errors_told_) {
+    return 0;
+  }
+  errors_told_ = own_->errors();
+  return own_->last_error();
 }
 
-// As much as one call of the host's moves, again and again, until it moves less.
-Or<std::uint64_t> HostFile::read_host(std::uint64_t offset, std::span<std::byte> to) {
-  std::uint64_t done = 0;
-  do {
-    const std::uint64_t part = std::min(to.size() - done, std::uint64_t{abi::file_transfer_bytes});
-    const Or<std::uint64_t> got = ask({.operation = abi::FileOperation::read,
-                                       .offset = offset + done,
-                                       .buffer_gpa = address_of(to.data() + done),
-                                       .buffer_bytes = part});
-    if (!got) {
-      return done != 0 ? done : got;
-    }
-    done += *got;
-    if (*got < part || is_stream()) {
-      break;
-    }
-  } while (done < to.size());
-  return done;
+int HostFile::write_out() {
+  if (own_ != nullptr) {
+    own_->write_out();
+  }
+  return untold_error();
 }
+
+int HostFile::sync() {
+  if (is_stream()) {
+    return EINVAL;
+  }
+  if (HostContent* const kept = content()) {
+    kept->write_out();
+  }
+  const int untold = untold_error();
+  const int error = host_.sync();
+  return untold != 0 ? untold : error;
+}
+
+// ---- reading and writing -----------------------------------------------------------------------
 
 Or<std::uint64_t> HostFile::read(std::uint64_t offset, std::span<std::byte> to) {
   if (is_folder()) {
@@ -66,9 +83,24 @@ Or<std::uint64_t> HostFile::read(std::uint64_t offset, std::span<std::byte> to) 
   if (to.empty()) {
     return 0;
   }
-  if (ahead_ == ReadAhead::no || to.size() > small_read_bytes) {
-    return read_host(offset, to);
+  if (is_stream()) {
+    return host_.read(0, to.first(std::min<std::size_t>(to.size(), abi::file_transfer_bytes)));
   }
+  if (HostContent* const kept = content()) {
+    kept_.reset();
+    return kept->read(host_, offset, to, machine_.now_ns(), when_);
+  }
+  return ahead_ == ReadAhead::no || to.size() > small_read_bytes ? host_.read(offset, to)
+                                                                 : read_ahead(offset, to);
+}
+
+// What it is, and whether others keep some of it, is known already: it was asked for its size.
+Or<std::uint64_t> HostFile::load(std::uint64_t offset, std::span<std::byte> to) {
+  HostContent* const kept = content();
+  return kept == nullptr ? host_.read(offset, to) : kept->load(host_, offset, to);
+}
+
+Or<std::uint64_t> HostFile::read_ahead(std::uint64_t offset, std::span<std::byte> to) {
   if (!kept_) {
     kept_ = std::make_unique<Ahead>();
   }
@@ -79,7 +111,7 @@ Or<std::uint64_t> HostFile::read(std::uint64_t offset, std::span<std::byte> to) 
                      offset - kept.offset + to.size() <= kept.bytes;
   if (!known) {
     kept.until_ns = 0;
-    const Or<std::uint64_t> got = read_host(offset, kept.content);
+    const Or<std::uint64_t> got = host_.read(offset, kept.content);
     if (!got) {
       return got;
     }
@@ -94,60 +126,38 @@ Or<std::uint64_t> HostFile::read(std::uint64_t offset, std::span<std::byte> to) 
 }
 
 Or<std::uint64_t> HostFile::write(std::uint64_t offset, std::span<const std::byte> from) {
-  std::uint64_t done = 0;
-  while (done < from.size()) {
-    const Or<std::uint64_t> put = ask(
-        {.operation = abi::FileOperation::write,
-         .offset = offset + done,
-         .buffer_gpa = address_of(from.data() + done),
-         .buffer_bytes = std::min(from.size() - done, std::uint64_t{abi::file_transfer_bytes})});
-    if (!put) {
-      return done != 0 ? done : put;
-    }
-    done += *put;
+  if (own_ == nullptr) {
+    return host_.write(offset, from);
   }
-  return done;
+  const HostContent::When when =
+      when_ == HostContent::When::at_once ? when_ : contents_.when_to_write(*own_, host_);
+  return own_->write(host_, offset, from, machine_.now_ns(), when);
 }
 
-// The host finds the end: others may append, too.
 Or<std::uint64_t> HostFile::append(std::span<const std::byte> from, std::uint64_t& end) {
-  std::uint64_t done = 0;
-  while (done < from.size()) {
-    const Or<std::uint64_t> put = ask(
-        {.operation = abi::FileOperation::write,
-         .flags = abi::file_append,
-         .buffer_gpa = address_of(from.data() + done),
-         .buffer_bytes = std::min(from.size() - done, std::uint64_t{abi::file_transfer_bytes})});
-    if (!put) {
-      if (done == 0) {
-        return put;
-      }
-      break;
-    }
-    done += *put;
+  if (own_ != nullptr) {
+    return own_->append(host_, from, end);
   }
-  const Or<abi::FileStat> is = stat();
-  end = is ? is->bytes : done;
-  return done;
+  const Or<std::uint64_t> put = host_.append(from);
+  const Or<abi::FileStat> is = host_.stat();
+  end = is ? is->bytes : put.value_or(0);
+  return put;
 }
+
+// ---- what it is --------------------------------------------------------------------------------
 
 Or<abi::FileStat> HostFile::stat() {
-  abi::FileStat is;
-  const Or<std::uint64_t> got = ask({.operation = abi::FileOperation::stat,
-                                     .buffer_gpa = address_of(&is),
-                                     .buffer_bytes = sizeof is});
-  return got ? Or<abi::FileStat>(is) : std::unexpected(got.error());
+  HostContent* const kept = content();
+  return kept == nullptr ? host_.stat() : kept->stat(host_);
+}
+
+Or<std::uint64_t> HostFile::bytes() {
+  HostContent* const kept = content();
+  return kept != nullptr && kept->is_dirty() ? kept->bytes() : File::bytes();
 }
 
 Or<abi::FileSpace> HostFile::space() {
-  if (is_stream()) {
-    return std::unexpected(ENOSYS);
-  }
-  abi::FileSpace is;
-  const Or<std::uint64_t> got = ask({.operation = abi::FileOperation::space,
-                                     .buffer_gpa = address_of(&is),
-                                     .buffer_bytes = sizeof is});
-  return got ? Or<abi::FileSpace>(is) : std::unexpected(got.error());
+  return is_stream() ? Or<abi::FileSpace>(std::unexpected(ENOSYS)) : host_.space();
 }
 
 Or<std::uint64_t> HostFile::list(std::uint64_t& position, std::span<std::byte> to) {
@@ -156,16 +166,16 @@ Or<std::uint64_t> HostFile::list(std::uint64_t& position, std::span<std::byte> t
   }
   if (position != listed_to_) {
     const Or<std::uint64_t> moved =
-        ask({.operation = abi::FileOperation::seek_list, .offset = position});
+        host_.ask({.operation = abi::FileOperation::seek_list, .offset = position});
     if (!moved) {
       return moved;
     }
     listed_to_ = position;
   }
   const Or<std::uint64_t> got =
-      ask({.operation = abi::FileOperation::list,
-           .buffer_gpa = address_of(to.data()),
-           .buffer_bytes = std::min<std::uint64_t>(to.size(), abi::file_transfer_bytes)});
+      host_.ask({.operation = abi::FileOperation::list,
+                 .buffer_gpa = address_of(to.data()),
+                 .buffer_bytes = std::min<std::uint64_t>(to.size(), abi::file_transfer_bytes)});
   // The last entry says where the list is now.
   for (std::uint64_t at = 0; got && at + abi::directory_entry_name < *got;) {
     abi::DirectoryEntry entry;
@@ -177,38 +187,45 @@ Or<std::uint64_t> HostFile::list(std::uint64_t& position, std::span<std::byte> t
   return got;
 }
 
+// ---- changes of it -----------------------------------------------------------------------------
+
 int HostFile::truncate(std::uint64_t bytes) {
-  return change({.operation = abi::FileOperation::truncate, .offset = bytes});
+  return own_ == nullptr ? host_.truncate(bytes) : own_->truncate(host_, bytes);
 }
 
 int HostFile::allocate(std::uint32_t mode, std::uint64_t offset, std::uint64_t bytes) {
   if (kind_ != Kind::regular) {
     return is_stream() ? ESPIPE : ENODEV;
   }
-  return change(
-      {.operation = abi::FileOperation::allocate, .mode = mode, .offset = offset, .length = bytes});
+  return own_ == nullptr ? host_.allocate(mode, offset, bytes)
+                         : own_->allocate(host_, mode, offset, bytes);
 }
 
-int HostFile::sync() {
-  return is_stream() ? EINVAL : change({.operation = abi::FileOperation::sync});
+// What waits would change the times afterwards.
+int HostFile::change_attributes(const abi::FileCall& call) {
+  if (is_stream()) {
+    return EPERM;
+  }
+  if (HostContent* const kept = content()) {
+    kept->write_out();
+  }
+  return host_.change(call);
 }
 
 int HostFile::set_mode(std::uint32_t mode) {
-  return is_stream() ? EPERM : change({.operation = abi::FileOperation::set_mode, .mode = mode});
+  return change_attributes({.operation = abi::FileOperation::set_mode, .mode = mode});
 }
 
 int HostFile::set_times(const abi::FileTimes& times) {
-  return is_stream() ? EPERM
-                     : change({.operation = abi::FileOperation::set_times,
-                               .buffer_gpa = address_of(&times),
-                               .buffer_bytes = sizeof times});
+  return change_attributes({.operation = abi::FileOperation::set_times,
+                            .buffer_gpa = address_of(&times),
+                            .buffer_bytes = sizeof times});
 }
 
 int HostFile::set_owner(const abi::FileOwner& owner) {
-  return is_stream() ? EPERM
-                     : change({.operation = abi::FileOperation::set_owner,
-                               .buffer_gpa = address_of(&owner),
-                               .buffer_bytes = sizeof owner});
+  return change_attributes({.operation = abi::FileOperation::set_owner,
+                            .buffer_gpa = address_of(&owner),
+                            .buffer_bytes = sizeof owner});
 }
 
 Or<Readiness> HostFile::wait(Readiness wanted, std::uint64_t timeout_ns) {
@@ -216,7 +233,7 @@ Or<Readiness> HostFile::wait(Readiness wanted, std::uint64_t timeout_ns) {
     return wanted;
   }
   const Or<std::uint64_t> is =
-      ask({.operation = abi::FileOperation::wait, .flags = wanted, .offset = timeout_ns});
+      host_.ask({.operation = abi::FileOperation::wait, .flags = wanted, .offset = timeout_ns});
   return is ? Or<Readiness>(static_cast<Readiness>(*is)) : std::unexpected(is.error());
 }
 

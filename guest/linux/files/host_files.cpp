@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <array>
+#include <memory>
 
 #include "guest/linux/files/host_file.hpp"
 
@@ -42,7 +43,7 @@ Or<abi::FileStat> HostFiles::look_up(std::string_view path) {
   const std::uint64_t now_ns = machine_.now_ns();
   if (use_ == Use::read_only) {
     if (const LookUpCache::Entry* const known = cache_.find(path, now_ns)) {
-      return known->stat;
+      return with_content(known->stat);
     }
   }
   abi::FileStat is;
@@ -54,7 +55,12 @@ Or<abi::FileStat> HostFiles::look_up(std::string_view path) {
   if (use_ == Use::read_only) {
     cache_.add(path, found, now_ns);
   }
-  return found;
+  return with_content(found);
+}
+
+Or<abi::FileStat> HostFiles::with_content(const Or<abi::FileStat>& found) {
+  HostContent* const content = found && !contents_.is_empty() ? contents_.find(*found) : nullptr;
+  return content == nullptr ? found : content->stat();
 }
 
 Or<Text> HostFiles::link_text(std::string_view path) {
@@ -97,11 +103,20 @@ Or<File*> HostFiles::open_as(std::string_view path, std::uint32_t flags, std::ui
   if (!number) {
     return std::unexpected(number.error());
   }
-  const bool folder = (flags & abi::file_directory) != 0 && (flags & abi::file_write) == 0;
-  return new HostFile(port_, machine_, static_cast<std::uint32_t>(*number),
-                      folder ? HostFile::Kind::folder : HostFile::Kind::regular,
-                      use_ == Use::read_only && !folder ? HostFile::ReadAhead::yes
-                                                        : HostFile::ReadAhead::no);
+  const HostHandle host(port_, static_cast<std::uint32_t>(*number));
+  const bool writes = (flags & abi::file_write) != 0;
+  const bool folder = (flags & abi::file_directory) != 0 && !writes;
+  auto file = std::make_unique<HostFile>(
+      host, machine_, contents_, folder ? HostFile::Kind::folder : HostFile::Kind::regular,
+      use_ == Use::read_only && !folder ? HostFile::ReadAhead::yes : HostFile::ReadAhead::no);
+  if (writes) {
+    const Or<abi::FileStat> is = host.stat();
+    if (!is) {
+      return std::unexpected(is.error());
+    }
+    file->share_content(*is);
+  }
+  return file.release();
 }
 
 Or<File*> HostFiles::open(std::string_view path, FileAccess access, const abi::FileStat& stat) {
@@ -121,11 +136,19 @@ Or<File*> HostFiles::create_unnamed(std::string_view folder, std::uint32_t mode)
   return open_as(folder, abi::file_write | abi::file_temporary | abi::file_directory, mode);
 }
 
-File* make_stream(FilePort& port, Machine& machine, std::uint32_t number) {
-  return new HostFile(port, machine, number, HostFile::Kind::stream, HostFile::ReadAhead::no);
+File* make_stream(FilePort& port, Machine& machine, HostContents& contents, std::uint32_t number) {
+  return new HostFile(HostHandle(port, number), machine, contents, HostFile::Kind::stream,
+                      HostFile::ReadAhead::no);
 }
 
 // ---- changes -----------------------------------------------------------------------------------
+
+// What gets a name has its content, or it would be there without if all ended now; what gets times
+// keeps them.
+int HostFiles::change_complete(std::string_view path, const abi::FileCall& call) {
+  contents_.write_out();
+  return change(path, call);
+}
 
 int HostFiles::make_folder(std::string_view path, std::uint32_t mode) {
   return change(path,
@@ -144,35 +167,35 @@ int HostFiles::remove(std::string_view path, NameKind kind) {
 }
 
 int HostFiles::rename(std::string_view from, std::string_view to, std::uint32_t flags) {
-  return change(from, {.operation = abi::FileOperation::rename,
-                       .flags = (flags == RENAME_NOREPLACE ? abi::file_exclusive : 0U) |
-                                (flags == RENAME_EXCHANGE ? abi::file_exchange : 0U),
-                       .buffer_gpa = address_of(to.data()),
-                       .buffer_bytes = to.size()});
+  return change_complete(from, {.operation = abi::FileOperation::rename,
+                                .flags = (flags == RENAME_NOREPLACE ? abi::file_exclusive : 0U) |
+                                         (flags == RENAME_EXCHANGE ? abi::file_exchange : 0U),
+                                .buffer_gpa = address_of(to.data()),
+                                .buffer_bytes = to.size()});
 }
 
 int HostFiles::link(std::string_view from, std::string_view to) {
-  return change(from, {.operation = abi::FileOperation::link,
-                       .buffer_gpa = address_of(to.data()),
-                       .buffer_bytes = to.size()});
+  return change_complete(from, {.operation = abi::FileOperation::link,
+                                .buffer_gpa = address_of(to.data()),
+                                .buffer_bytes = to.size()});
 }
 
 int HostFiles::set_mode(std::string_view path, std::uint32_t mode) {
   return (mode & ~host_rights) != 0
              ? EPERM
-             : change(path, {.operation = abi::FileOperation::set_mode, .mode = mode});
+             : change_complete(path, {.operation = abi::FileOperation::set_mode, .mode = mode});
 }
 
 int HostFiles::set_times(std::string_view path, const abi::FileTimes& times) {
-  return change(path, {.operation = abi::FileOperation::set_times,
-                       .buffer_gpa = address_of(&times),
-                       .buffer_bytes = sizeof times});
+  return change_complete(path, {.operation = abi::FileOperation::set_times,
+                                .buffer_gpa = address_of(&times),
+                                .buffer_bytes = sizeof times});
 }
 
 int HostFiles::set_owner(std::string_view path, const abi::FileOwner& owner) {
-  return change(path, {.operation = abi::FileOperation::set_owner,
-                       .buffer_gpa = address_of(&owner),
-                       .buffer_bytes = sizeof owner});
+  return change_complete(path, {.operation = abi::FileOperation::set_owner,
+                                .buffer_gpa = address_of(&owner),
+                                .buffer_bytes = sizeof owner});
 }
 
 } // namespace guest::linux

@@ -11,6 +11,7 @@
 #include "guest/linux/base/machine.hpp"
 #include "guest/linux/files/file_port.hpp"
 #include "guest/linux/files/file_system.hpp"
+#include "guest/linux/files/host_contents.hpp"
 #include "guest/linux/files/look_up_cache.hpp"
 
 namespace guest::linux {
@@ -20,8 +21,9 @@ class HostFiles final : public FileSystem {
   // Whether the program can change what is there; where it can, everything is asked.
   enum class Use : std::uint8_t { read_only, changed };
 
-  HostFiles(FilePort& port, Machine& machine, Use use)
-      : port_(port), machine_(machine), use_(use) {}
+  // All outlive this. `contents` is of all the host's files, wherever the program sees them.
+  HostFiles(FilePort& port, Machine& machine, HostContents& contents, Use use)
+      : port_(port), machine_(machine), contents_(contents), use_(use) {}
 
   [[nodiscard]] bool is_changeable() const override { return use_ == Use::changed; }
   [[nodiscard]] Or<abi::FileStat> look_up(std::string_view path) override;
@@ -45,15 +47,21 @@ class HostFiles final : public FileSystem {
   // Result of the host, or its error number.
   [[nodiscard]] Or<std::uint64_t> ask(std::string_view path, abi::FileCall call);
   [[nodiscard]] int change(std::string_view path, abi::FileCall call);
+  [[nodiscard]] int change_complete(std::string_view path, const abi::FileCall& call);
   [[nodiscard]] Or<File*> open_as(std::string_view path, std::uint32_t flags, std::uint32_t mode);
+
+  // What the host says of a path, with what waits to be written there.
+  [[nodiscard]] Or<abi::FileStat> with_content(const Or<abi::FileStat>& found);
 
   FilePort& port_;
   Machine& machine_;
+  HostContents& contents_;
   Use use_;
   LookUpCache cache_;
 };
 
 // Standard input, output or error of the vmm: 0, 1 or 2.
-[[nodiscard]] File* make_stream(FilePort& port, Machine& machine, std::uint32_t number);
+[[nodiscard]] File* make_stream(FilePort& port, Machine& machine, HostContents& contents,
+                                std::uint32_t number);
 
 } // namespace guest::linux

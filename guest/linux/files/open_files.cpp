@@ -70,10 +70,12 @@ int OpenFiles::remove(std::uint64_t descriptor) {
     return EBADF;
   }
   slots_[descriptor] = {};
-  if (--file->descriptors == 0) {
-    delete file;
+  if (--file->descriptors != 0) {
+    return 0;
   }
-  return 0;
+  const int error = file->file->write_out();
+  delete file;
+  return error;
 }
 
 bool OpenFiles::closes_on_exec(std::uint64_t descriptor) const {

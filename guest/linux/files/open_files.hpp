@@ -44,7 +44,8 @@ class OpenFiles {
   [[nodiscard]] OpenFile* get(std::uint64_t descriptor) const;
   // One more descriptor for the same file; EBADF, EMFILE, EINVAL.
   [[nodiscard]] Or<int> duplicate(std::uint64_t descriptor, std::uint64_t lowest);
-  // 0, or EBADF. The file is closed with its last descriptor.
+  // 0, or EBADF. The file is closed with its last descriptor; an error of File::write_out() is told
+  // then, and the descriptor is gone all the same.
   [[nodiscard]] int remove(std::uint64_t descriptor);
   // FD_CLOEXEC.
   [[nodiscard]] bool closes_on_exec(std::uint64_t descriptor) const;

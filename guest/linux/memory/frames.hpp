@@ -37,4 +37,15 @@ class Frames {
   ~Frames() = default;
 };
 
+// Frames that are in use for a while, and can be had back.
+class FrameReserve {
+ public:
+  // False: there are none.
+  [[nodiscard]] virtual bool give_back() = 0;
+
+ protected:
+  FrameReserve() = default;
+  ~FrameReserve() = default;
+};
+
 } // namespace guest::linux

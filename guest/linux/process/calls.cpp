@@ -111,6 +111,11 @@ struct CallTable {
       {SYS_fallocate, {"fallocate", "allocating, holes, zeroing"}, &Process::sys_fallocate},
       {SYS_fsync, {"fsync", ""}, &Process::sys_fsync},
       {SYS_fdatasync, {"fdatasync", ""}, &Process::sys_fsync},
+      {SYS_sync_file_range,
+       {"sync_file_range", "the whole file, and as much as fsync"},
+       &Process::sys_sync_file_range},
+      {SYS_sync, {"sync", "what the program has open"}, &Process::sys_sync},
+      {SYS_syncfs, {"syncfs", "what the program has open"}, &Process::sys_syncfs},
       {SYS_chmod, {"chmod", ""}, &Process::sys_chmod},
       {SYS_fchmod, {"fchmod", ""}, &Process::sys_fchmod},
       {SYS_fchmodat, {"fchmodat", ""}, &Process::sys_fchmodat},
@@ -199,7 +204,9 @@ Answer Process::answer(const Call& call) {
   }
   ++start_.calls[call.number];
   if (const CallTable::Handler handler = CallTable::handlers[call.number]; handler != nullptr) {
-    return (this->*handler)(call.args);
+    const Answer answer = (this->*handler)(call.args);
+    tend_files();
+    return answer;
   }
   start_.missing[call.number / 64] |= std::uint64_t{1} << (call.number % 64);
   return -ENOSYS;

@@ -224,6 +224,40 @@ Answer Process::sys_fsync(const Args& args) {
   return file == nullptr ? -EBADF : -Answer{file->file->sync()};
 }
 
+// A part is the whole here, and what has begun has ended.
+Answer Process::sys_sync_file_range(const Args& args) {
+  constexpr std::uint64_t known =
+      SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+  const auto [descriptor, offset, bytes, flags, unused4, unused5] = args;
+  const OpenFile* const file = file_at(descriptor);
+  if (file == nullptr) {
+    return -EBADF;
+  }
+  if ((flags & ~known) != 0 || static_cast<std::int64_t>(offset) < 0 ||
+      static_cast<std::int64_t>(bytes) < 0 || static_cast<std::int64_t>(offset + bytes) < 0) {
+    return -EINVAL;
+  }
+  if (file->file->is_stream()) {
+    return -ESPIPE;
+  }
+  return flags == 0 ? 0 : -Answer{file->file->sync()};
+}
+
+// What is closed is with the host, which brings it to the disk in its own time.
+Answer Process::sys_sync(const Args& /*args*/) {
+  for (std::uint64_t descriptor = 0; descriptor < open_files_.end(); ++descriptor) {
+    const OpenFile* const file = open_files_.get(descriptor);
+    if (file != nullptr && file->may_write() && !file->file->is_stream()) {
+      static_cast<void>(file->file->sync());
+    }
+  }
+  return 0;
+}
+
+Answer Process::sys_syncfs(const Args& args) {
+  return file_at(args[0]) == nullptr ? -EBADF : sys_sync(args);
+}
+
 // ---- attributes --------------------------------------------------------------------------------
 
 template <typename AtFile, typename AtPlace>

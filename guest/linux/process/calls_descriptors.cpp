@@ -107,6 +107,9 @@ Answer Process::open_path(std::uint64_t directory, std::uint64_t path, std::uint
   }
   const Or<File*> file = open_place(*place, flags, static_cast<std::uint32_t>(mode));
   const bool unnamed = (flags & O_TMPFILE) == O_TMPFILE;
+  if (file && (flags & O_DIRECT) != 0) {
+    (*file)->bypass_cache();
+  }
   return file ? add_file(*file, flags, unnamed ? Text{} : to_text(place->whole()))
               : -Answer{file.error()};
 }

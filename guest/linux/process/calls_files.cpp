@@ -46,6 +46,7 @@ Answer Process::read_file(OpenFile& file, std::uint64_t address, std::uint64_t b
       return -EAGAIN;
     }
   }
+  rest_before_waiting(*file.file);
   const Or<std::uint64_t> got = file.file->read(offset.value_or(file.position), *to);
   if (got && !offset) {
     file.position += *got;
@@ -76,11 +77,49 @@ Answer Process::write_bytes(OpenFile& file, std::span<const std::byte> from, Off
     put = file.file->write(offset.value_or(file.position), from);
     file.position += put && !offset ? *put : 0;
   }
+  const bool syncs = (file.open_flags & (O_SYNC | O_DSYNC)) != 0 && !file.file->is_stream();
+  if (const int error = put && *put != 0 && syncs ? file.file->sync() : 0; error != 0) {
+    return -Answer{error};
+  }
   if (!put && put.error() == EPIPE) {
     static_cast<void>(send_signal(process_id, SIGPIPE, SI_USER));
   }
   const bool waits_in_vain = !put && put.error() == EDEADLK;
   return waits_in_vain && (file.open_flags & O_NONBLOCK) != 0 ? -EAGAIN : answer_of(put);
+}
+
+// The first look costs a call; who has nothing in the guest needs none.
+void Process::rest_before_waiting(File& file) {
+  if (contents_.is_empty() || !file.may_become_ready()) {
+    return;
+  }
+  const auto is_ready_within = [&file](std::uint64_t ns) {
+    return file.wait(abi::file_readable, ns).value_or(abi::file_hung_up) != 0;
+  };
+  if (is_ready_within(0)) {
+    return;
+  }
+  rest_until(machine_.now_ns());
+  if (!is_ready_within(HostContents::unused_time_ns)) {
+    rest_until(Machine::never);
+  }
+}
+
+// The host waits for a file of its own then, and no signal interrupts it: one may end the guest.
+void Process::rest_until(std::uint64_t deadline_ns) {
+  contents_.rest_until(deadline_ns);
+  if (ends_in_order_) {
+    ends_in_order_ = false;
+    machine_.set_handled_signals(handled_signals());
+  }
+}
+
+void Process::tend_files() {
+  if (ends_in_order_ == contents_.is_empty()) {
+    ends_in_order_ = !ends_in_order_;
+    machine_.set_handled_signals(handled_signals());
+  }
+  contents_.tend();
 }
 
 Answer Process::sys_read(const Args& args) {
@@ -210,16 +249,16 @@ Answer Process::sys_lseek(const Args& args) {
   if (args[2] == SEEK_CUR) {
     base = static_cast<std::int64_t>(file->position);
   } else if (args[2] == SEEK_END || args[2] == SEEK_DATA || args[2] == SEEK_HOLE) {
-    const Or<abi::FileStat> stat = file->file->stat();
-    if (!stat) {
-      return -Answer{stat.error()};
+    const Or<std::uint64_t> bytes = file->file->bytes();
+    if (!bytes) {
+      return -Answer{bytes.error()};
     }
-    base = static_cast<std::int64_t>(stat->bytes);
+    base = static_cast<std::int64_t>(*bytes);
     if (args[2] != SEEK_END) { // all of it is data
       if (wanted < 0 || wanted >= base) {
         return -ENXIO;
       }
-      file->position = args[2] == SEEK_DATA ? args[1] : stat->bytes;
+      file->position = args[2] == SEEK_DATA ? args[1] : *bytes;
       return static_cast<Answer>(file->position);
     }
   } else if (args[2] != SEEK_SET) {

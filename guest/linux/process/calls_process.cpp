@@ -28,8 +28,35 @@ template <std::size_t N> void set_text(char (&to)[N], std::string_view text) {
 
 // The compiler does not believe a virtual function that it does not return.
 void Process::end(std::uint8_t status) {
-  machine_.exit(status);
+  machine_.exit(leave(status));
   std::unreachable();
+}
+
+// Who is told nothing any more would have been told by write() on Linux: the status says it.
+std::uint8_t Process::leave(std::uint8_t status) {
+  for (std::uint64_t descriptor = 0; descriptor < open_files_.end(); ++descriptor) {
+    const OpenFile* const file = open_files_.get(descriptor);
+    const int error = file == nullptr ? 0 : file->file->write_out();
+    if (error != 0) {
+      complain(view(file->path), error);
+      status = std::max(status, std::uint8_t{1});
+    }
+  }
+  return status;
+}
+
+void Process::complain(std::string_view path, int error) {
+  Text line = to_text(program_path());
+  append(line, ": not all that was written is in ");
+  append(line, path);
+  append(line, error == ENOSPC   ? ": no space left on the host's disk\n"
+               : error == EDQUOT ? ": the user's share of the host's disk is used up\n"
+               : error == EFBIG  ? ": larger than the host lets files be\n"
+                                 : ": the host could not write it\n");
+  static_cast<void>(files_.perform({.operation = abi::FileOperation::write,
+                                    .file = 2,
+                                    .buffer_gpa = reinterpret_cast<std::uint64_t>(line.data()),
+                                    .buffer_bytes = line.size()}));
 }
 
 Answer Process::sys_exit_group(const Args& args) {

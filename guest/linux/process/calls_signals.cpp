@@ -28,6 +28,10 @@ void Process::end_by_signal(std::uint64_t signal) {
   end(static_cast<std::uint8_t>(status_of_signal + signal));
 }
 
+SignalSet Process::handled_signals() const {
+  return ends_in_order_ ? ~SignalSet{0} : signals_.survived();
+}
+
 // ---- dispositions ------------------------------------------------------------------------------
 
 Answer Process::sys_rt_sigaction(const Args& args) {
@@ -160,6 +164,7 @@ Answer Process::sys_tgkill(const Args& args) {
 
 // Waits for a signal that has a handler.
 Answer Process::sys_pause(const Args& /*args*/) {
+  contents_.rest_until(Machine::never);
   while (!is_diverted()) {
     machine_.sleep_until_ns(machine_.never);
     receive_signals();

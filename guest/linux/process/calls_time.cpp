@@ -67,6 +67,7 @@ Answer Process::sys_times(const Args& args) {
 }
 
 bool Process::sleep_until(std::uint64_t deadline_ns) {
+  contents_.rest_until(deadline_ns);
   // A call that unblocks signals may find one waiting.
   for (; !is_diverted(); receive_signals()) {
     if (machine_.now_ns() >= deadline_ns) {

@@ -76,12 +76,13 @@ Or<std::uint64_t> Process::wait_for(std::span<Watched> all, std::uint64_t timeou
     return ready;
   }
   if (waits != nullptr) {
+    rest_until(timeout_ns == wait_for_ever ? Machine::never : machine_.now_ns() + timeout_ns);
     if (const Or<Readiness> is = waits->wait(wanted, timeout_ns); !is) {
       return std::unexpected(is.error());
     }
     return look();
   }
-  if (timeout_ns == wait_for_ever && !wants_interrupts()) {
+  if (timeout_ns == wait_for_ever && !signals_.has_handlers()) {
     return std::unexpected(EDEADLK); // nobody is there to end it
   }
   const std::uint64_t until =

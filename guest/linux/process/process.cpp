@@ -40,10 +40,11 @@ std::string_view next_strings(std::string_view& strings, std::uint32_t count) {
 Process::Process(abi::ProgramStart& start, std::string_view strings, Frames& frames,
                  PageTables& tables, const AddressZones& zones, FilePort& files, Machine& machine,
                  const SitePatcher::Enter& enter, std::span<const std::byte> vdso)
-    : start_(start), machine_(machine), memory_(frames, tables, mapped_, zones),
-      files_(memory_, files), code_(memory_), sites_(code_, enter), pages_(frames),
-      host_to_read_(files_, machine, HostFiles::Use::read_only),
-      host_to_change_(files_, machine, HostFiles::Use::changed),
+    : start_(start), machine_(machine), cache_pages_(frames), contents_(cache_pages_, machine),
+      frames_(frames, contents_), memory_(frames_, tables, mapped_, zones), files_(memory_, files),
+      code_(memory_), sites_(code_, enter), pages_(frames_),
+      host_to_read_(files_, machine, contents_, HostFiles::Use::read_only),
+      host_to_change_(files_, machine, contents_, HostFiles::Use::changed),
       temporary_(pages_, *this, {start.user, start.group}, temporary_device),
       shared_(pages_, *this, {start.user, start.group}, shared_device),
       loader_({.tree = tree_,
@@ -91,7 +92,7 @@ Process::Process(abi::ProgramStart& start, std::string_view strings, Frames& fra
   }
   for (std::uint32_t number = 0; number < 3; ++number) {
     static_cast<void>(open_files_.add(std::make_unique<OpenFile>(
-        make_stream(files_, machine, number), std::uint32_t{O_RDWR}, Text{})));
+        make_stream(files_, machine, contents_, number), std::uint32_t{O_RDWR}, Text{})));
   }
 }
 

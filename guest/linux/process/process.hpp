@@ -20,6 +20,7 @@
 #include "guest/linux/files/file_port.hpp"
 #include "guest/linux/files/file_tree.hpp"
 #include "guest/linux/files/frame_pool.hpp"
+#include "guest/linux/files/host_contents.hpp"
 #include "guest/linux/files/host_files.hpp"
 #include "guest/linux/files/mapped_files.hpp"
 #include "guest/linux/files/memory_files.hpp"
@@ -27,6 +28,7 @@
 #include "guest/linux/files/synthetic_files.hpp"
 #include "guest/linux/files/translated_files.hpp"
 #include "guest/linux/memory/address_space.hpp"
+#include "guest/linux/memory/reclaiming_frames.hpp"
 #include "guest/linux/process/program_loader.hpp"
 #include "guest/linux/signals/registers.hpp"
 #include "guest/linux/signals/signals.hpp"
@@ -102,11 +104,15 @@ class Process final : private RealTime {
   // After a call or a fault: into a handler, back out of one, or into the next program.
   void go_on(Registers& registers, const ExtendedState& state);
   // Whether a signal from outside is to interrupt the program's own code.
-  [[nodiscard]] bool wants_interrupts() const { return signals_.has_handlers(); }
+  // What is open for writing is written out before a signal is the program's end.
+  [[nodiscard]] bool wants_interrupts() const {
+    return signals_.has_handlers() || !contents_.is_empty();
+  }
   // Takes signals that have come from outside.
   void receive_signals();
-  // Signals that are not the program's end when they come.
-  [[nodiscard]] SignalSet handled_signals() const { return signals_.survived(); }
+  // Before the guest ends for another reason than the program's call: what the program has written
+  // goes where it belongs. The exit status to end with.
+  [[nodiscard]] std::uint8_t leave(std::uint8_t status);
   // An instruction faulted. False: the program has no handler for it and is to end.
   [[nodiscard]] bool take_fault(const SignalCause& cause) {
     return signals_.fault(cause) == Signals::Effect::handler;
@@ -222,6 +228,9 @@ class Process final : private RealTime {
   Answer sys_ftruncate(const Args& args);
   Answer sys_fallocate(const Args& args);
   Answer sys_fsync(const Args& args);
+  Answer sys_sync_file_range(const Args& args);
+  Answer sys_sync(const Args& args);
+  Answer sys_syncfs(const Args& args);
   Answer sys_chmod(const Args& args);
   Answer sys_fchmod(const Args& args);
   Answer sys_fchmodat(const Args& args);
@@ -299,6 +308,12 @@ class Process final : private RealTime {
   [[nodiscard]] Answer write_file(OpenFile& file, std::uint64_t address, std::uint64_t bytes,
                                   Offset offset);
   [[nodiscard]] Answer write_bytes(OpenFile& file, std::span<const std::byte> from, Offset offset);
+  // Before a call that may wait until the host has something for a file: nothing is left unwritten.
+  void rest_before_waiting(File& file);
+  void rest_until(std::uint64_t deadline_ns);
+  // With every call: what is open for writing stays within its bounds.
+  void tend_files();
+  void complain(std::string_view path, int error);
   // read_file or write_file, and what readv and writev do with it.
   using Move = Answer (Process::*)(OpenFile& file, std::uint64_t address, std::uint64_t bytes,
                                    Offset offset);
@@ -333,6 +348,8 @@ class Process final : private RealTime {
   // Of a timespec's address; none for a null pointer. EFAULT, EINVAL.
   [[nodiscard]] Or<std::uint64_t> timeout_at(std::uint64_t address) const;
 
+  // Signals that are the program's to handle when they come, or to end by.
+  [[nodiscard]] SignalSet handled_signals() const;
   // Whether it was slept that long; no: there is a signal to handle.
   [[nodiscard]] bool sleep_until(std::uint64_t deadline_ns);
   [[noreturn]] void end(std::uint8_t status);
@@ -351,6 +368,9 @@ class Process final : private RealTime {
 
   abi::ProgramStart& start_; // counts of calls go there
   Machine& machine_;
+  FramePool cache_pages_;
+  HostContents contents_; // of the host's files that are open for writing
+  ReclaimingFrames frames_;
   MappedFiles mapped_;
   AddressSpace memory_;
   TranslatedFiles files_;
@@ -375,6 +395,7 @@ class Process final : private RealTime {
   std::uint32_t umask_ = 022;
   Signals signals_;
   bool handler_returns_ = false;
+  bool ends_in_order_ = false; // the outside was told that a signal is not to end the program there
 };
 
 template <typename T> bool Process::fetch(std::uint64_t address, T& to) const {

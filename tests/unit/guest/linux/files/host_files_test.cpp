@@ -14,10 +14,14 @@
 
 #include <doctest/doctest.h>
 
+#include "tests/support/fake_file_host.hpp"
+
 namespace {
 
 using namespace guest::linux;
 using abi::FileOperation;
+using test_support::FakeMachine;
+using test_support::FakePool;
 
 // A host with one folder of files, which counts what it is asked.
 class FakePort final : public FilePort {
@@ -60,25 +64,13 @@ class FakePort final : public FilePort {
   std::uint64_t takes = ~std::uint64_t{0};
 };
 
-class FakeMachine final : public Machine {
- public:
-  [[nodiscard]] std::uint64_t now_ns() override { return now; }
-  void sleep_until_ns(std::uint64_t deadline) override { now = deadline; }
-  [[nodiscard]] SignalSet take_signals() override { return 0; }
-  void set_handled_signals(SignalSet /*signals*/) override {}
-  void set_thread_pointer(std::uint64_t /*address*/) override {}
-  [[nodiscard]] std::uint64_t ram_bytes() const override { return 1 << 30; }
-  [[nodiscard]] unsigned vcpus() const override { return 1; }
-  [[noreturn]] void exit(std::uint8_t status) override { std::exit(status); }
-
-  std::uint64_t now = 0;
-};
-
 struct Fixture {
   FakePort port;
   FakeMachine machine;
-  HostFiles read{port, machine, HostFiles::Use::read_only};
-  HostFiles changed{port, machine, HostFiles::Use::changed};
+  FakePool pool;
+  HostContents contents{pool, machine};
+  HostFiles read{port, machine, contents, HostFiles::Use::read_only};
+  HostFiles changed{port, machine, contents, HostFiles::Use::changed};
 
   std::unique_ptr<File> open(HostFiles& files, std::string_view path) {
     return std::unique_ptr<File>(
@@ -168,7 +160,7 @@ TEST_CASE("host files: a file's number goes back with it, a stream's does not") 
   Fixture fixture;
   static_cast<void>(fixture.open(fixture.read, "/a"));
   CHECK(fixture.port.asked[FileOperation::close] == 1);
-  delete make_stream(fixture.port, fixture.machine, 1);
+  delete make_stream(fixture.port, fixture.machine, fixture.contents, 1);
   CHECK(fixture.port.asked[FileOperation::close] == 1);
   CHECK(fixture.changed.set_mode("/a", 04755) == EPERM); // not the host's to give
   CHECK(fixture.port.asked[FileOperation::set_mode] == 0);
