@@ -13,21 +13,11 @@ namespace {
 
 // More than that is not taken at once.
 constexpr std::uint64_t most_at_once = abi::Order{abi::max_order}.bytes();
+// Of a file in RAM: a fault costs more.
+constexpr std::uint64_t loaded_at_once_bytes = std::uint64_t{64} << 10;
 
 abi::Pfn frame_of(std::uint64_t address) {
   return abi::to_pfn({address});
-}
-
-// Rights of which one is enough. What may be written or executed may be read, too.
-Protection rights_for(Access access) {
-  switch (access) {
-  case Access::write:
-    return PROT_WRITE;
-  case Access::execute:
-    return PROT_EXEC;
-  default:
-    return PROT_READ | PROT_WRITE | PROT_EXEC;
-  }
 }
 
 // Why [address, address + bytes) can be no mapping.
@@ -36,16 +26,6 @@ int fault_of_range(std::uint64_t address, std::uint64_t bytes) {
 }
 
 } // namespace
-
-template <typename Visit>
-void AddressSpace::for_each_zone(std::uint64_t start, std::uint64_t end, Visit visit) const {
-  while (start < end) {
-    const AddressZones::Part part = zones_.at(start);
-    const std::uint64_t part_end = std::min(part.end, end);
-    visit(part.zone, start, part_end);
-    start = part_end;
-  }
-}
 
 // Where nothing can be, addresses may still be reserved.
 bool AddressSpace::may_be(std::uint64_t start, std::uint64_t end, Protection protection) const {
@@ -99,7 +79,9 @@ void AddressSpace::give_back(std::uint64_t start, std::uint64_t end) {
 // RAM stays in its large leaves as long as nobody wants other rights than most have.
 bool AddressSpace::cut(std::uint64_t address, Protection next) {
   const Area* const area = areas_.find(address);
-  const bool is_plain = next == read_write && (area == nullptr || area->protection == read_write);
+  const bool is_plain =
+      next == read_write &&
+      (area == nullptr || (area->protection == read_write && area->content.is_zero()));
   const Zone zone = zones_.at(address).zone;
   return zone == Zone::closed || (zone == Zone::ram && is_plain) || tables_.cut(address);
 }
@@ -118,18 +100,25 @@ void AddressSpace::enforce(const Area& part, Protection protection) {
 // Where RAM has the rights again that most of it has, its large leaves come back.
 void AddressSpace::fold(const Area& part) {
   for_each_zone(part.start, part.end, [&](Zone zone, std::uint64_t start, std::uint64_t end) {
-    if (zone == Zone::ram && part.protection != read_write) {
+    if (zone == Zone::ram && (part.protection != read_write || !part.content.is_zero())) {
       tables_.fold(start, end);
     }
   });
 }
 
-// The content is lost; what had no place of its own goes back. RAM has the rights then that others
-// expect of it.
+// RAM has the rights then that others expect of it.
+void AddressSpace::free_rights(const Area& part) {
+  if (!part.content.is_zero()) {
+    hidden_.reveal(part);
+  }
+  enforce(part, read_write);
+}
+
+// The content is lost; what had no place of its own goes back.
 void AddressSpace::renew(const Area& part) {
   for_each_zone(part.start, part.end, [&](Zone zone, std::uint64_t from, std::uint64_t to) {
     if (zone == Zone::ram) {
-      enforce(part.part(from, to), read_write);
+      free_rights(part.part(from, to));
       frames_.renew(frame_of(from), (to - from) / abi::page_bytes);
     } else if (zone == Zone::open) {
       tables_.unmap(from, to, frames_);
@@ -137,18 +126,35 @@ void AddressSpace::renew(const Area& part) {
   });
 }
 
-// Where nothing comes by faults. Its rights are for reading and writing meanwhile.
+// What is small is loaded at once; its rights are for reading and writing meanwhile.
 int AddressSpace::load(const Area& part) {
   int error = 0;
   for_each_zone(part.start, part.end, [&](Zone zone, std::uint64_t from, std::uint64_t to) {
     const Area inside = part.part(from, to);
-    if (zone == Zone::ram && !inside.content.is_zero() && error == 0) {
+    if (zone != Zone::ram || inside.content.is_zero() || error != 0) {
+      return;
+    }
+    if (to - from > loaded_at_once_bytes) {
+      hidden_.hide(inside);
+    } else {
       const Or<std::uint64_t> bytes =
           contents_.load(inside.content, frame_of(from), (to - from) / abi::page_bytes);
       error = bytes ? 0 : bytes.error();
     }
   });
   return error;
+}
+
+// Each file once, however many parts have shown it.
+void AddressSpace::forget_unless_shown(std::span<const Area> parts) {
+  for (auto part = parts.begin(); part != parts.end(); ++part) {
+    const auto shows_it = [&](const Area& other) {
+      return other.content.file == part->content.file;
+    };
+    if (std::none_of(parts.begin(), part, shows_it)) {
+      forget_unless_shown(part->content);
+    }
+  }
 }
 
 void AddressSpace::forget_unless_shown(const Content& content) {
@@ -222,7 +228,8 @@ Or<std::uint64_t> AddressSpace::map_at(std::uint64_t address, std::uint64_t byte
   if (!may_be(address, end, protection) || !claim(gaps)) {
     return std::unexpected(ENOMEM);
   }
-  if (!cut(address, protection) || !cut(end, protection)) {
+  const Protection wanted = content.is_zero() ? protection : protection_none; // hidden, perhaps
+  if (!cut(address, wanted) || !cut(end, wanted)) {
     for (const Area& gap : gaps) {
       give_back(gap.start, gap.end);
     }
@@ -240,7 +247,7 @@ Or<std::uint64_t> AddressSpace::map_at(std::uint64_t address, std::uint64_t byte
   }
   areas_.remove(address, end);
   areas_.add(made);
-  std::ranges::for_each(before, [this](const Area& part) { forget_unless_shown(part.content); });
+  forget_unless_shown(before);
   if (error != 0) {
     static_cast<void>(unmap(address, bytes));
     return std::unexpected(error);
@@ -261,14 +268,14 @@ int AddressSpace::unmap(std::uint64_t address, std::uint64_t bytes) {
   for (const Area& part : parts) {
     for_each_zone(part.start, part.end, [&](Zone zone, std::uint64_t from, std::uint64_t to) {
       if (zone == Zone::ram) {
-        enforce(part.part(from, to), read_write);
+        free_rights(part.part(from, to));
       }
     });
     fold(part);
     give_back(part.start, part.end);
   }
   areas_.remove(address, end);
-  std::ranges::for_each(parts, [this](const Area& part) { forget_unless_shown(part.content); });
+  forget_unless_shown(parts);
   return 0;
 }
 
@@ -323,130 +330,6 @@ int AddressSpace::discard(std::uint64_t address, std::uint64_t bytes) {
   return had == whole ? error : ENOMEM;
 }
 
-int AddressSpace::populate(std::uint64_t address, std::uint64_t bytes) {
-  const std::uint64_t whole = in_pages(bytes);
-  if (!is_range(address, whole)) {
-    return EINVAL;
-  }
-  Supply supply = Supply::there;
-  std::uint64_t had = 0;
-  for (const Area& part : areas_.inside(address, address + whole)) {
-    had += part.end - part.start;
-    for_each_zone(part.start, part.end, [&](Zone zone, std::uint64_t from, std::uint64_t to) {
-      if (zone == Zone::open && supply == Supply::there) {
-        supply = demand_.populate(part.part(from, to));
-      }
-    });
-  }
-  if (supply == Supply::nothing_to_show) {
-    return EFAULT;
-  }
-  return supply == Supply::there && had == whole ? 0 : ENOMEM;
-}
-
-// ---- touching ----------------------------------------------------------------------------------
-
-Resolution AddressSpace::resolve(std::uint64_t address, Access access) {
-  const Area* const area = areas_.find(address);
-  if (area == nullptr) {
-    return Resolution::unmapped;
-  }
-  if ((area->protection & rights_for(access)) == 0) {
-    return Resolution::forbidden;
-  }
-  if (tables_.find(address)) {
-    return tables_.refresh(address, rights_for(access)) ? Resolution::resolved
-                                                        : Resolution::forbidden;
-  }
-  if (zones_.at(address).zone != Zone::open) {
-    return Resolution::forbidden;
-  }
-  switch (demand_.commit(demanded(*area, address), address)) {
-  case Supply::there:
-    return Resolution::resolved;
-  case Supply::nothing_to_show:
-    return Resolution::nothing_to_show;
-  default:
-    return Resolution::out_of_memory;
-  }
-}
-
-Resolution AddressSpace::resolve_for_guest(std::uint64_t address, Access access) {
-  const Resolution resolution = resolve(address, access);
-  if (resolution != Resolution::nothing_to_show) {
-    return resolution;
-  }
-  Area page = *areas_.find(address);
-  page.start = abi::align_down(address, abi::page_bytes);
-  page.end = page.start + abi::page_bytes;
-  page.content = {};
-  return demand_.populate(page) == Supply::there ? Resolution::resolved : Resolution::out_of_memory;
-}
-
-Or<AddressSpace::Place> AddressSpace::place_of(std::uint64_t address, std::uint64_t bytes) {
-  const AddressZones::Part part = zones_.at(address);
-  if (part.zone != Zone::open) {
-    return Place{{address}, std::min(bytes, part.end - address)};
-  }
-  const Area* const area = areas_.find(address);
-  const std::uint64_t page = abi::align_down(address, abi::page_bytes);
-  if (area == nullptr) {
-    return std::unexpected(EFAULT);
-  }
-  const Supply supply = area->content.is_zero()
-                            ? demand_.populate(area->part(page, page + abi::page_bytes))
-                            : demand_.commit(demanded(*area, address), address);
-  if (supply != Supply::there) {
-    return std::unexpected(supply == Supply::nothing_to_show ? EFAULT : ENOMEM);
-  }
-  const auto run = tables_.find(address);
-  const std::uint64_t inside = address - page;
-  return Place{abi::to_gpa(run->first) + inside,
-               std::min({bytes, run->count * abi::page_bytes - inside, area->end - address})};
-}
-
-bool AddressSpace::shows(std::uint64_t address, std::uint64_t bytes) {
-  for (std::uint64_t at = address; at < address + bytes;) {
-    const Area* const area = areas_.find(at);
-    if (area == nullptr || area->content.is_zero() || zones_.at(at).zone != Zone::open) {
-      at = area == nullptr ? address + bytes : area->end;
-      continue;
-    }
-    if (demand_.commit(demanded(*area, at), at) == Supply::nothing_to_show) {
-      return false;
-    }
-    const auto run = tables_.find(at); // nothing: out of memory, which a touch will tell
-    at = abi::align_down(at, abi::page_bytes) + (run ? run->count : 1) * abi::page_bytes;
-  }
-  return true;
-}
-
-// Above RAM by the frames' own addresses. In RAM the area may be written to meanwhile.
-void AddressSpace::write(std::uint64_t address, std::span<const std::byte> from) {
-  for (std::size_t done = 0; done < from.size();) {
-    const std::uint64_t at = address + done;
-    const Or<Place> place = place_of(at, from.size() - done);
-    const Area* const area = areas_.find(at);
-    if (!place || area == nullptr) {
-      return; // out of memory, or not the program's
-    }
-    const std::uint64_t bytes = std::min(place->bytes, area->end - at);
-    const Area part = *area;
-    const bool is_ram = zones_.at(at).zone == Zone::ram;
-    const Protection writable = PROT_READ | PROT_WRITE | PROT_EXEC;
-    if (is_ram) {
-      enforce(part, writable);
-      static_cast<void>(tables_.refresh(at, PROT_WRITE));
-    }
-    frames_.write(place->gpa, from.subspan(done, bytes));
-    if (is_ram) {
-      enforce({part.start, part.end, writable, {}}, part.protection);
-    }
-    done += bytes;
-  }
-  static_cast<void>(tables_.refresh(address, PROT_READ));
-}
-
 // ---- questions ---------------------------------------------------------------------------------
 
 std::uint64_t AddressSpace::allowed_bytes(std::uint64_t address, std::uint64_t bytes,
@@ -472,7 +355,8 @@ bool AddressSpace::allows(std::uint64_t address, std::uint64_t bytes, Protection
 
 bool AddressSpace::is_resident(std::uint64_t address) const {
   const Zone zone = zones_.at(address).zone;
-  return zone == Zone::ram || (zone == Zone::open && tables_.find(address).has_value());
+  return (zone == Zone::ram && !hidden_.is_hidden(address)) ||
+         (zone == Zone::open && tables_.find(address).has_value());
 }
 
 std::uint64_t AddressSpace::mapped_bytes() const {

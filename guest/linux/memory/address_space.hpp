@@ -9,6 +9,7 @@
 // those of RAM are for reading and writing unless the program has asked for others.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -20,6 +21,7 @@
 #include "guest/linux/memory/area_list.hpp"
 #include "guest/linux/memory/demand_pages.hpp"
 #include "guest/linux/memory/frames.hpp"
+#include "guest/linux/memory/hidden_pages.hpp"
 #include "guest/linux/memory/page_tables.hpp"
 
 namespace guest::linux {
@@ -37,7 +39,7 @@ class AddressSpace {
   AddressSpace(Frames& frames, PageTables& tables, PageContents& contents,
                const AddressZones& zones)
       : frames_(frames), tables_(tables), contents_(contents), zones_(zones),
-        demand_(frames, tables, contents) {}
+        demand_(frames, tables, contents), hidden_(tables, contents) {}
 
   // Any free place of `bytes`, showing `content`; at `hint`, page aligned, if that is free and
   // above RAM. Sizes are rounded up to pages. ENOMEM when there is none. With a content that is not
@@ -46,8 +48,8 @@ class AddressSpace {
                                       Commitment commitment = Commitment::normal,
                                       std::uint64_t hint = 0, const Content& content = {});
   // At that address, page aligned. What the program has there is replaced; ENOMEM when others have
-  // it, and nothing is changed then. What is to be in RAM is loaded at once; when it cannot be
-  // read, that is the error, and nothing is there afterwards.
+  // it, and nothing is changed then. What is small and to be in RAM is loaded at once; when it
+  // cannot be read, that is the error, and nothing is there afterwards.
   [[nodiscard]] Or<std::uint64_t> map_at(std::uint64_t address, std::uint64_t bytes,
                                          Protection protection, const Content& content = {});
   // The same, only where the program has nothing; EEXIST where it has.
@@ -118,7 +120,14 @@ class AddressSpace {
  private:
   // Calls visit(zone, start, end) for the parts of [start, end).
   template <typename Visit>
-  void for_each_zone(std::uint64_t start, std::uint64_t end, Visit visit) const;
+  void for_each_zone(std::uint64_t start, std::uint64_t end, Visit visit) const {
+    while (start < end) {
+      const AddressZones::Part part = zones_.at(start);
+      const std::uint64_t part_end = std::min(part.end, end);
+      visit(part.zone, start, part_end);
+      start = part_end;
+    }
+  }
   [[nodiscard]] bool may_be(std::uint64_t start, std::uint64_t end, Protection protection) const;
   [[nodiscard]] std::uint64_t choose_alignment(std::uint64_t bytes) const;
 
@@ -129,7 +138,12 @@ class AddressSpace {
   void enforce(const Area& part, Protection protection);
   void fold(const Area& part);
   void renew(const Area& part);
-  // What of a part lies in RAM gets its content; 0, or why it cannot be read.
+  void free_rights(const Area& part);
+  void forget_unless_shown(std::span<const Area> parts);
+  [[nodiscard]] Supply supply_of(const Area& area, std::uint64_t address);
+  [[nodiscard]] Or<Place> place_in_ram(std::uint64_t address, std::uint64_t bytes);
+  // What of a part lies in RAM gets its content, now or when it is touched; 0, or why it cannot be
+  // read.
   [[nodiscard]] int load(const Area& part);
   // The part of an area around an address that lies above RAM.
   [[nodiscard]] Area demanded(const Area& area, std::uint64_t address) const;
@@ -141,6 +155,7 @@ class AddressSpace {
   PageContents& contents_;
   AddressZones zones_;
   DemandPages demand_;
+  HiddenPages hidden_;
   AreaList areas_;
   std::uint64_t break_start_ = 0;
   std::uint64_t break_ = 0;

@@ -20,6 +20,7 @@ constexpr std::uint64_t frames_per_large = per_table;
 // Bits that the processor ignores.
 constexpr std::uint64_t kept = 1U << 9;       // a leaf, present or not
 constexpr std::uint64_t made_here = 1U << 10; // names a table that came from the store
+constexpr std::uint64_t hidden = 1U << 11;    // a leaf that is not present, whatever its rights
 constexpr std::uint64_t table_bits = present | writable | user | accessed | made_here;
 
 constexpr std::uint64_t level_bytes(unsigned level) {
@@ -174,7 +175,8 @@ void PageTables::protect(std::uint64_t start, std::uint64_t end, Protection prot
                   assert(level == 0 ||
                          (address % abi::huge_page_bytes == 0 &&
                           end - address >= abi::huge_page_bytes)); // or it was to be cut
-                  const std::uint64_t changed = (entry & ~all_rights_bits) | kept | rights;
+                  const std::uint64_t shown = (entry & hidden) != 0 ? rights & ~present : rights;
+                  const std::uint64_t changed = (entry & ~all_rights_bits) | kept | shown;
                   if (changed != entry) {
                     must_flush = must_flush || takes_rights(entry, changed);
                     store(place.table, place.index, changed);
@@ -184,6 +186,24 @@ void PageTables::protect(std::uint64_t start, std::uint64_t end, Protection prot
   if (must_flush) {
     store_.flush();
   }
+}
+
+void PageTables::hide(std::uint64_t start, std::uint64_t end) {
+  Leaves::visit(*this, start, end, [&](Place place, unsigned, std::uint64_t, std::uint64_t entry) {
+    store(place.table, place.index, (entry & ~std::uint64_t{present}) | kept | hidden);
+    return true;
+  });
+  store_.flush();
+}
+
+void PageTables::reveal(std::uint64_t start, std::uint64_t end, Protection protection) {
+  Leaves::visit(*this, start, end, [&](Place place, unsigned, std::uint64_t, std::uint64_t entry) {
+    if ((entry & hidden) != 0) {
+      store(place.table, place.index,
+            (entry & ~(all_rights_bits | hidden)) | kept | rights_of(protection));
+    }
+    return true;
+  });
 }
 
 // ---- taking out --------------------------------------------------------------------------------
@@ -329,6 +349,10 @@ std::optional<PageTables::FrameRun> PageTables::find(std::uint64_t address) cons
     }
   }
   return run;
+}
+
+bool PageTables::is_hidden(std::uint64_t address) const {
+  return (leaf_at(address).entry & hidden) != 0;
 }
 
 bool PageTables::refresh(std::uint64_t address, Protection rights) {

@@ -52,6 +52,10 @@ class PageTables {
 
   // Of [start, end), cut at both: what is mapped gets these rights.
   void protect(std::uint64_t start, std::uint64_t end, Protection protection);
+  // What is mapped there, cut at both, is not there for the processor, whatever its rights, until
+  // it is revealed: with these, if it was hidden.
+  void hide(std::uint64_t start, std::uint64_t end);
+  void reveal(std::uint64_t start, std::uint64_t end, Protection protection);
   // Nothing is mapped there any more, and the frames that were go back.
   void unmap(std::uint64_t start, std::uint64_t end, Frames& frames);
   // What is mapped there is mapped `distance` bytes further on (modulo 2^64), where nothing is.
@@ -67,6 +71,7 @@ class PageTables {
   };
   [[nodiscard]] std::optional<FrameRun> find(std::uint64_t address) const;
   [[nodiscard]] bool is_empty(std::uint64_t start, std::uint64_t end) const;
+  [[nodiscard]] bool is_hidden(std::uint64_t address) const;
   // For a fault where something is mapped: the processor had not seen the latest tables, if these
   // allow any of `rights`. False if they do not.
   [[nodiscard]] bool refresh(std::uint64_t address, Protection rights);

@@ -118,7 +118,7 @@ TEST_CASE("what shows a file goes on showing it, however it is cut, moved and gi
   CHECK(f.frames.in_use.empty());
 }
 
-TEST_CASE("in RAM, where nothing faults, a file is loaded at once, or is not there") {
+TEST_CASE("in RAM a small part of a file is loaded at once, or is not there") {
   Fixture f(1024);
   f.contents.files[file] = 3 * page + 5;
   REQUIRE(f.space.map_at(Fixture::base, 8 * page, PROT_READ, {file, page}) == Fixture::base);
@@ -138,4 +138,77 @@ TEST_CASE("in RAM, where nothing faults, a file is loaded at once, or is not the
   CHECK(f.store.walk(Fixture::base + 16 * page)->writable);
   CHECK(f.space.unmap(Fixture::base, 8 * page) == 0);
   CHECK(f.frames.in_use.empty());
+}
+
+TEST_CASE("in RAM a large part of a file is hidden until it is touched") {
+  Fixture f(4096);
+  constexpr std::uint64_t base = Fixture::base;
+  f.contents.files[file] = 1000 * page + 1;
+  REQUIRE(f.space.map_at(base + 3 * page, 1100 * page, PROT_READ | PROT_EXEC, {file, 3 * page}));
+  CHECK(f.contents.loads == 0);
+  CHECK(f.frames.in_use.size() == 1100); // taken, and not yet touched by anybody
+  CHECK_FALSE(f.store.walk(base + 3 * page));
+  CHECK(f.store.walk(base + 2 * page)->writable); // others' is as it was
+  CHECK_FALSE(f.space.is_resident(base + 600 * page));
+  CHECK(shown_at(f, base + 600 * page) == Content{file, 600 * page});
+  CHECK(f.contents.loads == 1);
+  CHECK(f.store.walk(base + 600 * page)->executable);
+  CHECK_FALSE(f.store.walk(base + 600 * page)->writable);
+  CHECK(f.space.is_resident(base + 639 * page)); // 256 KiB around it
+  CHECK_FALSE(f.space.is_resident(base + 640 * page));
+  CHECK(f.space.resolve(base + 600 * page, Access::write) == Resolution::forbidden);
+
+  // Rights change while it is hidden, and what is loaded later has them.
+  CHECK(f.space.protect(base + 500 * page, 20 * page, PROT_NONE) == 0);
+  CHECK(f.space.resolve(base + 510 * page, Access::read) == Resolution::forbidden);
+  CHECK(f.space.protect(base + 500 * page, 20 * page, read_write) == 0);
+  CHECK(shown_at(f, base + 510 * page) == Content{file, 510 * page});
+  CHECK(f.store.walk(base + 510 * page)->writable);
+  CHECK_FALSE(f.store.walk(base + 499 * page));
+
+  // Its end, and the guest's own code behind it.
+  CHECK(shown_at(f, base + 1000 * page) == Content{file, 1000 * page});
+  CHECK(f.space.resolve(base + 1001 * page, Access::read) == Resolution::nothing_to_show);
+  CHECK_FALSE(f.space.shows(base + 1000 * page, 2 * page));
+  CHECK(f.space.resolve_for_guest(base + 1002 * page, Access::read) == Resolution::resolved);
+  CHECK(f.store.walk(base + 1002 * page));
+  CHECK_FALSE(f.store.walk(base + 1003 * page));
+
+  // The host is told of what is loaded, and no further.
+  CHECK(f.space.place_of(base + 700 * page + 5, 1000 * page)->bytes == 4 * page - 5);
+  CHECK(f.space.place_of(base, 1000 * page)->bytes == 3 * page); // in front of what is hidden
+  CHECK(f.space.place_of(base + 1050 * page, 1).error() == EFAULT);
+
+  // Given back: loaded anew. Replaced: zeroes. Unmapped: RAM as others expect it.
+  const int loads = f.contents.loads;
+  CHECK(f.space.discard(base + 590 * page, 20 * page) == 0);
+  CHECK_FALSE(f.store.walk(base + 600 * page));
+  CHECK(shown_at(f, base + 600 * page) == Content{file, 600 * page});
+  CHECK(f.contents.loads == loads + 1);
+  REQUIRE(f.space.map_at(base + 200 * page, 100 * page, read_write));
+  CHECK(f.store.walk(base + 250 * page)->writable);
+  CHECK_FALSE(f.store.walk(base + 199 * page));
+  CHECK(f.space.unmap(base, 2048 * page) == 0);
+  CHECK(f.contents.files.empty());
+  CHECK(f.frames.in_use.empty());
+  for (std::uint64_t at = base; at < base + 2048 * page; at += page) {
+    const auto meaning = f.store.walk(at);
+    REQUIRE(meaning);
+    REQUIRE(meaning->writable);
+    REQUIRE_FALSE(meaning->executable);
+  }
+  CHECK(f.store.is_large(base));
+}
+
+TEST_CASE("what is hidden and cannot be read stays hidden") {
+  Fixture f(4096);
+  f.contents.files[file] = 100 * page;
+  REQUIRE(f.space.map_at(Fixture::base, 100 * page, read_write, {file, 0}));
+  f.contents.error = EIO;
+  CHECK(f.space.resolve(Fixture::base, Access::read) == Resolution::nothing_to_show);
+  CHECK_FALSE(f.store.walk(Fixture::base));
+  f.contents.error = 0;
+  CHECK(shown_at(f, Fixture::base) == Content{file, 0});
+  CHECK(f.space.unmap(Fixture::base, 100 * page) == 0);
+  CHECK(f.store.is_large(Fixture::base));
 }
