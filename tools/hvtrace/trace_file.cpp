@@ -1,15 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "tools/hvtrace/trace_file.hpp"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <cstring>
 #include <utility>
-
-#include "vmm/base/unique_fd.hpp"
 
 namespace hvtrace {
 namespace {
@@ -54,36 +48,11 @@ vmm::Result<void> check_header(const abi::TraceHeader& header, const std::string
 
 } // namespace
 
-void UnmapTrace::operator()(std::byte* address) const {
-  ::munmap(address, bytes);
-}
-
 vmm::Result<TraceFile> TraceFile::open(const std::string& path) {
-  const vmm::UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  struct stat info {};
-  if (!fd.valid() || ::fstat(fd.get(), &info) != 0) {
-    return user_error("{}: cannot open: {}", path, vmm::errno_text(errno));
-  }
-  if (!S_ISREG(info.st_mode)) {
-    return user_error("{}: not a regular file", path);
-  }
-  const auto bytes = static_cast<std::size_t>(info.st_size);
-  if (bytes == 0) {
-    return user_error("{}: not a trace: the file is empty", path);
-  }
-  void* const mapped = ::mmap(nullptr, bytes, PROT_READ, MAP_SHARED, fd.get(), 0);
-  if (mapped == MAP_FAILED) {
-    return user_error("{}: cannot be mapped: {}", path, vmm::errno_text(errno));
-  }
-  std::unique_ptr<std::byte, UnmapTrace> mapping(static_cast<std::byte*>(mapped),
-                                                 UnmapTrace{bytes});
-  // Read once from front to end; a killed vmm may leave gigabytes.
-  static_cast<void>(::madvise(mapped, bytes, MADV_SEQUENTIAL));
-  auto guard = std::make_unique<vmm::MappingGuard>(
-      std::span<const std::byte>(mapping.get(), abi::align_up(bytes, abi::page_bytes)));
-  EBB_TRY_ASSIGN(file, parse({mapping.get(), bytes}, path));
-  file.mapping_ = std::move(mapping);
-  file.guard_ = std::move(guard);
+  EBB_TRY_ASSIGN(mapped, vmm::MappedFile::open(path, ~std::uint64_t{0}));
+  mapped.expect_one_pass(); // a killed vmm may leave gigabytes
+  EBB_TRY_ASSIGN(file, parse(mapped.bytes(), path));
+  file.mapped_ = std::move(mapped);
   if (file.header().storage == abi::TraceStorage::file) {
     file.window_records_ = release_records;
   }
@@ -160,12 +129,7 @@ std::optional<abi::TraceRecord> TraceFile::at(std::uint64_t number) const {
 
 void TraceFile::release_before(std::uint64_t number) const {
   window_start_ = number;
-  const std::size_t bytes = abi::align_down(
-      header_->header_bytes + (number - 1) * sizeof(abi::TraceRecord), abi::page_bytes);
-  if (bytes != 0) {
-    // Only advice: the file keeps the data.
-    static_cast<void>(::madvise(mapping_.get(), bytes, MADV_DONTNEED));
-  }
+  mapped_->release(header_->header_bytes + (number - 1) * sizeof(abi::TraceRecord));
 }
 
 } // namespace hvtrace

@@ -4,22 +4,18 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
 #include "vmm/base/result.hpp"
-#include "vmm/io/mapping_guard.hpp"
+#include "vmm/io/mapped_file.hpp"
 #include "vmm/trace/trace_source.hpp"
 
 namespace hvtrace {
 
 // The largest guest a trace may speak of; bounds what readers allocate.
 inline constexpr std::uint64_t max_ram_bytes = std::uint64_t{1} << 40;
-
-struct UnmapTrace {
-  std::size_t bytes = 0;
-  void operator()(std::byte* address) const;
-};
 
 class TraceFile final : public TraceSource {
  public:
@@ -37,7 +33,7 @@ class TraceFile final : public TraceSource {
 
   // The file was made shorter than it was when it was opened, and something of what is gone was
   // read, as zeroes.
-  [[nodiscard]] bool torn() const { return guard_ != nullptr && guard_->torn(); }
+  [[nodiscard]] bool torn() const { return mapped_ && mapped_->torn(); }
 
   // Records that the header counts but the file is too short for.
   [[nodiscard]] std::uint64_t cut_off() const { return cut_off_; }
@@ -49,8 +45,7 @@ class TraceFile final : public TraceSource {
   // takes no more memory than reading a short one. They come back when they are read again.
   void release_before(std::uint64_t number) const;
 
-  std::unique_ptr<std::byte, UnmapTrace> mapping_;
-  std::unique_ptr<vmm::MappingGuard> guard_; // of mapping_
+  std::optional<vmm::MappedFile> mapped_;    // none for bytes of others
   std::unique_ptr<abi::TraceHeader> header_; // a copy: the file may be growing
   const std::byte* records_ = nullptr;
   std::uint64_t slots_ = 0; // in a ring, its capacity

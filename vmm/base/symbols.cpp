@@ -53,13 +53,14 @@ Symbols Symbols::parse(std::span<const std::byte> elf) {
       continue;
     }
     const Elf64_Shdr& names = sections[section.sh_link];
-    auto strings = read_array<char>(elf, names.sh_offset, names.sh_size);
-    strings.push_back('\0');
+    const auto strings = read_array<char>(elf, names.sh_offset, names.sh_size);
+    const std::size_t first = result.names_.size();
+    result.names_.insert(result.names_.end(), strings.begin(), strings.end());
+    result.names_.push_back('\0');
     for (const Elf64_Sym& symbol :
          read_array<Elf64_Sym>(elf, section.sh_offset, section.sh_size / sizeof(Elf64_Sym))) {
       if (ELF64_ST_TYPE(symbol.st_info) == STT_FUNC && symbol.st_name < strings.size()) {
-        result.functions_.push_back(
-            {symbol.st_value, symbol.st_size, strings.data() + symbol.st_name});
+        result.functions_.push_back({symbol.st_value, symbol.st_size, first + symbol.st_name});
       }
     }
   }
@@ -72,7 +73,7 @@ std::string Symbols::describe(std::uint64_t address) const {
   if (after != functions_.begin()) {
     const Function& function = *--after;
     if (address - function.start < std::max<std::uint64_t>(function.bytes, 1)) {
-      return fmt::format("{:#x} {}+{:#x}", address, demangle(function.name.c_str()),
+      return fmt::format("{:#x} {}+{:#x}", address, demangle(names_.data() + function.name),
                          address - function.start);
     }
   }

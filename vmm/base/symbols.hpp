@@ -25,9 +25,11 @@ class Symbols {
  private:
   struct Function {
     std::uint64_t start, bytes;
-    std::string name; // as the linker knows it: demangling all takes time and a deep stack
+    std::size_t name; // where it begins in names_
   };
   std::vector<Function> functions_; // sorted by start
+  // As the linker knows them, each ended by NUL: demangling all takes time and a deep stack.
+  std::vector<char> names_;
 };
 
 } // namespace vmm

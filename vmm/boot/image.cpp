@@ -168,10 +168,12 @@ Result<abi::ImageHeader> check_header(std::span<const std::byte> flat, const std
 } // namespace
 
 Result<Image> parse_image(std::span<const std::byte> file, const std::string& name) {
-  std::vector<std::byte> flat(file.begin(), file.end());
+  std::vector<std::byte> flat;
   if (is_elf(file)) {
     EBB_TRY_ASSIGN(flattened, flatten_elf(file, name));
     flat = std::move(flattened);
+  } else {
+    flat.assign(file.begin(), file.end());
   }
   EBB_TRY_ASSIGN(header, check_header(flat, name));
   flat.resize(header.file_bytes);

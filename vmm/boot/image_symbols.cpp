@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "vmm/boot/image.hpp"
-#include "vmm/io/file.hpp"
+#include "vmm/io/mapped_file.hpp"
 
 namespace vmm {
 namespace {
@@ -24,13 +24,13 @@ std::uint64_t image_hash(std::span<const std::byte> bytes) {
 }
 
 Result<Symbols> load_symbols(const std::string& elf, std::uint64_t hash) {
-  EBB_TRY_ASSIGN(file, read_file(elf, max_elf_bytes));
-  Symbols symbols = Symbols::parse(file);
+  EBB_TRY_ASSIGN(file, MappedFile::open(elf, max_elf_bytes)); // most of it says what nobody asks
+  Symbols symbols = Symbols::parse(file.bytes());
   if (symbols.empty()) {
     return user_error("{}: no ELF file with a symbol table", elf);
   }
   if (hash != 0) {
-    EBB_TRY_ASSIGN(image, parse_image(file, elf));
+    EBB_TRY_ASSIGN(image, parse_image(file.bytes(), elf));
     const std::uint64_t own = image_hash(image.bytes);
     if (own != hash) {
       return user_error("{}: of another build: its hash is {:016x}, the image's {:016x}", elf, own,
