@@ -125,11 +125,11 @@ SitePatcher::Page* SitePatcher::new_page(std::uint64_t address, const Moved& mov
   for (std::int64_t step = 0; step < 2 << 15; ++step) {
     const std::int64_t high = step % 2 == 0 ? step / 2 : -(step + 1) / 2;
     // The same check for the two upper bytes, before all of the lower ones are tried.
-    if (!is_possible(high * 0x10000 + illegal.front() * 0x100, moved)) {
+    if (!is_possible(high * 0x10000 + std::int64_t{illegal.front()} * 0x100, moved)) {
       continue;
     }
     for (const std::uint8_t second : illegal) {
-      const std::int64_t distance = high * 0x10000 + second * 0x100;
+      const std::int64_t distance = high * 0x10000 + std::int64_t{second} * 0x100;
       const std::uint64_t page =
           abi::align_down(from + static_cast<std::uint64_t>(distance), abi::page_bytes);
       // The window of 256 bytes may go on in the next page; what is there is found by others.
