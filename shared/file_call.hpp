@@ -25,10 +25,12 @@ enum class FileOperation : std::uint32_t {
   // Opens the path as `flags` (FileFlags) say, a new file with `mode`. Result: the file's number.
   open = 1,
   close = 2,
-  // Reads from `offset`, or from where a stream is, into the buffer. Result: bytes, 0 at the end.
+  // Reads from `offset`, or from where a stream is, into the buffer; with file_no_wait EAGAIN of a
+  // stream that has nothing yet. Result: bytes, 0 at the end.
   read = 3,
-  // Writes the buffer at `offset`, with file_append at the file's end, or to where a stream is.
-  // Result: bytes.
+  // Writes the buffer at `offset`, with file_append at the file's end, or to where a stream is;
+  // with
+  // file_no_wait EAGAIN of a stream that takes nothing now. Result: bytes.
   write = 4,
   // FileStat of an open file, or of a path (file_no_follow), into the buffer. Result: 0.
   stat = 5,
@@ -66,6 +68,24 @@ enum class FileOperation : std::uint32_t {
   // Waits until a stream is file_readable or file_writable, whatever of them `flags` has, for at
   // most `offset` ns. Result: what it is of them and file_hung_up; 0: the time is over.
   wait = 24,
+  // Returns at once; the guest is interrupted once a stream is file_readable or file_writable,
+  // whatever of them `flags` has, or is hung up: VcpuPage::streams_ready. Once for each call; a
+  // later one for the same stream takes an earlier one's place. Result: 0.
+  watch = 25,
+  // Moves a stream that is a regular file by `offset`, from where `mode` says (SEEK_SET, SEEK_CUR,
+  // SEEK_END of Linux). Result: where it is then; ESPIPE of all others.
+  seek = 26,
+  // TerminalMode of a stream that is a terminal, into the buffer, or from there. Result: 0, ENOTTY.
+  terminal_mode = 27,
+  set_terminal_mode = 28,
+  // Discards what a terminal has not delivered: input, output or both, as `mode` says (TCIFLUSH,
+  // TCOFLUSH, TCIOFLUSH of Linux). Result: 0, ENOTTY.
+  flush_terminal = 29,
+  // How much could be read from a stream at once. Result: bytes; ENOTTY where that is not known.
+  readable_bytes = 30,
+  // Stops the vmm as a terminal's stop key does, if a stream is one. Result: 0, once it goes on;
+  // ENOTTY.
+  stop = 31,
 };
 
 enum FileFlags : std::uint32_t {
@@ -81,6 +101,7 @@ enum FileFlags : std::uint32_t {
   file_readable = 1U << 9,
   file_writable = 1U << 10,
   file_hung_up = 1U << 11,
+  file_no_wait = 1U << 12,
 };
 
 inline constexpr std::uint32_t max_open_files = 1024;
@@ -129,6 +150,7 @@ static_assert(EBB_FILE_MAILBOX >= sizeof(VcpuPage));
 static_assert(EBB_FILE_MAILBOX + sizeof(FileMailbox) <= EBB_VCPU_OWN);
 
 // Times in nanoseconds since 1970, UTC.
+inline constexpr std::int64_t file_time_unknown = INT64_MIN;
 struct FileStat {
   std::uint64_t device = 0;
   std::uint64_t inode = 0;
@@ -142,9 +164,13 @@ struct FileStat {
   std::uint32_t user = 0;
   std::uint32_t group = 0;
   std::uint32_t block_bytes = 0;
+  std::uint64_t special_device = 0; // which device a device's file is, as st_rdev
+  std::int64_t born_ns = file_time_unknown;
 };
 static_assert(offsetof(FileStat, mode) == 64);
-static_assert(sizeof(FileStat) == 80);
+static_assert(sizeof(FileStat) == 96);
+// What older guests have room for.
+inline constexpr std::size_t least_file_stat_bytes = 80;
 
 // As FileStat has them, or one of the two constants.
 inline constexpr std::int64_t file_time_now = INT64_MIN;
@@ -180,6 +206,17 @@ struct TerminalSize {
   std::uint16_t columns = 0;
 };
 static_assert(sizeof(TerminalSize) == 4);
+
+// The kernel's struct termios. What belongs to a line's hardware, as its speed, is only read.
+struct TerminalMode {
+  std::uint32_t input = 0;   // c_iflag
+  std::uint32_t output = 0;  // c_oflag
+  std::uint32_t control = 0; // c_cflag
+  std::uint32_t local = 0;   // c_lflag
+  std::uint8_t line = 0;     // c_line
+  std::uint8_t characters[19] = {};
+};
+static_assert(sizeof(TerminalMode) == 36);
 
 // An entry of a directory, as getdents64 of Linux returns it: this head, the name with its NUL, and
 // whatever fills `bytes`, a multiple of 8.

@@ -97,7 +97,10 @@ struct VcpuPage {
   std::uint64_t guest_private = 0; // the guest's own per-vCPU pointer
   std::uint64_t stack_low_gpa = 0; // host-written: stack is [stack_low_gpa, stack_high_gpa)
   std::uint64_t stack_high_gpa = 0;
-  std::uint64_t reserved2[3] = {};
+  // Streams that were watched (FileOperation::watch) and are ready, since 1.2 with feature_files,
+  // in vCPU 0's page; stream n is bit n.
+  std::uint64_t streams_ready = 0; // host: sets bits, then interrupts; guest: clears them
+  std::uint64_t reserved2[2] = {};
   std::uint64_t number = 0; // Hypercall
   std::uint64_t args[4] = {};
   std::uint64_t result = 0; // Status
@@ -110,6 +113,7 @@ static_assert(offsetof(VcpuPage, vcpu) == 8);
 static_assert(offsetof(VcpuPage, wake_pending) == EBB_VCPU_WAKE_PENDING);
 static_assert(offsetof(VcpuPage, guest_private) == 16);
 static_assert(offsetof(VcpuPage, stack_low_gpa) == 24);
+static_assert(offsetof(VcpuPage, streams_ready) == 40);
 static_assert(offsetof(VcpuPage, number) == 64);
 static_assert(offsetof(VcpuPage, args) == 72);
 static_assert(offsetof(VcpuPage, result) == 104);

@@ -69,7 +69,7 @@
 /* Trap stubs: stub n starts at ImageHeader::trap_stubs_gpa + n * EBB_TRAP_STUB_BYTES. */
 #define EBB_TRAP_STUB_BYTES 16
 #define EBB_TRAP_VECTORS 48 /* 32 exceptions, then 16 interrupt vectors */
-#define EBB_TRAP_CODE_BYTES 0x480 /* stubs, and the rest of the code that runs in ring 0 */
+#define EBB_TRAP_CODE_BYTES 0x500 /* stubs, and the rest of the code that runs in ring 0 */
 
 /* In a vCPU page, behind abi::VcpuPage. */
 #define EBB_FILE_MAILBOX 1536 /* abi::FileMailbox, with feature_files */

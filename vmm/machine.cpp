@@ -3,8 +3,10 @@
 
 #include <poll.h>
 
+#include <algorithm>
 #include <array>
 #include <csignal>
+#include <span>
 #include <utility>
 
 #include "vmm/base/clock.hpp"
@@ -98,10 +100,17 @@ Result<std::unique_ptr<FileService>> Machine::make_files(const Config& config) {
   if (guest_->program() == nullptr) {
     return nullptr;
   }
+  EBB_TRY_ASSIGN(streams, StreamWatch::create(guest_->first_vcpu_page(),
+                                              [&guest = *guest_] { guest.wake(0); }));
+  streams_ = std::move(streams);
+  FileCalls::Wishes wishes{
+      .watch = [&watch = *streams_](std::uint32_t stream,
+                                    short events) { watch.watch(stream, events); },
+      .stop = BlockedSignals::stop_process};
   EBB_TRY_ASSIGN(mounts, FileMounts::open(config.program.root_directory(), config.program.binds));
   return std::make_unique<FileService>(
-      FileCalls(std::move(mounts), guest_->memory(), end_->stop_fd()), guest_->memory(),
-      guest_->plan().vcpus);
+      FileCalls(std::move(mounts), guest_->memory(), end_->stop_fd(), std::move(wishes)),
+      guest_->memory(), guest_->plan().vcpus);
 }
 
 std::unique_ptr<VcpuLoops> Machine::make_loops() {
@@ -160,21 +169,40 @@ Result<void> Machine::start_threads(Sandbox& sandbox) {
 
 void Machine::wait_for_end(const BlockedSignals& signals) {
   while (!end_->ended()) {
-    std::array<pollfd, 2> events{pollfd{end_->stop_fd(), POLLIN, 0},
-                                 pollfd{signals.fd(), POLLIN, 0}};
-    static_cast<void>(::poll(events.data(), events.size(), -1));
-    const int signal = signals.take();
-    if (signal == BlockedSignals::toggle) {
-      hints_->control().toggle();
-    } else if ((signal == SIGWINCH || signal == SIGCONT) && output_.terminal) {
-      output_.terminal(signal);
-    } else if (BlockedSignals::is_ending(signal) &&
-               !(program_signals_ && program_signals_->pass(signal, monotonic_ns()))) {
-      end_->end({EndKind::interrupted, static_cast<std::uint8_t>(signal),
-                 "interrupted by " + BlockedSignals::name_of(signal)});
-      if (output_.interrupted) {
-        output_.interrupted();
-      }
+    constexpr std::size_t own = 2;
+    std::array<pollfd, own + StreamWatch::descriptors> events{pollfd{end_->stop_fd(), POLLIN, 0},
+                                                              pollfd{signals.fd(), POLLIN, 0}};
+    std::size_t count = own;
+    if (streams_) {
+      std::ranges::copy(streams_->wanted(), events.begin() + own);
+      count = events.size();
+    }
+    static_cast<void>(::poll(events.data(), count, -1));
+    if (streams_) {
+      streams_->take(std::span(events).last<StreamWatch::descriptors>());
+    }
+    if (const int signal = signals.take(); signal != 0) {
+      take_signal(signal);
+    }
+  }
+}
+
+// What a program handles is the program's.
+void Machine::take_signal(int signal) {
+  const bool is_programs = program_signals_ && program_signals_->pass(signal, monotonic_ns());
+  if ((signal == SIGWINCH || signal == SIGCONT) && output_.terminal) {
+    output_.terminal(signal);
+  } else if (is_programs) {
+    return;
+  } else if (signal == BlockedSignals::toggle) {
+    hints_->control().toggle();
+  } else if (signal == SIGTSTP) {
+    BlockedSignals::stop_process();
+  } else if (BlockedSignals::is_ending(signal)) {
+    end_->end({EndKind::interrupted, static_cast<std::uint8_t>(signal),
+               "interrupted by " + BlockedSignals::name_of(signal)});
+    if (output_.interrupted) {
+      output_.interrupted();
     }
   }
 }

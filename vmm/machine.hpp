@@ -25,6 +25,7 @@
 #include "vmm/base/blocked_signals.hpp"
 #include "vmm/companions.hpp"
 #include "vmm/files/file_service.hpp"
+#include "vmm/files/stream_watch.hpp"
 #include "vmm/guest_machine.hpp"
 #include "vmm/hint_side.hpp"
 #include "vmm/milestones.hpp"
@@ -83,6 +84,7 @@ class Machine {
   [[nodiscard]] std::unique_ptr<VcpuLoops> make_loops();
   [[nodiscard]] Result<void> start_threads(Sandbox& sandbox);
   void wait_for_end(const BlockedSignals& signals);
+  void take_signal(int signal);
   void stop(const BlockedSignals& signals);
 
   // In order of construction.
@@ -93,7 +95,8 @@ class Machine {
   std::unique_ptr<StepSession> stepping_; // null without --step
   std::unique_ptr<HintSide> hints_;
   std::unique_ptr<Companions> companions_;
-  std::unique_ptr<FileService> files_;              // null unless a program is run
+  std::unique_ptr<StreamWatch> streams_;            // null unless a program is run
+  std::unique_ptr<FileService> files_;              // with streams_
   std::unique_ptr<ProgramSignals> program_signals_; // with files_
   std::unique_ptr<Milestones> milestones_;
   std::unique_ptr<VcpuLoops> loops_;

@@ -209,9 +209,10 @@ vmm::Result<int> run(const vmm::Config& config) {
     vmm::tell("vmm: {}\n", sandbox->describe());
   }
   // Before anything starts a thread. The stepper looks after the terminal itself.
-  EBB_TRY_ASSIGN(signals,
-                 vmm::BlockedSignals::create(config.step ? vmm::BlockedSignals::Terminal::left_alone
-                                                         : vmm::BlockedSignals::Terminal::watched));
+  EBB_TRY_ASSIGN(signals, vmm::BlockedSignals::create(
+                              config.step             ? vmm::BlockedSignals::Terminal::left_alone
+                              : config.runs_program() ? vmm::BlockedSignals::Terminal::programs
+                                                      : vmm::BlockedSignals::Terminal::watched));
   EBB_TRY_ASSIGN(output, vmm::PatientOutput::create(talk_fd(config), signals.late_fd()));
   const auto print = [&output](std::string_view text) { output.write(text); };
   vmm::LiveView live({.style = live_style(config), .bars = chart_bars()}, print,

@@ -5,11 +5,20 @@
 #include <cstdint>
 
 #include "guest/arch/gate.h"
+#include "guest/arch/program.h"
 #include "shared/address.hpp"
 #include "shared/doorbell.hpp"
 #include "shared/hypercall.hpp"
 
 namespace guest::arch {
+
+// The guest is identity mapped: a guest-physical address is its pointer.
+template <typename T> [[nodiscard]] T* pointer_to(abi::Gpa gpa) {
+  return reinterpret_cast<T*>(gpa.value);
+}
+[[nodiscard]] inline abi::Gpa address_of(const void* pointer) {
+  return {reinterpret_cast<std::uint64_t>(pointer)};
+}
 
 // 32-bit port output; the TSS I/O bitmap opens the hypercall ports to CPL3. The host reads and
 // writes memory meanwhile, hence the clobber.
@@ -47,11 +56,32 @@ inline abi::VcpuPage& vcpu_page() {
 // Registers of the caller at the call, but for RDI (guest/arch/registers.S).
 extern "C" void read_registers(abi::PanicRegisters* registers);
 
+// What set_alarm() has asked for.
+inline std::uint64_t& alarm() {
+  return *pointer_to<std::uint64_t>({address_of(&vcpu_page()).value + EBB_PROGRAM_ALARM});
+}
+
+// Has the timer do what set_alarm() has asked for, after something else has used it.
+inline void arm_alarm() {
+  if (alarm() != 0) {
+    std::uint64_t function = EBB_GATE_ALARM;
+    asm volatile("int3" : "+a"(function) : "D"(alarm()) : "rcx", "rdx", "memory", "cc");
+  }
+}
+
+// Has the program's own code interrupted when the TSC reaches `deadline`; 0: never. Needs
+// feature_interrupt.
+inline void set_alarm(std::uint64_t deadline) {
+  alarm() = deadline;
+  arm_alarm();
+}
+
 // Halts this vCPU until an interrupt comes, at the latest when the TSC reaches `deadline` (0: no
 // deadline). Returns at once if an interrupt has come since the last call. Needs feature_interrupt.
 inline void halt_until(std::uint64_t deadline) {
   std::uint64_t function = EBB_GATE_HALT;
   asm volatile("int3" : "+a"(function) : "D"(deadline) : "rcx", "rdx", "memory", "cc");
+  arm_alarm();
 }
 
 // Rings the doorbell with a hypercall; `function` is EBB_GATE_VMCALL or EBB_GATE_VMMCALL. Needs
@@ -72,14 +102,6 @@ inline void wake_vcpu(unsigned index) {
 // Makes the compiler believe that `value` is used and changed; benchmark loops need it.
 inline void keep(std::uint64_t& value) {
   asm volatile("" : "+r"(value));
-}
-
-// The guest is identity mapped: a guest-physical address is its pointer.
-template <typename T> [[nodiscard]] T* pointer_to(abi::Gpa gpa) {
-  return reinterpret_cast<T*>(gpa.value);
-}
-[[nodiscard]] inline abi::Gpa address_of(const void* pointer) {
-  return {reinterpret_cast<std::uint64_t>(pointer)};
 }
 
 } // namespace guest::arch

@@ -16,5 +16,7 @@
 /* RDI = address of RAX, RDI, RIP, CS, RFLAGS, RSP, SS: goes on there, with the other registers as
  * they are. Not on the trap stack. */
 #define EBB_GATE_RESUME 0x45424205
+/* RDI = TSC deadline: raises EBB_TIMER_VECTOR then. */
+#define EBB_GATE_ALARM 0x45424207
 /* Forgets what this vCPU has read of the page tables. */
 #define EBB_GATE_FLUSH 0x45424206

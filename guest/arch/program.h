@@ -19,6 +19,11 @@
 #define EBB_FAULT_RIP (EBB_VCPU_OWN + 72)
 #define EBB_FAULT_RSP (EBB_VCPU_OWN + 80)
 #define EBB_FAULT_STACK (EBB_VCPU_OWN + 88) /* top of the stack that page faults are handled on */
+#define EBB_PROGRAM_ALARM (EBB_VCPU_OWN + 96) /* TSC at which the program is to be interrupted; 0: never */
+
+/* An interrupt that is the program's but comes in the kernel comes again after that time, in ticks
+ * of the TSC: the kernel may have looked already. */
+#define EBB_INTERRUPT_AGAIN_TICKS 400000
 
 /* Room for what XSAVE stores: all that there is but AMX's tiles. */
 #define EBB_EXTENDED_STATE_BYTES 4096

@@ -60,7 +60,6 @@ trap_stubs:
  * In: the processor's frame, on the trap stack (from CPL3) or below the halt gate's (from ring 0).
  * GS base is the vCPU page in ring 0, too: there is no swapgs anywhere.
  */
-        .balign 16, 0xcc
 note_interrupt:
         entered_from_cpl3
         .cfi_signal_frame                   /* between any two instructions */
@@ -87,9 +86,11 @@ note_interrupt:
         popq    %rax
         .cfi_adjust_cfa_offset -8
         .cfi_restore rax
-        /* A signal for a program reaches it between two instructions; the kernel sees it at its end of
-         * a call, or when it wakes. */
+        /* A signal or a timer of a program reaches it between two instructions; the kernel sees it at
+         * its end of a call, or when it wakes, and what comes behind that look comes again. */
         cmpq    $0, %gs:EBB_VCPU_SIGNALS_SENT
+        jne     1f
+        cmpq    $0, %gs:EBB_PROGRAM_ALARM
         jne     1f
         iretq
 1:      pushq   %rax
@@ -106,7 +107,14 @@ note_interrupt:
         pushq   $0
         pushq   $EBB_WAKE_VECTOR
         jmp     trap_to_landing
-3:      popq    %rcx
+3:      pushq   %rdx
+        rdtsc
+        addl    $EBB_INTERRUPT_AGAIN_TICKS, %eax
+        adcl    $0, %edx
+        movl    $MSR_TSC_DEADLINE, %ecx
+        wrmsr
+        popq    %rdx
+        popq    %rcx
         popq    %rax
         iretq
         .cfi_endproc
@@ -117,18 +125,13 @@ note_interrupt:
  * Interrupts are off on entry, so an interrupt comes either before the look at wake_pending or
  * after the halt has begun: sti takes effect only behind the instruction that follows it.
  */
-        .balign 16, 0xcc
 gate:
         entered_from_cpl3
         cmpl    $EBB_GATE_HALT, %eax
         jne     1f
         cmpl    $0, %gs:EBB_VCPU_WAKE_PENDING
         jne     2f
-        movl    $MSR_TSC_DEADLINE, %ecx     /* a deadline of 0 disarms the timer */
-        movq    %rdi, %rdx
-        movl    %edi, %eax
-        shrq    $32, %rdx
-        wrmsr
+        call    set_deadline                /* of 0 disarms the timer */
         sti
         hlt
         cli
@@ -145,7 +148,11 @@ gate:
         movq    %cr3, %rdx
         movq    %rdx, %cr3
         iretq
-7:      cmpl    $EBB_GATE_WAKE, %eax
+7:      cmpl    $EBB_GATE_ALARM, %eax
+        jne     8f
+        call    set_deadline
+        iretq
+8:      cmpl    $EBB_GATE_WAKE, %eax
         jne     3f
         movl    $MSR_X2APIC_ICR, %ecx
         movl    $EBB_WAKE_VECTOR, %eax      /* fixed delivery, edge, physical destination */
@@ -167,13 +174,20 @@ gate:
         pushq   $3
         jmp     trap_to_landing
 
+set_deadline:                               /* RDI */
+        movl    $MSR_TSC_DEADLINE, %ecx
+        movq    %rdi, %rdx
+        movl    %edi, %eax
+        shrq    $32, %rdx
+        wrmsr
+        ret
+
 /* A page fault of the program, or of the kernel on the program's behalf: goes on at CPL3 in
  * page_fault_landing (guest/arch/page_fault.S), with all registers as they were. Without a landing,
  * or while one is at work, it is a trap like others.
  *
  * In: trap stack with the error code and the processor's frame.
  */
-        .balign 16, 0xcc
 page_fault:
         cmpq    $0, %gs:EBB_FAULT_LANDING
         jne     1f
@@ -197,7 +211,6 @@ page_fault:
  * stack below that frame: the interrupted stack may be the very thing that faulted. A second
  * trap would reuse the trap stack from its top and overwrite the frame.
  */
-        .balign 16, 0xcc
 trap_to_landing:
         push_general_registers
         movq    %cr2, %rax                  /* not readable at CPL3 */

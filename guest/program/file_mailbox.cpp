@@ -44,10 +44,6 @@ abi::FileResult FileMailbox::perform(const abi::FileCall& call) {
       }
     } while (kernel_.now_ns() < until);
   }
-  // Whoever waits for long is idle: what is due is reported first.
-  if (call.operation == abi::FileOperation::read && call.file == 0) {
-    kernel_.sleep_until_ns(0);
-  }
   hypercall::file();
   return is_answered(box, asked) ? box.result : -EINTR;
 }

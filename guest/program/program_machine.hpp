@@ -19,9 +19,20 @@ class ProgramMachine final : public linux::Machine {
 
   [[nodiscard]] std::uint64_t now_ns() override { return kernel_.now_ns(); }
   void sleep_until_ns(std::uint64_t deadline) override {
-    do {
-      kernel_.doze_until_ns(deadline);
-    } while (kernel_.now_ns() < deadline && !arch::signal_is_sent());
+    const std::atomic_ref ready(arch::vcpu_page().streams_ready);
+    while (ready.load(std::memory_order_relaxed) == 0 && !arch::signal_is_sent()) {
+      kernel_.doze_until_ns(deadline); // also a sleep of no length is a chance to report
+      if (kernel_.now_ns() >= deadline) {
+        break;
+      }
+    }
+    ready.store(0, std::memory_order_relaxed);
+  }
+  void set_alarm_ns(std::uint64_t deadline) override {
+    if (deadline != alarm_ns_) {
+      alarm_ns_ = deadline;
+      arch::set_alarm(deadline == never ? 0 : kernel_.clock().tsc_at(deadline));
+    }
   }
   [[nodiscard]] linux::SignalSet take_signals() override {
     if (!arch::signal_is_sent()) {
@@ -45,6 +56,7 @@ class ProgramMachine final : public linux::Machine {
 
  private:
   Kernel& kernel_;
+  std::uint64_t alarm_ns_ = never;
 };
 
 } // namespace guest

@@ -93,6 +93,7 @@ void go_on(arch::TrapFrame& frame, std::byte* extended_state) {
 void handle_trap(arch::TrapFrame& frame, std::byte* extended_state) {
   if (frame.vector == EBB_WAKE_VECTOR) {
     running->process.receive_signals();
+    arch::arm_alarm(); // whatever has used the timer meanwhile
     go_on(frame, extended_state);
     return;
   }

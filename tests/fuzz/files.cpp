@@ -100,7 +100,7 @@ std::string path_from(fuzz::Bytes& bytes) {
 // Mostly what makes sense, or there would be little to see.
 abi::FileCall call_from(fuzz::Bytes& bytes, const vmm::GuestMemory& memory) {
   abi::FileCall call{
-      .operation = static_cast<abi::FileOperation>(bytes.below(26)),
+      .operation = static_cast<abi::FileOperation>(bytes.below(32)),
       .file = bytes.below(4) != 0 ? 3 + bytes.below(4) : bytes.take<std::uint32_t>(),
       .flags = bytes.take<std::uint32_t>() & (bytes.below(8) != 0 ? 0xffU : ~0U),
       .mode = bytes.below(8) != 0 ? bytes.below(01000) : bytes.take<std::uint32_t>(),
@@ -147,7 +147,7 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
       world.root().string(),
       std::array{vmm::ProgramMount{world.changed().string(), "/rw", vmm::MountAccess::read_write}});
   fuzz::require(mounts.has_value() && memory.has_value());
-  vmm::FileCalls calls(std::move(*mounts), *memory, ended);
+  vmm::FileCalls calls(std::move(*mounts), *memory, ended, {});
   fuzz::Bytes bytes(data, size);
   while (!bytes.empty()) {
     const abi::FileCall call = call_from(bytes, *memory);

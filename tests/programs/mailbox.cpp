@@ -128,7 +128,7 @@ void ask_for_ways_out(const char* folder) {
 void ask_without_waiting() {
   abi::FileMailbox& box = mailbox();
   for (std::uint32_t count = 0; count < 200000; ++count) {
-    box.call.operation = static_cast<abi::FileOperation>(count % 26);
+    box.call.operation = static_cast<abi::FileOperation>(count % 34);
     box.call.file = 3 + count % 8;
     box.call.flags = count % 4096;
     box.call.buffer_gpa = count % 3 == 0 ? gpa_of(buffer) : std::uint64_t{count} << 20;

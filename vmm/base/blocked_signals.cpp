@@ -90,9 +90,12 @@ Result<BlockedSignals> BlockedSignals::create(Terminal terminal) {
   sigemptyset(&set);
   sigemptyset(&ignored);
   sigaddset(&set, toggle);
-  if (terminal == Terminal::watched) {
+  if (terminal != Terminal::left_alone) {
     sigaddset(&set, SIGWINCH);
     sigaddset(&set, SIGCONT);
+  }
+  if (terminal == Terminal::programs) {
+    sigaddset(&set, SIGTSTP);
   }
   for_each_in(ending_signals(), [&](int signal) {
     if (!is_ignored(signal)) {
@@ -142,6 +145,17 @@ std::string BlockedSignals::name_of(int signal) {
   }
   const char* const name = ::sigabbrev_np(signal);
   return name == nullptr ? fmt::format("signal {}", signal) : fmt::format("SIG{}", name);
+}
+
+// By the kernel's own means: it stops nobody whom no shell would let go on.
+void BlockedSignals::stop_process() {
+  sigset_t set{};
+  sigemptyset(&set);
+  sigaddset(&set, SIGTSTP);
+  sigset_t before{};
+  ::pthread_sigmask(SIG_UNBLOCK, &set, &before);
+  static_cast<void>(::raise(SIGTSTP));
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 void BlockedSignals::let_through() {

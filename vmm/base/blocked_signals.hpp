@@ -11,6 +11,7 @@
 #pragma once
 
 #include <csignal>
+#include <cstdint>
 #include <string>
 
 #include "vmm/base/result.hpp"
@@ -25,7 +26,8 @@ class BlockedSignals {
 
   // Whether SIGWINCH and SIGCONT are taken, too: a terminal has another size, or was somebody
   // else's meanwhile. Left alone they keep their effect.
-  enum class Terminal : bool { left_alone, watched };
+  // `programs`: SIGTSTP, too, which a program may want to handle.
+  enum class Terminal : std::uint8_t { left_alone, watched, programs };
 
   // Blocks the ending signals and `toggle` for the calling thread and every thread that it starts
   // afterwards, so make it before any other: one thread that does not block them would be ended by
@@ -44,6 +46,8 @@ class BlockedSignals {
   // The signal that arrived; 0 if none.
   [[nodiscard]] int take() const;
   [[nodiscard]] static bool is_ending(int signal);
+  // Does what SIGTSTP would have done, if that is taken; returns when the process goes on.
+  static void stop_process();
   // Such as SIGINT.
   [[nodiscard]] static std::string name_of(int signal);
 

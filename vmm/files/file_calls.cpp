@@ -4,29 +4,23 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
-#include <poll.h>
-#include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
-#include <climits>
-#include <cstring>
 
 #include "vmm/files/file_status.hpp"
 
 namespace vmm {
 namespace {
 
-constexpr std::uint32_t known_flags = (abi::file_hung_up << 1) - 1;
+constexpr std::uint32_t known_flags = (abi::file_no_wait << 1) - 1;
 // And the bit that lets only owners remove what is in a directory; nobody gets another's identity
 // by what a guest has written.
 constexpr std::uint32_t rights_mask = 01777;
-constexpr std::uint64_t ns_per_ms = 1'000'000;
 
 abi::FileResult failed() {
   return -abi::FileResult{errno};
@@ -93,6 +87,20 @@ abi::FileResult FileCalls::perform(const abi::FileCall& call) {
     return allocate(call);
   case abi::FileOperation::wait:
     return wait(call);
+  case abi::FileOperation::watch:
+    return watch(call);
+  case abi::FileOperation::seek:
+    return seek(call);
+  case abi::FileOperation::terminal_mode:
+    return terminal_mode(call);
+  case abi::FileOperation::set_terminal_mode:
+    return set_terminal_mode(call);
+  case abi::FileOperation::flush_terminal:
+    return flush_terminal(call);
+  case abi::FileOperation::readable_bytes:
+    return readable_bytes(call);
+  case abi::FileOperation::stop:
+    return stop();
   }
   return -ENOSYS;
 }
@@ -243,42 +251,6 @@ abi::FileResult FileCalls::close(const abi::FileCall& call) {
 
 // ---- content -----------------------------------------------------------------------------------
 
-// False when the guest ends first.
-bool FileCalls::wait_for(int fd, short events) const {
-  std::array<pollfd, 2> waits{pollfd{fd, events, 0}, pollfd{stop_fd_, POLLIN, 0}};
-  while (::poll(waits.data(), waits.size(), -1) < 0 && errno == EINTR) {
-  }
-  return (waits[1].revents & POLLIN) == 0;
-}
-
-abi::FileResult FileCalls::read_stream(int fd, std::span<std::byte> buffer) const {
-  if (buffer.empty()) {
-    return 0;
-  }
-  for (;;) {
-    if (!wait_for(fd, POLLIN)) {
-      return -EINTR;
-    }
-    const ssize_t got = ::read(fd, buffer.data(), buffer.size());
-    if (got >= 0 || (errno != EAGAIN && errno != EINTR)) {
-      return got >= 0 ? got : failed();
-    }
-  }
-}
-
-// Whatever the reader takes at a time: the guest asks again.
-abi::FileResult FileCalls::write_stream(int fd, std::span<const std::byte> buffer) const {
-  for (;;) {
-    if (!wait_for(fd, POLLOUT)) {
-      return -EINTR;
-    }
-    const ssize_t put = ::write(fd, buffer.data(), buffer.size());
-    if (put >= 0 || (errno != EAGAIN && errno != EINTR)) {
-      return put >= 0 ? put : failed();
-    }
-  }
-}
-
 abi::FileResult FileCalls::read(const abi::FileCall& call) const {
   const int fd = fd_of(call.file);
   if (fd < 0) {
@@ -286,7 +258,7 @@ abi::FileResult FileCalls::read(const abi::FileCall& call) const {
   }
   const std::span<std::byte> buffer = buffer_of(call);
   if (call.file < streams) {
-    return read_stream(fd, buffer);
+    return read_stream(fd, buffer, stream_waiting(call));
   }
   const ssize_t got = ::pread(fd, buffer.data(), buffer.size(), static_cast<off_t>(call.offset));
   return got >= 0 ? got : failed();
@@ -299,7 +271,7 @@ abi::FileResult FileCalls::write(const abi::FileCall& call) const {
   }
   const std::span<std::byte> buffer = buffer_of(call);
   if (call.file < streams) {
-    return write_stream(fd, buffer);
+    return write_stream(fd, buffer, stream_waiting(call));
   }
   const iovec part{buffer.data(), buffer.size()};
   const ssize_t put = has(call, abi::file_append) ? ::pwritev2(fd, &part, 1, 0, RWF_APPEND)
@@ -345,28 +317,6 @@ abi::FileResult FileCalls::allocate(const abi::FileCall& call) const {
              : failed();
 }
 
-abi::FileResult FileCalls::wait(const abi::FileCall& call) const {
-  if (call.file >= streams) {
-    return -EBADF;
-  }
-  const unsigned events = (has(call, abi::file_readable) ? unsigned{POLLIN} : 0U) |
-                          (has(call, abi::file_writable) ? unsigned{POLLOUT} : 0U);
-  std::array<pollfd, 2> waits{pollfd{static_cast<int>(call.file), static_cast<short>(events), 0},
-                              pollfd{stop_fd_, POLLIN, 0}};
-  const std::uint64_t ms = call.offset / ns_per_ms + (call.offset % ns_per_ms != 0 ? 1 : 0);
-  const int timeout = ms > INT_MAX ? -1 : static_cast<int>(ms);
-  if (::poll(waits.data(), waits.size(), timeout) < 0) {
-    return failed();
-  }
-  if ((waits[1].revents & POLLIN) != 0) {
-    return -EINTR;
-  }
-  const unsigned is = static_cast<unsigned>(waits[0].revents);
-  return ((is & POLLIN) != 0 ? abi::file_readable : 0U) |
-         ((is & POLLOUT) != 0 ? abi::file_writable : 0U) |
-         ((is & (POLLHUP | POLLERR)) != 0 ? abi::file_hung_up : 0U);
-}
-
 abi::FileResult FileCalls::random(const abi::FileCall& call) const {
   const std::span<std::byte> buffer = buffer_of(call);
   if (buffer.size() > abi::random_bytes) {
@@ -374,20 +324,6 @@ abi::FileResult FileCalls::random(const abi::FileCall& call) const {
   }
   const ssize_t got = ::getrandom(buffer.data(), buffer.size(), 0);
   return got >= 0 ? got : failed();
-}
-
-abi::FileResult FileCalls::terminal(const abi::FileCall& call) const {
-  const std::span<std::byte> buffer = buffer_of(call);
-  if (buffer.size() < sizeof(abi::TerminalSize)) {
-    return -EINVAL;
-  }
-  winsize size{};
-  if (call.file >= streams || ::ioctl(static_cast<int>(call.file), TIOCGWINSZ, &size) != 0) {
-    return -ENOTTY;
-  }
-  const abi::TerminalSize answer{size.ws_row, size.ws_col};
-  std::memcpy(buffer.data(), &answer, sizeof answer);
-  return 0;
 }
 
 } // namespace vmm

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -23,10 +24,16 @@ namespace vmm {
 
 class FileCalls {
  public:
+  // What a guest may want beside files; ENOSYS where there is nobody for it. On the calling thread.
+  struct Wishes {
+    std::function<void(std::uint32_t stream, short events)> watch; // StreamWatch::watch
+    std::function<void()> stop; // returns when the process goes on
+  };
+
   // `memory` outlives this. `stop_fd` becomes readable when the guest ends: streams wait no longer
   // then.
-  FileCalls(FileMounts mounts, const GuestMemory& memory, int stop_fd)
-      : mounts_(std::move(mounts)), memory_(memory), stop_fd_(stop_fd),
+  FileCalls(FileMounts mounts, const GuestMemory& memory, int stop_fd, Wishes wishes)
+      : mounts_(std::move(mounts)), memory_(memory), stop_fd_(stop_fd), wishes_(std::move(wishes)),
         files_(abi::max_open_files) {}
 
   // On one thread. Negative error numbers for whatever is wrong with the call.
@@ -49,7 +56,6 @@ class FileCalls {
   [[nodiscard]] int fd_of(std::uint32_t number) const;
   // Of a number that `open` gave.
   [[nodiscard]] int opened_fd_of(std::uint32_t number) const;
-  [[nodiscard]] bool wait_for(int fd, short events) const;
 
   [[nodiscard]] abi::FileResult open(const abi::FileCall& call);
   [[nodiscard]] abi::FileResult open_located(const FileMounts::Place& place,
@@ -59,14 +65,28 @@ class FileCalls {
   [[nodiscard]] abi::FileResult close(const abi::FileCall& call);
   [[nodiscard]] abi::FileResult read(const abi::FileCall& call) const;
   [[nodiscard]] abi::FileResult write(const abi::FileCall& call) const;
-  [[nodiscard]] abi::FileResult read_stream(int fd, std::span<std::byte> buffer) const;
-  [[nodiscard]] abi::FileResult write_stream(int fd, std::span<const std::byte> buffer) const;
   [[nodiscard]] abi::FileResult random(const abi::FileCall& call) const;
-  [[nodiscard]] abi::FileResult terminal(const abi::FileCall& call) const;
   [[nodiscard]] abi::FileResult truncate(const abi::FileCall& call) const;
   [[nodiscard]] abi::FileResult sync(const abi::FileCall& call) const;
   [[nodiscard]] abi::FileResult allocate(const abi::FileCall& call) const;
+
+  // file_calls_streams.cpp
+  enum class Waiting : std::uint8_t { no, yes };
+  [[nodiscard]] static Waiting stream_waiting(const abi::FileCall& call);
+  [[nodiscard]] abi::FileResult wait_for(int fd, short events, Waiting waiting) const;
+  [[nodiscard]] abi::FileResult read_stream(int fd, std::span<std::byte> buffer,
+                                            Waiting waiting) const;
+  [[nodiscard]] abi::FileResult write_stream(int fd, std::span<const std::byte> buffer,
+                                             Waiting waiting) const;
   [[nodiscard]] abi::FileResult wait(const abi::FileCall& call) const;
+  [[nodiscard]] abi::FileResult watch(const abi::FileCall& call) const;
+  [[nodiscard]] static abi::FileResult seek(const abi::FileCall& call);
+  [[nodiscard]] static abi::FileResult readable_bytes(const abi::FileCall& call);
+  [[nodiscard]] abi::FileResult stop() const;
+  [[nodiscard]] abi::FileResult terminal(const abi::FileCall& call) const;
+  [[nodiscard]] abi::FileResult terminal_mode(const abi::FileCall& call) const;
+  [[nodiscard]] abi::FileResult set_terminal_mode(const abi::FileCall& call) const;
+  [[nodiscard]] static abi::FileResult flush_terminal(const abi::FileCall& call);
 
   // file_calls_names.cpp
   [[nodiscard]] abi::FileResult place_of(std::uint64_t gpa, std::uint64_t bytes,
@@ -93,6 +113,7 @@ class FileCalls {
   FileMounts mounts_;
   const GuestMemory& memory_;
   int stop_fd_;
+  Wishes wishes_;
   std::vector<OpenFile> files_; // never grows; those of streams stay empty
 };
 

@@ -150,7 +150,9 @@ void add_sockets(Rules& rules) {
 void add_files(Rules& rules, FeatureSet features) {
   rules.allow({SYS_openat2, SYS_close, SYS_read, SYS_pread64, SYS_poll, SYS_fstat, SYS_fstatfs,
                SYS_readlinkat, SYS_getdents64, SYS_lseek, SYS_getrandom});
-  rules.allow_ioctl({TIOCGWINSZ});
+  rules.allow_if(SYS_statx, {{.index = 2, .value = AT_EMPTY_PATH}});
+  // The terminal of the session, if the streams are one.
+  rules.allow_ioctl({TIOCGWINSZ, TCGETS, TCSETS, TCFLSH, FIONREAD});
   if (features.has(SandboxFeature::program_changes_files)) {
     rules.allow({SYS_pwrite64, SYS_pwritev2, SYS_ftruncate, SYS_fallocate, SYS_fsync, SYS_mkdirat,
                  SYS_unlinkat, SYS_renameat2, SYS_symlinkat, SYS_fchmod});

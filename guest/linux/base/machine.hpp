@@ -12,8 +12,10 @@ class Machine {
  public:
   [[nodiscard]] virtual std::uint64_t now_ns() = 0; // since boot
   static constexpr std::uint64_t never = UINT64_MAX;
-  // Until then, or until a signal comes from outside.
+  // Until then, or until a signal comes from outside, or a file that is watched is ready.
   virtual void sleep_until_ns(std::uint64_t deadline) = 0;
+  // Has the program's own code interrupted then; never: no longer.
+  virtual void set_alarm_ns(std::uint64_t deadline) = 0;
   // Signals that have come from outside, which are the program's now.
   [[nodiscard]] virtual SignalSet take_signals() = 0;
   // Tells the outside which signals are not to end the program.

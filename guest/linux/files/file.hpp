@@ -18,6 +18,8 @@ namespace guest::linux {
 using Readiness = std::uint32_t;
 inline constexpr std::uint64_t wait_for_ever = ~std::uint64_t{0}; // as a time-out
 
+class Terminal;
+
 class File {
  public:
   File() = default;
@@ -25,7 +27,7 @@ class File {
   File& operator=(const File&) = delete;
   virtual ~File() = default;
 
-  // Bytes moved; 0 at the end. Streams have no offsets.
+  // Bytes moved; 0 at the end. Streams have no offsets, and wait for nothing: EAGAIN.
   [[nodiscard]] virtual Or<std::uint64_t> read(std::uint64_t /*offset*/,
                                                std::span<std::byte> /*to*/) {
     return std::unexpected(EINVAL);
@@ -87,13 +89,20 @@ class File {
   [[nodiscard]] virtual bool is_folder() const { return false; }
   // Its content may be mapped into memory.
   [[nodiscard]] virtual bool is_mappable() const { return false; }
+  // Of a stream that has a position all the same, of its own.
+  [[nodiscard]] virtual Or<std::uint64_t> seek(std::int64_t /*offset*/, std::uint32_t /*whence*/) {
+    return std::unexpected(ESPIPE);
+  }
+  // Which of `wanted` it is, and abi::file_hung_up. Files always are.
+  [[nodiscard]] virtual Or<Readiness> ready_for(Readiness wanted) { return wanted; }
   // What it is not ready for now it may be ready for later, without the program's doing.
   [[nodiscard]] virtual bool may_become_ready() const { return false; }
-  // Which of `wanted` it is within `timeout_ns`, and abi::file_hung_up; only what may become ready
-  // is waited for. Files always are, at once.
-  [[nodiscard]] virtual Or<Readiness> wait(Readiness wanted, std::uint64_t /*timeout_ns*/) {
-    return wanted;
-  }
+  // Has Machine::sleep_until_ns end once it is ready for any of `wanted`; once. 0 or an error
+  // number.
+  [[nodiscard]] virtual int watch(Readiness /*wanted*/) { return 0; }
+  [[nodiscard]] virtual Or<std::uint64_t> readable_bytes() { return std::unexpected(ENOTTY); }
+  // Null: it is none.
+  [[nodiscard]] virtual Terminal* terminal() { return nullptr; }
 };
 
 } // namespace guest::linux

@@ -23,9 +23,7 @@ HostFile::~HostFile() {
   if (own_ != nullptr) {
     contents_.leave(*own_, host_);
   }
-  if (kind_ != Kind::stream) {
-    host_.close();
-  }
+  host_.close();
 }
 
 // ---- what lies in the guest --------------------------------------------------------------------
@@ -63,9 +61,6 @@ int HostFile::write_out() {
 }
 
 int HostFile::sync() {
-  if (is_stream()) {
-    return EINVAL;
-  }
   if (HostContent* const kept = content()) {
     kept->write_out();
   }
@@ -82,9 +77,6 @@ Or<std::uint64_t> HostFile::read(std::uint64_t offset, std::span<std::byte> to) 
   }
   if (to.empty()) {
     return 0;
-  }
-  if (is_stream()) {
-    return host_.read(0, to.first(std::min<std::size_t>(to.size(), abi::file_transfer_bytes)));
   }
   if (HostContent* const kept = content()) {
     kept_.reset();
@@ -157,7 +149,7 @@ Or<std::uint64_t> HostFile::bytes() {
 }
 
 Or<abi::FileSpace> HostFile::space() {
-  return is_stream() ? Or<abi::FileSpace>(std::unexpected(ENOSYS)) : host_.space();
+  return host_.space();
 }
 
 Or<std::uint64_t> HostFile::list(std::uint64_t& position, std::span<std::byte> to) {
@@ -195,7 +187,7 @@ int HostFile::truncate(std::uint64_t bytes) {
 
 int HostFile::allocate(std::uint32_t mode, std::uint64_t offset, std::uint64_t bytes) {
   if (kind_ != Kind::regular) {
-    return is_stream() ? ESPIPE : ENODEV;
+    return ENODEV;
   }
   return own_ == nullptr ? host_.allocate(mode, offset, bytes)
                          : own_->allocate(host_, mode, offset, bytes);
@@ -203,9 +195,6 @@ int HostFile::allocate(std::uint32_t mode, std::uint64_t offset, std::uint64_t b
 
 // What waits would change the times afterwards.
 int HostFile::change_attributes(const abi::FileCall& call) {
-  if (is_stream()) {
-    return EPERM;
-  }
   if (HostContent* const kept = content()) {
     kept->write_out();
   }
@@ -226,15 +215,6 @@ int HostFile::set_owner(const abi::FileOwner& owner) {
   return change_attributes({.operation = abi::FileOperation::set_owner,
                             .buffer_gpa = address_of(&owner),
                             .buffer_bytes = sizeof owner});
-}
-
-Or<Readiness> HostFile::wait(Readiness wanted, std::uint64_t timeout_ns) {
-  if (!is_stream()) {
-    return wanted;
-  }
-  const Or<std::uint64_t> is =
-      host_.ask({.operation = abi::FileOperation::wait, .flags = wanted, .offset = timeout_ns});
-  return is ? Or<Readiness>(static_cast<Readiness>(*is)) : std::unexpected(is.error());
 }
 
 } // namespace guest::linux

@@ -18,10 +18,10 @@ namespace guest::linux {
 
 class HostFile final : public File {
  public:
-  enum class Kind : std::uint8_t { stream, regular, folder };
+  enum class Kind : std::uint8_t { regular, folder };
   enum class ReadAhead : std::uint8_t { no, yes };
 
-  // Closes the file at its end, unless it is a stream. All but the file outlive this.
+  // Closes the file at its end. All but the file outlive this.
   HostFile(const HostHandle& host, Machine& machine, HostContents& contents, Kind kind,
            ReadAhead ahead)
       : host_(host), machine_(machine), contents_(contents), kind_(kind), ahead_(ahead) {}
@@ -48,11 +48,8 @@ class HostFile final : public File {
   [[nodiscard]] int set_mode(std::uint32_t mode) override;
   [[nodiscard]] int set_times(const abi::FileTimes& times) override;
   [[nodiscard]] int set_owner(const abi::FileOwner& owner) override;
-  [[nodiscard]] bool is_stream() const override { return kind_ == Kind::stream; }
   [[nodiscard]] bool is_folder() const override { return kind_ == Kind::folder; }
   [[nodiscard]] bool is_mappable() const override { return kind_ == Kind::regular; }
-  [[nodiscard]] bool may_become_ready() const override { return is_stream(); }
-  [[nodiscard]] Or<Readiness> wait(Readiness wanted, std::uint64_t timeout_ns) override;
 
  private:
   // What the host had at `offset` a moment ago.

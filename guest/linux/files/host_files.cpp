@@ -136,11 +136,6 @@ Or<File*> HostFiles::create_unnamed(std::string_view folder, std::uint32_t mode)
   return open_as(folder, abi::file_write | abi::file_temporary | abi::file_directory, mode);
 }
 
-File* make_stream(FilePort& port, Machine& machine, HostContents& contents, std::uint32_t number) {
-  return new HostFile(HostHandle(port, number), machine, contents, HostFile::Kind::stream,
-                      HostFile::ReadAhead::no);
-}
-
 // ---- changes -----------------------------------------------------------------------------------
 
 // What gets a name has its content, or it would be there without if all ended now; what gets times

@@ -60,8 +60,4 @@ class HostFiles final : public FileSystem {
   LookUpCache cache_;
 };
 
-// Standard input, output or error of the vmm: 0, 1 or 2.
-[[nodiscard]] File* make_stream(FilePort& port, Machine& machine, HostContents& contents,
-                                std::uint32_t number);
-
 } // namespace guest::linux

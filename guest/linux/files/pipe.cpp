@@ -63,7 +63,7 @@ class PipeReader final : public PipeEnd {
   [[nodiscard]] Or<std::uint64_t> read(std::uint64_t /*offset*/, std::span<std::byte> to) override {
     const std::uint64_t whole = std::min<std::uint64_t>(to.size(), pipe_.bytes());
     if (whole == 0) {
-      return to.empty() || !pipe_.has_writer ? Or<std::uint64_t>(0) : std::unexpected(EDEADLK);
+      return to.empty() || !pipe_.has_writer ? Or<std::uint64_t>(0) : std::unexpected(EAGAIN);
     }
     for (std::uint64_t done = 0; done < whole;) {
       const std::uint64_t at = pipe_.taken % Pipe::most_bytes;
@@ -74,7 +74,8 @@ class PipeReader final : public PipeEnd {
     }
     return whole;
   }
-  [[nodiscard]] Or<Readiness> wait(Readiness wanted, std::uint64_t /*timeout_ns*/) override {
+  [[nodiscard]] Or<std::uint64_t> readable_bytes() override { return pipe_.bytes(); }
+  [[nodiscard]] Or<Readiness> ready_for(Readiness wanted) override {
     Readiness is = pipe_.bytes() != 0 ? abi::file_readable & wanted : 0;
     is |= pipe_.has_writer ? 0U : abi::file_hung_up;
     return is;
@@ -94,7 +95,7 @@ class PipeWriter final : public PipeEnd {
     }
     const std::uint64_t whole = std::min<std::uint64_t>(from.size(), pipe_.room());
     if (!from.empty() && (whole == 0 || (from.size() <= abi::page_bytes && whole < from.size()))) {
-      return std::unexpected(EDEADLK);
+      return std::unexpected(EAGAIN);
     }
     for (std::uint64_t done = 0; done < whole;) {
       const std::uint64_t at = pipe_.put % Pipe::most_bytes;
@@ -105,7 +106,7 @@ class PipeWriter final : public PipeEnd {
     }
     return whole;
   }
-  [[nodiscard]] Or<Readiness> wait(Readiness wanted, std::uint64_t /*timeout_ns*/) override {
+  [[nodiscard]] Or<Readiness> ready_for(Readiness wanted) override {
     Readiness is = pipe_.room() >= abi::page_bytes ? abi::file_writable & wanted : 0;
     is |= pipe_.has_reader ? 0U : abi::file_hung_up;
     return is;

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A pipe within the guest. There is one thread: what would wait for the other end would wait for
-// ever, and is EDEADLK. Pure.
+// A pipe within the guest. Pure.
 #pragma once
 
 #include <cstdint>

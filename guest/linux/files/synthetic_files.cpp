@@ -12,6 +12,8 @@
 #include <cstring>
 
 #include "guest/linux/files/directory_entries.hpp"
+#include "guest/linux/files/host_stream.hpp"
+#include "guest/linux/files/terminal.hpp"
 #include "shared/address.hpp"
 
 namespace guest::linux {
@@ -155,7 +157,7 @@ Text total_text(const Facts& facts) {
 
 // ---- the table ---------------------------------------------------------------------------------
 
-enum class Kind : std::uint8_t { null, zero, full, random, tty, text, link };
+enum class Kind : std::uint8_t { null, zero, full, random, tty, terminal, text, link };
 
 struct Row {
   std::string_view path;
@@ -172,6 +174,7 @@ constexpr auto rows = std::to_array<Row>({
     {"/dev/random", Kind::random},
     {"/dev/urandom", Kind::random},
     {"/dev/tty", Kind::tty},
+    {terminal_path, Kind::terminal},
     {"/dev/stdin", Kind::link, "/proc/self/fd/0"},
     {"/dev/stdout", Kind::link, "/proc/self/fd/1"},
     {"/dev/stderr", Kind::link, "/proc/self/fd/2"},
@@ -236,9 +239,11 @@ Text by_self(std::string_view path) {
   return to_text(path);
 }
 
-const Row* find_row(std::string_view path) {
+const Row* find_row(std::string_view path, const Facts& facts) {
   const auto found = std::ranges::find(rows, path, &Row::path);
-  return found == rows.end() ? nullptr : &*found;
+  const bool is_there =
+      found != rows.end() && (found->kind != Kind::terminal || facts.terminal.has_value());
+  return is_there ? &*found : nullptr;
 }
 
 bool is_folder(std::string_view path) {
@@ -272,12 +277,39 @@ abi::FileStat stat_of(std::uint64_t inode, std::uint32_t mode, const Facts& fact
           .block_bytes = abi::page_bytes};
 }
 
+// As Linux numbers them (Documentation/admin-guide/devices.txt).
+std::uint64_t special_device(const Row& row) {
+  constexpr std::uint64_t memory = 1 << 8;
+  switch (row.kind) {
+  case Kind::null:
+    return memory + 3;
+  case Kind::zero:
+    return memory + 5;
+  case Kind::full:
+    return memory + 7;
+  case Kind::random:
+    return memory + (row.path == "/dev/random" ? 8 : 9);
+  case Kind::tty:
+    return 5 << 8;
+  case Kind::terminal:
+  case Kind::text:
+  case Kind::link:
+    break;
+  }
+  return 0;
+}
+
 abi::FileStat stat_of_row(const Row& row, const Facts& facts) {
+  if (row.kind == Kind::terminal) {
+    return terminal_stat();
+  }
   const auto inode = static_cast<std::uint64_t>(&row - rows.data()) + 2;
   const std::uint32_t mode = row.kind == Kind::text   ? S_IFREG | 0444U
                              : row.kind == Kind::link ? S_IFLNK | 0777U
                                                       : S_IFCHR | 0666U;
-  return stat_of(inode, mode, facts);
+  abi::FileStat stat = stat_of(inode, mode, facts);
+  stat.special_device = special_device(row);
+  return stat;
 }
 
 // ---- open files --------------------------------------------------------------------------------
@@ -386,6 +418,10 @@ class SyntheticFolder final : public File {
     };
     const Row& row = rows[index];
     const std::string_view name = name_in(row.path);
+    if (row.kind == Kind::terminal && name == terminal_path.substr(terminal_path.rfind('/') + 1) &&
+        !facts_.terminal) {
+      return {};
+    }
     for (std::uint64_t before = 0; before < index; ++before) {
       if (name_in(rows[before].path) == name) {
         return {};
@@ -409,7 +445,7 @@ class SyntheticFolder final : public File {
 Or<abi::FileStat> SyntheticFiles::look_up(std::string_view given) {
   const Text whole = by_self(given);
   const std::string_view path = view(whole);
-  if (const Row* const row = find_row(path)) {
+  if (const Row* const row = find_row(path, facts_)) {
     return stat_of_row(*row, facts_);
   }
   if (is_folder(path)) {
@@ -427,7 +463,7 @@ Or<Text> SyntheticFiles::link_text(std::string_view given) {
   if (const OpenFile* const file = descriptor_at(path, facts_.files)) {
     return file->path.empty() ? text_of("stream:", name_of(path)) : file->path;
   }
-  const Row* const row = find_row(path);
+  const Row* const row = find_row(path, facts_);
   if (row == nullptr) {
     return std::unexpected(is_folder(path) ? EINVAL : ENOENT);
   }
@@ -442,13 +478,15 @@ Or<File*> SyntheticFiles::open(std::string_view given, FileAccess access,
     return access == FileAccess::write ? Or<File*>(std::unexpected(EISDIR))
                                        : new SyntheticFolder(path, facts_);
   }
-  const Row* const row = find_row(path);
+  const Row* const row = find_row(path, facts_);
   if (row == nullptr) {
     return std::unexpected(ENOENT);
   }
   switch (row->kind) {
   case Kind::tty:
-    return std::unexpected(ENXIO); // no controlling terminal
+  case Kind::terminal:
+    return facts_.terminal ? Or<File*>(new HostStream(facts_.port, *facts_.terminal))
+                           : std::unexpected(ENXIO);
   case Kind::link:
     return std::unexpected(ELOOP);
   case Kind::text:

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "guest/linux/base/machine.hpp"
@@ -29,7 +30,8 @@ struct SyntheticFacts {
   const AddressSpace& memory;
   const OpenFiles& files;
   const FileTree& tree;
-  const Text& directory; // the working directory, as FileTree::Place::path
+  const Text& directory;                 // the working directory, as FileTree::Place::path
+  std::optional<std::uint32_t> terminal; // which stream is one
 };
 
 class SyntheticFiles final : public FileSystem {

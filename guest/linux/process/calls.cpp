@@ -60,7 +60,7 @@ struct CallTable {
        {"fcntl", "descriptors, flags, locks within the program; none of open files (OFD)"},
        &Process::sys_fcntl},
       {SYS_flock, {"flock", "within the program"}, &Process::sys_flock},
-      {SYS_ioctl, {"ioctl", "terminals: whether it is one, and its size"}, &Process::sys_ioctl},
+      {SYS_ioctl, {"ioctl", "terminals as one session of one process"}, &Process::sys_ioctl},
       {SYS_pipe,
        {"pipe", "within the program; what would wait for ever is EDEADLK"},
        &Process::sys_pipe},
@@ -156,12 +156,15 @@ struct CallTable {
       {SYS_kill, {"kill", "to itself"}, &Process::sys_kill},
       {SYS_tkill, {"tkill", "to itself"}, &Process::sys_tkill},
       {SYS_tgkill, {"tgkill", "to itself"}, &Process::sys_tgkill},
+      {SYS_rt_sigqueueinfo, {"rt_sigqueueinfo", "to itself"}, &Process::sys_rt_sigqueueinfo},
+      {SYS_rt_tgsigqueueinfo, {"rt_tgsigqueueinfo", "to itself"}, &Process::sys_rt_tgsigqueueinfo},
+      {SYS_rt_sigtimedwait, {"rt_sigtimedwait", ""}, &Process::sys_rt_sigtimedwait},
       {SYS_futex,
        {"futex", "of one thread: what would wait for ever is EDEADLK"},
        &Process::sys_futex},
       {SYS_sched_getaffinity, {"sched_getaffinity", "one vCPU"}, &Process::sys_sched_getaffinity},
       {SYS_sched_yield, {"sched_yield", "nothing to do for one thread"}, &Process::sys_nothing},
-      {SYS_getrusage, {"getrusage", "elapsed time for used time"}, &Process::sys_getrusage},
+      {SYS_getrusage, {"getrusage", "used time is that without waiting"}, &Process::sys_getrusage},
       {SYS_getpriority, {"getpriority", "always the same"}, &Process::sys_getpriority},
       {SYS_setpriority, {"setpriority", "has no effect"}, &Process::sys_nothing},
       {SYS_umask, {"umask", ""}, &Process::sys_umask},
@@ -170,12 +173,20 @@ struct CallTable {
        &Process::sys_nothing},
 
       {SYS_clock_gettime,
-       {"clock_gettime", "clocks of used time are elapsed time"},
+       {"clock_gettime", "used time is that without waiting"},
        &Process::sys_clock_gettime},
       {SYS_clock_getres, {"clock_getres", ""}, &Process::sys_clock_getres},
       {SYS_gettimeofday, {"gettimeofday", ""}, &Process::sys_gettimeofday},
       {SYS_time, {"time", ""}, &Process::sys_time},
-      {SYS_times, {"times", "elapsed time for used time"}, &Process::sys_times},
+      {SYS_times, {"times", "used time is that without waiting"}, &Process::sys_times},
+      {SYS_alarm, {"alarm", ""}, &Process::sys_alarm},
+      {SYS_setitimer, {"setitimer", ""}, &Process::sys_setitimer},
+      {SYS_getitimer, {"getitimer", ""}, &Process::sys_getitimer},
+      {SYS_timer_create, {"timer_create", "signals"}, &Process::sys_timer_create},
+      {SYS_timer_settime, {"timer_settime", ""}, &Process::sys_timer_settime},
+      {SYS_timer_gettime, {"timer_gettime", ""}, &Process::sys_timer_gettime},
+      {SYS_timer_getoverrun, {"timer_getoverrun", ""}, &Process::sys_timer_getoverrun},
+      {SYS_timer_delete, {"timer_delete", ""}, &Process::sys_timer_delete},
       {SYS_nanosleep, {"nanosleep", ""}, &Process::sys_nanosleep},
       {SYS_clock_nanosleep, {"clock_nanosleep", ""}, &Process::sys_clock_nanosleep},
   });
@@ -206,7 +217,11 @@ Answer Process::answer(const Call& call) {
   if (const CallTable::Handler handler = CallTable::handlers[call.number]; handler != nullptr) {
     const Answer answer = (this->*handler)(call.args);
     tend_files();
-    return answer;
+    if (answer != restart) {
+      return answer;
+    }
+    interrupted_ = call.number;
+    return -EINTR;
   }
   start_.missing[call.number / 64] |= std::uint64_t{1} << (call.number % 64);
   return -ENOSYS;

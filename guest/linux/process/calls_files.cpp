@@ -39,19 +39,20 @@ Answer Process::read_file(OpenFile& file, std::uint64_t address, std::uint64_t b
   if (!to) {
     return -Answer{to.error()};
   }
-  const bool patient = (file.open_flags & O_NONBLOCK) == 0;
-  if (!patient && file.file->is_stream() && !to->empty()) {
-    const Or<Readiness> is = file.file->wait(abi::file_readable, 0);
-    if (is && *is == 0) {
-      return -EAGAIN;
+  for (;;) {
+    const Or<std::uint64_t> got = file.file->read(offset.value_or(file.position), *to);
+    if (got || got.error() != EAGAIN || (file.open_flags & O_NONBLOCK) != 0) {
+      file.position += got && !offset ? *got : 0;
+      return answer_of(got);
+    }
+    const std::uint64_t timeout_ns = patience_ns(file);
+    if (const Answer failed = wait_for_stream(file, abi::file_readable, timeout_ns); failed != 0) {
+      return failed;
+    }
+    if (timeout_ns != wait_for_ever && file.file->ready_for(abi::file_readable) == Readiness{0}) {
+      return 0;
     }
   }
-  rest_before_waiting(*file.file);
-  const Or<std::uint64_t> got = file.file->read(offset.value_or(file.position), *to);
-  if (got && !offset) {
-    file.position += *got;
-  }
-  return answer_of(got);
 }
 
 Answer Process::write_file(OpenFile& file, std::uint64_t address, std::uint64_t bytes,
@@ -73,44 +74,36 @@ Answer Process::write_bytes(OpenFile& file, std::span<const std::byte> from, Off
     std::uint64_t end = 0;
     put = file.file->append(from, end);
     file.position = put && !offset ? end : file.position;
+  } else if (file.file->is_stream()) {
+    return write_stream(file, from);
   } else {
     put = file.file->write(offset.value_or(file.position), from);
     file.position += put && !offset ? *put : 0;
   }
-  const bool syncs = (file.open_flags & (O_SYNC | O_DSYNC)) != 0 && !file.file->is_stream();
-  if (const int error = put && *put != 0 && syncs ? file.file->sync() : 0; error != 0) {
+  const bool syncs = put && *put != 0 && (file.open_flags & (O_SYNC | O_DSYNC)) != 0;
+  if (const int error = syncs ? file.file->sync() : 0; error != 0) {
     return -Answer{error};
   }
-  if (!put && put.error() == EPIPE) {
-    static_cast<void>(send_signal(process_id, SIGPIPE, SI_USER));
-  }
-  const bool waits_in_vain = !put && put.error() == EDEADLK;
-  return waits_in_vain && (file.open_flags & O_NONBLOCK) != 0 ? -EAGAIN : answer_of(put);
+  return answer_of(put);
 }
 
-// The first look costs a call; who has nothing in the guest needs none.
-void Process::rest_before_waiting(File& file) {
-  if (contents_.is_empty() || !file.may_become_ready()) {
-    return;
-  }
-  const auto is_ready_within = [&file](std::uint64_t ns) {
-    return file.wait(abi::file_readable, ns).value_or(abi::file_hung_up) != 0;
-  };
-  if (is_ready_within(0)) {
-    return;
-  }
-  rest_until(machine_.now_ns());
-  if (!is_ready_within(HostContents::unused_time_ns)) {
-    rest_until(Machine::never);
-  }
-}
-
-// The host waits for a file of its own then, and no signal interrupts it: one may end the guest.
-void Process::rest_until(std::uint64_t deadline_ns) {
-  contents_.rest_until(deadline_ns);
-  if (ends_in_order_) {
-    ends_in_order_ = false;
-    machine_.set_handled_signals(handled_signals());
+// All of it, unless the file is not to be waited for, or a signal comes.
+Answer Process::write_stream(const OpenFile& file, std::span<const std::byte> from) {
+  std::uint64_t done = 0;
+  for (;;) {
+    const Or<std::uint64_t> put = file.file->write(0, from.subspan(done));
+    if (!put && put.error() == EPIPE) {
+      static_cast<void>(send_signal(process_id, SIGPIPE, SI_USER));
+    }
+    done += put.value_or(0);
+    const bool blocked = put ? done < from.size() : put.error() == EAGAIN;
+    if (!blocked || (file.open_flags & O_NONBLOCK) != 0) {
+      return done != 0 ? static_cast<Answer>(done) : answer_of(put);
+    }
+    if (const Answer failed = wait_for_stream(file, abi::file_writable, wait_for_ever);
+        failed != 0) {
+      return done != 0 ? static_cast<Answer>(done) : failed;
+    }
   }
 }
 
@@ -242,7 +235,9 @@ Answer Process::sys_lseek(const Args& args) {
     return -EBADF;
   }
   if (file->file->is_stream()) {
-    return -ESPIPE;
+    return args[2] > SEEK_END ? -EINVAL
+                              : answer_of(file->file->seek(static_cast<std::int64_t>(args[1]),
+                                                           static_cast<std::uint32_t>(args[2])));
   }
   std::int64_t base = 0;
   const auto wanted = static_cast<std::int64_t>(args[1]);
@@ -282,7 +277,6 @@ Answer Process::sys_getdents64(const Args& args) {
   return to ? answer_of(file->file->list(file->position, *to)) : -Answer{to.error()};
 }
 
-// Of terminals only what tells that there is none: output goes through the host's own.
 Answer Process::sys_ioctl(const Args& args) {
   OpenFile* const file = file_at(args[0]);
   if (file == nullptr) {
@@ -302,9 +296,30 @@ Answer Process::sys_ioctl(const Args& args) {
                        (on != 0 ? std::uint32_t{O_NONBLOCK} : 0U);
     return 0;
   }
-  default:
-    return -ENOTTY;
+  case FIONREAD: {
+    const Or<std::uint64_t> bytes = readable_bytes(*file);
+    if (!bytes) {
+      return -Answer{bytes.error()};
+    }
+    return store(args[2], static_cast<std::int32_t>(*bytes)) ? 0 : -EFAULT;
   }
+  default: {
+    Terminal* const terminal = file->file->terminal();
+    return terminal == nullptr ? -ENOTTY : control_terminal(*terminal, args[1], args[2]);
+  }
+  }
+}
+
+// Of a file it is what lies behind the position.
+Or<std::uint64_t> Process::readable_bytes(const OpenFile& file) {
+  if (file.file->is_stream()) {
+    return file.file->readable_bytes();
+  }
+  const Or<abi::FileStat> stat = file.file->stat();
+  if (!stat || !S_ISREG(stat->mode)) {
+    return std::unexpected(stat ? ENOTTY : stat.error());
+  }
+  return stat->bytes > file.position ? stat->bytes - file.position : 0;
 }
 
 } // namespace guest::linux

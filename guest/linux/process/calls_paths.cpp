@@ -31,6 +31,7 @@ void set_time(timespec& to, std::int64_t ns) {
 struct stat to_stat(const abi::FileStat& from) {
   struct stat to {};
   to.st_dev = from.device;
+  to.st_rdev = from.special_device;
   to.st_ino = from.inode;
   to.st_nlink = from.links;
   to.st_mode = from.mode;
@@ -42,9 +43,6 @@ struct stat to_stat(const abi::FileStat& from) {
   set_time(to.st_atim, from.accessed_ns);
   set_time(to.st_mtim, from.modified_ns);
   set_time(to.st_ctim, from.changed_ns);
-  if (S_ISCHR(from.mode)) {
-    to.st_rdev = ::makedev(1, 3);
-  }
   return to;
 }
 
@@ -163,6 +161,12 @@ Answer Process::sys_statx(const Args& args) {
   to.stx_blocks = stat->blocks;
   to.stx_dev_major = gnu_dev_major(stat->device);
   to.stx_dev_minor = gnu_dev_minor(stat->device);
+  to.stx_rdev_major = gnu_dev_major(stat->special_device);
+  to.stx_rdev_minor = gnu_dev_minor(stat->special_device);
+  if (stat->born_ns != abi::file_time_unknown) {
+    to.stx_mask |= STATX_BTIME;
+    set_statx_time(to.stx_btime, stat->born_ns);
+  }
   set_statx_time(to.stx_atime, stat->accessed_ns);
   set_statx_time(to.stx_mtime, stat->modified_ns);
   set_statx_time(to.stx_ctime, stat->changed_ns);

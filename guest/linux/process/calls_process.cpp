@@ -195,7 +195,7 @@ Answer Process::sys_sched_getaffinity(const Args& args) {
 
 Answer Process::sys_getrusage(const Args& args) {
   rusage usage{};
-  const std::uint64_t now_us = machine_.now_ns() / 1000;
+  const std::uint64_t now_us = now().used_ns / 1000;
   usage.ru_utime = {static_cast<time_t>(now_us / 1'000'000),
                     static_cast<suseconds_t>(now_us % 1'000'000)};
   usage.ru_maxrss = static_cast<long>(memory_.mapped_bytes() >> 10);

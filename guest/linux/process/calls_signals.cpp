@@ -24,6 +24,20 @@ bool is_signal(std::uint64_t number) {
 
 } // namespace
 
+// By the host, which may have reasons not to.
+void Process::stop() {
+  static_cast<void>(files_.perform({.operation = abi::FileOperation::stop}));
+}
+
+void Process::suffer(Signals::Effect effect, std::uint64_t signal) {
+  if (effect == Signals::Effect::end) {
+    end_by_signal(signal);
+  }
+  if (effect == Signals::Effect::stop) {
+    stop();
+  }
+}
+
 void Process::end_by_signal(std::uint64_t signal) {
   end(static_cast<std::uint8_t>(status_of_signal + signal));
 }
@@ -113,33 +127,40 @@ Answer Process::sys_sigaltstack(const Args& args) {
 // ---- sending -----------------------------------------------------------------------------------
 
 // To itself alone: there is nobody else.
-Answer Process::send_signal(std::int64_t target, std::uint64_t signal, std::int32_t code) {
-  if (signal > last_signal) {
+Answer Process::send(std::int64_t target, const SignalCause& cause) {
+  if (cause.signal > last_signal) {
     return -EINVAL;
   }
   if (target != process_id) {
     return -ESRCH;
   }
-  if (signal == 0) {
-    return 0;
-  }
-  if (signals_.send({.signal = signal,
-                     .code = code,
-                     .address = 0,
-                     .process = static_cast<std::int32_t>(process_id),
-                     .user = start_.user}) == Signals::Effect::end) {
-    end_by_signal(signal);
+  if (cause.signal != 0) {
+    suffer(signals_.send(cause), cause.signal);
   }
   return 0;
+}
+
+Answer Process::send_signal(std::int64_t target, std::uint64_t signal, std::int32_t code) {
+  return send(target, {.signal = signal,
+                       .code = code,
+                       .address = 0,
+                       .process = static_cast<std::int32_t>(process_id),
+                       .user = start_.user});
 }
 
 void Process::receive_signals() {
   for (SignalSet signals = machine_.take_signals(); signals != 0; signals &= signals - 1) {
     const auto signal = static_cast<std::uint64_t>(std::countr_zero(signals)) + 1;
-    if (signals_.send({.signal = signal, .code = SI_KERNEL}) == Signals::Effect::end) {
-      end_by_signal(signal);
-    }
+    suffer(signals_.send({.signal = signal, .code = SI_KERNEL}), signal);
   }
+  if (!timers_.any_set()) {
+    return;
+  }
+  const Timers::Now is = now();
+  while (const auto cause = timers_.take(is, signals_.waiting())) {
+    suffer(signals_.send(*cause), cause->signal);
+  }
+  machine_.set_alarm_ns(timers_.next_while_computing_ns(is));
 }
 
 Answer Process::sys_kill(const Args& args) {
@@ -162,12 +183,73 @@ Answer Process::sys_tgkill(const Args& args) {
   return group != process_id ? -ESRCH : sys_tkill({args[1], args[2], 0, 0, 0, 0});
 }
 
+// What a program says of itself; that the kernel or kill has sent it, it may only tell itself.
+Answer Process::sys_rt_sigqueueinfo(const Args& args) {
+  const auto target = static_cast<std::int32_t>(args[0]);
+  SignalInformation information{};
+  if (!fetch(args[2], information)) {
+    return -EFAULT;
+  }
+  if (args[1] >= first_queued_signal && args[1] <= last_signal && target == process_id &&
+      !signals_.has_room()) {
+    return -EAGAIN;
+  }
+  return send(target, {.signal = args[1],
+                       .code = information.code,
+                       .address = information.address,
+                       .process = information.sender.process,
+                       .user = information.sender.user,
+                       .value = information.value});
+}
+
+Answer Process::sys_rt_tgsigqueueinfo(const Args& args) {
+  const auto group = static_cast<std::int32_t>(args[0]);
+  if (group <= 0 || static_cast<std::int32_t>(args[1]) <= 0) {
+    return -EINVAL;
+  }
+  return group != process_id ? -ESRCH : sys_rt_sigqueueinfo({args[1], args[2], args[3], 0, 0, 0});
+}
+
+Answer Process::sys_rt_sigtimedwait(const Args& args) {
+  SignalSet wanted = 0;
+  if (args[3] != set_bytes) {
+    return -EINVAL;
+  }
+  if (!fetch(args[0], wanted)) {
+    return -EFAULT;
+  }
+  const Or<std::uint64_t> timeout = timeout_at(args[2]);
+  if (!timeout) {
+    return -Answer{timeout.error()};
+  }
+  const std::uint64_t until =
+      *timeout == wait_for_ever ? Machine::never : machine_.now_ns() + *timeout;
+  // They wait meanwhile, whatever is done with them otherwise.
+  const SignalSet blocked = signals_.blocked();
+  for (;;) {
+    if (auto cause = signals_.accept(wanted)) {
+      count_overruns(*cause);
+      const bool told = args[1] == 0 || store(args[1], information_of(*cause));
+      return told ? static_cast<Answer>(cause->signal) : -EFAULT;
+    }
+    if (is_diverted()) {
+      return -EINTR;
+    }
+    if (until != Machine::never && machine_.now_ns() >= until) {
+      return -EAGAIN;
+    }
+    signals_.set_blocked(blocked | wanted);
+    machine_.set_handled_signals(handled_signals());
+    rest_until(until);
+    signals_.set_blocked(blocked);
+    machine_.set_handled_signals(handled_signals());
+  }
+}
+
 // Waits for a signal that has a handler.
 Answer Process::sys_pause(const Args& /*args*/) {
-  contents_.rest_until(Machine::never);
   while (!is_diverted()) {
-    machine_.sleep_until_ns(machine_.never);
-    receive_signals();
+    rest_until(Machine::never);
   }
   return -EINTR;
 }
@@ -228,14 +310,32 @@ void Process::go_on(Registers& registers, const ExtendedState& state) {
       end_by_signal(SIGSEGV);
     }
   }
-  while (const auto taken = signals_.take()) {
-    if (taken->effect == Signals::Effect::end) {
-      end_by_signal(taken->cause.signal);
-    }
+  while (auto taken = signals_.take()) {
+    count_overruns(taken->cause);
+    suffer(taken->effect, taken->cause.signal);
     if (taken->effect == Signals::Effect::handler) {
+      if (interrupted_ && (taken->action.flags & SA_RESTART) != 0) {
+        call_again(registers, *interrupted_);
+      }
+      interrupted_.reset();
       push_handler(registers, state, *taken);
     }
   }
+  if (interrupted_) {
+    call_again(registers, *interrupted_);
+    interrupted_.reset();
+  }
+}
+
+void Process::count_overruns(SignalCause& cause) {
+  if (cause.code == SI_TIMER) {
+    cause.overruns = timers_.deliver(cause.timer + Timers::interval_timers);
+  }
+}
+
+void Process::call_again(Registers& registers, std::uint64_t number) const {
+  registers.rip = sites_.call_before(registers.rip);
+  registers.rax = number;
 }
 
 void Process::push_handler(Registers& registers, const ExtendedState& state,

@@ -14,15 +14,31 @@ namespace {
 
 constexpr std::int64_t ns_per_second = 1'000'000'000;
 constexpr std::int64_t ns_per_tick = 10'000'000; // of times(): AT_CLKTCK is 100
-// Clocks as seen since boot; the processor's time is taken for the time that has passed.
 constexpr std::uint64_t realtime_clocks =
     (1U << CLOCK_REALTIME) | (1U << CLOCK_REALTIME_COARSE) | (1U << CLOCK_TAI);
-constexpr std::uint64_t boot_clocks =
-    (1U << CLOCK_MONOTONIC) | (1U << CLOCK_MONOTONIC_RAW) | (1U << CLOCK_MONOTONIC_COARSE) |
-    (1U << CLOCK_BOOTTIME) | (1U << CLOCK_PROCESS_CPUTIME_ID) | (1U << CLOCK_THREAD_CPUTIME_ID);
+constexpr std::uint64_t boot_clocks = (1U << CLOCK_MONOTONIC) | (1U << CLOCK_MONOTONIC_RAW) |
+                                      (1U << CLOCK_MONOTONIC_COARSE) | (1U << CLOCK_BOOTTIME) |
+                                      (1U << CLOCK_REALTIME_ALARM) | (1U << CLOCK_BOOTTIME_ALARM);
 
+enum class ClockBase : std::uint8_t { boot, epoch, used, none };
 bool is_one_of(std::uint64_t clock, std::uint64_t clocks) {
   return clock < 64 && ((clocks >> clock) & 1) != 0;
+}
+
+// Negative ones are those of a process or thread: its number's complement, and which clock.
+ClockBase clock_base(std::uint64_t clock) {
+  const auto number = static_cast<std::int32_t>(clock);
+  if (is_one_of(clock, boot_clocks)) {
+    return ClockBase::boot;
+  }
+  if (is_one_of(clock, realtime_clocks)) {
+    return ClockBase::epoch;
+  }
+  const std::int32_t process = ~(number >> 3);
+  const bool own = number < 0 && (number & 3) != 3 && (process == 0 || process == process_id);
+  return own || number == CLOCK_PROCESS_CPUTIME_ID || number == CLOCK_THREAD_CPUTIME_ID
+             ? ClockBase::used
+             : ClockBase::none;
 }
 
 timespec to_timespec(std::int64_t ns) {
@@ -31,20 +47,44 @@ timespec to_timespec(std::int64_t ns) {
 
 } // namespace
 
-Answer Process::sys_clock_gettime(const Args& args) {
-  std::int64_t now = 0;
-  if (is_one_of(args[0], boot_clocks)) {
-    now = static_cast<std::int64_t>(machine_.now_ns());
-  } else if (is_one_of(args[0], realtime_clocks)) {
-    now = realtime_ns();
-  } else {
-    return -EINVAL;
+Or<std::int64_t> Process::clock_ns(std::uint64_t clock) {
+  switch (clock_base(clock)) {
+  case ClockBase::boot:
+    return static_cast<std::int64_t>(machine_.now_ns());
+  case ClockBase::epoch:
+    return realtime_ns();
+  case ClockBase::used:
+    return static_cast<std::int64_t>(now().used_ns);
+  case ClockBase::none:
+    break;
   }
-  return store(args[1], to_timespec(now)) ? 0 : -EFAULT;
+  return std::unexpected(EINVAL);
+}
+
+Or<Process::TimerClock> Process::timer_clock(std::uint64_t clock) const {
+  switch (clock_base(clock)) {
+  case ClockBase::boot:
+    return TimerClock{.clock = Timers::Clock::elapsed, .epoch_ns = 0};
+  case ClockBase::epoch:
+    return TimerClock{.clock = Timers::Clock::elapsed, .epoch_ns = start_.realtime_ns};
+  case ClockBase::used:
+    return TimerClock{.clock = Timers::Clock::used, .epoch_ns = 0};
+  case ClockBase::none:
+    break;
+  }
+  return std::unexpected(EINVAL);
+}
+
+Answer Process::sys_clock_gettime(const Args& args) {
+  const Or<std::int64_t> now = clock_ns(args[0]);
+  if (!now) {
+    return -Answer{now.error()};
+  }
+  return store(args[1], to_timespec(*now)) ? 0 : -EFAULT;
 }
 
 Answer Process::sys_clock_getres(const Args& args) {
-  if (!is_one_of(args[0], boot_clocks | realtime_clocks)) {
+  if (clock_base(args[0]) == ClockBase::none) {
     return -EINVAL;
   }
   return args[1] == 0 || store(args[1], timespec{0, 1}) ? 0 : -EFAULT;
@@ -61,21 +101,42 @@ Answer Process::sys_time(const Args& args) {
 }
 
 Answer Process::sys_times(const Args& args) {
-  const auto ticks = static_cast<std::int64_t>(machine_.now_ns()) / ns_per_tick;
-  const tms used{.tms_utime = ticks, .tms_stime = 0, .tms_cutime = 0, .tms_cstime = 0};
+  const Timers::Now is = now();
+  const auto ticks = static_cast<std::int64_t>(is.elapsed_ns) / ns_per_tick;
+  const tms used{.tms_utime = static_cast<std::int64_t>(is.used_ns) / ns_per_tick,
+                 .tms_stime = 0,
+                 .tms_cutime = 0,
+                 .tms_cstime = 0};
   return args[0] == 0 || store(args[0], used) ? ticks : -EFAULT;
 }
 
 bool Process::sleep_until(std::uint64_t deadline_ns) {
-  contents_.rest_until(deadline_ns);
   // A call that unblocks signals may find one waiting.
-  for (; !is_diverted(); receive_signals()) {
+  while (!is_diverted()) {
     if (machine_.now_ns() >= deadline_ns) {
       return true;
     }
-    machine_.sleep_until_ns(deadline_ns);
+    rest_until(deadline_ns);
   }
   return false;
+}
+
+void Process::rest_until(std::uint64_t deadline_ns) {
+  const std::uint64_t began_ns = machine_.now_ns();
+  const std::uint64_t wake_ns = std::min(deadline_ns, timers_.next_while_sleeping_ns());
+  // Nobody knows how long: what lies in the guest of files may be wanted again soon.
+  std::uint64_t first_ns = wake_ns;
+  if (wake_ns == Machine::never && !contents_.is_empty()) {
+    first_ns = began_ns + HostContents::unused_time_ns;
+  }
+  contents_.rest_until(first_ns == wake_ns ? wake_ns : began_ns);
+  machine_.sleep_until_ns(first_ns);
+  if (first_ns != wake_ns && machine_.now_ns() >= first_ns) {
+    contents_.rest_until(wake_ns);
+    machine_.sleep_until_ns(wake_ns);
+  }
+  slept_ns_ += machine_.now_ns() - began_ns;
+  receive_signals();
 }
 
 Answer Process::sys_nanosleep(const Args& args) {
@@ -90,9 +151,9 @@ Answer Process::sys_clock_nanosleep(const Args& args) {
   if (wanted.tv_nsec < 0 || wanted.tv_nsec >= ns_per_second || wanted.tv_sec < 0) {
     return -EINVAL;
   }
-  const bool realtime = is_one_of(args[0], realtime_clocks);
-  if (!realtime && !is_one_of(args[0], boot_clocks)) {
-    return -EINVAL;
+  const ClockBase base = clock_base(args[0]);
+  if (base == ClockBase::none || base == ClockBase::used) {
+    return base == ClockBase::none ? -EINVAL : -EOPNOTSUPP; // it does not go on in a sleep
   }
   std::int64_t ns = 0;
   if (__builtin_mul_overflow(wanted.tv_sec, ns_per_second, &ns) ||
@@ -104,7 +165,7 @@ Answer Process::sys_clock_nanosleep(const Args& args) {
   if ((args[1] & TIMER_ABSTIME) == 0) {
     until = ns > INT64_MAX / 2 - now ? INT64_MAX / 2 : now + ns;
   } else {
-    until = realtime ? ns - start_.realtime_ns : ns;
+    until = base == ClockBase::epoch ? ns - start_.realtime_ns : ns;
   }
   if (until <= now || sleep_until(static_cast<std::uint64_t>(until))) {
     return 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Pipes, and waiting for files to be ready. There is one thread: what it could be woken by is the
-// time and the host's streams.
+// time, a signal, and the host's streams.
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/select.h>
@@ -54,43 +54,61 @@ Answer Process::sys_pipe(const Args& args) {
 
 // ---- waiting -----------------------------------------------------------------------------------
 
+Answer Process::wait_for_stream(const OpenFile& file, Readiness wanted, std::uint64_t timeout_ns) {
+  const std::uint64_t until =
+      timeout_ns == wait_for_ever ? Machine::never : machine_.now_ns() + timeout_ns;
+  for (;;) {
+    if (file.file->ready_for(wanted).value_or(abi::file_hung_up) != 0 ||
+        (until != Machine::never && machine_.now_ns() >= until)) {
+      return 0;
+    }
+    if (is_diverted()) {
+      return restart;
+    }
+    if (file.file->may_become_ready()) {
+      if (const int error = file.file->watch(wanted); error != 0) {
+        return -Answer{error};
+      }
+    } else if (!may_be_interrupted()) {
+      return -EDEADLK; // nobody is there to end it
+    }
+    rest_until(until);
+  }
+}
+
 Or<std::uint64_t> Process::wait_for(std::span<Watched> all, std::uint64_t timeout_ns) {
-  File* waits = nullptr; // one that may become ready
-  Readiness wanted = 0;
+  bool may_become_ready = false;
   const auto look = [&] {
     std::uint64_t ready = 0;
     for (Watched& one : all) {
       OpenFile* const file = file_at(one.descriptor);
       one.open = file != nullptr;
-      one.is = file == nullptr ? 0 : file->file->wait(one.wanted, 0).value_or(abi::file_hung_up);
+      one.is = file == nullptr ? 0 : file->file->ready_for(one.wanted).value_or(abi::file_hung_up);
       ready += !one.open || one.is != 0 ? 1 : 0;
-      if (one.open && one.is == 0 && file->file->may_become_ready()) {
-        waits = file->file.get();
-        wanted = one.wanted;
+      if (one.open && one.is == 0 && timeout_ns != 0 && file->file->may_become_ready()) {
+        may_become_ready = file->file->watch(one.wanted) == 0;
       }
     }
     return ready;
   };
-  const std::uint64_t ready = look();
-  if (ready != 0 || timeout_ns == 0) {
-    return ready;
-  }
-  if (waits != nullptr) {
-    rest_until(timeout_ns == wait_for_ever ? Machine::never : machine_.now_ns() + timeout_ns);
-    if (const Or<Readiness> is = waits->wait(wanted, timeout_ns); !is) {
-      return std::unexpected(is.error());
-    }
-    return look();
-  }
-  if (timeout_ns == wait_for_ever && !signals_.has_handlers()) {
-    return std::unexpected(EDEADLK); // nobody is there to end it
-  }
   const std::uint64_t until =
       timeout_ns == wait_for_ever ? Machine::never : machine_.now_ns() + timeout_ns;
-  if (!sleep_until(until)) {
-    return std::unexpected(EINTR);
+  for (;;) {
+    const std::uint64_t ready = look();
+    if (ready != 0 || timeout_ns == 0) {
+      return ready;
+    }
+    if (is_diverted()) {
+      return std::unexpected(EINTR);
+    }
+    if (until != Machine::never && machine_.now_ns() >= until) {
+      return 0;
+    }
+    if (until == Machine::never && !may_become_ready && !may_be_interrupted()) {
+      return std::unexpected(EDEADLK); // nobody is there to end it
+    }
+    rest_until(until);
   }
-  return 0;
 }
 
 Or<std::uint64_t> Process::timeout_at(std::uint64_t address) const {

@@ -10,6 +10,8 @@
 #include <csignal>
 #include <cstring>
 
+#include "guest/linux/files/host_stream.hpp"
+
 namespace guest::linux {
 
 namespace {
@@ -60,6 +62,14 @@ Process::Process(abi::ProgramStart& start, std::string_view strings, Frames& fra
   command_.argument_count = start.arguments;
   command_.environment = to_text(next_strings(strings, start.environment));
   command_.environment_count = start.environment;
+  std::optional<std::uint32_t> terminal;
+  for (std::uint32_t number = 0; number < HostStream::count; ++number) {
+    auto stream = std::make_unique<HostStream>(files_, number);
+    const bool is_terminal = stream->terminal() != nullptr;
+    terminal = !terminal && is_terminal ? number : terminal;
+    static_cast<void>(open_files_.add(std::make_unique<OpenFile>(
+        stream.release(), std::uint32_t{O_RDWR}, is_terminal ? to_text(terminal_path) : Text{})));
+  }
   synthetic_ = std::make_unique<SyntheticFiles>(SyntheticFacts{.program = executable_place_,
                                                                .arguments = command_.arguments,
                                                                .environment = command_.environment,
@@ -71,7 +81,8 @@ Process::Process(abi::ProgramStart& start, std::string_view strings, Frames& fra
                                                                .memory = memory_,
                                                                .files = open_files_,
                                                                .tree = tree_,
-                                                               .directory = directory_});
+                                                               .directory = directory_,
+                                                               .terminal = terminal});
   tree_.mount("", host_to_read_, FileTree::Paths::whole);
   for (const std::string_view place : {"/dev", "/proc", "/sys"}) {
     tree_.mount(place, *synthetic_, FileTree::Paths::whole);
@@ -89,10 +100,6 @@ Process::Process(abi::ProgramStart& start, std::string_view strings, Frames& fra
     directory_ = place->path;
   } else {
     missing_directory_ = directory;
-  }
-  for (std::uint32_t number = 0; number < 3; ++number) {
-    static_cast<void>(open_files_.add(std::make_unique<OpenFile>(
-        make_stream(files_, machine, contents_, number), std::uint32_t{O_RDWR}, Text{})));
   }
 }
 
@@ -126,6 +133,7 @@ Answer Process::execute(Command command, std::string_view directory) {
     }
   }
   signals_.forget_handlers();
+  timers_.remove_made();
   machine_.set_handled_signals(handled_signals());
   machine_.set_thread_pointer(0);
   const Or<ProgramEntry> entry = become(*found);

@@ -32,6 +32,7 @@
 #include "guest/linux/process/program_loader.hpp"
 #include "guest/linux/signals/registers.hpp"
 #include "guest/linux/signals/signals.hpp"
+#include "guest/linux/signals/timers.hpp"
 #include "guest/linux/sites/site_patcher.hpp"
 #include "shared/program_start.hpp"
 
@@ -48,6 +49,8 @@ inline constexpr std::int64_t process_id = 2;
 
 // What a call returns: at least 0 (addresses included), or a negative error number.
 using Answer = std::int64_t;
+// What a call returns within the kernel that waited in vain, for a signal: ERESTARTSYS of Linux.
+inline constexpr Answer restart = -512;
 template <typename T> [[nodiscard]] Answer answer_of(const Or<T>& result) {
   return result ? static_cast<Answer>(*result) : -Answer{result.error()};
 }
@@ -106,9 +109,9 @@ class Process final : private RealTime {
   // Whether a signal from outside is to interrupt the program's own code.
   // What is open for writing is written out before a signal is the program's end.
   [[nodiscard]] bool wants_interrupts() const {
-    return signals_.has_handlers() || !contents_.is_empty();
+    return may_be_interrupted() || !contents_.is_empty();
   }
-  // Takes signals that have come from outside.
+  // Takes signals that have come from outside, and those of timers that have run out.
   void receive_signals();
   // Before the guest ends for another reason than the program's call: what the program has written
   // goes where it belongs. The exit status to end with.
@@ -273,6 +276,21 @@ class Process final : private RealTime {
   Answer sys_kill(const Args& args);
   Answer sys_tkill(const Args& args);
   Answer sys_tgkill(const Args& args);
+  Answer sys_rt_sigqueueinfo(const Args& args);
+  Answer sys_rt_tgsigqueueinfo(const Args& args);
+  Answer sys_rt_sigtimedwait(const Args& args);
+  // calls_timers.cpp
+  Answer sys_alarm(const Args& args);
+  Answer sys_setitimer(const Args& args);
+  Answer sys_getitimer(const Args& args);
+  Answer sys_timer_create(const Args& args);
+  Answer sys_timer_settime(const Args& args);
+  Answer sys_timer_gettime(const Args& args);
+  Answer sys_timer_getoverrun(const Args& args);
+  Answer sys_timer_delete(const Args& args);
+  // calls_terminal.cpp
+  [[nodiscard]] Answer control_terminal(Terminal& terminal, std::uint64_t request,
+                                        std::uint64_t address);
   // calls_time.cpp
   Answer sys_clock_gettime(const Args& args);
   Answer sys_clock_getres(const Args& args);
@@ -308,9 +326,8 @@ class Process final : private RealTime {
   [[nodiscard]] Answer write_file(OpenFile& file, std::uint64_t address, std::uint64_t bytes,
                                   Offset offset);
   [[nodiscard]] Answer write_bytes(OpenFile& file, std::span<const std::byte> from, Offset offset);
-  // Before a call that may wait until the host has something for a file: nothing is left unwritten.
-  void rest_before_waiting(File& file);
-  void rest_until(std::uint64_t deadline_ns);
+  [[nodiscard]] Answer write_stream(const OpenFile& file, std::span<const std::byte> from);
+  [[nodiscard]] static Or<std::uint64_t> readable_bytes(const OpenFile& file);
   // With every call: what is open for writing stays within its bounds.
   void tend_files();
   void complain(std::string_view path, int error);
@@ -340,6 +357,12 @@ class Process final : private RealTime {
     Readiness is = 0;
     bool open = false;
   };
+  // Waits until a stream is ready for `wanted`, or for so long. 0; EDEADLK when it would never be;
+  // `restart` for a signal.
+  [[nodiscard]] Answer wait_for_stream(const OpenFile& file, Readiness wanted,
+                                       std::uint64_t timeout_ns);
+  // How long a read of a terminal waits for more than nothing (VMIN and VTIME of termios(3)).
+  [[nodiscard]] static std::uint64_t patience_ns(const OpenFile& file);
   // How many of them are ready within the time; EDEADLK when none would ever be.
   [[nodiscard]] Or<std::uint64_t> wait_for(std::span<Watched> all, std::uint64_t timeout_ns);
   [[nodiscard]] Answer poll_until(std::uint64_t address, std::uint64_t count,
@@ -350,8 +373,34 @@ class Process final : private RealTime {
 
   // Signals that are the program's to handle when they come, or to end by.
   [[nodiscard]] SignalSet handled_signals() const;
+  // Whether something could end a wait that has no other end.
+  [[nodiscard]] bool may_be_interrupted() const {
+    return signals_.has_handlers() || timers_.any_set();
+  }
   // Whether it was slept that long; no: there is a signal to handle.
   [[nodiscard]] bool sleep_until(std::uint64_t deadline_ns);
+  // The same once: until then, or until something happens.
+  void rest_until(std::uint64_t deadline_ns);
+  [[nodiscard]] Timers::Now now() {
+    const std::uint64_t elapsed_ns = machine_.now_ns();
+    return {.elapsed_ns = elapsed_ns, .used_ns = elapsed_ns - slept_ns_};
+  }
+  // What a clock of Linux shows; EINVAL.
+  [[nodiscard]] Or<std::int64_t> clock_ns(std::uint64_t clock);
+  // That clock by which timers go, and what it shows when it shows 0 for them; EINVAL.
+  struct TimerClock {
+    Timers::Clock clock = Timers::Clock::elapsed;
+    std::int64_t epoch_ns = 0;
+  };
+  [[nodiscard]] Or<TimerClock> timer_clock(std::uint64_t clock) const;
+  void set_timer(std::int32_t timer, const Timers::Setting& setting);
+  [[nodiscard]] Or<std::int32_t> timer_at(std::uint64_t number) const;
+  // What is left of a timer's time, and its interval; 0 of one that is off.
+  struct TimerRest {
+    std::uint64_t left_ns = 0;
+    std::uint64_t interval_ns = 0;
+  };
+  [[nodiscard]] TimerRest rest_of(std::int32_t timer);
   [[noreturn]] void end(std::uint8_t status);
   [[noreturn]] void end_by_signal(std::uint64_t signal);
   // While a call waits, other signals are blocked: the set of `bytes` at `address`, if there is
@@ -360,6 +409,14 @@ class Process final : private RealTime {
   // Behind that call.
   void end_suspension();
   Answer send_signal(std::int64_t target, std::uint64_t signal, std::int32_t code);
+  Answer send(std::int64_t target, const SignalCause& cause);
+  // Does to the process what a signal does.
+  void suffer(Signals::Effect effect, std::uint64_t signal);
+  void stop();
+  // Of a timer's signal, which the program gets.
+  void count_overruns(SignalCause& cause);
+  // Behind a call: goes on where it is made.
+  void call_again(Registers& registers, std::uint64_t number) const;
   void push_handler(Registers& registers, const ExtendedState& state, const Signals::Taken& taken);
   [[nodiscard]] bool pop_handler(Registers& registers, const ExtendedState& state);
   [[nodiscard]] std::int64_t realtime_ns() override {
@@ -394,8 +451,13 @@ class Process final : private RealTime {
   std::unique_ptr<SyntheticFiles> synthetic_;
   std::uint32_t umask_ = 022;
   Signals signals_;
+  Timers timers_;
+  std::uint64_t slept_ns_ = 0; // of the time since boot
   bool handler_returns_ = false;
   bool ends_in_order_ = false; // the outside was told that a signal is not to end the program there
+  // The call at hand was interrupted before it did anything: it is made again behind a handler that
+  // wants that (SA_RESTART), and where there is none.
+  std::optional<std::uint64_t> interrupted_;
 };
 
 template <typename T> bool Process::fetch(std::uint64_t address, T& to) const {

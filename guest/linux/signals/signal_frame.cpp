@@ -78,6 +78,23 @@ void clear_state(const ExtendedState& state) {
   std::memcpy(state.bytes.data() + mxcsr_offset, &mxcsr, sizeof mxcsr);
 }
 
+SignalInformation information_of(const SignalCause& cause) {
+  SignalInformation information{};
+  information.signal = static_cast<std::int32_t>(cause.signal);
+  information.code = cause.code;
+  if (cause.code > SI_USER) { // of the kernel
+    information.address = cause.address;
+    return information;
+  }
+  information.value = cause.value;
+  if (cause.code == SI_TIMER) {
+    information.timer = {.number = cause.timer, .overruns = cause.overruns};
+  } else {
+    information.sender = {.process = cause.process, .user = cause.user};
+  }
+  return information;
+}
+
 SignalFrame make_frame(const Registers& registers, const Signals::Taken& taken,
                        const AlternateStack& stack, const SignalPlace& place) {
   const SignalCause& cause = taken.cause;
@@ -114,19 +131,13 @@ SignalFrame make_frame(const Registers& registers, const Signals::Taken& taken,
                    .extended_state = place.extended_state,
                    .reserved = {}};
   frame.blocked = taken.blocked_before;
-  frame.signal = static_cast<std::int32_t>(cause.signal);
-  frame.code = cause.code;
-  if (cause.code == SI_USER || cause.code == SI_TKILL) {
-    frame.sender = {.process = cause.process, .user = cause.user};
-  } else {
-    frame.address = cause.address;
-  }
+  frame.information = information_of(cause);
   return frame;
 }
 
 void enter_handler(Registers& registers, const Signals::Taken& taken, const SignalPlace& place) {
   registers.rdi = taken.cause.signal;
-  registers.rsi = place.frame + offsetof(SignalFrame, signal);
+  registers.rsi = place.frame + offsetof(SignalFrame, information);
   registers.rdx = place.frame + offsetof(SignalFrame, flags);
   registers.rax = 0;
   registers.rsp = place.frame;

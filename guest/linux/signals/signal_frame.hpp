@@ -21,6 +21,25 @@ struct SignalContext { // struct sigcontext
   std::array<std::uint64_t, 8> reserved;
 };
 
+struct SignalInformation { // siginfo_t
+  std::int32_t signal, error, code, padding;
+  union {
+    struct {
+      std::int32_t process;
+      std::uint32_t user;
+    } sender;
+    struct {
+      std::int32_t number;
+      std::int32_t overruns;
+    } timer;
+    std::uint64_t address;
+  };
+  std::uint64_t value;
+  std::array<std::uint64_t, 12> rest;
+};
+static_assert(sizeof(SignalInformation) == 128);
+[[nodiscard]] SignalInformation information_of(const SignalCause& cause);
+
 struct SignalFrame {
   std::uint64_t restorer;
   // struct ucontext
@@ -29,20 +48,11 @@ struct SignalFrame {
   AlternateStack stack;
   SignalContext context;
   SignalSet blocked;
-  // siginfo_t
-  std::int32_t signal, error, code, padding;
-  union {
-    struct {
-      std::int32_t process;
-      std::uint32_t user;
-    } sender;
-    std::uint64_t address;
-  };
-  std::array<std::uint64_t, 13> rest;
+  SignalInformation information;
 };
 static_assert(offsetof(SignalFrame, context) == 8 + 40);
 static_assert(sizeof(SignalContext) == 256);
-static_assert(offsetof(SignalFrame, signal) == 8 + 304);
+static_assert(offsetof(SignalFrame, information) == 8 + 304);
 static_assert(sizeof(SignalFrame) == 8 + 304 + 128);
 
 // Where a handler's frame goes.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "guest/linux/signals/signals.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <csignal>
 
@@ -9,10 +10,11 @@ namespace guest::linux {
 namespace {
 
 constexpr SignalSet unblockable = set_of(SIGKILL) | set_of(SIGSTOP);
-// Do nothing unless the program catches them. One process cannot be stopped and continued here.
-constexpr SignalSet ignored_by_default = set_of(SIGCHLD) | set_of(SIGURG) | set_of(SIGWINCH) |
-                                         set_of(SIGCONT) | set_of(SIGTSTP) | set_of(SIGTTIN) |
-                                         set_of(SIGTTOU);
+// Do nothing unless the program catches them.
+constexpr SignalSet ignored_by_default =
+    set_of(SIGCHLD) | set_of(SIGURG) | set_of(SIGWINCH) | set_of(SIGCONT);
+constexpr SignalSet stops_by_default =
+    set_of(SIGSTOP) | set_of(SIGTSTP) | set_of(SIGTTIN) | set_of(SIGTTOU);
 
 } // namespace
 
@@ -21,7 +23,9 @@ Signals::Effect Signals::effect_of(std::uint64_t signal) const {
   case SignalAction::ignore:
     return Effect::nothing;
   case SignalAction::default_handler:
-    return (ignored_by_default & set_of(signal)) != 0 ? Effect::nothing : Effect::end;
+    return (ignored_by_default & set_of(signal)) != 0 ? Effect::nothing
+           : (stops_by_default & set_of(signal)) != 0 ? Effect::stop
+                                                      : Effect::end;
   default:
     return Effect::handler;
   }
@@ -33,6 +37,7 @@ void Signals::set_action(std::uint64_t signal, const SignalAction& action) {
   handlers_ |= effect_of(signal) == Effect::handler ? set_of(signal) : 0;
   if (effect_of(signal) == Effect::nothing) {
     waiting_ &= ~set_of(signal);
+    std::erase_if(queued_, [signal](const SignalCause& cause) { return cause.signal == signal; });
   }
 }
 
@@ -52,7 +57,8 @@ void Signals::set_blocked(SignalSet blocked) {
 SignalSet Signals::survived() const {
   SignalSet survived = blocked_;
   for (std::uint64_t signal = 1; signal <= last_signal; ++signal) {
-    survived |= effect_of(signal) != Effect::end ? set_of(signal) : 0;
+    const Effect effect = effect_of(signal);
+    survived |= effect == Effect::nothing || effect == Effect::handler ? set_of(signal) : 0;
   }
   return survived;
 }
@@ -61,15 +67,14 @@ Signals::Effect Signals::send(const SignalCause& cause) {
   const SignalSet bit = set_of(cause.signal);
   const Effect effect = effect_of(cause.signal);
   const bool is_blocked = (blocked_ & bit) != 0;
-  if (effect == Effect::nothing && !is_blocked) {
-    return Effect::nothing;
-  }
-  if (effect == Effect::end && !is_blocked) {
-    return Effect::end;
+  if (effect != Effect::handler && !is_blocked) {
+    return effect;
   }
   if ((waiting_ & bit) == 0) {
     waiting_ |= bit;
     causes_[cause.signal] = cause;
+  } else if (cause.signal >= first_queued_signal && has_room()) {
+    queued_.push_back(cause);
   }
   return is_blocked ? Effect::nothing : Effect::handler;
 }
@@ -94,8 +99,7 @@ std::optional<Signals::Taken> Signals::take() {
                                set_of(SIGFPE) | set_of(SIGSYS);
   const SignalSet first = (due & faults) != 0 ? due & faults : due;
   const auto signal = static_cast<std::uint64_t>(std::countr_zero(first)) + 1;
-  waiting_ &= ~set_of(signal);
-  Taken taken{.cause = causes_[signal],
+  Taken taken{.cause = remove(signal),
               .action = actions_[signal],
               .blocked_before = before_suspend_.value_or(blocked_),
               .effect = effect_of(signal)};
@@ -108,6 +112,26 @@ std::optional<Signals::Taken> Signals::take() {
     }
   }
   return taken;
+}
+
+std::optional<SignalCause> Signals::accept(SignalSet wanted) {
+  const SignalSet due = waiting_ & wanted;
+  if (due == 0) {
+    return std::nullopt;
+  }
+  return remove(static_cast<std::uint64_t>(std::countr_zero(due)) + 1);
+}
+
+SignalCause Signals::remove(std::uint64_t signal) {
+  const SignalCause cause = causes_[signal];
+  const auto next = std::ranges::find(queued_, signal, &SignalCause::signal);
+  if (next == queued_.end()) {
+    waiting_ &= ~set_of(signal);
+  } else {
+    causes_[signal] = *next;
+    queued_.erase(next);
+  }
+  return cause;
 }
 
 void Signals::end_suspend() {

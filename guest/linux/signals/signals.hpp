@@ -2,16 +2,21 @@
 // The signals of a process with one thread: what it wants done with each, which are blocked, which
 // wait (signal(7)). Pure state; signal_frame.hpp has the form in which a handler gets one.
 //
-// A signal waits once: what comes again meanwhile is the same, also for real-time ones.
+// A signal waits once, what comes again meanwhile is the same; but one for real time that somebody
+// has queued waits as often as it came.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "guest/linux/base/signal_set.hpp"
 
 namespace guest::linux {
+
+// The first of those for real time, as the kernel has them, which can wait more than once.
+inline constexpr std::uint64_t first_queued_signal = 32;
 
 // What rt_sigaction takes and gives: the kernel's struct sigaction.
 struct SignalAction {
@@ -28,8 +33,11 @@ struct SignalCause {
   std::uint64_t signal = 0;
   std::int32_t code = 0;     // SI_USER, SEGV_MAPERR...
   std::uint64_t address = 0; // of faults
-  std::int32_t process = 0;  // of kill
+  std::int32_t process = 0;  // of kill and sigqueue
   std::uint32_t user = 0;
+  std::uint64_t value = 0;   // of sigqueue and timers
+  std::int32_t timer = 0;    // its number
+  std::int32_t overruns = 0; // of a timer
 };
 
 // The kernel's stack_t.
@@ -50,8 +58,10 @@ class Signals {
   enum class Effect : std::uint8_t {
     nothing, // ignored, or waits
     handler,
-    end, // of the process
+    end,  // of the process
+    stop, // of the process, until it is continued
   };
+  static constexpr std::size_t most_queued = 1024;
 
   [[nodiscard]] const SignalAction& action(std::uint64_t signal) const { return actions_[signal]; }
   // Also forgets one that waits if it is ignored from now on.
@@ -72,6 +82,8 @@ class Signals {
   // A signal comes. It waits until take() if it is blocked or has a handler; nothing comes of it
   // when it is ignored.
   [[nodiscard]] Effect send(const SignalCause& cause);
+  // Whether it could wait: no, if too many do (EAGAIN of sigqueue).
+  [[nodiscard]] bool has_room() const { return queued_.size() < most_queued; }
   // The same for a fault of the instruction at hand, which cannot wait: its end, if blocked or
   // ignored.
   [[nodiscard]] Effect fault(const SignalCause& cause);
@@ -87,6 +99,9 @@ class Signals {
   };
   [[nodiscard]] std::optional<Taken> take();
 
+  // The first of `wanted` that waits, blocked or not; it waits no longer (sigtimedwait).
+  [[nodiscard]] std::optional<SignalCause> accept(SignalSet wanted);
+
   // What sigsuspend waits with; `blocked_before` of the next signal is what is blocked now.
   void suspend(SignalSet blocked);
   // It waits no longer, and no signal has come.
@@ -96,9 +111,12 @@ class Signals {
 
  private:
   [[nodiscard]] Effect effect_of(std::uint64_t signal) const;
+  // The cause of one that waits; the next of its kind waits on, if there is one.
+  SignalCause remove(std::uint64_t signal);
 
   std::array<SignalAction, last_signal + 1> actions_{};
   std::array<SignalCause, last_signal + 1> causes_{};
+  std::vector<SignalCause> queued_; // behind those
   SignalSet blocked_ = 0;
   SignalSet waiting_ = 0;
   SignalSet handlers_ = 0; // that have one

@@ -227,6 +227,11 @@ std::optional<std::uint64_t> SitePatcher::resume(std::uint64_t address) const {
   return std::nullopt;
 }
 
+std::uint64_t SitePatcher::call_before(std::uint64_t behind) const {
+  const auto site = std::ranges::find(sites_, behind, &Site::back);
+  return site == sites_.end() ? behind - call_bytes : site->trampoline;
+}
+
 void SitePatcher::restore(std::uint64_t start, std::uint64_t end) {
   const auto goes = [&](const Page& page) {
     return page.address < end && page.address + abi::page_bytes > start;

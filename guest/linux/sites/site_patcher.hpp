@@ -64,6 +64,9 @@ class SitePatcher {
   // Where to go on after an illegal instruction at `address`; empty when that is none of ours.
   [[nodiscard]] std::optional<std::uint64_t> resume(std::uint64_t address) const;
 
+  // Where the call is made that goes on at `behind`: at a trampoline, or by a SYSCALL.
+  [[nodiscard]] std::uint64_t call_before(std::uint64_t behind) const;
+
   // Before [start, end) is unmapped, replaced or moved: sites there are as they were, and so are
   // those whose moved instructions lie there.
   void restore(std::uint64_t start, std::uint64_t end);

@@ -43,7 +43,7 @@ class Guest {
         root().string(),
         std::vector{ProgramMount{writable().string(), "/rw", MountAccess::read_write}});
     REQUIRE(mounts);
-    calls_.emplace(std::move(*mounts), *memory_, 0);
+    calls_.emplace(std::move(*mounts), *memory_, 0, FileCalls::Wishes{});
   }
 
   [[nodiscard]] std::filesystem::path root() const { return folder_.path() / "root"; }
@@ -131,7 +131,7 @@ TEST_CASE("file calls: what does something when it is opened is not, nor are pro
   auto mounts = FileMounts::open("/", {});
   REQUIRE(mounts);
   const auto memory = GuestMemory::create(16 * mib, Backing::small_pages);
-  FileCalls host(std::move(*mounts), *memory, 0);
+  FileCalls host(std::move(*mounts), *memory, 0, {});
   for (const std::string_view path :
        {"/proc/self/root/etc/passwd", "/proc/self/exe", "/proc/self/fd/0", "/proc/self/environ",
         "/proc/1/root", "/proc/cpuinfo", "/sys/kernel", "/dev/zero"}) {
@@ -447,7 +447,7 @@ TEST_CASE("file calls: waiting for a stream ends with its time, its input or the
   auto mounts = FileMounts::open("/", {});
   REQUIRE(mounts);
   const auto memory = GuestMemory::create(16 * mib, Backing::small_pages);
-  FileCalls calls(std::move(*mounts), *memory, ends[0]);
+  FileCalls calls(std::move(*mounts), *memory, ends[0], {});
   const auto wait = [&calls](std::uint32_t file, std::uint32_t flags, std::uint64_t ns) {
     return calls.perform(
         {.operation = FileOperation::wait, .file = file, .flags = flags, .offset = ns});

@@ -23,11 +23,14 @@ SignalCause cause(std::uint64_t signal) {
 TEST_CASE("a signal does by default what signal(7) says") {
   for (std::uint64_t signal = 1; signal <= last_signal; ++signal) {
     Signals signals;
-    const bool ignored = signal == SIGCHLD || signal == SIGURG || signal == SIGWINCH ||
-                         signal == SIGCONT || signal == SIGTSTP || signal == SIGTTIN ||
-                         signal == SIGTTOU;
-    CHECK(signals.send(cause(signal)) ==
-          (ignored ? Signals::Effect::nothing : Signals::Effect::end));
+    const bool ignored =
+        signal == SIGCHLD || signal == SIGURG || signal == SIGWINCH || signal == SIGCONT;
+    const bool stops =
+        signal == SIGSTOP || signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU;
+    CHECK(signals.send(cause(signal)) == (ignored ? Signals::Effect::nothing
+                                          : stops ? Signals::Effect::stop
+                                                  : Signals::Effect::end));
+    CHECK(((signals.survived() >> (signal - 1)) & 1) == (ignored ? 1 : 0));
     CHECK_FALSE(signals.due());
   }
 }
@@ -55,6 +58,35 @@ TEST_CASE("what is blocked waits, once, and comes lowest number first") {
   CHECK(order == std::vector<std::uint64_t>{SIGUSR1, SIGUSR2, 40});
 }
 
+TEST_CASE("one for real time waits as often as it came, in order, with what was said") {
+  Signals signals;
+  signals.set_blocked(~SignalSet{0});
+  for (std::uint64_t value = 1; value <= 3; ++value) {
+    for (const std::uint64_t signal : {std::uint64_t{SIGUSR1}, std::uint64_t{40}}) {
+      static_cast<void>(signals.send({.signal = signal, .code = SI_QUEUE, .value = value}));
+    }
+  }
+  CHECK_FALSE(signals.accept(set_of(SIGUSR2)));
+  CHECK(signals.accept(set_of(SIGUSR1) | set_of(40))->value == 1);
+  CHECK_FALSE(signals.accept(set_of(SIGUSR1))); // the same one, three times
+  for (std::uint64_t value = 1; value <= 3; ++value) {
+    const auto accepted = signals.accept(set_of(40));
+    REQUIRE(accepted.has_value());
+    CHECK(accepted->value == value);
+    const SignalInformation information = information_of(*accepted);
+    CHECK(information.signal == 40);
+    CHECK(information.code == SI_QUEUE);
+    CHECK(information.value == value);
+  }
+  CHECK(signals.waiting() == 0);
+  while (signals.has_room()) {
+    static_cast<void>(signals.send({.signal = 41, .code = SI_QUEUE}));
+  }
+  signals.set_action(41, {.handler = SignalAction::ignore});
+  CHECK(signals.has_room()); // who ignores it forgets them all
+  CHECK(signals.waiting() == 0);
+}
+
 TEST_CASE("a handler runs with its own signal and its mask blocked") {
   Signals signals;
   SignalAction action{.handler = a_handler, .flags = 0, .restorer = 0, .mask = set_of(SIGTERM)};
@@ -76,7 +108,7 @@ TEST_CASE("SIGKILL and SIGSTOP cannot be blocked") {
   Signals signals;
   signals.set_blocked(~SignalSet{0});
   CHECK(signals.send(cause(SIGKILL)) == Signals::Effect::end);
-  CHECK(signals.send(cause(SIGSTOP)) == Signals::Effect::end);
+  CHECK(signals.send(cause(SIGSTOP)) == Signals::Effect::stop);
 }
 
 TEST_CASE("a handler that is for once is the default afterwards") {

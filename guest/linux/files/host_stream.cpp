@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: MIT
+#include "guest/linux/files/host_stream.hpp"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+
+namespace guest::linux {
+
+namespace {
+
+std::uint64_t address_of(const void* object) {
+  return reinterpret_cast<std::uint64_t>(object);
+}
+
+} // namespace
+
+HostStream::HostStream(FilePort& port, std::uint32_t number)
+    : port_(port), number_(number), is_terminal_(HostStream::size().has_value()) {}
+
+Or<std::uint64_t> HostStream::ask(abi::FileCall call) {
+  call.file = number_;
+  const abi::FileResult result = port_.perform(call);
+  if (result < 0) {
+    return std::unexpected(static_cast<int>(-result));
+  }
+  return static_cast<std::uint64_t>(result);
+}
+
+int HostStream::change(const abi::FileCall& call) {
+  const Or<std::uint64_t> result = ask(call);
+  return result ? 0 : result.error();
+}
+
+Or<std::uint64_t> HostStream::read(std::uint64_t /*offset*/, std::span<std::byte> to) {
+  if (to.empty()) {
+    return 0;
+  }
+  return ask({.operation = abi::FileOperation::read,
+              .flags = abi::file_no_wait,
+              .buffer_gpa = address_of(to.data()),
+              .buffer_bytes = std::min<std::uint64_t>(to.size(), abi::file_transfer_bytes)});
+}
+
+Or<std::uint64_t> HostStream::write(std::uint64_t /*offset*/, std::span<const std::byte> from) {
+  std::uint64_t done = 0;
+  while (done < from.size()) {
+    const Or<std::uint64_t> put = ask(
+        {.operation = abi::FileOperation::write,
+         .flags = abi::file_no_wait,
+         .buffer_gpa = address_of(from.data() + done),
+         .buffer_bytes = std::min(from.size() - done, std::uint64_t{abi::file_transfer_bytes})});
+    if (!put) {
+      return done != 0 ? done : put;
+    }
+    done += *put;
+  }
+  return done;
+}
+
+Or<std::uint64_t> HostStream::seek(std::int64_t offset, std::uint32_t whence) {
+  return ask({.operation = abi::FileOperation::seek,
+              .mode = whence,
+              .offset = static_cast<std::uint64_t>(offset)});
+}
+
+Or<abi::FileStat> HostStream::stat() {
+  if (is_terminal_) {
+    return terminal_stat();
+  }
+  abi::FileStat is;
+  const Or<std::uint64_t> got = ask({.operation = abi::FileOperation::stat,
+                                     .buffer_gpa = address_of(&is),
+                                     .buffer_bytes = sizeof is});
+  if (!got) {
+    return std::unexpected(got.error());
+  }
+  return is;
+}
+
+Or<Readiness> HostStream::ready_for(Readiness wanted) {
+  const Or<std::uint64_t> is = ask({.operation = abi::FileOperation::wait, .flags = wanted});
+  return is ? Or<Readiness>(static_cast<Readiness>(*is)) : std::unexpected(is.error());
+}
+
+int HostStream::watch(Readiness wanted) {
+  return change({.operation = abi::FileOperation::watch, .flags = wanted});
+}
+
+Or<std::uint64_t> HostStream::readable_bytes() {
+  return ask({.operation = abi::FileOperation::readable_bytes});
+}
+
+// ---- as a terminal -----------------------------------------------------------------------------
+
+Or<abi::TerminalMode> HostStream::mode() {
+  abi::TerminalMode is;
+  const int error = change({.operation = abi::FileOperation::terminal_mode,
+                            .buffer_gpa = address_of(&is),
+                            .buffer_bytes = sizeof is});
+  return error == 0 ? Or<abi::TerminalMode>(is) : std::unexpected(error);
+}
+
+int HostStream::set_mode(const abi::TerminalMode& mode) {
+  return change({.operation = abi::FileOperation::set_terminal_mode,
+                 .buffer_gpa = address_of(&mode),
+                 .buffer_bytes = sizeof mode});
+}
+
+Or<abi::TerminalSize> HostStream::size() {
+  abi::TerminalSize is;
+  const int error = change({.operation = abi::FileOperation::terminal,
+                            .buffer_gpa = address_of(&is),
+                            .buffer_bytes = sizeof is});
+  return error == 0 ? Or<abi::TerminalSize>(is) : std::unexpected(error);
+}
+
+int HostStream::flush(std::uint32_t queues) {
+  return change({.operation = abi::FileOperation::flush_terminal, .mode = queues});
+}
+
+} // namespace guest::linux

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: MIT
+#include <sys/time.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <ctime>
+
+#include "guest/linux/process/process.hpp"
+
+namespace guest::linux {
+
+namespace {
+
+constexpr std::uint64_t ns_per_second = 1'000'000'000;
+constexpr std::uint64_t ns_per_us = 1'000;
+constexpr std::uint64_t most_ns = std::uint64_t{1} << 62; // centuries
+
+struct IntervalTime { // struct itimerval
+  timeval interval, value;
+};
+
+std::uint64_t to_ns(std::int64_t seconds, std::uint64_t ns) {
+  const auto whole = static_cast<std::uint64_t>(seconds);
+  return whole >= most_ns / ns_per_second ? most_ns : whole * ns_per_second + ns;
+}
+
+timeval to_timeval(std::uint64_t ns) {
+  return {.tv_sec = static_cast<time_t>(ns / ns_per_second),
+          .tv_usec = static_cast<suseconds_t>(ns % ns_per_second / ns_per_us)};
+}
+
+timespec to_timespec(std::uint64_t ns) {
+  return {.tv_sec = static_cast<time_t>(ns / ns_per_second),
+          .tv_nsec = static_cast<long>(ns % ns_per_second)};
+}
+
+// EINVAL.
+Or<std::uint64_t> ns_of(const timeval& time) {
+  if (time.tv_sec < 0 || time.tv_usec < 0 || time.tv_usec >= 1'000'000) {
+    return std::unexpected(EINVAL);
+  }
+  return to_ns(time.tv_sec, static_cast<std::uint64_t>(time.tv_usec) * ns_per_us);
+}
+
+Or<std::uint64_t> ns_of(const timespec& time) {
+  if (time.tv_sec < 0 || time.tv_nsec < 0 ||
+      static_cast<std::uint64_t>(time.tv_nsec) >= ns_per_second) {
+    return std::unexpected(EINVAL);
+  }
+  return to_ns(time.tv_sec, static_cast<std::uint64_t>(time.tv_nsec));
+}
+
+} // namespace
+
+void Process::set_timer(std::int32_t timer, const Timers::Setting& setting) {
+  timers_.set(timer, setting);
+  machine_.set_alarm_ns(timers_.next_while_computing_ns(now()));
+}
+
+Process::TimerRest Process::rest_of(std::int32_t timer) {
+  const Timers::Setting setting = timers_.setting(timer);
+  if (setting.next_ns == Timers::never) {
+    return {};
+  }
+  const std::uint64_t is = now().of(timers_.clock(timer));
+  // One that is about to run out has not yet.
+  return {.left_ns = std::max(setting.next_ns, is + ns_per_us) - is,
+          .interval_ns = setting.interval_ns};
+}
+
+// ---- one for each kind of time -----------------------------------------------------------------
+
+Answer Process::sys_setitimer(const Args& args) {
+  const auto [which, value, old_value, unused3, unused4, unused5] = args;
+  IntervalTime time{};
+  if (value != 0 && !fetch(value, time)) {
+    return -EFAULT;
+  }
+  const Or<std::uint64_t> first = ns_of(time.value);
+  const Or<std::uint64_t> interval = ns_of(time.interval);
+  if (!first || !interval || which >= std::uint64_t{Timers::interval_timers}) {
+    return -EINVAL;
+  }
+  const auto timer = static_cast<std::int32_t>(which);
+  const TimerRest rest = rest_of(timer);
+  set_timer(timer, *first == 0 ? Timers::Setting{}
+                               : Timers::Setting{.next_ns = now().of(timers_.clock(timer)) + *first,
+                                                 .interval_ns = *interval});
+  const IntervalTime before{to_timeval(rest.interval_ns), to_timeval(rest.left_ns)};
+  return old_value == 0 || store(old_value, before) ? 0 : -EFAULT;
+}
+
+Answer Process::sys_getitimer(const Args& args) {
+  if (args[0] >= std::uint64_t{Timers::interval_timers}) {
+    return -EINVAL;
+  }
+  const TimerRest rest = rest_of(static_cast<std::int32_t>(args[0]));
+  return store(args[1], IntervalTime{to_timeval(rest.interval_ns), to_timeval(rest.left_ns)})
+             ? 0
+             : -EFAULT;
+}
+
+// Seconds that are left are rounded to the nearest, but for the last.
+Answer Process::sys_alarm(const Args& args) {
+  const std::uint64_t seconds = args[0] & 0xffffffff;
+  const std::uint64_t left_ns = rest_of(ITIMER_REAL).left_ns;
+  set_timer(ITIMER_REAL,
+            seconds == 0 ? Timers::Setting{}
+                         : Timers::Setting{.next_ns = now().elapsed_ns + seconds * ns_per_second,
+                                           .interval_ns = 0});
+  const std::uint64_t rounded = (left_ns + ns_per_second / 2) / ns_per_second;
+  return static_cast<Answer>(left_ns == 0 ? 0 : std::max<std::uint64_t>(rounded, 1));
+}
+
+// ---- as many as are made -----------------------------------------------------------------------
+
+Answer Process::sys_timer_create(const Args& args) {
+  const Or<TimerClock> clock = timer_clock(args[0]);
+  if (!clock) {
+    return -Answer{clock.error()};
+  }
+  struct { // struct sigevent
+    std::uint64_t value;
+    std::int32_t signal;
+    std::int32_t notify;
+    std::int32_t thread;
+    std::int32_t rest[11];
+  } event{.value = 0, .signal = SIGALRM, .notify = SIGEV_SIGNAL, .thread = 0, .rest = {}};
+  static_assert(sizeof event == 64);
+  if (args[1] != 0 && !fetch(args[1], event)) {
+    return -EFAULT;
+  }
+  const bool sends = event.notify == SIGEV_SIGNAL ||
+                     (event.notify == SIGEV_THREAD_ID && event.thread == process_id);
+  if ((!sends && event.notify != SIGEV_NONE) ||
+      (sends && (event.signal < 1 || std::uint64_t(event.signal) > last_signal))) {
+    return -EINVAL;
+  }
+  const SignalCause cause{.signal = sends ? static_cast<std::uint64_t>(event.signal) : 0,
+                          .value = event.value};
+  const Or<std::int32_t> timer = timers_.add(clock->clock, clock->epoch_ns, cause);
+  if (!timer) {
+    return -Answer{timer.error()};
+  }
+  const std::int32_t number = *timer - Timers::interval_timers;
+  if (!store(args[2], number)) {
+    timers_.remove(*timer);
+    return -EFAULT;
+  }
+  return 0;
+}
+
+// By the number that the program has of it; EINVAL.
+Or<std::int32_t> Process::timer_at(std::uint64_t number) const {
+  const auto given = static_cast<std::int32_t>(number);
+  const std::int64_t timer = std::int64_t{given} + Timers::interval_timers;
+  if (given < 0 || !timers_.has(timer)) {
+    return std::unexpected(EINVAL);
+  }
+  return static_cast<std::int32_t>(timer);
+}
+
+Answer Process::sys_timer_settime(const Args& args) {
+  const Or<std::int32_t> timer = timer_at(args[0]);
+  itimerspec time{};
+  if (!timer) {
+    return -Answer{timer.error()};
+  }
+  if (!fetch(args[2], time)) {
+    return -EFAULT;
+  }
+  const Or<std::uint64_t> first = ns_of(time.it_value);
+  const Or<std::uint64_t> interval = ns_of(time.it_interval);
+  if (!first || !interval) {
+    return -EINVAL;
+  }
+  const TimerRest rest = rest_of(*timer);
+  Timers::Setting setting;
+  if (*first != 0) {
+    const bool absolute = (args[1] & TIMER_ABSTIME) != 0;
+    const std::int64_t next =
+        static_cast<std::int64_t>(*first) -
+        (absolute ? timers_.epoch_ns(*timer)
+                  : -static_cast<std::int64_t>(now().of(timers_.clock(*timer))));
+    setting = {.next_ns = next < 0 ? 0 : static_cast<std::uint64_t>(next),
+               .interval_ns = *interval};
+  }
+  set_timer(*timer, setting);
+  const itimerspec before{to_timespec(rest.interval_ns), to_timespec(rest.left_ns)};
+  return args[3] == 0 || store(args[3], before) ? 0 : -EFAULT;
+}
+
+Answer Process::sys_timer_gettime(const Args& args) {
+  const Or<std::int32_t> timer = timer_at(args[0]);
+  if (!timer) {
+    return -Answer{timer.error()};
+  }
+  const TimerRest rest = rest_of(*timer);
+  return store(args[1], itimerspec{to_timespec(rest.interval_ns), to_timespec(rest.left_ns)})
+             ? 0
+             : -EFAULT;
+}
+
+Answer Process::sys_timer_getoverrun(const Args& args) {
+  const Or<std::int32_t> timer = timer_at(args[0]);
+  return timer ? Answer{timers_.overruns(*timer)} : -Answer{timer.error()};
+}
+
+Answer Process::sys_timer_delete(const Args& args) {
+  const Or<std::int32_t> timer = timer_at(args[0]);
+  if (!timer) {
+    return -Answer{timer.error()};
+  }
+  timers_.remove(*timer);
+  machine_.set_alarm_ns(timers_.next_while_computing_ns(now()));
+  return 0;
+}
+
+} // namespace guest::linux
