@@ -14,6 +14,7 @@ namespace guest::linux {
 namespace {
 
 constexpr std::uint64_t pipe_device = 4;
+constexpr std::uint64_t pipe_system = 0x50495045; // PIPEFS_MAGIC
 
 struct Pipe {
   static constexpr std::uint64_t most_bytes = 65536; // as Linux has it
@@ -21,6 +22,8 @@ struct Pipe {
   explicit Pipe(std::uint64_t number) : inode(number) {}
 
   std::uint64_t inode;
+  std::uint32_t mode = S_IFIFO | 0600U;
+  abi::FileOwner owner{0, 0};
   bool has_reader = true;
   bool has_writer = true;
   std::uint64_t taken = 0; // bytes, ever
@@ -39,8 +42,22 @@ class PipeEnd : public File {
     return abi::FileStat{.device = pipe_device,
                          .inode = pipe_.inode,
                          .links = 1,
-                         .mode = S_IFIFO | 0600U,
+                         .mode = pipe_.mode,
+                         .user = pipe_.owner.user,
+                         .group = pipe_.owner.group,
                          .block_bytes = abi::page_bytes};
+  }
+  [[nodiscard]] Or<abi::FileSpace> space() override {
+    return abi::FileSpace{.type = pipe_system, .block_bytes = abi::page_bytes, .name_bytes = 255};
+  }
+  [[nodiscard]] int set_mode(std::uint32_t mode) override {
+    pipe_.mode = S_IFIFO | mode;
+    return 0;
+  }
+  [[nodiscard]] int set_owner(const abi::FileOwner& owner) override {
+    pipe_.owner.user = owner.user == abi::file_owner_kept ? pipe_.owner.user : owner.user;
+    pipe_.owner.group = owner.group == abi::file_owner_kept ? pipe_.owner.group : owner.group;
+    return 0;
   }
   [[nodiscard]] bool is_stream() const override { return true; }
 

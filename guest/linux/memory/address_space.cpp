@@ -196,8 +196,8 @@ Or<std::uint64_t> AddressSpace::map(std::uint64_t bytes, Protection protection,
       return address;
     }
   }
-  const auto place = areas_.highest_gap(zones_.open_start(), AddressZones::open_end, whole,
-                                        choose_alignment(whole));
+  const auto place =
+      areas_.highest_gap(zones_.open_start(), zones_.open_end, whole, choose_alignment(whole));
   if (!place) {
     return std::unexpected(ENOMEM);
   }

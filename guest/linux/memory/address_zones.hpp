@@ -23,9 +23,10 @@ struct AddressZones {
   };
 
   // kvm_pvm runs nothing that is mapped in the last of the lower half's 512 GiB.
-  static constexpr std::uint64_t open_end = highest_address - (std::uint64_t{1} << 39);
+  static constexpr std::uint64_t last_open_end = highest_address - (std::uint64_t{1} << 39);
 
   std::uint64_t ram_end = 0;
+  std::uint64_t open_end = last_open_end;
   std::array<Range, 4> closed{}; // below open_end; what is not used is empty
 
   struct Part {

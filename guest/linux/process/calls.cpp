@@ -4,19 +4,28 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cerrno>
 
 #include "guest/linux/process/process.hpp"
 
 namespace guest::linux {
 
+// Arguments that are ints.
+template <typename... Numbers> constexpr std::uint8_t ints(Numbers... numbers) {
+  return static_cast<std::uint8_t>(((1U << numbers) | ...));
+}
+
+template <typename Handler> struct CallRow {
+  long number;
+  SupportedCall call;
+  Handler handler;
+  std::uint8_t narrow = 0; // bit n: argument n is an int, whatever its register has above
+};
+
 struct CallTable {
   using Handler = Answer (Process::*)(const Process::Args&);
-  struct Row {
-    long number;
-    SupportedCall call;
-    Handler handler;
-  };
+  using Row = CallRow<Handler>;
   static constexpr auto rows = std::to_array<Row>({
       {SYS_mmap,
        {"mmap", "pages of files are copies, shared ones not to be written to (ENODEV)"},
@@ -26,10 +35,11 @@ struct CallTable {
       {SYS_mremap, {"mremap", "not with DONTUNMAP"}, &Process::sys_mremap},
       {SYS_madvise,
        {"madvise", "DONTNEED and FREE give memory back; some advice is not needed"},
-       &Process::sys_madvise},
+       &Process::sys_madvise,
+       ints(2)},
       {SYS_brk, {"brk", ""}, &Process::sys_brk},
       {SYS_mincore, {"mincore", "small mappings always have memory"}, &Process::sys_mincore},
-      {SYS_msync, {"msync", "nothing is written through a mapping"}, &Process::sys_msync},
+      {SYS_msync, {"msync", "nothing is written through a mapping"}, &Process::sys_msync, ints(2)},
       {SYS_mlock, {"mlock", "nothing is ever swapped"}, &Process::sys_mlock},
       {SYS_munlock, {"munlock", "nothing is ever swapped"}, &Process::sys_munlock},
 
@@ -47,90 +57,105 @@ struct CallTable {
       {SYS_setsockopt, {"setsockopt", "the same"}, &Process::sys_no_socket},
       {SYS_shutdown, {"shutdown", "the same"}, &Process::sys_no_socket},
       {SYS_sendfile, {"sendfile", ""}, &Process::sys_sendfile},
-      {SYS_open, {"open", ""}, &Process::sys_open},
-      {SYS_openat, {"openat", ""}, &Process::sys_openat},
-      {SYS_creat, {"creat", ""}, &Process::sys_creat},
+      {SYS_open, {"open", ""}, &Process::sys_open, ints(1, 2)},
+      {SYS_openat, {"openat", ""}, &Process::sys_openat, ints(0, 2, 3)},
+      {SYS_creat, {"creat", ""}, &Process::sys_creat, ints(1)},
       {SYS_close, {"close", ""}, &Process::sys_close},
-      {SYS_lseek, {"lseek", ""}, &Process::sys_lseek},
-      {SYS_getdents64, {"getdents64", ""}, &Process::sys_getdents64},
+      {SYS_lseek, {"lseek", ""}, &Process::sys_lseek, ints(2)},
+      {SYS_getdents64, {"getdents64", ""}, &Process::sys_getdents64, ints(2)},
       {SYS_dup, {"dup", ""}, &Process::sys_dup},
-      {SYS_dup2, {"dup2", ""}, &Process::sys_dup2},
-      {SYS_dup3, {"dup3", ""}, &Process::sys_dup3},
+      {SYS_dup2, {"dup2", ""}, &Process::sys_dup2, ints(0, 1)},
+      {SYS_dup3, {"dup3", ""}, &Process::sys_dup3, ints(0, 1, 2)},
       {SYS_fcntl,
        {"fcntl", "descriptors, flags, locks within the program; none of open files (OFD)"},
-       &Process::sys_fcntl},
-      {SYS_flock, {"flock", "within the program"}, &Process::sys_flock},
-      {SYS_ioctl, {"ioctl", "terminals as one session of one process"}, &Process::sys_ioctl},
+       &Process::sys_fcntl,
+       ints(0, 1)},
+      {SYS_flock, {"flock", "within the program"}, &Process::sys_flock, ints(1)},
+      {SYS_ioctl,
+       {"ioctl", "terminals as one session of one process"},
+       &Process::sys_ioctl,
+       ints(1)},
       {SYS_pipe,
        {"pipe", "within the program; what would wait for ever is EDEADLK"},
        &Process::sys_pipe},
       {SYS_pipe2,
        {"pipe2", "within the program; what would wait for ever is EDEADLK"},
-       &Process::sys_pipe2},
-      {SYS_poll, {"poll", ""}, &Process::sys_poll},
-      {SYS_ppoll, {"ppoll", "the mask of signals is not changed"}, &Process::sys_ppoll},
-      {SYS_select, {"select", ""}, &Process::sys_select},
-      {SYS_pselect6, {"pselect6", "the mask of signals is not changed"}, &Process::sys_pselect6},
+       &Process::sys_pipe2,
+       ints(1)},
+      {SYS_poll, {"poll", ""}, &Process::sys_poll, ints(1, 2)},
+      {SYS_ppoll, {"ppoll", "the mask of signals is not changed"}, &Process::sys_ppoll, ints(1)},
+      {SYS_select, {"select", ""}, &Process::sys_select, ints(0)},
+      {SYS_pselect6,
+       {"pselect6", "the mask of signals is not changed"},
+       &Process::sys_pselect6,
+       ints(0)},
 
       {SYS_stat, {"stat", ""}, &Process::sys_stat},
       {SYS_lstat, {"lstat", ""}, &Process::sys_lstat},
       {SYS_fstat, {"fstat", ""}, &Process::sys_fstat},
-      {SYS_newfstatat, {"newfstatat", ""}, &Process::sys_newfstatat},
-      {SYS_statx, {"statx", "basic fields"}, &Process::sys_statx},
-      {SYS_access, {"access", ""}, &Process::sys_access},
-      {SYS_faccessat, {"faccessat", ""}, &Process::sys_faccessat},
-      {SYS_faccessat2, {"faccessat2", ""}, &Process::sys_faccessat},
-      {SYS_readlink, {"readlink", ""}, &Process::sys_readlink},
-      {SYS_readlinkat, {"readlinkat", ""}, &Process::sys_readlinkat},
-      {SYS_getxattr, {"getxattr", "no file has any"}, &Process::sys_no_attributes},
-      {SYS_lgetxattr, {"lgetxattr", "no file has any"}, &Process::sys_no_attributes},
-      {SYS_fgetxattr, {"fgetxattr", "no file has any"}, &Process::sys_no_attributes},
-      {SYS_listxattr, {"listxattr", "no file has any"}, &Process::sys_no_attributes},
-      {SYS_llistxattr, {"llistxattr", "no file has any"}, &Process::sys_no_attributes},
-      {SYS_flistxattr, {"flistxattr", "no file has any"}, &Process::sys_no_attributes},
+      {SYS_newfstatat, {"newfstatat", ""}, &Process::sys_newfstatat, ints(0, 3)},
+      {SYS_statx, {"statx", "basic fields"}, &Process::sys_statx, ints(0, 2, 3)},
+      {SYS_access, {"access", ""}, &Process::sys_access, ints(1)},
+      {SYS_faccessat, {"faccessat", ""}, &Process::sys_faccessat, ints(0, 2)},
+      {SYS_faccessat2, {"faccessat2", ""}, &Process::sys_faccessat, ints(0, 2, 3)},
+      {SYS_readlink, {"readlink", ""}, &Process::sys_readlink, ints(2)},
+      {SYS_readlinkat, {"readlinkat", ""}, &Process::sys_readlinkat, ints(0, 3)},
+      {SYS_getxattr, {"getxattr", "no file has any"}, &Process::sys_getxattr},
+      {SYS_lgetxattr, {"lgetxattr", "no file has any"}, &Process::sys_lgetxattr},
+      {SYS_fgetxattr, {"fgetxattr", "no file has any"}, &Process::sys_fgetxattr},
+      {SYS_listxattr, {"listxattr", "no file has any"}, &Process::sys_listxattr},
+      {SYS_llistxattr, {"llistxattr", "no file has any"}, &Process::sys_llistxattr},
+      {SYS_flistxattr, {"flistxattr", "no file has any"}, &Process::sys_flistxattr},
       {SYS_getcwd, {"getcwd", ""}, &Process::sys_getcwd},
       {SYS_chdir, {"chdir", ""}, &Process::sys_chdir},
       {SYS_fchdir, {"fchdir", ""}, &Process::sys_fchdir},
       {SYS_statfs, {"statfs", ""}, &Process::sys_statfs},
       {SYS_fstatfs, {"fstatfs", ""}, &Process::sys_fstatfs},
 
-      {SYS_mkdir, {"mkdir", ""}, &Process::sys_mkdir},
-      {SYS_mkdirat, {"mkdirat", ""}, &Process::sys_mkdirat},
+      {SYS_mkdir, {"mkdir", ""}, &Process::sys_mkdir, ints(1)},
+      {SYS_mkdirat, {"mkdirat", ""}, &Process::sys_mkdirat, ints(0, 2)},
       {SYS_unlink, {"unlink", ""}, &Process::sys_unlink},
       {SYS_rmdir, {"rmdir", ""}, &Process::sys_rmdir},
-      {SYS_unlinkat, {"unlinkat", ""}, &Process::sys_unlinkat},
+      {SYS_unlinkat, {"unlinkat", ""}, &Process::sys_unlinkat, ints(0, 2)},
       {SYS_rename, {"rename", ""}, &Process::sys_rename},
-      {SYS_renameat, {"renameat", ""}, &Process::sys_renameat},
-      {SYS_renameat2, {"renameat2", "no whiteouts"}, &Process::sys_renameat2},
+      {SYS_renameat, {"renameat", ""}, &Process::sys_renameat, ints(0, 2)},
+      {SYS_renameat2, {"renameat2", "no whiteouts"}, &Process::sys_renameat2, ints(0, 2, 4)},
       {SYS_link, {"link", ""}, &Process::sys_link},
-      {SYS_linkat, {"linkat", ""}, &Process::sys_linkat},
+      {SYS_linkat, {"linkat", ""}, &Process::sys_linkat, ints(0, 2, 4)},
       {SYS_symlink, {"symlink", ""}, &Process::sys_symlink},
-      {SYS_symlinkat, {"symlinkat", ""}, &Process::sys_symlinkat},
+      {SYS_symlinkat, {"symlinkat", ""}, &Process::sys_symlinkat, ints(1)},
       {SYS_truncate, {"truncate", ""}, &Process::sys_truncate},
       {SYS_ftruncate, {"ftruncate", ""}, &Process::sys_ftruncate},
-      {SYS_fallocate, {"fallocate", "allocating, holes, zeroing"}, &Process::sys_fallocate},
+      {SYS_fallocate,
+       {"fallocate", "allocating, holes, zeroing"},
+       &Process::sys_fallocate,
+       ints(1)},
       {SYS_fsync, {"fsync", ""}, &Process::sys_fsync},
       {SYS_fdatasync, {"fdatasync", ""}, &Process::sys_fsync},
       {SYS_sync_file_range,
        {"sync_file_range", "the whole file, and as much as fsync"},
-       &Process::sys_sync_file_range},
+       &Process::sys_sync_file_range,
+       ints(3)},
       {SYS_sync, {"sync", "what the program has open"}, &Process::sys_sync},
       {SYS_syncfs, {"syncfs", "what the program has open"}, &Process::sys_syncfs},
-      {SYS_chmod, {"chmod", ""}, &Process::sys_chmod},
-      {SYS_fchmod, {"fchmod", ""}, &Process::sys_fchmod},
-      {SYS_fchmodat, {"fchmodat", ""}, &Process::sys_fchmodat},
-      {SYS_chown, {"chown", ""}, &Process::sys_chown},
-      {SYS_lchown, {"lchown", ""}, &Process::sys_lchown},
-      {SYS_fchown, {"fchown", ""}, &Process::sys_fchown},
-      {SYS_fchownat, {"fchownat", ""}, &Process::sys_fchownat},
+      {SYS_chmod, {"chmod", ""}, &Process::sys_chmod, ints(1)},
+      {SYS_fchmod, {"fchmod", ""}, &Process::sys_fchmod, ints(1)},
+      {SYS_fchmodat, {"fchmodat", ""}, &Process::sys_fchmodat, ints(0, 2)},
+      {SYS_chown, {"chown", ""}, &Process::sys_chown, ints(1, 2)},
+      {SYS_lchown, {"lchown", ""}, &Process::sys_lchown, ints(1, 2)},
+      {SYS_fchown, {"fchown", ""}, &Process::sys_fchown, ints(1, 2)},
+      {SYS_fchownat, {"fchownat", ""}, &Process::sys_fchownat, ints(0, 2, 3, 4)},
       {SYS_utime, {"utime", ""}, &Process::sys_utime},
       {SYS_utimes, {"utimes", ""}, &Process::sys_utimes},
-      {SYS_utimensat, {"utimensat", ""}, &Process::sys_utimensat},
+      {SYS_utimensat, {"utimensat", ""}, &Process::sys_utimensat, ints(0, 3)},
 
-      {SYS_exit, {"exit", "of the one thread: ends the program"}, &Process::sys_exit_group},
+      {SYS_exit,
+       {"exit", "of the one thread: ends the program"},
+       &Process::sys_exit_group,
+       ints(0)},
       {SYS_execve, {"execve", "in this process; there are no others"}, &Process::sys_execve},
-      {SYS_execveat, {"execveat", "open files by their names"}, &Process::sys_execveat},
-      {SYS_exit_group, {"exit_group", ""}, &Process::sys_exit_group},
+      {SYS_execveat, {"execveat", "open files by their names"}, &Process::sys_execveat, ints(0, 4)},
+      {SYS_exit_group, {"exit_group", ""}, &Process::sys_exit_group, ints(0)},
       {SYS_getpid, {"getpid", ""}, &Process::sys_getpid},
       {SYS_gettid, {"gettid", ""}, &Process::sys_getpid},
       {SYS_set_tid_address, {"set_tid_address", ""}, &Process::sys_getpid},
@@ -140,42 +165,53 @@ struct CallTable {
       {SYS_geteuid, {"geteuid", ""}, &Process::sys_getuid},
       {SYS_getgid, {"getgid", ""}, &Process::sys_getgid},
       {SYS_getegid, {"getegid", ""}, &Process::sys_getgid},
-      {SYS_arch_prctl, {"arch_prctl", ""}, &Process::sys_arch_prctl},
+      {SYS_arch_prctl, {"arch_prctl", ""}, &Process::sys_arch_prctl, ints(0)},
       {SYS_uname, {"uname", ""}, &Process::sys_uname},
-      {SYS_prlimit64, {"prlimit64", "reads limits; none can be changed"}, &Process::sys_prlimit64},
-      {SYS_getrlimit, {"getrlimit", ""}, &Process::sys_getrlimit},
+      {SYS_prlimit64,
+       {"prlimit64", "reads limits; none can be changed"},
+       &Process::sys_prlimit64,
+       ints(0, 1)},
+      {SYS_getrlimit, {"getrlimit", ""}, &Process::sys_getrlimit, ints(0)},
       {SYS_sysinfo, {"sysinfo", ""}, &Process::sys_sysinfo},
-      {SYS_getrandom, {"getrandom", ""}, &Process::sys_getrandom},
-      {SYS_rt_sigaction, {"rt_sigaction", ""}, &Process::sys_rt_sigaction},
-      {SYS_rt_sigprocmask, {"rt_sigprocmask", ""}, &Process::sys_rt_sigprocmask},
+      {SYS_getrandom, {"getrandom", ""}, &Process::sys_getrandom, ints(2)},
+      {SYS_rt_sigaction, {"rt_sigaction", ""}, &Process::sys_rt_sigaction, ints(0)},
+      {SYS_rt_sigprocmask, {"rt_sigprocmask", ""}, &Process::sys_rt_sigprocmask, ints(0)},
       {SYS_rt_sigpending, {"rt_sigpending", ""}, &Process::sys_rt_sigpending},
       {SYS_pause, {"pause", ""}, &Process::sys_pause},
       {SYS_rt_sigsuspend, {"rt_sigsuspend", ""}, &Process::sys_rt_sigsuspend},
       {SYS_rt_sigreturn, {"rt_sigreturn", ""}, &Process::sys_rt_sigreturn},
       {SYS_sigaltstack, {"sigaltstack", "no SS_AUTODISARM"}, &Process::sys_sigaltstack},
-      {SYS_kill, {"kill", "to itself"}, &Process::sys_kill},
-      {SYS_tkill, {"tkill", "to itself"}, &Process::sys_tkill},
-      {SYS_tgkill, {"tgkill", "to itself"}, &Process::sys_tgkill},
+      {SYS_kill, {"kill", "to itself"}, &Process::sys_kill, ints(0, 1)},
+      {SYS_tkill, {"tkill", "to itself"}, &Process::sys_tkill, ints(0, 1)},
+      {SYS_tgkill, {"tgkill", "to itself"}, &Process::sys_tgkill, ints(0, 1, 2)},
       {SYS_rt_sigqueueinfo, {"rt_sigqueueinfo", "to itself"}, &Process::sys_rt_sigqueueinfo},
       {SYS_rt_tgsigqueueinfo, {"rt_tgsigqueueinfo", "to itself"}, &Process::sys_rt_tgsigqueueinfo},
       {SYS_rt_sigtimedwait, {"rt_sigtimedwait", ""}, &Process::sys_rt_sigtimedwait},
       {SYS_futex,
        {"futex", "of one thread: what would wait for ever is EDEADLK"},
-       &Process::sys_futex},
-      {SYS_sched_getaffinity, {"sched_getaffinity", "one vCPU"}, &Process::sys_sched_getaffinity},
+       &Process::sys_futex,
+       ints(1, 2)},
+      {SYS_sched_getaffinity,
+       {"sched_getaffinity", "one vCPU"},
+       &Process::sys_sched_getaffinity,
+       ints(0, 1)},
       {SYS_sched_yield, {"sched_yield", "nothing to do for one thread"}, &Process::sys_nothing},
-      {SYS_getrusage, {"getrusage", "used time is that without waiting"}, &Process::sys_getrusage},
-      {SYS_getpriority, {"getpriority", "always the same"}, &Process::sys_getpriority},
-      {SYS_setpriority, {"setpriority", "has no effect"}, &Process::sys_nothing},
-      {SYS_umask, {"umask", ""}, &Process::sys_umask},
+      {SYS_getrusage,
+       {"getrusage", "used time is that without waiting"},
+       &Process::sys_getrusage,
+       ints(0)},
+      {SYS_getpriority, {"getpriority", "always the same"}, &Process::sys_getpriority, ints(0, 1)},
+      {SYS_setpriority, {"setpriority", "has no effect"}, &Process::sys_nothing, ints(0, 1, 2)},
+      {SYS_umask, {"umask", ""}, &Process::sys_umask, ints(0)},
       {SYS_set_robust_list,
        {"set_robust_list", "nothing to do for one thread"},
        &Process::sys_nothing},
 
       {SYS_clock_gettime,
        {"clock_gettime", "used time is that without waiting"},
-       &Process::sys_clock_gettime},
-      {SYS_clock_getres, {"clock_getres", ""}, &Process::sys_clock_getres},
+       &Process::sys_clock_gettime,
+       ints(0)},
+      {SYS_clock_getres, {"clock_getres", ""}, &Process::sys_clock_getres, ints(0)},
       {SYS_gettimeofday, {"gettimeofday", ""}, &Process::sys_gettimeofday},
       {SYS_time, {"time", ""}, &Process::sys_time},
       {SYS_times, {"times", "used time is that without waiting"}, &Process::sys_times},
@@ -188,13 +224,17 @@ struct CallTable {
       {SYS_timer_getoverrun, {"timer_getoverrun", ""}, &Process::sys_timer_getoverrun},
       {SYS_timer_delete, {"timer_delete", ""}, &Process::sys_timer_delete},
       {SYS_nanosleep, {"nanosleep", ""}, &Process::sys_nanosleep},
-      {SYS_clock_nanosleep, {"clock_nanosleep", ""}, &Process::sys_clock_nanosleep},
+      {SYS_clock_nanosleep, {"clock_nanosleep", ""}, &Process::sys_clock_nanosleep, ints(0, 1)},
   });
 
-  static constexpr auto handlers = [] {
-    std::array<Handler, abi::program_calls> all{};
+  struct Entry {
+    Handler handler;
+    std::uint8_t narrow;
+  };
+  static constexpr auto entries = [] {
+    std::array<Entry, abi::program_calls> all{};
     for (const Row& row : rows) {
-      all[static_cast<std::size_t>(row.number)] = row.handler;
+      all[static_cast<std::size_t>(row.number)] = {row.handler, row.narrow};
     }
     return all;
   }();
@@ -214,8 +254,12 @@ Answer Process::answer(const Call& call) {
     return -ENOSYS;
   }
   ++start_.calls[call.number];
-  if (const CallTable::Handler handler = CallTable::handlers[call.number]; handler != nullptr) {
-    const Answer answer = (this->*handler)(call.args);
+  if (const CallTable::Entry entry = CallTable::entries[call.number]; entry.handler != nullptr) {
+    Args args = call.args;
+    for (unsigned left = entry.narrow; left != 0; left &= left - 1) {
+      args[static_cast<std::size_t>(std::countr_zero(left))] &= 0xffffffff;
+    }
+    const Answer answer = (this->*entry.handler)(args);
     tend_files();
     if (answer != restart) {
       return answer;

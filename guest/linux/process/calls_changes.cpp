@@ -20,7 +20,18 @@ namespace {
 
 constexpr std::int64_t ns_per_second = 1'000'000'000;
 constexpr std::int64_t ns_per_us = 1'000;
+constexpr std::int64_t us_per_second = 1'000'000;
 constexpr auto here = static_cast<std::uint64_t>(AT_FDCWD);
+
+// Nanoseconds since 1970, as near as they can be had: file systems have limits, too.
+std::int64_t time_of_file(std::int64_t seconds, std::int64_t ns) {
+  std::int64_t time = 0;
+  if (__builtin_mul_overflow(seconds, ns_per_second, &time) ||
+      __builtin_add_overflow(time, ns, &time)) {
+    return seconds < 0 ? abi::file_time_kept + 1 : INT64_MAX;
+  }
+  return std::max(time, abi::file_time_kept + 1);
+}
 
 // As Linux has it: "." and ".." are no names to make, move or remove.
 enum class LastName : std::uint8_t { name, dot, dots };
@@ -209,11 +220,17 @@ Answer Process::sys_truncate(const Args& args) {
 
 Answer Process::sys_fallocate(const Args& args) {
   const OpenFile* const file = file_at(args[0]);
-  if (file == nullptr || !file->may_write()) {
+  if (file == nullptr) {
     return -EBADF;
   }
   if (static_cast<std::int64_t>(args[2]) < 0 || static_cast<std::int64_t>(args[3]) <= 0) {
     return -EINVAL;
+  }
+  if (!file->may_write()) {
+    return -EBADF;
+  }
+  if (file->file->is_stream()) {
+    return -ESPIPE;
   }
   return -Answer{file->file->allocate(static_cast<std::uint32_t>(args[1]), args[2], args[3])};
 }
@@ -261,9 +278,9 @@ Answer Process::sys_syncfs(const Args& args) {
 // ---- attributes --------------------------------------------------------------------------------
 
 template <typename AtFile, typename AtPlace>
-Answer Process::change(std::uint64_t directory, std::uint64_t path, std::uint64_t flags,
+Answer Process::change(std::uint64_t directory, PathAddress path, std::uint64_t flags,
                        AtFile at_file, AtPlace at_place) {
-  const Or<std::string_view> text = path == 0 ? std::string_view{} : path_at(path);
+  const Or<std::string_view> text = path ? path_at(*path) : std::string_view{};
   if (!text) {
     return -Answer{text.error()};
   }
@@ -278,14 +295,14 @@ Answer Process::change(std::uint64_t directory, std::uint64_t path, std::uint64_
       return place->stat ? -Answer{at_place(*place)} : -Answer{place->stat.error()};
     }
     descriptor = *place->descriptor;
-  } else if (path != 0 && (flags & AT_EMPTY_PATH) == 0) {
+  } else if (path && (flags & AT_EMPTY_PATH) == 0) {
     return -ENOENT;
   }
   const OpenFile* const file = file_at(descriptor);
   return file == nullptr ? -EBADF : -Answer{at_file(*file->file)};
 }
 
-Answer Process::set_mode(std::uint64_t directory, std::uint64_t path, std::uint64_t mode) {
+Answer Process::set_mode(std::uint64_t directory, PathAddress path, std::uint64_t mode) {
   const std::uint32_t rights = static_cast<std::uint32_t>(mode) & 07777U;
   return change(
       directory, path, 0, [rights](File& file) { return file.set_mode(rights); },
@@ -299,7 +316,7 @@ Answer Process::sys_fchmodat(const Args& args) {
   return set_mode(args[0], args[1], args[2]);
 }
 Answer Process::sys_fchmod(const Args& args) {
-  return set_mode(args[0], 0, args[1]);
+  return set_mode(args[0], {}, args[1]);
 }
 
 Answer Process::sys_fchownat(const Args& args) {
@@ -307,7 +324,12 @@ Answer Process::sys_fchownat(const Args& args) {
   if ((flags & ~std::uint64_t{AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH}) != 0) {
     return -EINVAL;
   }
-  const abi::FileOwner owner{static_cast<std::uint32_t>(user), static_cast<std::uint32_t>(group)};
+  return set_owner(directory, path, flags,
+                   {static_cast<std::uint32_t>(user), static_cast<std::uint32_t>(group)});
+}
+
+Answer Process::set_owner(std::uint64_t directory, PathAddress path, std::uint64_t flags,
+                          const abi::FileOwner& owner) {
   const auto is_own = [](std::uint32_t wanted, std::uint32_t own) {
     return wanted == abi::file_owner_kept || wanted == own;
   };
@@ -327,10 +349,11 @@ Answer Process::sys_lchown(const Args& args) {
   return sys_fchownat({here, args[0], args[1], args[2], AT_SYMLINK_NOFOLLOW, 0});
 }
 Answer Process::sys_fchown(const Args& args) {
-  return sys_fchownat({args[0], 0, args[1], args[2], AT_EMPTY_PATH, 0});
+  return set_owner(args[0], {}, 0,
+                   {static_cast<std::uint32_t>(args[1]), static_cast<std::uint32_t>(args[2])});
 }
 
-Answer Process::set_times(std::uint64_t directory, std::uint64_t path, std::uint64_t flags,
+Answer Process::set_times(std::uint64_t directory, PathAddress path, std::uint64_t flags,
                           const abi::FileTimes& times) {
   return change(
       directory, path, flags, [&times](File& file) { return file.set_times(times); },
@@ -349,15 +372,15 @@ Answer Process::sys_utimensat(const Args& args) {
   for (std::size_t index = 0; index < times.size(); ++index) {
     const timespec& time = wanted[index];
     if (time.tv_nsec != UTIME_NOW && time.tv_nsec != UTIME_OMIT &&
-        (time.tv_nsec < 0 || time.tv_nsec >= ns_per_second ||
-         __builtin_mul_overflow(time.tv_sec, ns_per_second, &times[index]))) {
+        (time.tv_nsec < 0 || time.tv_nsec >= ns_per_second)) {
       return -EINVAL;
     }
     times[index] = time.tv_nsec == UTIME_NOW    ? abi::file_time_now
                    : time.tv_nsec == UTIME_OMIT ? abi::file_time_kept
-                                                : times[index] + time.tv_nsec;
+                                                : time_of_file(time.tv_sec, time.tv_nsec);
   }
-  return set_times(args[0], args[1], args[3], {times[0], times[1]});
+  const bool is_open = args[1] == 0 && static_cast<std::int32_t>(args[0]) != AT_FDCWD;
+  return set_times(args[0], is_open ? PathAddress{} : args[1], args[3], {times[0], times[1]});
 }
 
 Answer Process::sys_utimes(const Args& args) {
@@ -368,8 +391,13 @@ Answer Process::sys_utimes(const Args& args) {
   if (!fetch(args[1], wanted)) {
     return -EFAULT;
   }
+  if (std::ranges::any_of(wanted, [](const timeval& time) {
+        return time.tv_usec < 0 || time.tv_usec >= us_per_second;
+      })) {
+    return -EINVAL;
+  }
   const auto to_ns = [](const timeval& time) {
-    return time.tv_sec * ns_per_second + time.tv_usec * ns_per_us;
+    return time_of_file(time.tv_sec, time.tv_usec * ns_per_us);
   };
   return set_times(here, args[0], 0, {to_ns(wanted[0]), to_ns(wanted[1])});
 }
@@ -383,7 +411,7 @@ Answer Process::sys_utime(const Args& args) {
     return -EFAULT;
   }
   return set_times(here, args[0], 0,
-                   {wanted.actime * ns_per_second, wanted.modtime * ns_per_second});
+                   {time_of_file(wanted.actime, 0), time_of_file(wanted.modtime, 0)});
 }
 
 } // namespace guest::linux

@@ -170,7 +170,7 @@ Answer Process::sys_fcntl(const Args& args) {
   switch (args[1]) {
   case F_DUPFD:
   case F_DUPFD_CLOEXEC: {
-    const Or<int> copy = open_files_.duplicate(descriptor, args[2]);
+    const Or<int> copy = open_files_.duplicate(descriptor, args[2] & 0xffffffff);
     if (copy) {
       open_files_.set_close_on_exec(static_cast<std::uint64_t>(*copy), args[1] == F_DUPFD_CLOEXEC);
     }

@@ -20,8 +20,7 @@ namespace guest::linux {
 
 namespace {
 
-constexpr std::uint64_t max_vectors = 1024;              // UIO_MAXIOV
-constexpr std::uint64_t max_transfer_bytes = 0x7ffff000; // as Linux has it
+constexpr std::uint64_t max_vectors = 1024; // UIO_MAXIOV
 
 } // namespace
 
@@ -29,12 +28,12 @@ constexpr std::uint64_t max_transfer_bytes = 0x7ffff000; // as Linux has it
 
 Answer Process::read_file(OpenFile& file, std::uint64_t address, std::uint64_t bytes,
                           Offset offset) {
-  const Or<std::span<std::byte>> to = room_at(address, std::min(bytes, max_transfer_bytes));
-  if (!file.may_read()) {
-    return -EBADF;
-  }
+  const Or<std::span<std::byte>> to = room_from(address, bytes);
   if (offset && file.file->is_stream()) {
     return -ESPIPE;
+  }
+  if (!file.may_read()) {
+    return -EBADF;
   }
   if (!to) {
     return -Answer{to.error()};
@@ -57,12 +56,12 @@ Answer Process::read_file(OpenFile& file, std::uint64_t address, std::uint64_t b
 
 Answer Process::write_file(OpenFile& file, std::uint64_t address, std::uint64_t bytes,
                            Offset offset) {
-  const Or<std::span<const std::byte>> from = data_at(address, std::min(bytes, max_transfer_bytes));
-  if (!file.may_write()) {
-    return -EBADF;
-  }
+  const Or<std::span<const std::byte>> from = data_from(address, bytes);
   if (offset && file.file->is_stream()) {
     return -ESPIPE;
+  }
+  if (!file.may_write()) {
+    return -EBADF;
   }
   return from ? write_bytes(file, *from, offset) : -Answer{from.error()};
 }
@@ -141,21 +140,51 @@ Answer Process::sys_pwrite64(const Args& args) {
   return file == nullptr ? -EBADF : write_file(*file, args[1], args[2], args[3]);
 }
 
+// All of the vectors are looked at before anything is moved.
+Or<std::vector<iovec>> Process::vectors_at(std::uint64_t address, std::uint64_t count) const {
+  if (count > max_vectors) {
+    return std::unexpected(EINVAL);
+  }
+  std::vector<iovec> parts(count);
+  for (iovec& part : parts) {
+    if (!fetch(address, part)) {
+      return std::unexpected(EFAULT);
+    }
+    address += sizeof part;
+  }
+  for (const iovec& part : parts) {
+    const auto base = reinterpret_cast<std::uint64_t>(part.iov_base);
+    if (static_cast<std::int64_t>(part.iov_len) < 0) {
+      return std::unexpected(EINVAL);
+    }
+    if (part.iov_len > highest_address || base > highest_address - part.iov_len) {
+      return std::unexpected(EFAULT);
+    }
+  }
+  return parts;
+}
+
 // One part after the other, until one is not moved whole.
 Answer Process::move_vector(const Args& args, Move move, Offset offset) {
   OpenFile* const file = file_at(args[0]);
+  if (offset && static_cast<std::int64_t>(*offset) < 0) {
+    return -EINVAL;
+  }
   if (file == nullptr) {
     return -EBADF;
   }
-  if (args[2] > max_vectors || (offset && static_cast<std::int64_t>(*offset) < 0)) {
-    return -EINVAL;
+  if (offset && file->file->is_stream()) {
+    return -ESPIPE;
+  }
+  if (move == &Process::read_file ? !file->may_read() : !file->may_write()) {
+    return -EBADF;
+  }
+  const Or<std::vector<iovec>> parts = vectors_at(args[1], args[2]);
+  if (!parts) {
+    return -Answer{parts.error()};
   }
   Answer total = 0;
-  for (std::uint64_t index = 0; index < args[2]; ++index) {
-    iovec part{};
-    if (!fetch(args[1] + index * sizeof part, part)) {
-      return total != 0 ? total : -EFAULT;
-    }
+  for (const iovec& part : *parts) {
     const Offset at = offset ? Offset(*offset + static_cast<std::uint64_t>(total)) : Offset{};
     const Answer moved =
         (this->*move)(*file, reinterpret_cast<std::uint64_t>(part.iov_base), part.iov_len, at);
@@ -198,8 +227,11 @@ Answer Process::sys_sendfile(const Args& args) {
   if (args[2] != 0 && !fetch(args[2], offset)) {
     return -EFAULT;
   }
+  if (from->file->is_stream() && args[2] != 0) {
+    return -ESPIPE;
+  }
   if (from->file->is_stream() || from->file->is_folder() || (to->open_flags & O_APPEND) != 0 ||
-      static_cast<std::int64_t>(offset) < 0) {
+      static_cast<std::int64_t>(offset) < 0 || static_cast<std::int64_t>(args[3]) < 0) {
     return -EINVAL;
   }
   constexpr std::uint64_t piece_bytes = 65536;

@@ -18,6 +18,7 @@ namespace {
 
 constexpr std::int64_t ns_per_second = 1'000'000'000;
 constexpr auto here = static_cast<std::uint64_t>(AT_FDCWD);
+constexpr std::size_t longest_attribute = 255; // name: XATTR_NAME_MAX
 
 void set_time(timespec& to, std::int64_t ns) {
   to.tv_sec = ns / ns_per_second;
@@ -212,7 +213,7 @@ Answer Process::sys_faccessat(const Args& args) {
 
 Answer Process::link_text(std::uint64_t directory, std::uint64_t path, std::uint64_t to,
                           std::uint64_t bytes) {
-  if (bytes == 0 || static_cast<std::int64_t>(bytes) < 0) {
+  if (static_cast<std::int32_t>(bytes) <= 0) {
     return -EINVAL;
   }
   const Or<Place> place = place_at(directory, path, Last::keep);
@@ -242,9 +243,36 @@ Answer Process::sys_readlinkat(const Args& args) {
   return link_text(args[0], args[1], args[2], args[3]);
 }
 
-// As file systems without them say it.
-Answer Process::sys_no_attributes(const Args& /*args*/) {
-  return -EOPNOTSUPP;
+// ---- extended attributes: no file has any -----------------------------------------------------
+
+Answer Process::get_attribute(const Or<abi::FileStat>& of, std::uint64_t name) const {
+  const Or<std::string_view> text = path_at(name);
+  if (!text || text->empty() || text->size() > longest_attribute) {
+    return text || text.error() == ENAMETOOLONG ? -ERANGE : -Answer{text.error()};
+  }
+  return of ? -ENODATA : -Answer{of.error()};
+}
+
+Answer Process::sys_getxattr(const Args& args) {
+  return get_attribute(stat_of(here, args[0], 0), args[1]);
+}
+Answer Process::sys_lgetxattr(const Args& args) {
+  return get_attribute(stat_of(here, args[0], AT_SYMLINK_NOFOLLOW), args[1]);
+}
+Answer Process::sys_fgetxattr(const Args& args) {
+  const OpenFile* const file = file_at(args[0]);
+  return file == nullptr ? -EBADF : get_attribute(file->file->stat(), args[1]);
+}
+Answer Process::sys_listxattr(const Args& args) {
+  const Or<abi::FileStat> stat = stat_of(here, args[0], 0);
+  return stat ? 0 : -Answer{stat.error()};
+}
+Answer Process::sys_llistxattr(const Args& args) {
+  const Or<abi::FileStat> stat = stat_of(here, args[0], AT_SYMLINK_NOFOLLOW);
+  return stat ? 0 : -Answer{stat.error()};
+}
+Answer Process::sys_flistxattr(const Args& args) {
+  return file_at(args[0]) == nullptr ? -EBADF : 0;
 }
 
 Answer Process::sys_getcwd(const Args& args) {

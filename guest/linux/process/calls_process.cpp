@@ -17,7 +17,8 @@ namespace guest::linux {
 
 namespace {
 
-constexpr std::uint64_t arch_set_fs = 0x1002; // ARCH_SET_FS of the kernel
+constexpr std::uint64_t arch_set_fs = 0x1002;          // ARCH_SET_FS of the kernel
+constexpr std::uint64_t most_random_bytes = INT32_MAX; // of one call, as Linux has it
 constexpr std::uint64_t stack_limit = std::uint64_t{8} << 20;
 
 template <std::size_t N> void set_text(char (&to)[N], std::string_view text) {
@@ -129,7 +130,7 @@ Answer Process::sys_prlimit64(const Args& args) {
 }
 
 Answer Process::sys_getrlimit(const Args& args) {
-  return sys_prlimit64({0, args[0], 0, args[1], 0, 0});
+  return args[1] == 0 ? -EFAULT : sys_prlimit64({0, args[0], 0, args[1], 0, 0});
 }
 
 Answer Process::sys_sysinfo(const Args& args) {
@@ -146,7 +147,7 @@ Answer Process::sys_getrandom(const Args& args) {
   if ((args[2] & ~std::uint64_t{GRND_NONBLOCK | GRND_RANDOM | GRND_INSECURE}) != 0) {
     return -EINVAL;
   }
-  const Or<std::span<std::byte>> to = room_at(args[0], args[1]);
+  const Or<std::span<std::byte>> to = room_from(args[0], std::min(args[1], most_random_bytes));
   if (!to) {
     return -Answer{to.error()};
   }
@@ -168,6 +169,9 @@ Answer Process::sys_getrandom(const Args& args) {
 // Nobody else could wake a thread that waits, so only what does not wait is answered as usual.
 Answer Process::sys_futex(const Args& args) {
   const std::uint64_t operation = args[1] & static_cast<std::uint64_t>(FUTEX_CMD_MASK);
+  if (args[0] % sizeof(std::uint32_t) != 0) {
+    return -EINVAL;
+  }
   switch (operation) {
   case FUTEX_WAKE:
   case FUTEX_WAKE_BITSET:

@@ -191,6 +191,23 @@ Or<std::span<const std::byte>> Process::data_at(std::uint64_t address, std::uint
   return std::span{reinterpret_cast<const std::byte*>(address), bytes}; // NOLINT
 }
 
+std::uint64_t Process::part_at(std::uint64_t address, std::uint64_t bytes,
+                               Protection rights) const {
+  const bool is_possible = bytes <= highest_address && address <= highest_address - bytes;
+  return is_possible ? memory_.allowed_bytes(address, std::min(bytes, max_transfer_bytes), rights)
+                     : 0;
+}
+
+Or<std::span<std::byte>> Process::room_from(std::uint64_t address, std::uint64_t bytes) {
+  const std::uint64_t most = part_at(address, bytes, PROT_WRITE);
+  return room_at(address, most == 0 ? bytes : most);
+}
+
+Or<std::span<const std::byte>> Process::data_from(std::uint64_t address, std::uint64_t bytes) {
+  const std::uint64_t most = part_at(address, bytes, PROT_READ);
+  return data_at(address, most == 0 ? bytes : most);
+}
+
 Or<std::string_view> Process::path_at(std::uint64_t address) const {
   return string_at(address, longest_path, ENAMETOOLONG);
 }

@@ -7,6 +7,8 @@
 // file_port.hpp and frames.hpp.
 #pragma once
 
+#include <sys/uio.h>
+
 #include <array>
 #include <cstdint>
 #include <memory>
@@ -145,6 +147,14 @@ class Process final : private RealTime {
   // Memory that the program may write to, or read; EFAULT.
   [[nodiscard]] Or<std::span<std::byte>> room_at(std::uint64_t address, std::uint64_t bytes);
   [[nodiscard]] Or<std::span<const std::byte>> data_at(std::uint64_t address, std::uint64_t bytes);
+  // As much of it as there is, for what may be moved in part, and as Linux moves at once; EFAULT
+  // when that is nothing, or no program's addresses go so far.
+  static constexpr std::uint64_t max_transfer_bytes = 0x7ffff000;
+  [[nodiscard]] std::uint64_t part_at(std::uint64_t address, std::uint64_t bytes,
+                                      Protection rights) const; // 0: none
+  [[nodiscard]] Or<std::span<std::byte>> room_from(std::uint64_t address, std::uint64_t bytes);
+  [[nodiscard]] Or<std::span<const std::byte>> data_from(std::uint64_t address,
+                                                         std::uint64_t bytes);
   // A string of the program's; EFAULT, ENAMETOOLONG.
   [[nodiscard]] Or<std::string_view> path_at(std::uint64_t address) const;
   // The same, of at most `longest` bytes without its NUL.
@@ -208,7 +218,12 @@ class Process final : private RealTime {
   Answer sys_faccessat(const Args& args);
   Answer sys_readlink(const Args& args);
   Answer sys_readlinkat(const Args& args);
-  Answer sys_no_attributes(const Args& args);
+  Answer sys_getxattr(const Args& args);
+  Answer sys_lgetxattr(const Args& args);
+  Answer sys_fgetxattr(const Args& args);
+  Answer sys_listxattr(const Args& args);
+  Answer sys_llistxattr(const Args& args);
+  Answer sys_flistxattr(const Args& args);
   Answer sys_getcwd(const Args& args);
   Answer sys_chdir(const Args& args);
   Answer sys_fchdir(const Args& args);
@@ -334,22 +349,29 @@ class Process final : private RealTime {
   // read_file or write_file, and what readv and writev do with it.
   using Move = Answer (Process::*)(OpenFile& file, std::uint64_t address, std::uint64_t bytes,
                                    Offset offset);
+  // EINVAL, EFAULT.
+  [[nodiscard]] Or<std::vector<iovec>> vectors_at(std::uint64_t address, std::uint64_t count) const;
   [[nodiscard]] Answer move_vector(const Args& args, Move move, Offset offset);
   [[nodiscard]] Answer lock_range(const OpenFile& file, std::uint64_t command,
                                   std::uint64_t address);
   [[nodiscard]] Or<abi::FileStat> stat_of(std::uint64_t directory, std::uint64_t path,
                                           std::uint64_t flags);
   [[nodiscard]] Or<abi::FileStat> stat_of_place(const Place& place);
+  // `name` is an address.
+  [[nodiscard]] Answer get_attribute(const Or<abi::FileStat>& of, std::uint64_t name) const;
   [[nodiscard]] Answer access_of(std::uint64_t directory, std::uint64_t path, std::uint64_t mode,
                                  std::uint64_t flags);
   [[nodiscard]] Answer link_text(std::uint64_t directory, std::uint64_t path, std::uint64_t to,
                                  std::uint64_t bytes);
   // What is done to an open file, or to what a place names.
+  using PathAddress = std::optional<std::uint64_t>; // none: the descriptor's own file
   template <typename AtFile, typename AtPlace>
-  [[nodiscard]] Answer change(std::uint64_t directory, std::uint64_t path, std::uint64_t flags,
+  [[nodiscard]] Answer change(std::uint64_t directory, PathAddress path, std::uint64_t flags,
                               AtFile at_file, AtPlace at_place);
-  [[nodiscard]] Answer set_mode(std::uint64_t directory, std::uint64_t path, std::uint64_t mode);
-  [[nodiscard]] Answer set_times(std::uint64_t directory, std::uint64_t path, std::uint64_t flags,
+  [[nodiscard]] Answer set_mode(std::uint64_t directory, PathAddress path, std::uint64_t mode);
+  [[nodiscard]] Answer set_owner(std::uint64_t directory, PathAddress path, std::uint64_t flags,
+                                 const abi::FileOwner& owner);
+  [[nodiscard]] Answer set_times(std::uint64_t directory, PathAddress path, std::uint64_t flags,
                                  const abi::FileTimes& times);
   struct Watched {
     std::uint64_t descriptor = 0;

@@ -161,7 +161,7 @@ TEST_CASE(
   CHECK(*large % huge == 0);
   for (const std::uint64_t at : {*text, *large, *reserved, *sparse}) {
     CHECK(at >= f.own_end);
-    CHECK(at < AddressZones::open_end);
+    CHECK(at < AddressZones::last_open_end);
     CHECK_FALSE(f.space.is_resident(at));
   }
   CHECK(f.space.resolve(*large + 5 * page + 3, Access::write) == Resolution::resolved);
@@ -228,8 +228,8 @@ TEST_CASE("a wish for an address above RAM is granted if it is free") {
   CHECK(f.space.map(64 * page, PROT_NONE, Commitment::none, wish) == wish);
   CHECK(f.space.map(64 * page, PROT_NONE, Commitment::none, wish) != wish);
   CHECK(f.space.map(page, read_write, Commitment::normal, f.own_start) != f.own_start);
-  CHECK(f.space.map(2 * page, PROT_NONE, Commitment::none, AddressZones::open_end - page) !=
-        AddressZones::open_end - page);
+  CHECK(f.space.map(2 * page, PROT_NONE, Commitment::none, AddressZones::last_open_end - page) !=
+        AddressZones::last_open_end - page);
   CHECK(f.space.map(page, read_write, Commitment::normal, ~std::uint64_t{0} & ~(page - 1)));
 }
 
@@ -243,7 +243,7 @@ TEST_CASE("where the guest lies, addresses can be reserved and nothing else") {
   CHECK(f.space.protect(0xd0000000, page, PROT_READ) == 0);
   CHECK(f.space.discard(0xd0000000, gap) == 0);
   CHECK(f.space.unmap(0xd0000000, gap) == 0);
-  CHECK(f.space.map_at(AddressZones::open_end, page, read_write).error() == ENOMEM);
+  CHECK(f.space.map_at(AddressZones::last_open_end, page, read_write).error() == ENOMEM);
   CHECK(f.space.mapped_bytes() == 0);
 }
 
@@ -367,7 +367,7 @@ TEST_CASE("random calls agree with a page by page model, and no frame is lost") 
     const std::uint64_t pages = 1 + random() % 8;
     const std::uint64_t end = address + pages * page;
     const Protection protection = random() % 8;
-    if (end > AddressZones::open_end) {
+    if (end > AddressZones::last_open_end) {
       continue; // nothing but reservations
     }
     const auto count = static_cast<std::uint64_t>(

@@ -1,0 +1,555 @@
+// SPDX-License-Identifier: MIT
+// What a program may pass to calls that is wrong: every call with pointers, descriptors, flags and
+// counts, each of them replaced by values that make no sense. The host's own kernel is asked the
+// same, and what it answers is what must be answered.
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <ctime>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include "tests/support/linux/hosted_process.hpp"
+#include "tests/support/temporary_folder.hpp"
+
+namespace {
+
+using test_support::HostedProcess;
+
+constexpr std::uint64_t page = abi::page_bytes;
+constexpr std::uint64_t slot_bytes = 640; // of a page, for what an argument points to
+constexpr std::string_view file_text = "some text that a file has";
+
+// A kernel, and what a program has there: a file of that text open for both, a folder, both ends of
+// a pipe, and memory.
+class World {
+ public:
+  virtual ~World() = default;
+  virtual long call(long number, const std::array<std::uint64_t, 6>& args) = 0;
+  [[nodiscard]] virtual bool is_host() const { return false; }
+
+  template <typename... Args> long ask(long number, Args... args) {
+    return call(number, {static_cast<std::uint64_t>(args)...});
+  }
+  [[nodiscard]] std::uint64_t put_text(std::uint64_t at, const std::string& text) {
+    std::memcpy(pointer(at), text.c_str(), text.size() + 1);
+    return at;
+  }
+  static char* pointer(std::uint64_t address) {
+    return reinterpret_cast<char*>(address); // NOLINT(performance-no-int-to-ptr)
+  }
+
+  // Everything as it is at the start of a call.
+  void prepare() {
+    const std::uint64_t path = own;
+    for (const char* const name : {"/new", "/other", "/link"}) {
+      ask(SYS_unlink, put_text(path, folder_path + name));
+      ask(SYS_rmdir, path);
+    }
+    ask(SYS_symlink, put_text(path, "file"), put_text(path + 512, folder_path + "/link"));
+    ask(SYS_mkdir, put_text(path, folder_path), 0755);
+    for (const std::uint64_t used : {file, folder, pipe[0], pipe[1]}) {
+      ask(SYS_close, used);
+    }
+    file = static_cast<std::uint64_t>(
+        ask(SYS_open, put_text(path, folder_path + "/file"), O_CREAT | O_RDWR | O_TRUNC, 0644));
+    ask(SYS_write, file, put_text(path, std::string(file_text)), file_text.size());
+    ask(SYS_lseek, file, 0, SEEK_SET);
+    folder = static_cast<std::uint64_t>(
+        ask(SYS_open, put_text(path, folder_path), O_RDONLY | O_DIRECTORY));
+    REQUIRE(ask(SYS_pipe2, path, O_NONBLOCK) == 0); // nobody is there to be waited for
+    std::array<std::int32_t, 2> ends{};
+    std::memcpy(ends.data(), pointer(path), sizeof ends);
+    pipe = {static_cast<std::uint64_t>(ends[0]), static_cast<std::uint64_t>(ends[1])};
+    std::memset(pointer(memory), 0x11, page);
+    std::memset(pointer(own), 0, page);
+  }
+
+  std::string folder_path;
+  std::uint64_t memory = 0;    // a page, with nothing to be had behind it
+  std::uint64_t constants = 0; // one that may only be read
+  std::uint64_t nothing = 0;   // one without rights
+  std::uint64_t own = 0;       // for prepare()
+  std::uint64_t file = ~0U;
+  std::uint64_t folder = ~0U;
+  std::array<std::uint64_t, 2> pipe{~0U, ~0U};
+
+ protected:
+  void make_memory() {
+    const auto map = [this](int rights) {
+      const auto at = static_cast<std::uint64_t>(
+          ask(SYS_mmap, 0, 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+      REQUIRE(ask(SYS_mprotect, at, page, rights) == 0);
+      return at;
+    };
+    memory = map(PROT_READ | PROT_WRITE);
+    own = map(PROT_READ | PROT_WRITE);
+    constants = map(PROT_READ);
+    nothing = map(PROT_NONE);
+  }
+};
+
+class Host final : public World {
+ public:
+  Host() {
+    make_memory();
+    folder_path = folder_.path().string() + "/at";
+  }
+  ~Host() override {
+    for (const std::uint64_t used : {file, folder, pipe[0], pipe[1]}) {
+      ask(SYS_close, used);
+    }
+    for (const std::uint64_t at : {memory, own, constants, nothing}) {
+      ask(SYS_munmap, at, 2 * page);
+    }
+  }
+  [[nodiscard]] bool is_host() const override { return true; }
+  long call(long number, const std::array<std::uint64_t, 6>& args) override {
+    const long answer = ::syscall(number, args[0], args[1], args[2], args[3], args[4], args[5]);
+    return answer == -1 ? -errno : answer;
+  }
+
+ private:
+  test_support::TemporaryFolder folder_;
+};
+
+class Guest final : public World {
+ public:
+  Guest() {
+    make_memory();
+    folder_path = "/tmp/at";
+  }
+  long call(long number, const std::array<std::uint64_t, 6>& args) override {
+    return process_.process->answer({static_cast<std::uint64_t>(number), args});
+  }
+
+ private:
+  HostedProcess process_;
+};
+
+// ---- the calls ---------------------------------------------------------------------------------
+
+struct Argument {
+  enum class Kind : std::uint8_t {
+    word,   // passed as it is
+    number, // the same, of 32 bits: what is above does not count
+    count,  // of bytes
+    file,   // its descriptor
+    folder,
+    path,     // `text` below the folder
+    in,       // `text` at an address
+    out,      // an address
+    maybe_in, // either of them, or null
+    maybe_out,
+  };
+  Kind kind = Kind::word;
+  std::uint64_t value = 0;
+  std::string text{};
+
+  [[nodiscard]] bool is_pointer() const { return kind >= Kind::path; }
+  [[nodiscard]] bool is_descriptor() const { return kind == Kind::file || kind == Kind::folder; }
+};
+using Kind = Argument::Kind;
+
+template <typename T> std::string bytes_of(const T& value) {
+  return {reinterpret_cast<const char*>(&value), sizeof value};
+}
+Argument word(std::uint64_t value) {
+  return {Kind::word, value};
+}
+Argument number(std::int64_t value) {
+  return {Kind::number, static_cast<std::uint32_t>(value)};
+}
+Argument count(std::uint64_t value) {
+  return {Kind::count, value};
+}
+Argument path(std::string name) {
+  return {Kind::path, 0, std::move(name)};
+}
+Argument in(std::string text) {
+  return {Kind::in, 0, std::move(text)};
+}
+Argument maybe_in(std::string text) {
+  return {Kind::maybe_in, 0, std::move(text)};
+}
+const Argument file{Kind::file};
+const Argument folder{Kind::folder};
+const Argument out{Kind::out};
+const Argument maybe_out{Kind::maybe_out};
+
+struct Row {
+  const char* name;
+  long number;
+  std::vector<Argument> args;
+};
+
+const timespec no_time{};
+const std::array<timespec, 2> times{timespec{1, 0}, timespec{2, 0}};
+const std::uint64_t no_signals = 0;
+
+#define ROW(name, ...)                                                                             \
+  Row {                                                                                            \
+#name, SYS_##name, {                                                                           \
+      __VA_ARGS__                                                                                  \
+    }                                                                                              \
+  }
+const std::vector<Row>& rows() {
+  static const std::vector<Row> all{
+      ROW(read, file, out, count(16)),
+      ROW(write, file, in("text"), count(4)),
+      ROW(pread64, file, out, count(16), word(0)),
+      ROW(pwrite64, file, in("text"), count(4), word(0)),
+      ROW(lseek, file, word(1), number(SEEK_SET)),
+      ROW(getdents64, folder, out, number(300)),
+      ROW(ioctl, file, number(0x5421), in("\0\0\0\0")),
+      ROW(open, path("file"), number(O_RDONLY), number(0)),
+      ROW(open, path("new"), number(O_CREAT | O_EXCL | O_RDWR), number(0644)),
+      ROW(openat, folder, in("file"), number(O_RDONLY), number(0)),
+      ROW(creat, path("new"), number(0600)),
+      ROW(close, file),
+      ROW(dup, file),
+      ROW(dup2, file, file),
+      ROW(dup2, file, number(200)),
+      ROW(dup3, file, number(200), number(O_CLOEXEC)),
+      ROW(fcntl, file, number(F_GETFD), word(0)),
+      ROW(fcntl, file, number(F_GETFL), word(0)),
+      ROW(fcntl, file, number(F_SETFD), word(1)),
+      ROW(fcntl, file, number(F_DUPFD), word(100)),
+      ROW(fcntl, file, number(F_SETLK),
+          in(bytes_of(flock{
+              .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 0, .l_pid = 0}))),
+      ROW(flock, file, number(LOCK_SH | LOCK_NB)),
+      ROW(pipe, out),
+      ROW(pipe2, out, number(O_CLOEXEC)),
+      ROW(poll, in(bytes_of(pollfd{.fd = -1, .events = 0, .revents = 0})), number(1), number(0)),
+      ROW(stat, path("file"), out),
+      ROW(lstat, path("link"), out),
+      ROW(fstat, file, out),
+      ROW(newfstatat, folder, in("file"), out, number(AT_SYMLINK_NOFOLLOW)),
+      ROW(newfstatat, file, maybe_in(std::string(1, '\0')), out, number(AT_EMPTY_PATH)),
+      ROW(statx, folder, in("file"), number(0), number(STATX_BASIC_STATS), out),
+      ROW(access, path("file"), number(R_OK)),
+      ROW(faccessat, folder, in("file"), number(R_OK)),
+      ROW(faccessat2, folder, in("link"), number(R_OK), number(AT_SYMLINK_NOFOLLOW)),
+      ROW(readlink, path("link"), out, number(100)),
+      ROW(readlinkat, folder, in("link"), out, number(100)),
+      ROW(getcwd, out, count(600)),
+      ROW(chdir, in("/")),
+      ROW(fchdir, folder),
+      ROW(statfs, path("file"), out),
+      ROW(fstatfs, file, out),
+      ROW(mkdir, path("new"), number(0700)),
+      ROW(mkdirat, folder, in("new"), number(0700)),
+      ROW(unlink, path("link")),
+      ROW(rmdir, path("new")),
+      ROW(unlinkat, folder, in("link"), number(0)),
+      ROW(rename, path("link"), path("other")),
+      ROW(renameat, folder, in("link"), folder, in("other")),
+      ROW(renameat2, folder, in("link"), folder, in("other"), number(1)),
+      ROW(link, path("file"), path("other")),
+      ROW(linkat, folder, in("file"), folder, in("other"), number(0)),
+      ROW(symlink, in("where"), path("new")),
+      ROW(symlinkat, in("where"), folder, in("new")),
+      ROW(truncate, path("file"), word(3)),
+      ROW(ftruncate, file, word(3)),
+      ROW(fallocate, file, number(0), word(0), word(100)),
+      ROW(fsync, file),
+      ROW(fdatasync, file),
+      ROW(chmod, path("file"), number(0600)),
+      ROW(fchmod, file, number(0600)),
+      ROW(fchmodat, folder, in("file"), number(0600)),
+      ROW(chown, path("file"), number(-1), number(-1)),
+      ROW(lchown, path("link"), number(-1), number(-1)),
+      ROW(fchown, file, number(-1), number(-1)),
+      ROW(fchownat, folder, in("file"), number(-1), number(-1), number(0)),
+      ROW(utime, path("file"), maybe_in(std::string(16, '\1'))),
+      ROW(utimes, path("file"), maybe_in(bytes_of(times))),
+      ROW(utimensat, folder, in("file"), maybe_in(bytes_of(times)), number(0)),
+      ROW(uname, out),
+      ROW(getrlimit, number(RLIMIT_NOFILE), out),
+      ROW(prlimit64, number(0), number(RLIMIT_CORE), word(0), maybe_out),
+      ROW(sysinfo, out),
+      ROW(getrandom, out, count(100), number(1)),
+      ROW(getrusage, number(RUSAGE_SELF), out),
+      ROW(sched_getaffinity, number(0), number(512), out),
+      ROW(rt_sigaction, number(SIGUSR2), maybe_in(std::string(32, '\0')), maybe_out, word(8)),
+      ROW(rt_sigprocmask, number(SIG_BLOCK), maybe_in(bytes_of(no_signals)), maybe_out, word(8)),
+      ROW(rt_sigpending, out, word(8)),
+      ROW(sigaltstack, word(0), maybe_out),
+      ROW(clock_gettime, number(CLOCK_MONOTONIC), out),
+      ROW(clock_getres, number(CLOCK_REALTIME), maybe_out),
+      ROW(gettimeofday, maybe_out, word(0)),
+      ROW(time, maybe_out),
+      ROW(times, maybe_out),
+      ROW(nanosleep, in(bytes_of(no_time)), maybe_out),
+      ROW(clock_nanosleep, number(CLOCK_MONOTONIC), number(0), in(bytes_of(no_time)), maybe_out),
+      ROW(getxattr, path("file"), in("user.none"), out, count(10)),
+      ROW(fgetxattr, file, in("user.none"), out, count(10)),
+      ROW(listxattr, path("file"), out, count(10)),
+      ROW(flistxattr, file, out, count(10)),
+      ROW(sendfile, file, file, maybe_in(bytes_of(std::uint64_t{100})), count(4)),
+      ROW(msync, word(0), word(0), number(0)),
+      ROW(kill, number(1 << 30), number(0)),
+      ROW(tkill, number(1 << 30), number(0)),
+      ROW(tgkill, number(1 << 30), number(1 << 30), number(0)),
+      ROW(umask, number(022)),
+      ROW(futex, in("\0\0\0\0"), number(0), number(1), word(0)),
+  };
+  return all;
+}
+#undef ROW
+
+// ---- what is passed instead --------------------------------------------------------------------
+
+struct Change {
+  enum class What : std::uint8_t {
+    none,
+    value,
+    garbage_above,
+    behind,
+    end,
+    constants,
+    nothing,
+    closed,
+    pipe_end
+  };
+  What what = What::none;
+  std::uint64_t value = 0;
+  const char* name = "as it should be";
+};
+using What = Change::What;
+
+std::vector<Change> changes_of(const Argument& argument) {
+  std::vector<Change> all;
+  if (argument.kind == Kind::number || argument.is_descriptor()) {
+    all.push_back({What::garbage_above, 0, "garbage in the upper half"});
+  }
+  if (argument.is_descriptor()) {
+    all.push_back({What::value, ~std::uint64_t{0}, "descriptor -1"});
+    all.push_back({What::value, 900, "a descriptor that is not open"});
+    all.push_back({What::value, std::uint64_t{1} << 31, "descriptor 1 << 31"});
+    all.push_back({What::pipe_end, 0, "the reading end of a pipe"});
+    all.push_back({What::pipe_end, 1, "the writing end of a pipe"});
+  }
+  if (argument.kind == Kind::count) {
+    for (const std::uint64_t value :
+         {std::uint64_t{0}, std::uint64_t{0x7fffffff}, std::uint64_t{1} << 62, ~std::uint64_t{0}}) {
+      all.push_back({What::value, value, "a count"});
+    }
+  }
+  if (argument.is_pointer()) {
+    if (argument.kind != Kind::maybe_in && argument.kind != Kind::maybe_out) {
+      all.push_back({What::value, 0, "null"});
+    }
+    for (const std::uint64_t value :
+         {std::uint64_t{1}, std::uint64_t{1} << 47, (std::uint64_t{1} << 47) - 1,
+          std::uint64_t{1} << 63, ~std::uint64_t{0}}) {
+      all.push_back({What::value, value, "a wild address"});
+    }
+    all.push_back({What::behind, 0, "behind a mapping"});
+    all.push_back({What::end, 0, "the last byte of a mapping"});
+    all.push_back({What::nothing, 0, "memory without rights"});
+    if (argument.kind == Kind::out || argument.kind == Kind::maybe_out) {
+      all.push_back({What::constants, 0, "memory to be read only"});
+    }
+  }
+  return all;
+}
+
+long ask(World& world, const Row& row, std::size_t changed, const Change& change) {
+  world.prepare();
+  std::array<std::uint64_t, 6> args{};
+  for (std::size_t index = 0; index < row.args.size(); ++index) {
+    const Argument& argument = row.args[index];
+    const std::uint64_t slot = world.memory + index * slot_bytes;
+    std::uint64_t& arg = args[index];
+    arg = argument.value;
+    if (argument.is_descriptor()) {
+      arg = argument.kind == Kind::file ? world.file : world.folder;
+    } else if (argument.kind == Kind::path) {
+      arg = world.put_text(slot, world.folder_path + "/" + argument.text);
+    } else if (argument.is_pointer()) {
+      arg = slot;
+      std::memcpy(World::pointer(slot), argument.text.data(), argument.text.size());
+      if (argument.kind == Kind::in) {
+        World::pointer(slot)[argument.text.size()] = '\0';
+      }
+    }
+    if (index != changed) {
+      continue;
+    }
+    switch (change.what) {
+    case What::value:
+      arg = change.value;
+      break;
+    case What::garbage_above:
+      arg |= std::uint64_t{0xdeadbeef} << 32;
+      break;
+    case What::behind:
+      arg = world.memory + page;
+      break;
+    case What::end:
+      arg = world.memory + page - 1;
+      break;
+    case What::constants:
+      arg = world.constants;
+      break;
+    case What::nothing:
+      arg = world.nothing;
+      break;
+    case What::pipe_end:
+      arg = world.pipe.at(change.value);
+      break;
+    default:
+      break;
+    }
+  }
+  const std::string before(World::pointer(world.memory), page);
+  const long answer = world.call(row.number, args);
+  // The host may have written as far as it came.
+  const bool untouched = before == std::string_view(World::pointer(world.memory), page);
+  CHECK_MESSAGE((answer != -EFAULT || untouched || world.is_host()), std::string(row.name),
+                " has written something: argument ", changed, ", ", std::string(change.name));
+  return answer;
+}
+
+bool opens(long number) {
+  return number == SYS_open || number == SYS_openat || number == SYS_creat || number == SYS_dup ||
+         number == SYS_dup2 || number == SYS_dup3;
+}
+
+void compare(World& host, World& guest, const Row& row, std::size_t changed, const Change& change) {
+  const long wanted = ask(host, row, changed, change);
+  const long got = ask(guest, row, changed, change);
+  const bool same = got == wanted || (got >= 0 && wanted >= 0);
+  CHECK_MESSAGE(same, std::string(row.name), ", argument ", changed, ": ", std::string(change.name),
+                " ", change.value, ": ", got, ", on the host ", wanted);
+  for (World* const world : {&host, &guest}) {
+    const long opened = world == &host ? wanted : got;
+    if (opened > 2 &&
+        (opens(row.number) || (row.number == SYS_fcntl && opened >= 100 && opened < 1000))) {
+      world->ask(SYS_close, opened);
+    }
+  }
+}
+
+TEST_CASE(
+    "calls: what makes no sense is answered as by the host's kernel, and nothing is written") {
+  Host host;
+  Guest guest;
+  ::signal(SIGPIPE, SIG_IGN);
+  for (const Row& row : rows()) {
+    compare(host, guest, row, row.args.size(), {});
+    for (std::size_t index = 0; index < row.args.size(); ++index) {
+      for (const Change& change : changes_of(row.args[index])) {
+        compare(host, guest, row, index, change);
+      }
+    }
+  }
+}
+
+// ---- vectors -----------------------------------------------------------------------------------
+
+// Puts vectors where the second argument's would be; answers of the host and of the guest.
+struct Vectors {
+  Host host;
+  Guest guest;
+
+  std::pair<long, long> ask(long number, std::vector<std::pair<std::int64_t, std::uint64_t>> parts,
+                            std::uint64_t count, std::string* text = nullptr) {
+    std::array<long, 2> answers{};
+    std::array<std::string, 2> seen;
+    std::size_t which = 0;
+    for (World* const world : {static_cast<World*>(&host), static_cast<World*>(&guest)}) {
+      world->prepare();
+      std::vector<iovec> vector;
+      for (const auto& [offset, bytes] : parts) {
+        vector.push_back(
+            {World::pointer(world->memory + static_cast<std::uint64_t>(offset)), bytes});
+      }
+      const std::uint64_t at = world->own + (at_end ? page - vector.size() * sizeof(iovec) : 0);
+      std::ranges::copy(vector, reinterpret_cast<iovec*>(World::pointer(at)));
+      answers.at(which) = world->ask(number, world->file, at, count, 0, 0, 0);
+      seen.at(which++) = std::string(World::pointer(world->memory), page);
+    }
+    CHECK((seen[0] == seen[1]));
+    if (text != nullptr) {
+      *text = seen[1];
+    }
+    return {answers[0], answers[1]};
+  }
+
+  bool at_end = false; // the vectors end where the memory does
+};
+
+TEST_CASE("calls: vectors are read and written as on the host") {
+  Vectors vectors;
+  for (const long number : {SYS_readv, SYS_writev, SYS_preadv, SYS_pwritev}) {
+    CAPTURE(number);
+    const auto same = [&](std::vector<std::pair<std::int64_t, std::uint64_t>> parts,
+                          std::uint64_t count) {
+      const auto [host, guest] = vectors.ask(number, std::move(parts), count);
+      CHECK(guest == host);
+      return guest;
+    };
+    CHECK(same({{0, 5}, {100, 7}}, 2) == 12);
+    CHECK(same({{0, 10}, {5, 10}}, 2) == 20); // the same place twice
+    CHECK(same({{0, 0}, {0, 0}}, 2) == 0);
+    CHECK(same({{0, 0}, {0, 3}, {9, 0}, {9, 3}}, 4) == 6);
+    CHECK(same({}, 0) == 0);
+    CHECK(same({{0, 1}}, 1025) == -EINVAL);
+    CHECK(same({{0, 1}}, ~std::uint64_t{0}) == -EINVAL);
+    CHECK(same({{0, 4}, {0, ~std::uint64_t{0}}}, 2) == -EINVAL); // and nothing is moved
+    CHECK(same({{0, 4}, {0, std::uint64_t{1} << 63}}, 2) == -EINVAL);
+    CHECK(same({{0, 4}, {0, (std::uint64_t{1} << 63) - 1}}, 2) == -EFAULT);
+    CHECK(same({{0, 4}, {std::int64_t{1} << 47, 4}}, 2) == -EFAULT);
+    same({{0, 4}, {page, 4}}, 2); // nothing to be had there
+    same({{page, 4}, {0, 4}}, 2);
+    same({{page - 2, 4}, {0, 4}}, 2);
+    vectors.at_end = true;
+    CHECK(same({{0, 4}, {8, 4}}, 2) == 8);
+    CHECK(same({{0, 4}, {8, 4}}, 3) == -EFAULT); // the third vector itself is not there
+    vectors.at_end = false;
+  }
+}
+
+TEST_CASE("calls: there are as many descriptors as the limit says") {
+  Guest guest;
+  guest.prepare();
+  REQUIRE(guest.ask(SYS_getrlimit, RLIMIT_NOFILE, guest.memory) == 0);
+  rlimit limit{};
+  std::memcpy(&limit, World::pointer(guest.memory), sizeof limit);
+  long last = 0;
+  while (const long next = guest.ask(SYS_dup, guest.file)) {
+    if (next < 0) {
+      CHECK(next == -EMFILE);
+      break;
+    }
+    last = next;
+  }
+  CHECK(static_cast<rlim_t>(last) == limit.rlim_cur - 1);
+  CHECK(guest.ask(SYS_open, guest.put_text(guest.memory, "/tmp/at/file"), O_RDONLY) == -EMFILE);
+  CHECK(guest.ask(SYS_open, guest.put_text(guest.memory, "/tmp/at/new"), O_CREAT | O_RDWR, 0600) ==
+        -EMFILE);
+  CHECK(guest.ask(SYS_pipe, guest.memory) == -EMFILE);
+  CHECK(guest.ask(SYS_fcntl, guest.file, F_DUPFD, 0) == -EMFILE);
+  CHECK(guest.ask(SYS_fcntl, guest.file, F_DUPFD, limit.rlim_cur) == -EINVAL);
+  CHECK(guest.ask(SYS_dup2, guest.file, limit.rlim_cur) == -EBADF);
+  CHECK(guest.ask(SYS_close, 500) == 0);
+  CHECK(guest.ask(SYS_pipe, guest.memory) == -EMFILE); // for one end alone there is room
+  CHECK(guest.ask(SYS_dup, guest.file) == 500);
+}
+
+} // namespace
