@@ -177,10 +177,9 @@ Or<std::uint64_t> AddressSpace::map(std::uint64_t bytes, Protection protection,
   if (bytes == 0) {
     return std::unexpected(EINVAL);
   }
-  // Linux's own rule by default: no single mapping of more than there is.
   const bool is_promise =
       commitment != Commitment::none && (protection & PROT_WRITE) != 0 && content.is_zero();
-  if (whole == 0 || (is_promise && whole / abi::page_bytes > frames_.count())) {
+  if (whole == 0 || (is_promise && !could_hold(whole))) {
     return std::unexpected(ENOMEM);
   }
   if (is_range(hint, whole) && hint >= zones_.open_start() && zones_.at(hint).zone == Zone::open &&

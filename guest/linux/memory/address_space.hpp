@@ -63,6 +63,8 @@ class AddressSpace {
   [[nodiscard]] int discard(std::uint64_t address, std::uint64_t bytes);
   // Has memory there without waiting for a touch. EFAULT: there is nothing to show.
   [[nodiscard]] int populate(std::uint64_t address, std::uint64_t bytes);
+  // The same with all that is mapped from files, as far as there is memory.
+  void populate_files();
   // Grows or shrinks a mapping; moves it if it must and may, or to a certain address, where what
   // was is replaced.
   enum class Move : std::uint8_t { no, yes };
@@ -103,6 +105,11 @@ class AddressSpace {
   // Bytes from `address` on that are so, up to `bytes`.
   [[nodiscard]] std::uint64_t allowed_bytes(std::uint64_t address, std::uint64_t bytes,
                                             Protection rights) const;
+  // Whether all memory would be enough for it: as by Linux's default, no single mapping that is to
+  // be written to is larger, and none grows by more.
+  [[nodiscard]] bool could_hold(std::uint64_t bytes) const {
+    return bytes / abi::page_bytes <= frames_.count();
+  }
   // Whether the program has any page of it.
   [[nodiscard]] bool has_any(std::uint64_t address, std::uint64_t bytes) const {
     return !areas_.is_free(address, address + bytes);

@@ -41,6 +41,10 @@ Or<std::uint64_t> AddressSpace::remap(std::uint64_t address, std::uint64_t bytes
     return std::unexpected(ENOMEM);
   }
   const Area part = from->part(address, address + kept);
+  if (new_whole > old_whole && (part.protection & PROT_WRITE) != 0 && part.content.is_zero() &&
+      !could_hold(new_whole - old_whole)) {
+    return std::unexpected(ENOMEM);
+  }
   if (!to && map_free(address + old_whole, new_whole - old_whole, part.protection,
                       part.content.at(old_whole))) {
     return address;
@@ -98,7 +102,7 @@ std::uint64_t AddressSpace::move_break(std::uint64_t wanted) {
   const std::uint64_t old_end = abi::align_up(break_, abi::page_bytes);
   const std::uint64_t new_end = abi::align_up(wanted, abi::page_bytes);
   if (new_end > old_end) {
-    if (!map_free(old_end, new_end - old_end, read_write)) {
+    if (!could_hold(new_end - old_end) || !map_free(old_end, new_end - old_end, read_write)) {
       return break_;
     }
   } else if (new_end < old_end && unmap(new_end, old_end - new_end) != 0) {

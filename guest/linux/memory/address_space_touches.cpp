@@ -24,6 +24,15 @@ Protection rights_for(Access access) {
 
 } // namespace
 
+void AddressSpace::populate_files() {
+  const std::vector<Area> all = areas_.all();
+  for (const Area& area : all) {
+    if (!area.content.is_zero()) {
+      static_cast<void>(populate(area.start, area.end - area.start));
+    }
+  }
+}
+
 int AddressSpace::populate(std::uint64_t address, std::uint64_t bytes) {
   const std::uint64_t whole = in_pages(bytes);
   if (!is_range(address, whole)) {

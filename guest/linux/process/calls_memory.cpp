@@ -115,6 +115,10 @@ Answer Process::sys_mmap(const Args& args) {
     commitment = Commitment::at_once;
   }
   const bool exactly = (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) != 0;
+  if (exactly && commitment != Commitment::none && (rights & PROT_WRITE) != 0 &&
+      !memory_.could_hold(bytes)) {
+    return -ENOMEM;
+  }
   if (exactly) {
     sites_.restore(address, address + bytes);
   }
@@ -130,7 +134,8 @@ Answer Process::sys_mmap(const Args& args) {
   if (file != nullptr) {
     // Only so that it need not fault: what cannot be had now is asked for again.
     if (rights != protection_none &&
-        (bytes <= file_at_once_bytes || (flags & (MAP_POPULATE | MAP_LOCKED)) != 0)) {
+        (bytes <= file_at_once_bytes || (flags & (MAP_POPULATE | MAP_LOCKED)) != 0 ||
+         start_.debugged != 0)) {
       static_cast<void>(memory_.populate(*place, bytes));
     }
   } else if (commitment == Commitment::at_once && rights != protection_none) {
