@@ -32,13 +32,16 @@ struct ProgramStart {
   std::uint64_t left = 0;
   std::uint64_t by_instruction = 0; // calls made with SYSCALL; the others came from patched sites
   std::uint64_t mounts = 0;         // host-written: folders of the host's beside the root
+  // Host-written: 1 where a debugger looks at the program. Its code is as its file has it then, and
+  // what it maps of files is there at once.
+  std::uint64_t debugged = 0;
 };
 static_assert(offsetof(ProgramStart, arguments) == 16);
 static_assert(offsetof(ProgramStart, realtime_ns) == 32);
 static_assert(offsetof(ProgramStart, calls) == 48);
 static_assert(offsetof(ProgramStart, missing) == 48 + 8 * program_calls);
 static_assert(offsetof(ProgramStart, left) == 48 + 8 * program_calls + program_calls / 8);
-static_assert(sizeof(ProgramStart) == 72 + 8 * program_calls + program_calls / 8);
+static_assert(sizeof(ProgramStart) == 80 + 8 * program_calls + program_calls / 8);
 
 // What the first letter of a mount's string says of it; its path follows, absolute.
 inline constexpr char mount_to_read = 'r';

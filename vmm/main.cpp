@@ -70,7 +70,8 @@ vmm::Result<std::vector<std::byte>> program_of(const vmm::Config& config) {
   }
   std::error_code nowhere; // then it is the root
   const std::string directory = std::filesystem::current_path(nowhere).string();
-  return vmm::program_start(config.program, environment(), nowhere ? "/" : directory);
+  return vmm::program_start(config.program, environment(), nowhere ? "/" : directory,
+                            config.gdb ? vmm::ProgramWatch::debugger : vmm::ProgramWatch::none);
 }
 
 vmm::LiveStyle live_style(const vmm::Config& config) {

@@ -83,7 +83,8 @@ void go_on(arch::TrapFrame& frame, std::byte* extended_state) {
   running->machine.exit(running->process.leave(128 + SIGKILL));
 }
 
-[[noreturn]] void end_by_fault(const arch::TrapFrame& frame, std::uint64_t signal) {
+// A debugger stops here (tools/ebb-gdb.py).
+[[noreturn, gnu::noinline]] void end_by_fault(const arch::TrapFrame& frame, std::uint64_t signal) {
   print("{}: {} at {:#x}, address {:#x}: signal {}\n", running->process.program_path(),
         arch::vector_name(frame.vector), frame.rip,
         frame.vector == linux::page_fault_vector ? frame.cr2 : 0, signal);

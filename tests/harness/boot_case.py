@@ -136,7 +136,8 @@ def with_args(section, args):
     """A copy of the case with further arguments."""
     copy = configparser.ConfigParser(interpolation=None)
     copy["case"] = dict(section)
-    copy["case"]["args"] = section.get("args", "") + " " + args
+    own, separator, program = section.get("args", "").partition(" -- ")
+    copy["case"]["args"] = f"{own} {args}{separator}{program}"  # not the program's
     return copy["case"]
 
 

@@ -85,7 +85,8 @@ class Strings {
 
 Result<std::vector<std::byte>> program_start(const ProgramRequest& request,
                                              std::span<const char* const> inherited,
-                                             const std::string& current_directory) {
+                                             const std::string& current_directory,
+                                             ProgramWatch watch) {
   const std::vector<std::string> environment = environment_of(request, inherited);
   const std::string directory =
       request.directory.value_or(request.root_directory() == "/" ? current_directory : "/");
@@ -115,6 +116,7 @@ Result<std::vector<std::byte>> program_start(const ProgramRequest& request,
   start.arguments = static_cast<std::uint32_t>(request.arguments.size());
   start.environment = static_cast<std::uint32_t>(environment.size());
   start.mounts = request.binds.size();
+  start.debugged = watch == ProgramWatch::debugger ? 1 : 0;
   const auto user = request.user.value_or(ProgramRequest::UserAndGroup{::getuid(), ::getgid()});
   start.user = user.user;
   start.group = user.group;

@@ -115,6 +115,9 @@ Or<ProgramEntry> Process::become(FoundProgram& found) {
   const Or<ProgramEntry> entry = loader_.load(found, break_start_);
   command_ = std::move(found.command);
   executable_place_ = std::move(found.place);
+  if (entry && start_.debugged != 0) {
+    memory_.populate_files(); // breakpoints need the pages that they are in
+  }
   return entry;
 }
 
@@ -161,6 +164,9 @@ void ProgramCode::write(std::uint64_t address, std::span<const std::uint8_t> cod
 std::uint64_t Process::patch_site(std::uint64_t behind) {
   constexpr std::uint64_t call_bytes = 2;
   ++start_.by_instruction;
+  if (start_.debugged != 0) {
+    return behind; // breakpoints are in the code, and are to be hit where it says
+  }
   const std::uint64_t code = behind - call_bytes;
   const std::uint64_t readable =
       memory_.allowed_bytes(code, SitePatcher::site_bytes, PROT_READ | PROT_EXEC);
