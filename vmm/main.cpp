@@ -25,6 +25,7 @@
 #include "vmm/io/standard_error.hpp"
 #include "vmm/io/standard_output.hpp"
 #include "vmm/io/terminal.hpp"
+#include "vmm/io/terminal_keeper.hpp"
 #include "vmm/machine.hpp"
 #include "vmm/memory/huge_pages.hpp"
 #include "vmm/probe/probe.hpp"
@@ -209,6 +210,11 @@ vmm::Result<int> run(const vmm::Config& config) {
   if (config.verbosity == vmm::Verbosity::verbose) {
     vmm::tell("vmm: {}\n", sandbox->describe());
   }
+  std::optional<vmm::TerminalKeeper> terminal;
+  if (config.runs_program()) {
+    terminal.emplace();
+    vmm::BlockedSignals::before_hurried_end(vmm::TerminalKeeper::put_back);
+  }
   // Before anything starts a thread. The stepper looks after the terminal itself.
   EBB_TRY_ASSIGN(signals, vmm::BlockedSignals::create(
                               config.step             ? vmm::BlockedSignals::Terminal::left_alone
@@ -241,6 +247,7 @@ vmm::Result<int> run(const vmm::Config& config) {
     vmm::tell("vmm: the guest waits for gdb: target remote {}\n", *address);
   }
   const vmm::GuestEnding ending = machine->run(signals, *sandbox);
+  terminal.reset();
   const vmm::RunStats stats = vmm::make_stats(config, *machine, ending);
   // Results first: whatever becomes of the talk, they are there.
   const vmm::Result<void> stats_written =

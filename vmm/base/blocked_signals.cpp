@@ -52,6 +52,8 @@ constexpr std::uint64_t one_wish_ns = 1'000'000'000;
 std::atomic<int> late_event{-1};
 std::atomic<std::uint64_t> first_wish_ns{0}; // 0: none yet
 
+std::atomic<void (*)()> last_deed{nullptr};
+
 // When the first wish for an end was; now if this is it.
 std::uint64_t note_wish(std::uint64_t now) {
   std::uint64_t first = 0;
@@ -63,6 +65,9 @@ void on_late_signal(int signal, siginfo_t* /*info*/, void* /*context*/) {
   const int saved = errno;
   const std::uint64_t now = monotonic_ns();
   if (now - note_wish(now) >= one_wish_ns) {
+    if (void (*const last)() = last_deed.load(); last != nullptr) {
+      last();
+    }
     ::_exit(128 + signal);
   }
   const std::uint64_t one = 1;
@@ -161,6 +166,10 @@ void BlockedSignals::stop_process() {
 void BlockedSignals::let_through() {
   const sigset_t set = ending_signals();
   ::pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+}
+
+void BlockedSignals::before_hurried_end(void (*function)()) {
+  last_deed.store(function);
 }
 
 int BlockedSignals::take() const {

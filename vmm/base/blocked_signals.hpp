@@ -54,6 +54,8 @@ class BlockedSignals {
   // From now on an ending signal makes late_fd() readable, and ends the process with status 128 +
   // its number if the first wish is a second old.
   static void let_through();
+  // What is done before it ends the process so; only what a signal handler may do.
+  static void before_hurried_end(void (*function)());
   [[nodiscard]] int late_fd() const { return late_.get(); }
 
  private:

@@ -214,6 +214,10 @@ std::vector<SyscallRule> syscall_rules(ThreadKind kind, FeatureSet features, int
         {KVM_GET_REGS, KVM_SET_REGS, KVM_GET_SREGS, KVM_SET_SREGS, KVM_GET_FPU, KVM_SET_FPU});
     break;
   }
+  // Whoever dies puts the terminal back.
+  if (features.has(SandboxFeature::program)) {
+    rules.allow_ioctl({TCSETS});
+  }
   // Whoever finds something to stop at takes the commands, which may ask for any vCPU's registers.
   if (features.has(SandboxFeature::terminal_input) &&
       (kind == ThreadKind::main || kind == ThreadKind::vcpu || kind == ThreadKind::worker)) {
