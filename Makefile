@@ -432,7 +432,8 @@ FUZZ_FLAGS   := -std=c++23 -I. -isystem $(B)/gen -g -O1 -MMD -MP -w \
                 -fsanitize=address,undefined -fno-sanitize-recover=undefined
 FUZZED_FOLDERS := base settings memory files trace hints measure boot control debug vcpu
 FUZZED := $(foreach folder,$(FUZZED_FOLDERS),$(call below,vmm/$(folder))) \
-          $(filter-out %/main.cpp %/replay.cpp,$(HVTRACE_SOURCES))
+          $(filter-out %/main.cpp %/replay.cpp,$(HVTRACE_SOURCES)) \
+          $(call below,guest/linux/sites)
 FUZZ_ARCHIVE := $(B)/obj/fuzz/fuzzed.a
 $(FUZZ_ARCHIVE): $(call objects,fuzz,$(FUZZED)) $(B)/obj/perfetto.pb.o $(SOURCE_LIST)
 	$(call say,AR,$@)
@@ -448,7 +449,7 @@ $(B)/obj/fuzz/tools/hvtrace/export_perfetto.o: $(B)/gen/tools/hvtrace/perfetto.p
 $(B)/fuzz/%: $(B)/obj/fuzz/tests/fuzz/%.o $(FUZZ_ARCHIVE) $(SOURCE_LIST)
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D) && $(FUZZ_CXX) $(FUZZ_FLAGS) -fsanitize=fuzzer -pthread -o $@ $(linked) \
-	  $(HVTRACE_LIBS)
+	  $(HVTRACE_LIBS) -lZydis
 fuzz-run-%: $(B)/fuzz/%
 	$(Q)mkdir -p $(B)/fuzz/$*.corpus
 	$< -max_total_time=$(SECONDS) -timeout=20 -rss_limit_mb=3000 -print_final_stats=1 \

@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <cstring>
+#include <source_location>
 #include <span>
 #include <type_traits>
 
@@ -33,9 +35,11 @@ class Bytes {
   std::span<const std::uint8_t> left_;
 };
 
-// Ends the process with a stack, as a sanitizer does.
-inline void require(bool holds) {
+// Ends the process with the place and a stack, as a sanitizer does.
+inline void require(bool holds,
+                    const std::source_location& where = std::source_location::current()) {
   if (!holds) {
+    std::fprintf(stderr, "%s:%u does not hold\n", where.file_name(), where.line());
     __builtin_trap();
   }
 }

@@ -182,7 +182,13 @@ std::optional<std::uint64_t> SitePatcher::patch(std::uint64_t behind, std::size_
     return std::nullopt;
   }
   const std::span code(code_at(address), std::min(readable, site_bytes));
-  const auto moved = moved_at(code);
+  // What is moved may hold a site itself, within an operand: it is moved as the program wrote it.
+  std::optional<Moved> moved = moved_at(code);
+  for (std::uint64_t end = address + jump_bytes; moved && behind + moved->bytes > end;) {
+    end = behind + moved->bytes;
+    forget(address, end);
+    moved = moved_at(code);
+  }
   const auto place = moved ? place_for(address, *moved) : std::nullopt;
   if (!place) {
     refused_[next_refused_] = address;

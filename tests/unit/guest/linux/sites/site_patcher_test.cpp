@@ -214,6 +214,23 @@ TEST_CASE("what is restored is as it was, and can be patched again") {
   CHECK(arena.claims < 64); // places are used again
 }
 
+TEST_CASE("what is moved is as the program wrote it, even if there was a site within an operand") {
+  Arena arena;
+  const Kernel kernel;
+  SitePatcher patcher(arena, kernel.enter());
+  const std::uint64_t code = arena.base() + (std::uint64_t{1} << 32);
+  // movabs $imm64, %rax, with a SYSCALL and what can be moved behind it in the immediate
+  const std::vector<std::uint8_t> before =
+      site({0x48, 0xb8, 0x11, 0x0f, 0x05, 0x48, 0x89, 0xf8, 0xc3, 0x90, 0xc3});
+  const std::uint64_t behind = arena.put(code, before);
+  REQUIRE(patcher.patch(behind + 5, SitePatcher::site_bytes).has_value());
+  CHECK(*Arena::at(behind + 3) == 0xe9);
+  const auto back = patcher.patch(behind, SitePatcher::site_bytes);
+  REQUIRE(back.has_value());
+  CHECK(std::memcmp(Arena::at(*back), &before[5], 10) == 0);
+  CHECK(patcher.sites() == 1);
+}
+
 TEST_CASE("what the program has written over a site stays when it is restored") {
   Arena arena;
   const Kernel kernel;
