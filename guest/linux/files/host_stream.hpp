@@ -38,6 +38,7 @@ class HostStream final : public File, private Terminal {
 
  private:
   [[nodiscard]] Or<abi::TerminalMode> mode() override;
+  using File::set_mode;
   [[nodiscard]] int set_mode(const abi::TerminalMode& mode) override;
   [[nodiscard]] Or<abi::TerminalSize> size() override;
   [[nodiscard]] int flush(std::uint32_t queues) override;
