@@ -18,7 +18,7 @@ struct AddressSpaceFixture {
       : zones{.ram_end =
                   abi::align_up((0x400 + frame_count) * abi::page_bytes, abi::huge_page_bytes),
               .closed = {{{0, base}, {own_start, own_end}}}},
-        space(frames, tables, contents, zones) {
+        space(frames, tables, areas, contents, zones) {
     frames.end = frames.first + frame_count;
     store.map_ram(base, zones.ram_end);
   }
@@ -28,6 +28,7 @@ struct AddressSpaceFixture {
   FakeFrames frames;
   FakeTables store;
   guest::linux::PageTables tables{store, store.root};
+  guest::linux::AreaList areas;
   FakeContents contents;
   guest::linux::AddressZones zones;
   guest::linux::AddressSpace space;

@@ -12,12 +12,15 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <doctest/doctest.h>
 
 #include "guest/linux/base/machine.hpp"
 #include "guest/linux/files/file_port.hpp"
 #include "guest/linux/files/page_tree.hpp"
+#include "guest/linux/files/shared_pages.hpp"
 
 namespace test_support {
 
@@ -214,6 +217,15 @@ class FakePool final : public guest::linux::PagePool {
 
   std::map<std::byte*, std::unique_ptr<std::byte[]>> out;
   std::size_t most = 100'000;
+};
+
+// Nothing is shown.
+class NoViews final : public guest::linux::PageViews {
+ public:
+  void hide(const guest::linux::SharedPages& /*of*/, guest::linux::PageRange range) override {
+    hidden.push_back({range.first, range.end});
+  }
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> hidden;
 };
 
 } // namespace test_support

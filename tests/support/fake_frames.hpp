@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -96,10 +97,24 @@ class FakeContents final : public guest::linux::PageContents {
                ? size - std::min(size, from.offset)
                : count * abi::page_bytes;
   }
+  guest::linux::Or<Shown> show(const guest::linux::Content& from,
+                               guest::linux::Access access) override {
+    REQUIRE(files.contains(from.file));
+    if (from.offset >= files[from.file]) {
+      return std::unexpected(EFAULT);
+    }
+    const std::uint64_t page = from.offset / abi::page_bytes;
+    if (access == guest::linux::Access::write) {
+      dirty.insert(page);
+    }
+    return Shown{{first_own + page}, dirty.contains(page)};
+  }
   void forget(std::uint32_t file) override { REQUIRE(files.erase(file) == 1); }
 
   std::map<std::uint32_t, std::uint64_t> files;         // bytes
   std::map<std::uint64_t, guest::linux::Content> shown; // by frame
+  static constexpr std::uint64_t first_own = 0x900'000; // frame of a file's own first page
+  std::set<std::uint64_t> dirty;                        // pages of shared files
   int loads = 0;
   int error = 0;
 };

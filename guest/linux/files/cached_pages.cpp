@@ -77,6 +77,11 @@ void CachedPages::set_dirty(std::uint64_t number) {
   }
 }
 
+bool CachedPages::is_dirty(std::uint64_t number) const {
+  const Chunk* const chunk = chunk_of(number);
+  return chunk != nullptr && (chunk->dirty & bit_of(number)) != 0;
+}
+
 void CachedPages::set_clean(PageRange range) {
   for (std::uint64_t page = range.first; page < range.end && dirty_ != 0; ++page) {
     Chunk* const chunk = chunk_of(page);

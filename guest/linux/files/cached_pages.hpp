@@ -23,15 +23,8 @@ struct CacheUse {
   // One that is being copied to or from: memory that the program touches meanwhile may want to be
   // made room for, and this one is not to go then.
   const std::byte* held = nullptr;
+  std::uint64_t now_ns = 0; // about
 };
-
-// [first, end), page numbers in a file.
-struct PageRange {
-  std::uint64_t first = 0;
-  std::uint64_t end = 0;
-  [[nodiscard]] bool is_empty() const { return first >= end; }
-};
-inline constexpr PageRange all_pages{0, PageTree::most_pages};
 
 class CachedPages {
  public:
@@ -55,6 +48,7 @@ class CachedPages {
   void set_dirty(std::uint64_t number);
   void set_clean(PageRange range);
   [[nodiscard]] bool is_dirty() const { return dirty_ != 0; }
+  [[nodiscard]] bool is_dirty(std::uint64_t number) const;
   // The first dirty pages in a row within a range, at most `most` of them; empty: there are none.
   [[nodiscard]] PageRange first_dirty(PageRange within, std::uint64_t most) const;
 

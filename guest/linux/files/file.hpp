@@ -10,6 +10,7 @@
 #include <span>
 
 #include "guest/linux/base/error_number.hpp"
+#include "guest/linux/files/shared_pages.hpp"
 #include "shared/file_call.hpp"
 
 namespace guest::linux {
@@ -87,6 +88,8 @@ class File {
   // Has no position.
   [[nodiscard]] virtual bool is_stream() const { return false; }
   [[nodiscard]] virtual bool is_folder() const { return false; }
+  // What memory can show of it as it is; null: only copies.
+  [[nodiscard]] virtual SharedPages* shared_pages() { return nullptr; }
   // Its content may be mapped into memory.
   [[nodiscard]] virtual bool is_mappable() const { return false; }
   // Of a stream that has a position all the same, of its own.

@@ -23,6 +23,9 @@ constexpr std::uint64_t far_bytes = std::uint64_t{16} << 20;
 // With less free memory than that, pages go one by one: a buffer for several is memory, too.
 constexpr std::uint64_t spare_pages = std::uint64_t{4} * most_run_pages;
 
+// How long memory shows a page without asking again.
+constexpr std::uint64_t shown_time_ns = 30'000'000'000;
+
 constexpr std::uint64_t pages_up(std::uint64_t bytes) {
   return bytes / page_bytes + (bytes % page_bytes != 0 ? 1 : 0);
 }
@@ -43,6 +46,61 @@ bool HostContent::has_room_for_copies() const {
   return pool_.space().free_pages >= spare_pages;
 }
 
+// ---- what memory shows -------------------------------------------------------------------------
+
+Or<ShownPage> HostContent::page_to_show(std::uint64_t number, Access access) {
+  if (number >= pages_up(bytes_)) {
+    return std::unexpected(EFAULT);
+  }
+  std::byte* page = pages_.find(number, use_.now_ns);
+  if (page == nullptr && number * page_bytes < host_bytes_) {
+    const Or<std::byte*> got = fetch(writers_.front(), {number, number + 1}, use_.now_ns);
+    if (!got) {
+      return std::unexpected(EFAULT);
+    }
+    page = *got;
+  } else if (page == nullptr) {
+    page = pages_.add(number, use_.now_ns);
+  }
+  if (page == nullptr) {
+    return std::unexpected(ENOMEM);
+  }
+  shown_since_ns_ = is_shown_ ? shown_since_ns_ : use_.now_ns;
+  is_shown_ = true;
+  if (access == Access::write) {
+    pages_.set_dirty(number);
+  }
+  return ShownPage{page, pages_.is_dirty(number)};
+}
+
+void HostContent::hide(PageRange range) {
+  if (is_shown_) {
+    views_.hide(*this, range);
+    is_shown_ = !(range.first == all_pages.first && range.end == all_pages.end);
+  }
+}
+
+void HostContent::drop(PageRange range) {
+  hide(range);
+  pages_.drop(range);
+}
+
+// Of what memory shows nobody knows whether it is used, but by hiding it.
+void HostContent::drop_unused(std::uint64_t since_ns) {
+  if (is_shown_ && since_ns != at_all && shown_since_ns_ + shown_time_ns > since_ns) {
+    return;
+  }
+  hide(all_pages);
+  pages_.drop_unused(since_ns);
+}
+
+void HostContent::zero_behind_end() {
+  const std::uint64_t within = bytes_ % page_bytes;
+  if (std::byte* const page = within == 0 ? nullptr : pages_.find(bytes_ / page_bytes)) {
+    std::memset(page + within, 0, page_bytes - within);
+  }
+}
+
 // ---- to the host -------------------------------------------------------------------------------
 
 void HostContent::write_out(PageRange range) {
@@ -54,7 +112,7 @@ void HostContent::write_out(PageRange range) {
       last_error_ = error;
       ++errors_;
       refused = true;
-      pages_.drop(run);
+      drop(run);
     } else {
       pages_.set_clean(run);
     }
@@ -67,7 +125,10 @@ void HostContent::write_out(PageRange range) {
   }
 }
 
+// From now on nobody writes there without asking.
 int HostContent::write_run(PageRange run) {
+  hide(run);
+  zero_behind_end();
   const std::uint64_t offset = run.first * page_bytes;
   const std::uint64_t bytes = std::min(run.end * page_bytes, bytes_) - offset;
   std::unique_ptr<std::byte[]> copy;
@@ -96,7 +157,7 @@ Or<std::uint64_t> HostContent::write_at_once(const HostHandle& file, std::uint64
                                              std::span<const std::byte> from) {
   const PageRange covered = pages_of(offset, from.size());
   write_out(covered);
-  pages_.drop(covered);
+  drop(covered);
   const Or<std::uint64_t> put = file.write(offset, from);
   if (put) {
     changed_ = true;
@@ -112,7 +173,7 @@ void HostContent::learn(const abi::FileStat& is) {
   const bool by_others = changed_ ? is.bytes != host_bytes_
                                   : is.bytes != seen_.bytes || is.modified_ns != seen_.modified_ns;
   if (by_others) {
-    pages_.drop_unused(~std::uint64_t{0}); // what waits stays
+    drop_unused(at_all); // what waits stays
   }
   seen_ = is;
   changed_ = pages_.is_dirty();
@@ -280,6 +341,9 @@ Or<std::uint64_t> HostContent::write(const HostHandle& file, std::uint64_t offse
   if (when == When::at_once || is_far || from.size() >= large_bytes) {
     return write_at_once(file, offset, from);
   }
+  if (offset > bytes_) {
+    zero_behind_end();
+  }
   std::uint64_t done = 0;
   while (done < from.size()) {
     const std::uint64_t at = offset + done;
@@ -306,7 +370,7 @@ Or<std::uint64_t> HostContent::append(const HostHandle& file, std::span<const st
   if (is) {
     const std::uint64_t before =
         std::min(host_bytes_, is->bytes - std::min(is->bytes, put.value_or(0)));
-    pages_.drop({before / page_bytes, PageTree::most_pages});
+    drop({before / page_bytes, PageTree::most_pages});
     host_bytes_ = is->bytes;
     changed_ = true;
     learn(*is);
@@ -320,12 +384,10 @@ int HostContent::truncate(const HostHandle& file, std::uint64_t bytes) {
   if (const int error = file.truncate(bytes); error != 0) {
     return error;
   }
-  pages_.drop({pages_up(bytes), PageTree::most_pages});
-  if (bytes % page_bytes != 0 && pages_.has(bytes / page_bytes)) {
-    std::byte* const page = pages_.find(bytes / page_bytes);
-    std::memset(page + bytes % page_bytes, 0, page_bytes - bytes % page_bytes);
-  }
+  zero_behind_end();
+  drop({pages_up(bytes), PageTree::most_pages});
   bytes_ = host_bytes_ = bytes;
+  zero_behind_end();
   changed_ = true;
   return 0;
 }
@@ -335,7 +397,7 @@ int HostContent::allocate(const HostHandle& file, std::uint32_t mode, std::uint6
   write_out();
   const int error = file.allocate(mode, offset, bytes);
   if (error == 0) {
-    pages_.drop(pages_of(offset, bytes));
+    drop(pages_of(offset, bytes));
     if (const Or<abi::FileStat> is = file.stat()) {
       host_bytes_ = is->bytes;
       changed_ = true;

@@ -17,19 +17,20 @@
 #include "guest/linux/base/error_number.hpp"
 #include "guest/linux/files/cached_pages.hpp"
 #include "guest/linux/files/host_handle.hpp"
+#include "guest/linux/files/shared_pages.hpp"
 
 namespace guest::linux {
 
-class HostContent {
+class HostContent final : public SharedPages {
  public:
   // A transfer that is not smaller takes about as long through the cache as without.
   static constexpr std::uint64_t large_bytes = std::uint64_t{128} << 10;
   enum class When : std::uint8_t { at_once, later };
 
-  // `pool` and `use` outlive this; `is` is what the host has just said of the file.
-  HostContent(PagePool& pool, CacheUse& use, const abi::FileStat& is)
-      : pool_(pool), use_(use), pages_(pool, use), device_(is.device), inode_(is.inode),
-        bytes_(is.bytes), host_bytes_(is.bytes), seen_(is) {}
+  // All but `is`, what the host has just said of the file, outlive this.
+  HostContent(PagePool& pool, CacheUse& use, PageViews& views, const abi::FileStat& is)
+      : pool_(pool), use_(use), views_(views), pages_(pool, use), device_(is.device),
+        inode_(is.inode), bytes_(is.bytes), host_bytes_(is.bytes), seen_(is) {}
 
   [[nodiscard]] bool is_of(const abi::FileStat& is) const {
     return is.device == device_ && is.inode == inode_;
@@ -47,6 +48,9 @@ class HostContent {
   // How many times the host has refused what waited, and why the last time.
   [[nodiscard]] std::uint64_t errors() const { return errors_; }
   [[nodiscard]] int last_error() const { return last_error_; }
+
+  // What memory shows waits to be written from when it is written to; writing it out hides it.
+  [[nodiscard]] Or<ShownPage> page_to_show(std::uint64_t number, Access access) override;
 
   // ---- by `file`, an open file of it. `When::later`: if it may wait. Results as File has them.
   [[nodiscard]] Or<std::uint64_t> read(const HostHandle& file, std::uint64_t offset,
@@ -70,12 +74,17 @@ class HostContent {
 
   // Hands to the host what waits. Errors are counted.
   void write_out() { write_out(all_pages); }
-  // Clean pages that were last used before then go back.
-  void drop_unused(std::uint64_t since_ns) { pages_.drop_unused(since_ns); }
+  // Clean pages that were last used before then go back; at_all: all of them.
+  static constexpr std::uint64_t at_all = ~std::uint64_t{0};
+  void drop_unused(std::uint64_t since_ns);
   void list_uses(std::vector<CachedPages::Use>& to) const { pages_.list_uses(to); }
 
  private:
   void write_out(PageRange range);
+  void drop(PageRange range);
+  void hide(PageRange range);
+  // What memory that shows the last page has got behind the end must not show when it grows.
+  void zero_behind_end();
   [[nodiscard]] int write_run(PageRange run);
   [[nodiscard]] bool has_room_for_copies() const;
   [[nodiscard]] Or<std::uint64_t> write_at_once(const HostHandle& file, std::uint64_t offset,
@@ -93,9 +102,12 @@ class HostContent {
 
   PagePool& pool_;
   CacheUse& use_;
+  PageViews& views_;
   CachedPages pages_;
   std::uint64_t device_;
   std::uint64_t inode_;
+  bool is_shown_ = false; // some of it may be
+  std::uint64_t shown_since_ns_ = 0;
   std::vector<HostHandle> writers_;
   std::uint64_t bytes_;      // with what waits
   std::uint64_t host_bytes_; // the host's; the same when nothing waits

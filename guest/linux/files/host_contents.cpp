@@ -17,7 +17,7 @@ constexpr std::uint64_t look_time_ns = 500'000'000;    // from one look for unus
 HostContent& HostContents::enter(const HostHandle& file, const abi::FileStat& is) {
   HostContent* content = find(is);
   if (content == nullptr) {
-    contents_.push_back(std::make_unique<HostContent>(pool_, use_, is));
+    contents_.push_back(std::make_unique<HostContent>(pool_, use_, views_, is));
     content = contents_.back().get();
   } else {
     content->learn(is);
@@ -70,7 +70,7 @@ void HostContents::drop_unused(std::uint64_t since_ns) {
 
 bool HostContents::give_back() {
   const std::uint64_t before = use_.pages;
-  drop_unused(~std::uint64_t{0});
+  drop_unused(HostContent::at_all);
   return use_.pages != before;
 }
 
@@ -89,14 +89,14 @@ void HostContents::drop_least_used(std::uint64_t pages) {
       return;
     }
   }
-  drop_unused(~std::uint64_t{0});
+  drop_unused(HostContent::at_all);
 }
 
 void HostContents::tend() {
-  if (use_.pages == 0) {
+  if (contents_.empty()) {
     return;
   }
-  const std::uint64_t now_ns = machine_.now_ns();
+  const std::uint64_t now_ns = use_.now_ns = machine_.now_ns();
   const std::uint64_t most_pages = (pool_.space().free_pages + use_.pages) / share_of_free;
   if (is_dirty()) {
     dirty_since_ns_ = dirty_since_ns_ == 0 ? now_ns : dirty_since_ns_;
@@ -123,7 +123,7 @@ void HostContents::rest_until(std::uint64_t deadline_ns) {
   write_out();
   const std::uint64_t now_ns = machine_.now_ns();
   if (deadline_ns > now_ns && deadline_ns - now_ns >= unused_time_ns) {
-    drop_unused(~std::uint64_t{0});
+    drop_unused(HostContent::at_all);
   }
 }
 

@@ -29,8 +29,9 @@ class HostContents final : public FrameReserve {
   // With less space on the host's disk nothing waits, so that who writes is told when it is full.
   static constexpr std::uint64_t least_space_bytes = 4 * most_dirty_bytes;
 
-  // Both outlive this.
-  HostContents(PagePool& pool, Machine& machine) : pool_(pool), machine_(machine) {}
+  // All outlive this.
+  HostContents(PagePool& pool, Machine& machine, PageViews& views)
+      : pool_(pool), machine_(machine), views_(views) {}
 
   // A regular file has been opened for writing; the host says `is` of it.
   [[nodiscard]] HostContent& enter(const HostHandle& file, const abi::FileStat& is);
@@ -58,6 +59,7 @@ class HostContents final : public FrameReserve {
 
   PagePool& pool_;
   Machine& machine_;
+  PageViews& views_;
   CacheUse use_;
   std::vector<std::unique_ptr<HostContent>> contents_;
   std::uint64_t dirty_since_ns_ = 0; // 0: nothing waits

@@ -49,6 +49,7 @@ class HostFile final : public File {
   [[nodiscard]] int set_times(const abi::FileTimes& times) override;
   [[nodiscard]] int set_owner(const abi::FileOwner& owner) override;
   [[nodiscard]] bool is_folder() const override { return kind_ == Kind::folder; }
+  [[nodiscard]] SharedPages* shared_pages() override { return own_; }
   [[nodiscard]] bool is_mappable() const override { return kind_ == Kind::regular; }
 
  private:

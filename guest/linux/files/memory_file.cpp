@@ -23,8 +23,9 @@ std::uint64_t pages_up(std::uint64_t bytes) {
 
 } // namespace
 
-MemoryFile::MemoryFile(PagePool& pool, std::uint64_t inode, const abi::FileStat& like)
-    : attributes_(like), pages_(pool) {
+MemoryFile::MemoryFile(PagePool& pool, PageViews& views, std::uint64_t inode,
+                       const abi::FileStat& like)
+    : views_(views), attributes_(like), pages_(pool) {
   attributes_.inode = inode;
   attributes_.block_bytes = abi::page_bytes;
 }
@@ -85,6 +86,15 @@ Or<std::uint64_t> MemoryFile::write(std::uint64_t offset, std::span<const std::b
   return done;
 }
 
+// Holes become pages: who reads them here may write next.
+Or<ShownPage> MemoryFile::page_to_show(std::uint64_t number, Access /*access*/) {
+  if (number >= pages_up(bytes())) {
+    return std::unexpected(EFAULT);
+  }
+  std::byte* const page = pages_.make(number);
+  return page == nullptr ? Or<ShownPage>(std::unexpected(ENOMEM)) : ShownPage{page, true};
+}
+
 // Within the pages that there are.
 void MemoryFile::zero(std::uint64_t offset, std::uint64_t end) {
   while (offset < end) {
@@ -103,6 +113,7 @@ int MemoryFile::truncate(std::uint64_t bytes) {
     return EFBIG;
   }
   if (bytes < attributes_.bytes) {
+    views_.hide(*this, {pages_up(bytes), PageTree::most_pages});
     pages_.drop(pages_up(bytes), PageTree::most_pages);
     zero(bytes, abi::align_up(bytes, abi::page_bytes));
   }
@@ -133,6 +144,7 @@ void MemoryFile::punch(std::uint64_t offset, std::uint64_t bytes) {
   }
   zero(offset, first);
   zero(last, end);
+  views_.hide(*this, {first / abi::page_bytes, last / abi::page_bytes});
   pages_.drop(first / abi::page_bytes, last / abi::page_bytes);
 }
 

@@ -12,16 +12,17 @@
 #include "guest/linux/base/error_number.hpp"
 #include "guest/linux/base/text.hpp"
 #include "guest/linux/files/page_tree.hpp"
+#include "guest/linux/files/shared_pages.hpp"
 #include "shared/file_call.hpp"
 
 namespace guest::linux {
 
-class MemoryFile {
+class MemoryFile final : public SharedPages {
  public:
   static constexpr std::uint64_t most_bytes = std::uint64_t{1} << 47;
 
-  // `mode` has the type of the file.
-  MemoryFile(PagePool& pool, std::uint64_t inode, const abi::FileStat& like);
+  // `mode` has the type of the file. `pool` and `views` outlive this.
+  MemoryFile(PagePool& pool, PageViews& views, std::uint64_t inode, const abi::FileStat& like);
   MemoryFile(const MemoryFile&) = delete;
   MemoryFile& operator=(const MemoryFile&) = delete;
   ~MemoryFile() = default;
@@ -40,6 +41,7 @@ class MemoryFile {
   [[nodiscard]] int allocate(std::uint64_t offset, std::uint64_t bytes);
   void punch(std::uint64_t offset, std::uint64_t bytes);
   [[nodiscard]] std::uint64_t bytes() const { return attributes_.bytes; }
+  [[nodiscard]] Or<ShownPage> page_to_show(std::uint64_t number, Access access) override;
 
   // ---- of a link: what it says
   [[nodiscard]] std::string_view link() const { return view(link_); }
@@ -65,6 +67,7 @@ class MemoryFile {
  private:
   void zero(std::uint64_t offset, std::uint64_t end);
 
+  PageViews& views_;
   abi::FileStat attributes_;
   PageTree pages_;
   Text link_;

@@ -98,6 +98,7 @@ class OpenMemoryFile final : public File {
     return 0;
   }
   [[nodiscard]] bool is_folder() const override { return file_.is_folder(); }
+  [[nodiscard]] SharedPages* shared_pages() override { return is_folder() ? nullptr : &file_; }
   [[nodiscard]] bool is_mappable() const override { return !file_.is_folder(); }
 
  private:
@@ -107,8 +108,10 @@ class OpenMemoryFile final : public File {
 
 // ---- the tree ----------------------------------------------------------------------------------
 
-MemoryFiles::MemoryFiles(PagePool& pool, RealTime& time, Owner owner, std::uint64_t device)
-    : pool_(pool), time_(time), owner_(owner), device_(device), root_(make(S_IFDIR | 01777U)) {
+MemoryFiles::MemoryFiles(PagePool& pool, PageViews& views, RealTime& time, Owner owner,
+                         std::uint64_t device)
+    : pool_(pool), views_(views), time_(time), owner_(owner), device_(device),
+      root_(make(S_IFDIR | 01777U)) {
   root_->parent = root_;
   root_->attributes().links = 2;
   root_->attributes().user = 0;
@@ -130,7 +133,7 @@ MemoryFiles::~MemoryFiles() {
 
 MemoryFile* MemoryFiles::make(std::uint32_t mode) {
   const std::int64_t now = time_.realtime_ns();
-  return new MemoryFile(pool_, ++last_inode_,
+  return new MemoryFile(pool_, views_, ++last_inode_,
                         {.device = device_,
                          .links = S_ISDIR(mode) ? std::uint64_t{1} : std::uint64_t{0}, // its "."
                          .accessed_ns = now,

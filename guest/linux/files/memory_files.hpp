@@ -19,8 +19,8 @@ class MemoryFiles final : public FileSystem {
     std::uint32_t user = 0;
     std::uint32_t group = 0;
   };
-  // `pool` and `time` outlive this. `device` is what stat says.
-  MemoryFiles(PagePool& pool, RealTime& time, Owner owner, std::uint64_t device);
+  // `pool`, `views` and `time` outlive this. `device` is what stat says.
+  MemoryFiles(PagePool& pool, PageViews& views, RealTime& time, Owner owner, std::uint64_t device);
   ~MemoryFiles();
 
   [[nodiscard]] bool is_changeable() const override { return true; }
@@ -62,6 +62,7 @@ class MemoryFiles final : public FileSystem {
   static void leave(MemoryFile& file);
 
   PagePool& pool_;
+  PageViews& views_;
   RealTime& time_;
   Owner owner_;
   std::uint64_t device_;

@@ -25,6 +25,13 @@ class PagePool {
   ~PagePool() = default;
 };
 
+// [first, end), page numbers in a file.
+struct PageRange {
+  std::uint64_t first = 0;
+  std::uint64_t end = 0;
+  [[nodiscard]] bool is_empty() const { return first >= end; }
+};
+
 class PageTree {
  public:
   // One above the highest number.
@@ -57,5 +64,7 @@ class PageTree {
   unsigned height_ = 0;
   std::uint64_t pages_ = 0;
 };
+
+inline constexpr PageRange all_pages{0, PageTree::most_pages};
 
 } // namespace guest::linux

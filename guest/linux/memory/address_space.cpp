@@ -56,9 +56,9 @@ bool AddressSpace::claim(const std::vector<Area>& parts) {
                     done = complete ? end : done;
                   });
     if (!complete) {
-      give_back(parts[index].start, done);
+      give_back({.start = parts[index].start, .end = done});
       while (index-- > 0) {
-        give_back(parts[index].start, parts[index].end);
+        give_back(parts[index]);
       }
       return false;
     }
@@ -66,12 +66,20 @@ bool AddressSpace::claim(const std::vector<Area>& parts) {
   return true;
 }
 
-void AddressSpace::give_back(std::uint64_t start, std::uint64_t end) {
-  for_each_zone(start, end, [&](Zone zone, std::uint64_t from, std::uint64_t to) {
+void AddressSpace::take_out(const Area& part, std::uint64_t start, std::uint64_t end) {
+  if (part.content.is_shared()) {
+    tables_.detach(start, end);
+  } else {
+    tables_.unmap(start, end, frames_);
+  }
+}
+
+void AddressSpace::give_back(const Area& part) {
+  for_each_zone(part.start, part.end, [&](Zone zone, std::uint64_t from, std::uint64_t to) {
     if (zone == Zone::ram) {
       frames_.release(frame_of(from), (to - from) / abi::page_bytes);
     } else if (zone == Zone::open) {
-      tables_.unmap(from, to, frames_);
+      take_out(part, from, to);
     }
   });
 }
@@ -121,7 +129,7 @@ void AddressSpace::renew(const Area& part) {
       free_rights(part.part(from, to));
       frames_.renew(frame_of(from), (to - from) / abi::page_bytes);
     } else if (zone == Zone::open) {
-      tables_.unmap(from, to, frames_);
+      take_out(part, from, to);
     }
   });
 }
@@ -223,6 +231,11 @@ Or<std::uint64_t> AddressSpace::map_at(std::uint64_t address, std::uint64_t byte
     return std::unexpected(fault_of_range(address, bytes));
   }
   const std::uint64_t end = address + whole;
+  // In RAM an address has a frame of its own.
+  const AddressZones::Part zone = zones_.at(address);
+  if (content.is_shared() && (zone.zone != Zone::open || zone.end < end)) {
+    return std::unexpected(ENOMEM);
+  }
   const std::vector<Area> gaps = areas_.gaps(address, end);
   if (!may_be(address, end, protection) || !claim(gaps)) {
     return std::unexpected(ENOMEM);
@@ -230,7 +243,7 @@ Or<std::uint64_t> AddressSpace::map_at(std::uint64_t address, std::uint64_t byte
   const Protection wanted = content.is_zero() ? protection : protection_none; // hidden, perhaps
   if (!cut(address, wanted) || !cut(end, wanted)) {
     for (const Area& gap : gaps) {
-      give_back(gap.start, gap.end);
+      give_back(gap);
     }
     return std::unexpected(ENOMEM);
   }
@@ -271,7 +284,7 @@ int AddressSpace::unmap(std::uint64_t address, std::uint64_t bytes) {
       }
     });
     fold(part);
-    give_back(part.start, part.end);
+    give_back(part);
   }
   areas_.remove(address, end);
   forget_unless_shown(parts);
@@ -298,8 +311,19 @@ int AddressSpace::protect(std::uint64_t address, std::uint64_t bytes, Protection
       !cut(address, protection) || !cut(end, protection)) {
     return ENOMEM;
   }
-  for (const Area& part : areas_.inside(address, end)) {
-    enforce(part, protection);
+  const std::vector<Area> parts = areas_.inside(address, end);
+  const auto is_read_only = [](const Area& part) {
+    return part.content.sharing == Content::Sharing::read_only;
+  };
+  if ((protection & PROT_WRITE) != 0 && std::ranges::any_of(parts, is_read_only)) {
+    return EACCES;
+  }
+  for (const Area& part : parts) {
+    if (part.content.is_shared()) {
+      take_out(part, part.start, part.end); // a touch asks for the file's consent
+    } else {
+      enforce(part, protection);
+    }
     if (protection == read_write) {
       fold(part);
     }

@@ -36,9 +36,9 @@ enum class Commitment : std::uint8_t {
 class AddressSpace {
  public:
   // All outlive this.
-  AddressSpace(Frames& frames, PageTables& tables, PageContents& contents,
+  AddressSpace(Frames& frames, PageTables& tables, AreaList& areas, PageContents& contents,
                const AddressZones& zones)
-      : frames_(frames), tables_(tables), contents_(contents), zones_(zones),
+      : frames_(frames), tables_(tables), areas_(areas), contents_(contents), zones_(zones),
         demand_(frames, tables, contents), hidden_(tables, contents) {}
 
   // Any free place of `bytes`, showing `content`; at `hint`, page aligned, if that is free and
@@ -114,9 +114,24 @@ class AddressSpace {
   [[nodiscard]] bool has_any(std::uint64_t address, std::uint64_t bytes) const {
     return !areas_.is_free(address, address + bytes);
   }
+  // Whether what lies there is a file's own.
+  [[nodiscard]] bool is_shared(std::uint64_t address) const {
+    const Area* const area = areas_.find(address);
+    return area != nullptr && area->content.is_shared();
+  }
   // Whether there is memory behind a page that the program has.
   [[nodiscard]] bool is_resident(std::uint64_t address) const;
   [[nodiscard]] std::uint64_t mapped_bytes() const;
+  // Calls visit(content) for each part of [address, address + bytes) that shows a file's own
+  // frames.
+  template <typename Visit>
+  void visit_shared(std::uint64_t address, std::uint64_t bytes, Visit visit) const {
+    for (const Area& part : areas_.inside(address, address + bytes)) {
+      if (part.content.is_shared()) {
+        visit(part.content);
+      }
+    }
+  }
   // Calls visit(start, end, protection) for each mapping, in order.
   template <typename Visit> void visit(Visit visit) const {
     for (const Area& area : areas_.all()) {
@@ -139,7 +154,9 @@ class AddressSpace {
   [[nodiscard]] std::uint64_t choose_alignment(std::uint64_t bytes) const;
 
   [[nodiscard]] bool claim(const std::vector<Area>& parts);
-  void give_back(std::uint64_t start, std::uint64_t end);
+  void give_back(const Area& part);
+  // Above RAM: what is behind these addresses goes back to whom it belongs.
+  void take_out(const Area& part, std::uint64_t start, std::uint64_t end);
   [[nodiscard]] bool cut(std::uint64_t address, Protection next);
   // What the page tables of a part of an area say; cut at its ends.
   void enforce(const Area& part, Protection protection);
@@ -159,11 +176,11 @@ class AddressSpace {
 
   Frames& frames_;
   PageTables& tables_;
+  AreaList& areas_; // changed here alone
   PageContents& contents_;
   AddressZones zones_;
   DemandPages demand_;
   HiddenPages hidden_;
-  AreaList areas_;
   std::uint64_t break_start_ = 0;
   std::uint64_t break_ = 0;
 };

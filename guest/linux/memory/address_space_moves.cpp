@@ -77,7 +77,7 @@ Or<std::uint64_t> AddressSpace::move_to(const Area& from, std::uint64_t new_byte
   if (is_open && target.zone == Zone::open && target.end >= *place + bytes) {
     done = cut(from.start, read_write) && cut(from.end, read_write) &&
            tables_.move(from.start, from.end, *place - from.start);
-  } else if (protect(from.start, bytes, read_write) == 0) {
+  } else if (!from.content.is_shared() && protect(from.start, bytes, read_write) == 0) {
     // What a file does not reach to is copied, too: as zeroes.
     const int filled = protect(*place, bytes, read_write) == 0 ? populate(*place, bytes) : ENOMEM;
     done = filled == 0 || filled == EFAULT;
@@ -87,7 +87,9 @@ Or<std::uint64_t> AddressSpace::move_to(const Area& from, std::uint64_t new_byte
     }
   }
   if (!done) {
-    static_cast<void>(protect(from.start, bytes, from.protection));
+    if (!from.content.is_shared()) {
+      static_cast<void>(protect(from.start, bytes, from.protection));
+    }
     static_cast<void>(unmap(*place, new_bytes));
     return std::unexpected(ENOMEM);
   }

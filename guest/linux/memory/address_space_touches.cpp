@@ -67,13 +67,18 @@ Resolution AddressSpace::resolve(std::uint64_t address, Access access) {
   }
   const bool is_hidden = tables_.is_hidden(address);
   if (tables_.find(address) && !is_hidden) {
-    return tables_.refresh(address, rights_for(access)) ? Resolution::resolved
-                                                        : Resolution::forbidden;
+    if (tables_.refresh(address, rights_for(access))) {
+      return Resolution::resolved;
+    }
+    if (!area->content.is_shared()) {
+      return Resolution::forbidden;
+    }
   }
   if (zones_.at(address).zone == Zone::closed) {
     return Resolution::forbidden;
   }
-  switch (supply_of(*area, address)) {
+  switch (area->content.is_shared() ? demand_.show(*area, address, access)
+                                    : supply_of(*area, address)) {
   case Supply::there:
     return Resolution::resolved;
   case Supply::nothing_to_show:
@@ -117,7 +122,10 @@ Or<AddressSpace::Place> AddressSpace::place_of(std::uint64_t address, std::uint6
   if (area == nullptr) {
     return std::unexpected(EFAULT);
   }
-  const Supply supply = area->content.is_zero()
+  const bool is_shared = area->content.is_shared();
+  const Access access = (area->protection & PROT_WRITE) != 0 ? Access::write : Access::read;
+  const Supply supply = is_shared ? demand_.show(*area, address, access)
+                        : area->content.is_zero()
                             ? demand_.populate(area->part(page, page + abi::page_bytes))
                             : demand_.commit(demanded(*area, address), address);
   if (supply != Supply::there) {
@@ -126,7 +134,8 @@ Or<AddressSpace::Place> AddressSpace::place_of(std::uint64_t address, std::uint6
   const auto run = tables_.find(address);
   const std::uint64_t inside = address - page;
   return Place{abi::to_gpa(run->first) + inside,
-               std::min({bytes, run->count * abi::page_bytes - inside, area->end - address})};
+               std::min({bytes, (is_shared ? 1 : run->count) * abi::page_bytes - inside,
+                         area->end - address})};
 }
 
 // RAM is at its own addresses. What shows a file is loaded first, and ends where it is hidden

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 
 namespace guest::linux {
 
@@ -74,9 +75,29 @@ Supply DemandPages::put(const Area& area, std::uint64_t address, abi::Order orde
   return Supply::there;
 }
 
+// Without the right to write until somebody does, which the file wants to know.
+Supply DemandPages::show(const Area& area, std::uint64_t address, Access access) {
+  const std::uint64_t page = abi::align_down(address, abi::page_bytes);
+  const Or<PageContents::Shown> shown = contents_.show(area.content.at(page - area.start), access);
+  if (!shown) {
+    return shown.error() == ENOMEM ? Supply::out_of_memory : Supply::nothing_to_show;
+  }
+  const bool is_for_reading = (area.protection & PROT_WRITE) != 0 && !shown->may_be_written;
+  const Protection protection =
+      is_for_reading ? (area.protection & PROT_EXEC) | PROT_READ : area.protection;
+  if (tables_.find(page)) {
+    tables_.protect(page, page + abi::page_bytes, protection);
+    return Supply::there;
+  }
+  return tables_.map(page, shown->frame, 1, protection) ? Supply::there : Supply::out_of_memory;
+}
+
 Supply DemandPages::commit(const Area& area, std::uint64_t address) {
   if (tables_.find(address)) {
     return Supply::there;
+  }
+  if (area.content.is_shared()) {
+    return show(area, address, Access::read);
   }
   const abi::Order most = order_of_first_try(area);
   Supply supply = Supply::out_of_memory;
@@ -92,6 +113,13 @@ Supply DemandPages::populate(const Area& area) {
   for (std::uint64_t address = area.start; address < area.end;) {
     if (const auto run = tables_.find(address)) {
       address += run->count * abi::page_bytes;
+      continue;
+    }
+    if (area.content.is_shared()) {
+      if (const Supply supply = show(area, address, Access::read); supply != Supply::there) {
+        return supply;
+      }
+      address += abi::page_bytes;
       continue;
     }
     abi::Order order = plenty;

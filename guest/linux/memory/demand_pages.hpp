@@ -27,6 +27,8 @@ class DemandPages {
   // Sees to it that there is memory behind the page at an address. What lies around it in the area
   // gets some as well: of files always, else as long as there is plenty.
   [[nodiscard]] Supply commit(const Area& area, std::uint64_t address);
+  // The same in an area that shows a file's own frames: that page, so that the access is allowed.
+  [[nodiscard]] Supply show(const Area& area, std::uint64_t address, Access access);
   // Behind all pages of an area, in as few pieces as can be; some of them may be there when it
   // fails.
   [[nodiscard]] Supply populate(const Area& area);

@@ -270,6 +270,12 @@ void PageTables::unmap(std::uint64_t start, std::uint64_t end, Frames& frames) {
   forget(removed);
 }
 
+void PageTables::detach(std::uint64_t start, std::uint64_t end) {
+  Removed removed;
+  clear(root_, top_level, start, end, removed);
+  forget(removed);
+}
+
 bool PageTables::map_again(std::uint64_t start, std::uint64_t end, std::uint64_t distance) {
   bool done = true;
   Leaves::visit(*this, start, end,

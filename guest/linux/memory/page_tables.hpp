@@ -58,6 +58,8 @@ class PageTables {
   void reveal(std::uint64_t start, std::uint64_t end, Protection protection);
   // Nothing is mapped there any more, and the frames that were go back.
   void unmap(std::uint64_t start, std::uint64_t end, Frames& frames);
+  // The same, but the frames stay taken.
+  void detach(std::uint64_t start, std::uint64_t end);
   // What is mapped there is mapped `distance` bytes further on (modulo 2^64), where nothing is.
   // False when there is no memory for tables; nothing is changed then.
   [[nodiscard]] bool move(std::uint64_t start, std::uint64_t end, std::uint64_t distance);

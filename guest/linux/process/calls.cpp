@@ -28,7 +28,7 @@ struct CallTable {
   using Row = CallRow<Handler>;
   static constexpr auto rows = std::to_array<Row>({
       {SYS_mmap,
-       {"mmap", "pages of files are copies, shared ones not to be written to (ENODEV)"},
+       {"mmap", "of files that are open for reading alone, shared pages are copies"},
        &Process::sys_mmap},
       {SYS_munmap, {"munmap", ""}, &Process::sys_munmap},
       {SYS_mprotect, {"mprotect", ""}, &Process::sys_mprotect},
@@ -39,7 +39,7 @@ struct CallTable {
        ints(2)},
       {SYS_brk, {"brk", ""}, &Process::sys_brk},
       {SYS_mincore, {"mincore", "small mappings always have memory"}, &Process::sys_mincore},
-      {SYS_msync, {"msync", "nothing is written through a mapping"}, &Process::sys_msync, ints(2)},
+      {SYS_msync, {"msync", "the whole file"}, &Process::sys_msync, ints(2)},
       {SYS_mlock, {"mlock", "nothing is ever swapped"}, &Process::sys_mlock},
       {SYS_munlock, {"munlock", "nothing is ever swapped"}, &Process::sys_munlock},
 

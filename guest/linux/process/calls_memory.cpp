@@ -64,8 +64,7 @@ int Process::check_mapping(const Args& args) const {
   return 0;
 }
 
-// The same for the file that is to be mapped. Pages that show it are copies, so none can be written
-// to for others to see.
+// The same for the file that is to be mapped.
 int Process::check_mapped_file(const OpenFile& file, std::uint64_t protection,
                                std::uint64_t flags) {
   const std::uint64_t type = flags & MAP_TYPE;
@@ -79,7 +78,7 @@ int Process::check_mapped_file(const OpenFile& file, std::uint64_t protection,
   if ((writes && !file.may_write()) || !file.may_read()) {
     return EACCES;
   }
-  return file.file->is_mappable() && !writes ? 0 : ENODEV;
+  return file.file->is_mappable() && (!writes || file.file->shared_pages() != nullptr) ? 0 : ENODEV;
 }
 
 Answer Process::sys_mmap(const Args& args) {
@@ -122,7 +121,15 @@ Answer Process::sys_mmap(const Args& args) {
   if (exactly) {
     sites_.restore(address, address + bytes);
   }
-  const Content content = file != nullptr ? mapped_.add(file->file, offset) : Content{};
+  // What only this program changes by other means is copied as good as shared.
+  const bool is_shared = file != nullptr && type != MAP_PRIVATE && file->may_write() &&
+                         file->file->shared_pages() != nullptr;
+  const Content content = file != nullptr
+                              ? mapped_.add(file->file, offset,
+                                            is_shared             ? Content::Sharing::shared
+                                            : type == MAP_PRIVATE ? Content::Sharing::copied
+                                                                  : Content::Sharing::read_only)
+                              : Content{};
   const Or<std::uint64_t> place =
       exactly ? memory_.map_at(address, bytes, rights, content)
               : memory_.map(bytes, rights, commitment, abi::align_down(address, abi::page_bytes),
@@ -257,7 +264,17 @@ Answer Process::sys_msync(const Args& args) {
       !is_page_aligned(address)) {
     return -EINVAL;
   }
-  return memory_.allows(address, bytes, 0) ? 0 : -ENOMEM;
+  if (!memory_.allows(address, bytes, 0)) {
+    return -ENOMEM;
+  }
+  int error = 0;
+  if ((flags & MS_SYNC) != 0) {
+    memory_.visit_shared(address, bytes, [&](const Content& content) {
+      const int one = mapped_.sync(content);
+      error = error != 0 ? error : one;
+    });
+  }
+  return -Answer{error};
 }
 
 // From the page that the address lies in.

@@ -43,6 +43,10 @@ std::uint8_t Process::leave(std::uint8_t status) {
       status = std::max(status, std::uint8_t{1});
     }
   }
+  if (const int error = mapped_.write_out(); error != 0) {
+    complain("a file that is mapped", error);
+    status = std::max(status, std::uint8_t{1});
+  }
   return status;
 }
 

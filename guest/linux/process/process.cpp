@@ -42,13 +42,14 @@ std::string_view next_strings(std::string_view& strings, std::uint32_t count) {
 Process::Process(abi::ProgramStart& start, std::string_view strings, Frames& frames,
                  PageTables& tables, const AddressZones& zones, FilePort& files, Machine& machine,
                  const SitePatcher::Enter& enter, std::span<const std::byte> vdso)
-    : start_(start), machine_(machine), cache_pages_(frames), contents_(cache_pages_, machine),
-      frames_(frames, contents_), memory_(frames_, tables, mapped_, zones), files_(memory_, files),
-      code_(memory_), sites_(code_, enter), pages_(frames_),
+    : start_(start), machine_(machine), views_(areas_, tables), mapped_(views_),
+      cache_pages_(frames), contents_(cache_pages_, machine, mapped_), frames_(frames, contents_),
+      memory_(frames_, tables, areas_, mapped_, zones), files_(memory_, files), code_(memory_),
+      sites_(code_, enter), pages_(frames_),
       host_to_read_(files_, machine, contents_, HostFiles::Use::read_only),
       host_to_change_(files_, machine, contents_, HostFiles::Use::changed),
-      temporary_(pages_, *this, {start.user, start.group}, temporary_device),
-      shared_(pages_, *this, {start.user, start.group}, shared_device),
+      temporary_(pages_, mapped_, *this, {start.user, start.group}, temporary_device),
+      shared_(pages_, mapped_, *this, {start.user, start.group}, shared_device),
       loader_({.tree = tree_,
                .memory = memory_,
                .mapped = mapped_,
@@ -168,6 +169,9 @@ std::uint64_t Process::patch_site(std::uint64_t behind) {
     return behind; // breakpoints are in the code, and are to be hit where it says
   }
   const std::uint64_t code = behind - call_bytes;
+  if (memory_.is_shared(code)) {
+    return behind; // or the file would have a jump there
+  }
   const std::uint64_t readable =
       memory_.allowed_bytes(code, SitePatcher::site_bytes, PROT_READ | PROT_EXEC);
   return sites_.patch(behind, readable).value_or(behind);

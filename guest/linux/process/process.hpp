@@ -447,10 +447,12 @@ class Process final : private RealTime {
 
   abi::ProgramStart& start_; // counts of calls go there
   Machine& machine_;
+  AreaList areas_;
+  AreaViews views_;
+  MappedFiles mapped_;
   FramePool cache_pages_;
   HostContents contents_; // of the host's files that are open for writing
   ReclaimingFrames frames_;
-  MappedFiles mapped_;
   AddressSpace memory_;
   TranslatedFiles files_;
   ProgramCode code_;

@@ -14,6 +14,7 @@
 
 #include "guest/linux/files/memory_files.hpp"
 #include "tests/support/counted_pages.hpp"
+#include "tests/support/fake_file_host.hpp"
 #include "tests/support/settable_time.hpp"
 
 namespace {
@@ -23,9 +24,10 @@ using namespace guest::linux;
 // A root with a folder, a file and links, and another file system at /mnt and at /deep/er/still.
 struct Fixture {
   test_support::CountedPages pages;
+  test_support::NoViews views;
   test_support::SettableTime time;
-  MemoryFiles root{pages, time, {}, 1};
-  MemoryFiles other{pages, time, {}, 2};
+  MemoryFiles root{pages, views, time, {}, 1};
+  MemoryFiles other{pages, views, time, {}, 2};
   FileTree tree;
 
   Fixture() {

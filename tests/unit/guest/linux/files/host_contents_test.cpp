@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "guest/linux/files/host_contents.hpp"
 
+#include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <memory>
 #include <random>
 #include <string>
@@ -26,7 +28,8 @@ struct Fixture {
   FakeFileHost host;
   FakeMachine machine;
   FakePool pool;
-  HostContents contents{pool, machine};
+  NoViews views;
+  HostContents contents{pool, machine, views};
   HostFiles files{host, machine, contents, HostFiles::Use::changed};
   HostFiles elsewhere{host, machine, contents, HostFiles::Use::read_only};
 
@@ -120,6 +123,85 @@ TEST_CASE("host contents: memory that shows a file shows what waits, too") {
     CHECK(shown == "xy" + std::string(2 * page - 2, 'x') + std::string(2 * page, '\0') + "end");
   }
   CHECK(fixture.calls(FileOperation::write) == 0);
+}
+
+TEST_CASE("host contents: pages that memory shows are the file's own, and wait once written to") {
+  Fixture fixture;
+  fixture.host.make("/a", std::string(3 * page, 'x'));
+  const auto file = fixture.open("/a");
+  SharedPages& pages = *file->shared_pages();
+  CHECK(fixture.open("/a", FileAccess::read)->shared_pages() == nullptr);
+  const Or<ShownPage> read = pages.page_to_show(1, Access::read);
+  CHECK(!read->may_be_written);
+  CHECK(!fixture.contents.is_dirty());
+  put(*file, page, "by a call");
+  CHECK(std::memcmp(read->page, "by a call", 9) == 0);
+  const Or<ShownPage> written = pages.page_to_show(2, Access::write);
+  CHECK(written->may_be_written);
+  std::memcpy(written->page + 5, "by a store", 10);
+  CHECK(get(*file, 2 * page + 5, 10) == "by a store");
+  fixture.views.hidden.clear();
+  CHECK(file->sync() == 0);
+  CHECK(fixture.views.hidden.front() == std::pair{1UL, 3UL}); // both go at once
+  CHECK(fixture.host.names["/a"]->on_disk.substr(2 * page + 5, 10) == "by a store");
+  CHECK(!pages.page_to_show(2, Access::read)->may_be_written);
+  CHECK(pages.page_to_show(3, Access::read).error() == EFAULT);
+}
+
+TEST_CASE("host contents: pages are hidden before they go, whyever they go") {
+  const auto hides = [](std::uint64_t number, auto act) {
+    Fixture fixture;
+    fixture.host.make("/a", std::string(10 * page, 'x'));
+    const auto file = fixture.open("/a");
+    for (std::uint64_t at = 0; at < 10; ++at) {
+      REQUIRE(file->shared_pages()->page_to_show(at, Access::read));
+    }
+    fixture.views.hidden.clear();
+    const std::size_t before = fixture.pool.out.size();
+    act(fixture, *file);
+    CHECK(fixture.pool.out.size() < before);
+    return std::ranges::any_of(fixture.views.hidden, [&](const auto& range) {
+      return range.first <= number && number < range.second;
+    });
+  };
+  CHECK(hides(5, [](Fixture&, File& file) { CHECK(file.truncate(3 * page + 1) == 0); }));
+  CHECK(hides(2, [](Fixture&, File& file) { CHECK(file.allocate(3, 2 * page, page) == 0); }));
+  CHECK(hides(0, [](Fixture&, File& file) { put(file, 0, std::string(5 * page * 8, 'y')); }));
+  CHECK(hides(9, [](Fixture&, File& file) {
+    std::uint64_t end = 0;
+    CHECK(file.append(bytes_of("more"), end) == 4);
+    CHECK(file.truncate(page) == 0);
+  }));
+  CHECK(hides(7, [](Fixture& fixture, File&) { CHECK(fixture.contents.give_back()); }));
+  CHECK(hides(7, [](Fixture& fixture, File& file) {
+    fixture.host.change("/a", std::string(10 * page, 'z'));
+    CHECK(file.stat());
+  }));
+  CHECK(hides(7, [](Fixture& fixture, File& file) {
+    REQUIRE(file.shared_pages()->page_to_show(7, Access::write));
+    fixture.host.refuse(FileOperation::write, EIO);
+    CHECK(file.sync() == EIO);
+  }));
+}
+
+TEST_CASE(
+    "host contents: what memory shows behind the end of the file is not written, nor seen later") {
+  Fixture fixture;
+  fixture.host.make("/a", "short");
+  const auto file = fixture.open("/a");
+  const auto scribble = [&] {
+    const Or<ShownPage> shown = file->shared_pages()->page_to_show(0, Access::write);
+    std::memcpy(shown->page + file->bytes().value(), "behind", 6);
+  };
+  scribble();
+  CHECK(file->sync() == 0);
+  CHECK(fixture.host.content("/a") == "short");
+  scribble();
+  put(*file, 20, "!");
+  CHECK(get(*file, 0, 100) == "short" + std::string(15, '\0') + "!");
+  scribble();
+  CHECK(file->truncate(40) == 0);
+  CHECK(get(*file, 21, 100) == std::string(19, '\0'));
 }
 
 TEST_CASE("host contents: what gets a name or times is written before") {

@@ -22,6 +22,7 @@ using namespace guest::linux;
 using abi::FileOperation;
 using test_support::FakeMachine;
 using test_support::FakePool;
+using test_support::NoViews;
 
 // A host with one folder of files, which counts what it is asked.
 class FakePort final : public FilePort {
@@ -68,7 +69,8 @@ struct Fixture {
   FakePort port;
   FakeMachine machine;
   FakePool pool;
-  HostContents contents{pool, machine};
+  NoViews views;
+  HostContents contents{pool, machine, views};
   HostFiles read{port, machine, contents, HostFiles::Use::read_only};
   HostFiles changed{port, machine, contents, HostFiles::Use::changed};
 

@@ -17,20 +17,23 @@
 #include <doctest/doctest.h>
 
 #include "tests/support/counted_pages.hpp"
+#include "tests/support/fake_file_host.hpp"
 #include "tests/support/settable_time.hpp"
 
 namespace {
 
 using namespace guest::linux;
 using test_support::CountedPages;
+using test_support::NoViews;
 using test_support::SettableTime;
 
 constexpr std::uint64_t page = abi::page_bytes;
 
 struct Fixture {
   CountedPages pages{1000};
+  NoViews views;
   SettableTime time;
-  MemoryFiles files{pages, time, {1000, 100}, 7};
+  MemoryFiles files{pages, views, time, {1000, 100}, 7};
 
   std::unique_ptr<File> make(std::string_view path) {
     const Or<File*> made = files.create(path, 0644);
@@ -221,7 +224,8 @@ TEST_CASE("memory files: a deep tree goes whole") {
   CountedPages pages;
   {
     SettableTime time;
-    MemoryFiles files(pages, time, {}, 7);
+    NoViews views;
+    MemoryFiles files(pages, views, time, {}, 7);
     std::string path;
     for (int depth = 0; depth < 300; ++depth) {
       path += "/a";

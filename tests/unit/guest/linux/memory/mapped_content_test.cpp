@@ -6,6 +6,7 @@
 #include <doctest/doctest.h>
 
 #include "guest/linux/memory/address_space.hpp"
+#include "guest/linux/memory/area_views.hpp"
 #include "tests/support/address_space_fixture.hpp"
 
 namespace {
@@ -211,4 +212,104 @@ TEST_CASE("what is hidden and cannot be read stays hidden") {
   CHECK(shown_at(f, Fixture::base) == Content{file, 0});
   CHECK(f.space.unmap(Fixture::base, 100 * page) == 0);
   CHECK(f.store.is_large(Fixture::base));
+}
+
+// ---- a file's own frames -----------------------------------------------------------------------
+
+namespace {
+
+constexpr Content shared_at(std::uint64_t offset) {
+  return {.file = file, .offset = offset, .sharing = Content::Sharing::shared};
+}
+
+// The page of the file that an address means.
+std::uint64_t page_at(Fixture& f, std::uint64_t address) {
+  return f.store.walk(address)->gpa / page - test_support::FakeContents::first_own;
+}
+
+} // namespace
+
+TEST_CASE("shared memory shows the file's own frames, and may be written to once the file knows") {
+  Fixture f;
+  f.contents.files[file] = 10 * page;
+  const auto place = f.space.map(20 * page, read_write, Commitment::none, 0, shared_at(2 * page));
+  REQUIRE(place);
+  REQUIRE(f.space.resolve(*place + page, Access::read) == Resolution::resolved);
+  CHECK(page_at(f, *place + page) == 3);
+  CHECK(!f.store.walk(*place + page)->writable);
+  CHECK(f.contents.dirty.empty());
+  REQUIRE(f.space.resolve(*place + page, Access::write) == Resolution::resolved);
+  CHECK(page_at(f, *place + page) == 3);
+  CHECK(f.store.walk(*place + page)->writable);
+  CHECK(f.contents.dirty.contains(3));
+  CHECK(f.space.resolve(*place + 8 * page, Access::write) == Resolution::nothing_to_show);
+  f.contents.files[file] = 11 * page; // it grows
+  CHECK(f.space.resolve(*place + 8 * page, Access::write) == Resolution::resolved);
+  // What the host is given to write to is written to.
+  CHECK(f.space.place_of(*place + 2 * page + 5, 3 * page)->bytes == page - 5);
+  CHECK(f.contents.dirty.contains(4));
+  // Without the right to write, then with it, then without.
+  CHECK(f.space.protect(*place, 20 * page, PROT_READ) == 0);
+  CHECK(f.space.resolve(*place + page, Access::write) == Resolution::forbidden);
+  REQUIRE(f.space.resolve(*place + page, Access::read) == Resolution::resolved);
+  CHECK(!f.store.walk(*place + page)->writable);
+  f.contents.dirty.clear();
+  CHECK(f.space.protect(*place, 20 * page, read_write) == 0);
+  REQUIRE(f.space.resolve(*place + page, Access::read) == Resolution::resolved);
+  CHECK(!f.store.walk(*place + page)->writable);
+  CHECK(f.space.is_shared(*place + 5));
+  CHECK(f.frames.in_use.empty()); // nothing is the memory's own
+  CHECK(f.space.unmap(*place, 20 * page) == 0);
+  CHECK(f.contents.files.empty());
+}
+
+TEST_CASE("what shares a file that may only be read does not become writable") {
+  Fixture f;
+  f.contents.files[file] = 10 * page;
+  const auto place =
+      f.space.map(4 * page, PROT_READ, Commitment::none, 0,
+                  {.file = file, .offset = 0, .sharing = Content::Sharing::read_only});
+  REQUIRE(place);
+  CHECK(f.space.protect(*place, page, read_write) == EACCES);
+  CHECK(f.space.protect(*place, page, PROT_READ | PROT_EXEC) == 0);
+  CHECK(f.space.resolve(*place, Access::write) == Resolution::forbidden);
+  CHECK_FALSE(f.space.is_shared(*place));
+}
+
+TEST_CASE("shared memory: what is hidden is asked for again; moves and discards keep the frames") {
+  Fixture f;
+  f.contents.files[file] = 100 * page;
+  guest::linux::AreaViews views(f.areas, f.tables);
+  const auto one = f.space.map(10 * page, read_write, Commitment::none, 0, shared_at(0));
+  const auto other = f.space.map(10 * page, PROT_READ, Commitment::none, 0, shared_at(5 * page));
+  const auto copy = f.space.map(10 * page, PROT_READ, Commitment::none, 0, {file, 0});
+  CHECK(f.space.populate(*one, 10 * page) == 0);
+  CHECK(f.space.populate(*other, 10 * page) == 0);
+  CHECK(f.space.populate(*copy, 10 * page) == 0);
+  const std::size_t copied = f.frames.in_use.size();
+  views.hide(file, 6 * page, 8 * page);
+  const auto is_there = [&](std::uint64_t address) { return f.space.is_resident(address); };
+  CHECK(is_there(*one + 5 * page));
+  CHECK(!is_there(*one + 6 * page));
+  CHECK(!is_there(*one + 7 * page));
+  CHECK(is_there(*one + 8 * page));
+  CHECK(is_there(*other));
+  CHECK(!is_there(*other + page));
+  CHECK(!is_there(*other + 2 * page));
+  CHECK(is_there(*other + 3 * page));
+  CHECK(is_there(*copy + 6 * page));
+  const auto moved = f.space.remap(*one, 10 * page, 30 * page, AddressSpace::Move::yes);
+  REQUIRE(moved);
+  CHECK(page_at(f, *moved + 5 * page) == 5);
+  REQUIRE(f.space.resolve(*moved + 20 * page, Access::read) == Resolution::resolved);
+  CHECK(page_at(f, *moved + 20 * page) == 20);
+  CHECK(f.space.discard(*moved, 30 * page) == 0);
+  CHECK(!is_there(*moved + 5 * page));
+  CHECK(f.frames.in_use.size() == copied);
+  // In RAM every address has a frame of its own.
+  const auto ram = f.space.map(page, read_write);
+  CHECK(f.space.map_at(*ram, page, read_write, shared_at(0)).error() == ENOMEM);
+  CHECK(f.space.allows(*ram, page, read_write));
+  views.hide(file, 0, ~std::uint64_t{0});
+  CHECK(!is_there(*other + 3 * page));
 }
