@@ -101,6 +101,31 @@ class World {
   }
 };
 
+// What calls change of the process that makes them: this one, whose other tests want it back.
+class KeptProcess {
+ public:
+  KeptProcess() : directory_(::open(".", O_PATH | O_DIRECTORY | O_CLOEXEC)), mask_(::umask(0)) {
+    ::umask(mask_);
+    ::sigprocmask(SIG_SETMASK, nullptr, &blocked_);
+    ::sigaction(SIGUSR2, nullptr, &action_);
+  }
+  ~KeptProcess() {
+    CHECK(::fchdir(directory_) == 0);
+    ::close(directory_);
+    ::umask(mask_);
+    ::sigaction(SIGUSR2, &action_, nullptr);
+    ::sigprocmask(SIG_SETMASK, &blocked_, nullptr);
+  }
+  KeptProcess(const KeptProcess&) = delete;
+  KeptProcess& operator=(const KeptProcess&) = delete;
+
+ private:
+  int directory_;
+  mode_t mask_;
+  sigset_t blocked_{};
+  struct sigaction action_ {};
+};
+
 class Host final : public World {
  public:
   Host() {
@@ -122,6 +147,7 @@ class Host final : public World {
   }
 
  private:
+  KeptProcess kept_;
   test_support::TemporaryFolder folder_;
 };
 
