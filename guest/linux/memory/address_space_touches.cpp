@@ -144,14 +144,12 @@ Or<AddressSpace::Place> AddressSpace::place_in_ram(std::uint64_t address, std::u
   std::uint64_t end = address;
   const std::vector<Area>& all = areas_.all();
   for (std::size_t index = areas_.first_ending_after(address); end < address + bytes; ++index) {
-    if (index == all.size() || all[index].start > end) {
-      // The guest's own, or nobody's, up to the next area.
-      end = index == all.size() ? address + bytes : all[index].start;
-      if (index == all.size() || end >= address + bytes) {
-        break;
-      }
+    if (index == all.size() || all[index].start >= address + bytes) {
+      end = address + bytes; // the guest's own, or nobody's
+      break;
     }
     const Area& area = all[index];
+    end = std::max(end, area.start);
     if (area.content.is_zero()) {
       end = area.end;
       continue;
