@@ -169,6 +169,7 @@ void AddressSpace::forget_unless_shown(const Content& content) {
   const auto shows_it = [&](const Area& area) { return area.content.file == content.file; };
   if (!content.is_zero() && std::ranges::none_of(areas_.all(), shows_it)) {
     contents_.forget(content.file);
+    demand_.give_spare_back();
   }
 }
 

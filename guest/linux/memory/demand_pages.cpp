@@ -54,10 +54,37 @@ Supply DemandPages::load(const Content& from, abi::Pfn first, std::uint64_t want
   return Supply::there;
 }
 
+// Small blocks would come from what the break has left of a large one, and be in its way.
+std::optional<abi::Pfn> DemandPages::take_for_file(std::uint64_t frames) {
+  if (spare_.count < frames) {
+    const std::optional<abi::Pfn> block = frames_.allocate(plenty.frames());
+    if (!block) {
+      return frames_.allocate(frames);
+    }
+    give_spare_back();
+    spare_ = {*block, plenty.frames()};
+  }
+  const abi::Pfn first = spare_.first;
+  spare_ = {first + frames, spare_.count - frames};
+  return first;
+}
+
+void DemandPages::give_spare_back() {
+  if (spare_.count != 0) {
+    frames_.release(spare_.first, spare_.count);
+    spare_.count = 0;
+  }
+}
+
 Supply DemandPages::put(const Area& area, std::uint64_t address, abi::Order order) {
   const std::uint64_t start = abi::align_down(address, order.bytes());
   std::uint64_t frames = order.frames();
-  const std::optional<abi::Pfn> first = frames_.allocate(frames);
+  std::optional<abi::Pfn> first =
+      area.content.is_zero() ? frames_.allocate(frames) : take_for_file(frames);
+  if (!first && spare_.count != 0) {
+    give_spare_back();
+    first = frames_.allocate(frames);
+  }
   if (!first) {
     return Supply::out_of_memory;
   }

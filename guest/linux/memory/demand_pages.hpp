@@ -33,7 +33,11 @@ class DemandPages {
   // fails.
   [[nodiscard]] Supply populate(const Area& area);
 
+  // No file is shown any more: frames that were kept for them go back.
+  void give_spare_back();
+
  private:
+  [[nodiscard]] std::optional<abi::Pfn> take_for_file(std::uint64_t frames);
   // Behind the block of that size around an address, if it lies in the area and is empty there.
   [[nodiscard]] bool fits(const Area& area, std::uint64_t address, abi::Order order) const;
   [[nodiscard]] Supply put(const Area& area, std::uint64_t address, abi::Order order);
@@ -45,6 +49,7 @@ class DemandPages {
   Frames& frames_;
   PageTables& tables_;
   PageContents& contents_;
+  PageTables::FrameRun spare_; // taken for files, and not yet touched
 };
 
 } // namespace guest::linux

@@ -44,13 +44,13 @@ TEST_CASE("what shows a file is loaded when it is touched, and no more than the 
   CHECK(f.frames.in_use.empty());
   CHECK(shown_at(f, *place + 70 * page) == Content{file, 74 * page});
   CHECK(f.contents.loads == 1);
-  CHECK(f.frames.in_use.size() == 33); // up to the end of the file, and no page behind it
+  CHECK(f.contents.shown.size() == 33); // up to the end of the file, and no page behind it
   CHECK(shown_at(f, *place + 96 * page) == Content{file, 100 * page});
   CHECK(f.contents.loads == 1);
   CHECK(f.space.resolve(*place + 97 * page, Access::read) == Resolution::nothing_to_show);
   CHECK(f.space.resolve(*place + 150 * page, Access::read) == Resolution::nothing_to_show);
   CHECK(f.space.resolve(*place, Access::write) == Resolution::forbidden);
-  CHECK(f.frames.in_use.size() == 33);
+  CHECK(f.contents.shown.size() == 33);
   CHECK(f.space.shows(*place + 96 * page, page));
   CHECK_FALSE(f.space.shows(*place + 96 * page, page + 1));
   CHECK(f.space.place_of(*place + 97 * page, 1).error() == EFAULT);
@@ -69,9 +69,21 @@ TEST_CASE("a file that cannot be read is a fault and keeps no memory") {
   const auto place = f.space.map(64 * page, PROT_READ, Commitment::none, 0, {file, 0});
   REQUIRE(place);
   CHECK(f.space.resolve(*place, Access::read) == Resolution::nothing_to_show);
-  CHECK(f.frames.in_use.empty());
+  CHECK_FALSE(f.store.walk(*place));
   f.contents.error = 0;
   CHECK(shown_at(f, *place) == Content{file, 0});
+}
+
+TEST_CASE("what files take does not come from what others have left of a block") {
+  Fixture f(4096);
+  f.contents.files[file] = 1024 * page;
+  REQUIRE(f.space.map_at(Fixture::base, page, read_write)); // as the break begins
+  const auto place = f.space.map(1024 * page, PROT_READ, Commitment::none, 0, {file, 0});
+  REQUIRE(place);
+  for (std::uint64_t at = 0; at < 1024; at += 64) {
+    REQUIRE(f.space.resolve(*place + at * page, Access::read) == Resolution::resolved);
+  }
+  CHECK(f.space.map_free(Fixture::base + page, 511 * page, read_write));
 }
 
 TEST_CASE("without memory a touch of a file gets less, and at last none") {
