@@ -268,16 +268,22 @@ Or<std::uint64_t> AddressSpace::map_at(std::uint64_t address, std::uint64_t byte
   return address;
 }
 
-int AddressSpace::unmap(std::uint64_t address, std::uint64_t bytes) {
+Or<std::uint64_t> AddressSpace::cut_out(std::uint64_t address, std::uint64_t bytes) {
   const std::uint64_t whole = in_pages(bytes);
   if (!is_range(address, whole)) {
-    return EINVAL;
+    return std::unexpected(EINVAL);
   }
   const std::uint64_t end = address + whole;
-  if (!cut(address, read_write) || !cut(end, read_write)) {
-    return ENOMEM;
+  return cut(address, read_write) && cut(end, read_write) ? Or<std::uint64_t>(end)
+                                                          : std::unexpected(ENOMEM);
+}
+
+int AddressSpace::unmap(std::uint64_t address, std::uint64_t bytes) {
+  const Or<std::uint64_t> end = cut_out(address, bytes);
+  if (!end) {
+    return end.error();
   }
-  const std::vector<Area> parts = areas_.inside(address, end);
+  const std::vector<Area> parts = areas_.inside(address, *end);
   for (const Area& part : parts) {
     for_each_zone(part.start, part.end, [&](Zone zone, std::uint64_t from, std::uint64_t to) {
       if (zone == Zone::ram) {
@@ -287,7 +293,7 @@ int AddressSpace::unmap(std::uint64_t address, std::uint64_t bytes) {
     fold(part);
     give_back(part);
   }
-  areas_.remove(address, end);
+  areas_.remove(address, *end);
   forget_unless_shown(parts);
   return 0;
 }
@@ -335,23 +341,19 @@ int AddressSpace::protect(std::uint64_t address, std::uint64_t bytes, Protection
 }
 
 int AddressSpace::discard(std::uint64_t address, std::uint64_t bytes) {
-  const std::uint64_t whole = in_pages(bytes);
-  if (!is_range(address, whole)) {
-    return EINVAL;
-  }
-  const std::uint64_t end = address + whole;
-  if (!cut(address, read_write) || !cut(end, read_write)) {
-    return ENOMEM;
+  const Or<std::uint64_t> end = cut_out(address, bytes);
+  if (!end) {
+    return end.error();
   }
   std::uint64_t had = 0;
   int error = 0;
-  for (const Area& part : areas_.inside(address, end)) {
+  for (const Area& part : areas_.inside(address, *end)) {
     had += part.end - part.start;
     renew(part);
     error = error != 0 ? error : load(part);
     enforce({part.start, part.end, read_write, {}}, part.protection); // of RAM
   }
-  return had == whole ? error : ENOMEM;
+  return had == *end - address ? error : ENOMEM;
 }
 
 // ---- questions ---------------------------------------------------------------------------------

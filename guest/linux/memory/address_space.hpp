@@ -158,6 +158,9 @@ class AddressSpace {
   // Above RAM: what is behind these addresses goes back to whom it belongs.
   void take_out(const Area& part, std::uint64_t start, std::uint64_t end);
   [[nodiscard]] bool cut(std::uint64_t address, Protection next);
+  // Of so many bytes, to be taken away: leaves are cut at both ends. Where they end; EINVAL,
+  // ENOMEM.
+  [[nodiscard]] Or<std::uint64_t> cut_out(std::uint64_t address, std::uint64_t bytes);
   // What the page tables of a part of an area say; cut at its ends.
   void enforce(const Area& part, Protection protection);
   void fold(const Area& part);

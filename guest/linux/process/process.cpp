@@ -150,18 +150,6 @@ Answer Process::execute(Command command, std::string_view directory) {
 
 // ---- sites of system calls ---------------------------------------------------------------------
 
-bool ProgramCode::claim_page(std::uint64_t address) {
-  return memory_.map_free(address, abi::page_bytes, PROT_READ | PROT_EXEC).has_value();
-}
-
-void ProgramCode::release_page(std::uint64_t address) {
-  static_cast<void>(memory_.unmap(address, abi::page_bytes));
-}
-
-void ProgramCode::write(std::uint64_t address, std::span<const std::uint8_t> code) {
-  memory_.write(address, std::as_bytes(code));
-}
-
 std::uint64_t Process::patch_site(std::uint64_t behind) {
   constexpr std::uint64_t call_bytes = 2;
   ++start_.by_instruction;

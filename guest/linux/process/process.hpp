@@ -31,6 +31,8 @@
 #include "guest/linux/files/translated_files.hpp"
 #include "guest/linux/memory/address_space.hpp"
 #include "guest/linux/memory/reclaiming_frames.hpp"
+#include "guest/linux/process/call.hpp"
+#include "guest/linux/process/program_code.hpp"
 #include "guest/linux/process/program_loader.hpp"
 #include "guest/linux/signals/registers.hpp"
 #include "guest/linux/signals/signals.hpp"
@@ -39,42 +41,6 @@
 #include "shared/program_start.hpp"
 
 namespace guest::linux {
-
-// Arguments of a system call, in order.
-struct Call {
-  std::uint64_t number = 0;
-  std::array<std::uint64_t, 6> args{};
-};
-// The number of the only process and thread. 1 would be init's, which some programs take care to
-// be.
-inline constexpr std::int64_t process_id = 2;
-
-// What a call returns: at least 0 (addresses included), or a negative error number.
-using Answer = std::int64_t;
-// What a call returns within the kernel that waited in vain, for a signal: ERESTARTSYS of Linux.
-inline constexpr Answer restart = -512;
-template <typename T> [[nodiscard]] Answer answer_of(const Or<T>& result) {
-  return result ? static_cast<Answer>(*result) : -Answer{result.error()};
-}
-
-// A system call that there is, and how far it goes where that is not all the way.
-struct SupportedCall {
-  std::string_view name;
-  std::string_view how;
-};
-[[nodiscard]] std::span<const SupportedCall> supported_calls();
-
-// Pages of a program's address space for its code.
-class ProgramCode final : public CodePages {
- public:
-  explicit ProgramCode(AddressSpace& memory) : memory_(memory) {}
-  [[nodiscard]] bool claim_page(std::uint64_t address) override;
-  void release_page(std::uint64_t address) override;
-  void write(std::uint64_t address, std::span<const std::uint8_t> code) override;
-
- private:
-  AddressSpace& memory_;
-};
 
 class Process final : private RealTime {
  public:
@@ -108,8 +74,8 @@ class Process final : private RealTime {
   [[nodiscard]] bool is_followed() const { return follower_.has_value(); }
   // After a call or a fault: into a handler, back out of one, or into the next program.
   void go_on(Registers& registers, const ExtendedState& state);
-  // Whether a signal from outside is to interrupt the program's own code.
-  // What is open for writing is written out before a signal is the program's end.
+  // Whether a signal from outside is to interrupt the program's own code: for a handler, or because
+  // what is open for writing is written out before the signal is the program's end.
   [[nodiscard]] bool wants_interrupts() const {
     return may_be_interrupted() || !contents_.is_empty();
   }
