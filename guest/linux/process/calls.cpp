@@ -260,7 +260,9 @@ Answer Process::answer(const Call& call) {
       args[static_cast<std::size_t>(std::countr_zero(left))] &= 0xffffffff;
     }
     const Answer answer = (this->*entry.handler)(args);
-    tend_files();
+    if (ends_in_order_ || !contents_.is_empty()) {
+      tend_files();
+    }
     if (answer != restart) {
       return answer;
     }

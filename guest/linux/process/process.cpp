@@ -198,12 +198,24 @@ std::uint64_t Process::part_at(std::uint64_t address, std::uint64_t bytes,
 
 Or<std::span<std::byte>> Process::room_from(std::uint64_t address, std::uint64_t bytes) {
   const std::uint64_t most = part_at(address, bytes, PROT_WRITE);
-  return room_at(address, most == 0 ? bytes : most);
+  if (most == 0) {
+    return room_at(address, bytes);
+  }
+  if (!memory_.shows(address, most)) {
+    return std::unexpected(EFAULT);
+  }
+  return std::span{reinterpret_cast<std::byte*>(address), most}; // NOLINT
 }
 
 Or<std::span<const std::byte>> Process::data_from(std::uint64_t address, std::uint64_t bytes) {
   const std::uint64_t most = part_at(address, bytes, PROT_READ);
-  return data_at(address, most == 0 ? bytes : most);
+  if (most == 0) {
+    return data_at(address, bytes);
+  }
+  if (!memory_.shows(address, most)) {
+    return std::unexpected(EFAULT);
+  }
+  return std::span{reinterpret_cast<const std::byte*>(address), most}; // NOLINT
 }
 
 Or<std::string_view> Process::path_at(std::uint64_t address) const {

@@ -41,10 +41,12 @@ void Timers::remove(std::int32_t timer) {
   Timer& removed = timers_[static_cast<std::size_t>(timer)];
   removed = {};
   removed.exists = false;
+  note_any_set();
 }
 
 void Timers::remove_made() {
   timers_.resize(interval_timers);
+  note_any_set();
 }
 
 bool Timers::has(std::int64_t timer) const {
@@ -56,11 +58,12 @@ void Timers::set(std::int32_t timer, const Setting& setting) {
   Timer& changed = timers_[static_cast<std::size_t>(timer)];
   changed.setting = setting;
   changed.missed = 0;
+  note_any_set();
 }
 
-bool Timers::any_set() const {
-  return std::ranges::any_of(timers_,
-                             [](const Timer& timer) { return timer.setting.next_ns != never; });
+void Timers::note_any_set() {
+  any_set_ = std::ranges::any_of(timers_,
+                                 [](const Timer& timer) { return timer.setting.next_ns != never; });
 }
 
 std::uint64_t Timers::next_while_computing_ns(const Now& now) const {
@@ -92,6 +95,7 @@ std::optional<SignalCause> Timers::take(const Now& now, SignalSet waiting) {
     const std::uint64_t interval = timer.setting.interval_ns;
     const std::uint64_t times = interval == 0 ? 1 : 1 + (is - timer.setting.next_ns) / interval;
     timer.setting.next_ns = interval == 0 ? never : timer.setting.next_ns + times * interval;
+    note_any_set();
     if (timer.cause.signal == 0 || (waiting & set_of(timer.cause.signal)) != 0) {
       timer.missed += times;
       continue;

@@ -54,7 +54,8 @@ class Timers {
   // The same of the last one.
   [[nodiscard]] std::int32_t overruns(std::int32_t timer) const { return at(timer).overruns; }
 
-  [[nodiscard]] bool any_set() const;
+  // Asked with every call of the program.
+  [[nodiscard]] bool any_set() const { return any_set_; }
   // The elapsed time at which the next runs out: while the program computes, or while it sleeps.
   [[nodiscard]] std::uint64_t next_while_computing_ns(const Now& now) const;
   [[nodiscard]] std::uint64_t next_while_sleeping_ns() const;
@@ -76,7 +77,10 @@ class Timers {
     return timers_[static_cast<std::size_t>(timer)];
   }
 
+  void note_any_set();
+
   std::vector<Timer> timers_;
+  bool any_set_ = false;
 };
 
 } // namespace guest::linux
