@@ -15,8 +15,10 @@
 
 namespace guest::linux {
 
-// Of abi::file_readable, file_writable and file_hung_up.
+// Of abi::file_readable, file_writable and file_hung_up, which the host has words for, and those:
 using Readiness = std::uint32_t;
+inline constexpr Readiness file_read_hung_up = 1U << 30; // nothing comes any more (POLLRDHUP)
+inline constexpr Readiness file_failed = 1U << 31;       // nobody reads what is written (POLLERR)
 inline constexpr std::uint64_t wait_for_ever = ~std::uint64_t{0}; // as a time-out
 
 class Terminal;
@@ -96,8 +98,27 @@ class File {
   [[nodiscard]] virtual Or<std::uint64_t> seek(std::int64_t /*offset*/, std::uint32_t /*whence*/) {
     return std::unexpected(ESPIPE);
   }
-  // Which of `wanted` it is, and abi::file_hung_up. Files always are.
-  [[nodiscard]] virtual Or<Readiness> ready_for(Readiness wanted) { return wanted; }
+  // What the next read would give, which it still does; EINVAL where that cannot be had.
+  [[nodiscard]] virtual Or<std::uint64_t> peek(std::span<std::byte> /*to*/) {
+    return std::unexpected(EINVAL);
+  }
+  // Bytes that a pipe holds at most; EBADF of what is none.
+  [[nodiscard]] virtual Or<std::uint64_t> capacity() { return std::unexpected(EBADF); }
+  // At least as many. What it is then; EBADF, EINVAL, EPERM, or EBUSY when more is in it.
+  [[nodiscard]] virtual Or<std::uint64_t> set_capacity(std::uint64_t /*bytes*/) {
+    return std::unexpected(EBADF);
+  }
+  // Which of `wanted` it is, and abi::file_hung_up and file_failed unasked. Files always are.
+  [[nodiscard]] virtual Or<Readiness> ready_for(Readiness wanted) {
+    return wanted & (abi::file_readable | abi::file_writable);
+  }
+  // Whether that can change, so that epoll takes it.
+  [[nodiscard]] virtual bool is_pollable() { return false; }
+  // How often something has happened for which it may be one of `wanted` anew: what epoll's edges
+  // are. Grows also where it is ready all the time.
+  [[nodiscard]] virtual std::uint64_t arrivals(Readiness /*wanted*/) { return 0; }
+  // When the time alone makes it readable, in ns since boot; wait_for_ever: it does not.
+  [[nodiscard]] virtual std::uint64_t ready_at_ns() { return wait_for_ever; }
   // What it is not ready for now it may be ready for later, without the program's doing.
   [[nodiscard]] virtual bool may_become_ready() const { return false; }
   // Has Machine::sleep_until_ns end once it is ready for any of `wanted`; once. 0 or an error

@@ -9,6 +9,8 @@ namespace guest::linux {
 
 namespace {
 
+constexpr Readiness known = abi::file_readable | abi::file_writable; // to the host
+
 std::uint64_t address_of(const void* object) {
   return reinterpret_cast<std::uint64_t>(object);
 }
@@ -36,10 +38,13 @@ Or<std::uint64_t> HostStream::read(std::uint64_t /*offset*/, std::span<std::byte
   if (to.empty()) {
     return 0;
   }
-  return ask({.operation = abi::FileOperation::read,
-              .flags = abi::file_no_wait,
-              .buffer_gpa = address_of(to.data()),
-              .buffer_bytes = std::min<std::uint64_t>(to.size(), abi::file_transfer_bytes)});
+  const std::uint64_t asked = std::min<std::uint64_t>(to.size(), abi::file_transfer_bytes);
+  Or<std::uint64_t> got = ask({.operation = abi::FileOperation::read,
+                               .flags = abi::file_no_wait,
+                               .buffer_gpa = address_of(to.data()),
+                               .buffer_bytes = asked});
+  dry_ += !got || *got < asked ? 1 : 0;
+  return got;
 }
 
 Or<std::uint64_t> HostStream::write(std::uint64_t /*offset*/, std::span<const std::byte> from) {
@@ -50,6 +55,7 @@ Or<std::uint64_t> HostStream::write(std::uint64_t /*offset*/, std::span<const st
          .flags = abi::file_no_wait,
          .buffer_gpa = address_of(from.data() + done),
          .buffer_bytes = std::min(from.size() - done, std::uint64_t{abi::file_transfer_bytes})});
+    dry_ += !put || *put < from.size() - done ? 1 : 0;
     if (!put) {
       return done != 0 ? done : put;
     }
@@ -79,12 +85,27 @@ Or<abi::FileStat> HostStream::stat() {
 }
 
 Or<Readiness> HostStream::ready_for(Readiness wanted) {
-  const Or<std::uint64_t> is = ask({.operation = abi::FileOperation::wait, .flags = wanted});
+  const Or<std::uint64_t> is =
+      ask({.operation = abi::FileOperation::wait, .flags = wanted & known});
   return is ? Or<Readiness>(static_cast<Readiness>(*is)) : std::unexpected(is.error());
 }
 
 int HostStream::watch(Readiness wanted) {
-  return change({.operation = abi::FileOperation::watch, .flags = wanted});
+  return change({.operation = abi::FileOperation::watch, .flags = wanted & known});
+}
+
+// Nobody has changed it.
+Or<std::uint64_t> HostStream::capacity() {
+  constexpr std::uint64_t usual_bytes = 65536;
+  const Or<abi::FileStat> is = stat();
+  return is && S_ISFIFO(is->mode) ? Or<std::uint64_t>(usual_bytes) : std::unexpected(EBADF);
+}
+
+bool HostStream::is_pollable() {
+  constexpr std::uint64_t null_device = 0x103; // which has nothing to wait for
+  const Or<abi::FileStat> is = stat();
+  return is_terminal_ || (is && !S_ISREG(is->mode) && !S_ISDIR(is->mode) &&
+                          !(S_ISCHR(is->mode) && is->special_device == null_device));
 }
 
 Or<std::uint64_t> HostStream::readable_bytes() {

@@ -30,8 +30,11 @@ class HostStream final : public File, private Terminal {
     return ESPIPE;
   }
   [[nodiscard]] bool is_stream() const override { return true; }
+  [[nodiscard]] Or<std::uint64_t> capacity() override;
   [[nodiscard]] bool may_become_ready() const override { return true; }
   [[nodiscard]] Or<Readiness> ready_for(Readiness wanted) override;
+  [[nodiscard]] bool is_pollable() override;
+  [[nodiscard]] std::uint64_t arrivals(Readiness /*wanted*/) override { return dry_; }
   [[nodiscard]] int watch(Readiness wanted) override;
   [[nodiscard]] Or<std::uint64_t> readable_bytes() override;
   [[nodiscard]] Terminal* terminal() override { return is_terminal_ ? this : nullptr; }
@@ -49,6 +52,7 @@ class HostStream final : public File, private Terminal {
   FilePort& port_;
   std::uint32_t number_;
   bool is_terminal_;
+  std::uint64_t dry_ = 0; // how often it had less to give, or took less, than it was asked
 };
 
 } // namespace guest::linux

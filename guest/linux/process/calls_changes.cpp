@@ -2,6 +2,7 @@
 // Calls that change names, lengths and attributes of files. What may be changed, its file system
 // says.
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/fs.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -333,8 +334,9 @@ Answer Process::set_owner(std::uint64_t directory, PathAddress path, std::uint64
   const auto is_own = [](std::uint32_t wanted, std::uint32_t own) {
     return wanted == abi::file_owner_kept || wanted == own;
   };
-  if (start_.user != 0 &&
-      (!is_own(owner.user, start_.user) || !is_own(owner.group, start_.group))) {
+  if (!credentials_.has(CAP_CHOWN) &&
+      (!is_own(owner.user, credentials_.ids(Credentials::Kind::user).files) ||
+       !is_own(owner.group, credentials_.ids(Credentials::Kind::group).files))) {
     return -EPERM;
   }
   return change(

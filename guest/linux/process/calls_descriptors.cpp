@@ -20,7 +20,6 @@ namespace guest::linux {
 
 namespace {
 
-constexpr std::uint64_t pipe_bytes = 65536;
 // Which F_GETFL shows on x86-64, whatever the program asked for.
 constexpr std::uint64_t large_file = 0100000;
 constexpr std::uint64_t only_at_open =
@@ -131,6 +130,23 @@ Answer Process::sys_close(const Args& args) {
   return -Answer{open_files_.remove(args[0] & 0xffffffff)};
 }
 
+Answer Process::sys_close_range(const Args& args) {
+  constexpr std::uint64_t unshares = 2; // CLOSE_RANGE_UNSHARE: the table is nobody else's
+  constexpr std::uint64_t on_exec = 4;  // CLOSE_RANGE_CLOEXEC
+  if ((args[2] & ~(unshares | on_exec)) != 0 || args[0] > args[1]) {
+    return -EINVAL;
+  }
+  const std::uint64_t end = std::min(args[1] + 1, open_files_.end());
+  for (std::uint64_t descriptor = args[0]; descriptor < end; ++descriptor) {
+    if ((args[2] & on_exec) != 0) {
+      open_files_.set_close_on_exec(descriptor, true);
+    } else {
+      static_cast<void>(open_files_.remove(descriptor));
+    }
+  }
+  return 0;
+}
+
 Answer Process::sys_dup(const Args& args) {
   return answer_of(open_files_.duplicate(args[0] & 0xffffffff, 0));
 }
@@ -194,7 +210,9 @@ Answer Process::sys_fcntl(const Args& args) {
   case F_SETLKW:
     return lock_range(*file, args[1], args[2]);
   case F_GETPIPE_SZ:
-    return file->file->is_stream() ? Answer{pipe_bytes} : -EBADF;
+    return answer_of(file->file->capacity());
+  case F_SETPIPE_SZ:
+    return answer_of(file->file->set_capacity(args[2] & 0xffffffff));
   default:
     return -EINVAL;
   }

@@ -212,51 +212,54 @@ Answer Process::sys_pwritev(const Args& args) {
   return move_vector(args, &Process::write_file, args[3]);
 }
 
+// No offset is where the file is. Linux takes them in two halves, of which the upper one has
+// nothing left for 64 bits.
+Answer Process::move_vector_by(const Args& args, Move move) {
+  constexpr std::uint64_t high_priority = 1; // RWF_HIPRI
+  constexpr std::uint64_t syncs = 2 | 4;     // RWF_DSYNC, RWF_SYNC
+  const auto [descriptor, vectors, count, offset, upper, flags] = args;
+  if ((flags & ~(high_priority | syncs)) != 0) {
+    return -EOPNOTSUPP;
+  }
+  const Answer moved =
+      move_vector(args, move, offset == ~std::uint64_t{0} ? Offset{} : Offset(offset));
+  const bool is_written = move == &Process::write_file && moved > 0 && (flags & syncs) != 0;
+  const int error = is_written ? file_at(descriptor)->file->sync() : 0;
+  return error != 0 && error != EINVAL ? -Answer{error} : moved; // a stream's is not kept here
+}
+
+Answer Process::sys_preadv2(const Args& args) {
+  return move_vector_by(args, &Process::read_file);
+}
+Answer Process::sys_pwritev2(const Args& args) {
+  return move_vector_by(args, &Process::write_file);
+}
+
 // Of a descriptor; programs look by them whether one is a socket.
 Answer Process::sys_no_socket(const Args& args) {
   return file_at(args[0]) == nullptr ? -EBADF : -ENOTSOCK;
 }
 
-Answer Process::sys_sendfile(const Args& args) {
-  OpenFile* const to = file_at(args[0]);
-  OpenFile* const from = file_at(args[1]);
-  if (to == nullptr || from == nullptr || !to->may_write() || !from->may_read()) {
+// ---- advice ------------------------------------------------------------------------------------
+
+Answer Process::sys_readahead(const Args& args) {
+  OpenFile* const file = file_at(args[0]);
+  if (file == nullptr || !file->may_read()) {
     return -EBADF;
   }
-  std::uint64_t offset = from->position;
-  if (args[2] != 0 && !fetch(args[2], offset)) {
-    return -EFAULT;
+  return file->file->is_stream() || !file->file->is_mappable() ? -EINVAL : 0;
+}
+
+// The host reads ahead by itself.
+Answer Process::sys_fadvise64(const Args& args) {
+  OpenFile* const file = file_at(args[0]);
+  if (file == nullptr || (file->open_flags & O_PATH) != 0) {
+    return -EBADF;
   }
-  if (from->file->is_stream() && args[2] != 0) {
+  if (file->file->is_stream() && file->file->terminal() == nullptr) {
     return -ESPIPE;
   }
-  if (from->file->is_stream() || from->file->is_folder() || (to->open_flags & O_APPEND) != 0 ||
-      static_cast<std::int64_t>(offset) < 0 || static_cast<std::int64_t>(args[3]) < 0) {
-    return -EINVAL;
-  }
-  constexpr std::uint64_t piece_bytes = 65536;
-  std::vector<std::byte> piece(piece_bytes);
-  const std::uint64_t whole = std::min(args[3], max_transfer_bytes);
-  std::uint64_t done = 0;
-  Answer last = 0;
-  while (done < whole) {
-    const std::span<std::byte> part = std::span(piece).first(std::min(whole - done, piece_bytes));
-    const Or<std::uint64_t> got = from->file->read(offset + done, part);
-    last = answer_of(got);
-    if (last > 0) {
-      last = write_bytes(*to, part.first(*got), {});
-    }
-    if (last <= 0) {
-      break;
-    }
-    done += static_cast<std::uint64_t>(last);
-  }
-  if (args[2] == 0) {
-    from->position += done;
-  } else if (!store(args[2], offset + done)) {
-    return -EFAULT;
-  }
-  return done != 0 || last == 0 ? static_cast<Answer>(done) : last;
+  return static_cast<std::int64_t>(args[2]) < 0 || args[3] > POSIX_FADV_NOREUSE ? -EINVAL : 0;
 }
 
 // ---- positions and the rest --------------------------------------------------------------------

@@ -292,6 +292,21 @@ Answer Process::sys_munlock(const Args& args) {
   return memory_.allows(start, args[1] + (args[0] - start), 0) ? 0 : -ENOMEM;
 }
 
+Answer Process::sys_mlock2(const Args& args) {
+  constexpr std::uint64_t on_fault = 1; // MLOCK_ONFAULT
+  if ((args[2] & ~on_fault) != 0) {
+    return -EINVAL;
+  }
+  return args[2] == on_fault ? sys_munlock(args) : sys_mlock(args); // nothing to be done now
+}
+
+// Nothing is ever swapped, now or later.
+Answer Process::sys_mlockall(const Args& args) {
+  constexpr std::uint64_t on_fault = 4; // MCL_ONFAULT
+  constexpr std::uint64_t known = std::uint64_t{MCL_CURRENT} | MCL_FUTURE | on_fault;
+  return args[0] == 0 || (args[0] & ~known) != 0 || args[0] == on_fault ? -EINVAL : 0;
+}
+
 Answer Process::sys_brk(const Args& args) {
   return static_cast<Answer>(memory_.move_break(args[0]));
 }

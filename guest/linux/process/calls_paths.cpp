@@ -192,12 +192,18 @@ Answer Process::access_of(std::uint64_t directory, std::uint64_t path, std::uint
       !place->system->is_changeable()) {
     return -EROFS;
   }
+  using Kind = Credentials::Kind;
+  const bool as_effective = (flags & AT_EACCESS) != 0;
+  const auto own = [&](Kind kind) {
+    const Credentials::Ids& ids = credentials_.ids(kind);
+    return as_effective ? ids.effective : ids.real;
+  };
   std::uint64_t granted = stat->mode & 7U;
-  if (start_.user == 0) {
+  if (own(Kind::user) == 0) {
     granted = R_OK | W_OK | ((stat->mode & 0111U) != 0 || S_ISDIR(stat->mode) ? X_OK : 0);
-  } else if (stat->user == start_.user) {
+  } else if (stat->user == own(Kind::user)) {
     granted = (stat->mode >> 6) & 7U;
-  } else if (stat->group == start_.group) {
+  } else if (stat->group == own(Kind::group)) {
     granted = (stat->mode >> 3) & 7U;
   }
   return (mode & ~granted) == 0 ? 0 : -EACCES;
@@ -273,6 +279,19 @@ Answer Process::sys_llistxattr(const Args& args) {
 }
 Answer Process::sys_flistxattr(const Args& args) {
   return file_at(args[0]) == nullptr ? -EBADF : 0;
+}
+
+// Nor can any file have some.
+Answer Process::sys_setxattr(const Args& args) {
+  const Or<abi::FileStat> stat = stat_of(here, args[0], 0);
+  return stat ? -EOPNOTSUPP : -Answer{stat.error()};
+}
+Answer Process::sys_lsetxattr(const Args& args) {
+  const Or<abi::FileStat> stat = stat_of(here, args[0], AT_SYMLINK_NOFOLLOW);
+  return stat ? -EOPNOTSUPP : -Answer{stat.error()};
+}
+Answer Process::sys_fsetxattr(const Args& args) {
+  return file_at(args[0]) == nullptr ? -EBADF : -EOPNOTSUPP;
 }
 
 Answer Process::sys_getcwd(const Args& args) {

@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 #include <sys/sysinfo.h>
 #include <sys/utsname.h>
+#include <sys/wait.h>
 
 #include <algorithm>
 #include <array>
@@ -74,12 +75,6 @@ Answer Process::sys_getpid(const Args& /*args*/) {
 Answer Process::sys_getppid(const Args& /*args*/) {
   return process_id - 1;
 }
-Answer Process::sys_getuid(const Args& /*args*/) {
-  return start_.user;
-}
-Answer Process::sys_getgid(const Args& /*args*/) {
-  return start_.group;
-}
 Answer Process::sys_nothing(const Args& /*args*/) {
   return 0;
 }
@@ -137,6 +132,10 @@ Answer Process::sys_getrlimit(const Args& args) {
   return args[1] == 0 ? -EFAULT : sys_prlimit64({0, args[0], 0, args[1], 0, 0});
 }
 
+Answer Process::sys_setrlimit(const Args& args) {
+  return args[1] == 0 ? -EFAULT : sys_prlimit64({0, args[0], args[1], 0, 0, 0});
+}
+
 Answer Process::sys_sysinfo(const Args& args) {
   struct sysinfo info {};
   info.uptime = static_cast<long>(machine_.now_ns() / 1'000'000'000);
@@ -166,6 +165,46 @@ Answer Process::sys_getrandom(const Args& args) {
     done += static_cast<std::uint64_t>(got);
   }
   return static_cast<Answer>(to->size());
+}
+
+// There are no children to be waited for.
+Answer Process::sys_wait4(const Args& args) {
+  constexpr std::uint64_t known =
+      WNOHANG | WUNTRACED | WCONTINUED | __WNOTHREAD | __WALL | __WCLONE;
+  if ((args[2] & ~known) != 0) {
+    return -EINVAL;
+  }
+  return static_cast<std::int32_t>(args[0]) == INT32_MIN ? -ESRCH : -ECHILD;
+}
+
+// What it says of nobody is cleared, whatever comes of it.
+Answer Process::sys_waitid(const Args& args) {
+  const Answer answer = wait_for_child(args);
+  struct Words { // of siginfo_t, with a hole between them
+    std::int32_t words[3];
+  };
+  constexpr std::uint64_t child = 16; // whose, and what has become of it
+  if (args[2] == 0) {
+    return answer;
+  }
+  if (!may_write(args[2], child + sizeof(Words))) {
+    return -EFAULT;
+  }
+  return store(args[2], Words{}) && store(args[2] + child, Words{}) ? answer : -EFAULT;
+}
+
+Answer Process::wait_for_child(const Args& args) {
+  constexpr std::uint64_t ends = WEXITED | WSTOPPED | WCONTINUED;
+  constexpr std::uint64_t known = ends | WNOHANG | WNOWAIT | __WNOTHREAD | __WALL | __WCLONE;
+  const auto process = static_cast<std::int32_t>(args[1]);
+  if ((args[3] & ~known) != 0 || (args[3] & ends) == 0 || args[0] > P_PIDFD) {
+    return -EINVAL;
+  }
+  if (args[0] == P_PIDFD) {
+    return process < 0 ? -EINVAL : -EBADF; // nothing is one
+  }
+  return (args[0] == P_PID && process <= 0) || (args[0] == P_PGID && process < 0) ? -EINVAL
+                                                                                  : -ECHILD;
 }
 
 // ---- one thread --------------------------------------------------------------------------------

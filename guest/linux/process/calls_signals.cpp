@@ -145,7 +145,7 @@ Answer Process::send_signal(std::int64_t target, std::uint64_t signal, std::int3
                        .code = code,
                        .address = 0,
                        .process = static_cast<std::int32_t>(process_id),
-                       .user = start_.user});
+                       .user = credentials_.ids(Credentials::Kind::user).real});
 }
 
 void Process::receive_signals() {

@@ -11,6 +11,7 @@
 #include <ctime>
 
 #include "guest/linux/files/pipe.hpp"
+#include "guest/linux/files/poll_events.hpp"
 #include "guest/linux/process/process.hpp"
 
 namespace guest::linux {
@@ -65,34 +66,41 @@ Answer Process::wait_for_stream(const OpenFile& file, Readiness wanted, std::uin
     if (is_diverted()) {
       return restart;
     }
+    const std::uint64_t first = std::min(until, file.file->ready_at_ns());
     if (file.file->may_become_ready()) {
       if (const int error = file.file->watch(wanted); error != 0) {
         return -Answer{error};
       }
-    } else if (!may_be_interrupted()) {
+    } else if (first == Machine::never && !may_be_interrupted()) {
       return -EDEADLK; // nobody is there to end it
     }
-    rest_until(until);
+    rest_until(first);
   }
 }
 
 Or<std::uint64_t> Process::wait_for(std::span<Watched> all, std::uint64_t timeout_ns) {
   bool may_become_ready = false;
+  const std::uint64_t until =
+      timeout_ns == wait_for_ever ? Machine::never : machine_.now_ns() + timeout_ns;
+  std::uint64_t first = until; // when there is something to look for again
   const auto look = [&] {
     std::uint64_t ready = 0;
+    first = until;
     for (Watched& one : all) {
       OpenFile* const file = file_at(one.descriptor);
       one.open = file != nullptr;
       one.is = file == nullptr ? 0 : file->file->ready_for(one.wanted).value_or(abi::file_hung_up);
       ready += !one.open || one.is != 0 ? 1 : 0;
-      if (one.open && one.is == 0 && timeout_ns != 0 && file->file->may_become_ready()) {
-        may_become_ready = file->file->watch(one.wanted) == 0;
+      if (!one.open || one.is != 0 || timeout_ns == 0) {
+        continue;
+      }
+      first = std::min(first, file->file->ready_at_ns());
+      if (file->file->may_become_ready()) {
+        may_become_ready |= file->file->watch(one.wanted) == 0;
       }
     }
     return ready;
   };
-  const std::uint64_t until =
-      timeout_ns == wait_for_ever ? Machine::never : machine_.now_ns() + timeout_ns;
   for (;;) {
     const std::uint64_t ready = look();
     if (ready != 0 || timeout_ns == 0) {
@@ -104,10 +112,10 @@ Or<std::uint64_t> Process::wait_for(std::span<Watched> all, std::uint64_t timeou
     if (until != Machine::never && machine_.now_ns() >= until) {
       return 0;
     }
-    if (until == Machine::never && !may_become_ready && !may_be_interrupted()) {
+    if (first == Machine::never && !may_become_ready && !may_be_interrupted()) {
       return std::unexpected(EDEADLK); // nobody is there to end it
     }
-    rest_until(until);
+    rest_until(first);
   }
 }
 
@@ -140,8 +148,7 @@ Answer Process::poll_until(std::uint64_t address, std::uint64_t count, std::uint
     }
     if (entry.fd >= 0) {
       all.push_back({.descriptor = static_cast<std::uint64_t>(entry.fd),
-                     .wanted = ((entry.events & POLLIN) != 0 ? abi::file_readable : 0U) |
-                               ((entry.events & POLLOUT) != 0 ? abi::file_writable : 0U)});
+                     .wanted = readiness_of(static_cast<std::uint16_t>(entry.events))});
     }
   }
   const Or<std::uint64_t> ready = wait_for(all, timeout_ns);
@@ -154,10 +161,8 @@ Answer Process::poll_until(std::uint64_t address, std::uint64_t count, std::uint
     unsigned events = 0;
     if (entry.fd >= 0) {
       const Watched& one = all[next++];
-      events = !one.open ? unsigned{POLLNVAL}
-                         : ((one.is & abi::file_readable) != 0 ? unsigned{POLLIN} : 0U) |
-                               ((one.is & abi::file_writable) != 0 ? unsigned{POLLOUT} : 0U) |
-                               ((one.is & abi::file_hung_up) != 0 ? unsigned{POLLHUP} : 0U);
+      events = one.open ? events_of(one.is, static_cast<std::uint16_t>(entry.events))
+                        : unsigned{POLLNVAL};
     }
     entry.revents = static_cast<short>(events);
     if (!store(address + index * sizeof entry, entry)) {
@@ -226,12 +231,13 @@ Answer Process::select_until(const Args& args, std::uint64_t timeout_ns) {
   Answer bits = 0;
   for (const Watched& one : all) {
     const std::uint64_t bit = std::uint64_t{1} << (one.descriptor % 64);
-    const bool hung_up = (one.is & abi::file_hung_up) != 0;
-    if ((one.wanted & abi::file_readable) != 0 && (hung_up || (one.is & abi::file_readable) != 0)) {
+    constexpr Readiness reads = abi::file_readable | abi::file_hung_up | file_failed;
+    constexpr Readiness writes = abi::file_writable | file_failed;
+    if ((one.wanted & abi::file_readable) != 0 && (one.is & reads) != 0) {
       sets[0][one.descriptor / 64] |= bit;
       ++bits;
     }
-    if ((one.wanted & abi::file_writable) != 0 && (hung_up || (one.is & abi::file_writable) != 0)) {
+    if ((one.wanted & abi::file_writable) != 0 && (one.is & writes) != 0) {
       sets[1][one.descriptor / 64] |= bit;
       ++bits;
     }

@@ -50,13 +50,13 @@ Process::Process(abi::ProgramStart& start, std::string_view strings, Frames& fra
       host_to_change_(files_, machine, contents_, HostFiles::Use::changed),
       temporary_(pages_, mapped_, *this, {start.user, start.group}, temporary_device),
       shared_(pages_, mapped_, *this, {start.user, start.group}, shared_device),
-      loader_({.tree = tree_,
-               .memory = memory_,
-               .mapped = mapped_,
-               .port = files_,
-               .vdso = vdso,
-               .user = start.user,
-               .group = start.group}) {
+      credentials_(start.user, start.group), loader_({.tree = tree_,
+                                                      .memory = memory_,
+                                                      .mapped = mapped_,
+                                                      .port = files_,
+                                                      .vdso = vdso,
+                                                      .user = start.user,
+                                                      .group = start.group}) {
   command_.path = to_text(next_string(strings));
   const std::string_view directory = next_string(strings);
   command_.arguments = to_text(next_strings(strings, start.arguments));
@@ -116,6 +116,7 @@ Or<ProgramEntry> Process::become(FoundProgram& found) {
   const Or<ProgramEntry> entry = loader_.load(found, break_start_);
   command_ = std::move(found.command);
   executable_place_ = std::move(found.place);
+  traits_.begin(view(executable_place_));
   if (entry && start_.debugged != 0) {
     memory_.populate_files(); // breakpoints need the pages that they are in
   }

@@ -32,8 +32,10 @@
 #include "guest/linux/memory/address_space.hpp"
 #include "guest/linux/memory/reclaiming_frames.hpp"
 #include "guest/linux/process/call.hpp"
+#include "guest/linux/process/credentials.hpp"
 #include "guest/linux/process/program_code.hpp"
 #include "guest/linux/process/program_loader.hpp"
+#include "guest/linux/process/traits.hpp"
 #include "guest/linux/signals/registers.hpp"
 #include "guest/linux/signals/signals.hpp"
 #include "guest/linux/signals/timers.hpp"
@@ -143,6 +145,8 @@ class Process final : private RealTime {
   Answer sys_msync(const Args& args);
   Answer sys_mlock(const Args& args);
   Answer sys_munlock(const Args& args);
+  Answer sys_mlock2(const Args& args);
+  Answer sys_mlockall(const Args& args);
   // calls_files.cpp
   Answer sys_read(const Args& args);
   Answer sys_write(const Args& args);
@@ -152,16 +156,25 @@ class Process final : private RealTime {
   Answer sys_writev(const Args& args);
   Answer sys_preadv(const Args& args);
   Answer sys_pwritev(const Args& args);
-  Answer sys_sendfile(const Args& args);
   Answer sys_no_socket(const Args& args);
   Answer sys_lseek(const Args& args);
   Answer sys_getdents64(const Args& args);
   Answer sys_ioctl(const Args& args);
+  Answer sys_preadv2(const Args& args);
+  Answer sys_pwritev2(const Args& args);
+  Answer sys_readahead(const Args& args);
+  Answer sys_fadvise64(const Args& args);
+  // calls_transfers.cpp
+  Answer sys_sendfile(const Args& args);
+  Answer sys_copy_file_range(const Args& args);
+  Answer sys_splice(const Args& args);
+  Answer sys_tee(const Args& args);
   // calls_descriptors.cpp
   Answer sys_open(const Args& args);
   Answer sys_openat(const Args& args);
   Answer sys_creat(const Args& args);
   Answer sys_close(const Args& args);
+  Answer sys_close_range(const Args& args);
   Answer sys_dup(const Args& args);
   Answer sys_dup2(const Args& args);
   Answer sys_dup3(const Args& args);
@@ -190,6 +203,9 @@ class Process final : private RealTime {
   Answer sys_listxattr(const Args& args);
   Answer sys_llistxattr(const Args& args);
   Answer sys_flistxattr(const Args& args);
+  Answer sys_setxattr(const Args& args);
+  Answer sys_lsetxattr(const Args& args);
+  Answer sys_fsetxattr(const Args& args);
   Answer sys_getcwd(const Args& args);
   Answer sys_chdir(const Args& args);
   Answer sys_fchdir(const Args& args);
@@ -232,12 +248,11 @@ class Process final : private RealTime {
   Answer sys_exit_group(const Args& args);
   Answer sys_getpid(const Args& args);
   Answer sys_getppid(const Args& args);
-  Answer sys_getuid(const Args& args);
-  Answer sys_getgid(const Args& args);
   Answer sys_arch_prctl(const Args& args);
   Answer sys_uname(const Args& args);
   Answer sys_prlimit64(const Args& args);
   Answer sys_getrlimit(const Args& args);
+  Answer sys_setrlimit(const Args& args);
   Answer sys_sysinfo(const Args& args);
   Answer sys_getrandom(const Args& args);
   Answer sys_futex(const Args& args);
@@ -246,6 +261,45 @@ class Process final : private RealTime {
   Answer sys_getpriority(const Args& args);
   Answer sys_umask(const Args& args);
   Answer sys_nothing(const Args& args);
+  Answer sys_wait4(const Args& args);
+  Answer sys_waitid(const Args& args);
+  // calls_users.cpp
+  Answer sys_getuid(const Args& args);
+  Answer sys_geteuid(const Args& args);
+  Answer sys_getgid(const Args& args);
+  Answer sys_getegid(const Args& args);
+  Answer sys_setuid(const Args& args);
+  Answer sys_setgid(const Args& args);
+  Answer sys_setreuid(const Args& args);
+  Answer sys_setregid(const Args& args);
+  Answer sys_setresuid(const Args& args);
+  Answer sys_setresgid(const Args& args);
+  Answer sys_setfsuid(const Args& args);
+  Answer sys_setfsgid(const Args& args);
+  Answer sys_getresuid(const Args& args);
+  Answer sys_getresgid(const Args& args);
+  Answer sys_getgroups(const Args& args);
+  Answer sys_setgroups(const Args& args);
+  Answer sys_capget(const Args& args);
+  Answer sys_capset(const Args& args);
+  Answer sys_not_permitted(const Args& args);
+  Answer sys_getpgid(const Args& args);
+  Answer sys_setpgid(const Args& args);
+  Answer sys_prctl(const Args& args);
+  Answer sys_personality(const Args& args);
+  // calls_scheduling.cpp
+  Answer sys_sched_get_priority_max(const Args& args);
+  Answer sys_sched_get_priority_min(const Args& args);
+  Answer sys_sched_getscheduler(const Args& args);
+  Answer sys_sched_getparam(const Args& args);
+  Answer sys_sched_setscheduler(const Args& args);
+  Answer sys_sched_setparam(const Args& args);
+  Answer sys_sched_rr_get_interval(const Args& args);
+  Answer sys_sched_setaffinity(const Args& args);
+  Answer sys_getcpu(const Args& args);
+  Answer sys_ioprio_get(const Args& args);
+  Answer sys_ioprio_set(const Args& args);
+  Answer sys_membarrier(const Args& args);
   // calls_signals.cpp
   Answer sys_rt_sigaction(const Args& args);
   Answer sys_rt_sigprocmask(const Args& args);
@@ -280,6 +334,16 @@ class Process final : private RealTime {
   Answer sys_times(const Args& args);
   Answer sys_nanosleep(const Args& args);
   Answer sys_clock_nanosleep(const Args& args);
+
+  // ---- whose it is
+  [[nodiscard]] static Answer wait_for_child(const Args& args);
+  [[nodiscard]] Answer store_ids(const Credentials::Ids& ids, const Args& to) const;
+  [[nodiscard]] Or<std::size_t> capability_words(std::uint64_t header, std::int32_t& process) const;
+  [[nodiscard]] Answer set_name(std::uint64_t address);
+  [[nodiscard]] Answer name_memory(std::uint64_t address, std::uint64_t bytes,
+                                   std::uint64_t name) const;
+  [[nodiscard]] Answer set_policy(std::uint64_t thread, std::int32_t policy,
+                                  std::uint64_t parameters);
 
   // ---- mappings
   [[nodiscard]] int check_mapping(const Args& args) const;
@@ -318,6 +382,23 @@ class Process final : private RealTime {
   // EINVAL, EFAULT.
   [[nodiscard]] Or<std::vector<iovec>> vectors_at(std::uint64_t address, std::uint64_t count) const;
   [[nodiscard]] Answer move_vector(const Args& args, Move move, Offset offset);
+  // With flags of the call's own (preadv2).
+  [[nodiscard]] Answer move_vector_by(const Args& args, Move move);
+  // Where a transfer begins: at the offset that `address` names, or where the file is.
+  [[nodiscard]] Or<std::uint64_t> transfer_offset(const OpenFile& file,
+                                                  std::uint64_t address) const;
+  // Behind one, which ends at `offset`. False: it cannot be told there.
+  [[nodiscard]] bool end_transfer(OpenFile& file, std::uint64_t address, std::uint64_t offset);
+  enum class Taking : std::uint8_t { no, yes };
+  struct Piece {
+    std::uint64_t flags = 0; // SPLICE_F_
+    Taking taking = Taking::yes;
+  };
+  [[nodiscard]] static Or<std::uint64_t> look_at(const OpenFile& from, std::uint64_t offset,
+                                                 std::span<std::byte> piece);
+  [[nodiscard]] Answer move_piece(OpenFile& from, std::uint64_t from_offset, OpenFile& to,
+                                  std::uint64_t to_offset, std::uint64_t bytes, Piece what);
+  [[nodiscard]] static bool is_same_pipe(const OpenFile& one, const OpenFile& other);
   [[nodiscard]] Answer lock_range(const OpenFile& file, std::uint64_t command,
                                   std::uint64_t address);
   [[nodiscard]] Or<abi::FileStat> stat_of(std::uint64_t directory, std::uint64_t path,
@@ -430,6 +511,8 @@ class Process final : private RealTime {
   MemoryFiles shared_;    // /dev/shm
   FileTree tree_;
   OpenFiles open_files_;
+  Credentials credentials_;
+  Traits traits_;
   ProgramLoader loader_;
   Command command_;       // what runs
   Text executable_place_; // the file of it, as Place::path

@@ -67,5 +67,47 @@ TEST_CASE("pipe: an end that is gone is the end of input, or an error of who wri
   Ends other;
   other.reader.reset();
   CHECK(other.writer->write(0, numbered(1)).error() == EPIPE);
-  CHECK(other.writer->ready_for(abi::file_writable) == (abi::file_writable | abi::file_hung_up));
+  CHECK(other.writer->ready_for(abi::file_writable) == (abi::file_writable | file_failed));
+}
+
+TEST_CASE("pipe: its room is changed while bytes are in it, and they stay") {
+  Ends pipe;
+  const std::vector<std::byte> content = numbered(10000);
+  std::vector<std::byte> got(content.size());
+  REQUIRE(pipe.writer->write(0, numbered(60000)) == 60000); // so that the ring is passed
+  std::vector<std::byte> away(60000);
+  REQUIRE(pipe.reader->read(0, away) == 60000);
+  REQUIRE(pipe.writer->write(0, content) == content.size());
+  CHECK(pipe.reader->capacity() == 65536);
+  CHECK(pipe.writer->set_capacity(4096).error() == EBUSY);
+  CHECK(pipe.writer->set_capacity(10000) == 16384);
+  CHECK(pipe.writer->write(0, numbered(10000)) == 6384);
+  CHECK(pipe.reader->set_capacity(16385) == 32768);
+  CHECK(pipe.reader->read(0, got) == got.size());
+  CHECK(got == content);
+  CHECK(pipe.reader->set_capacity((1 << 20) + 1).error() == EPERM);
+  CHECK(pipe.reader->set_capacity(std::uint64_t{1} << 32).error() == EINVAL);
+  CHECK(pipe.reader->set_capacity(0).error() == EBUSY); // what is left of the second write
+}
+
+TEST_CASE("pipe: what is looked at is still there; what comes and goes is counted") {
+  Ends pipe;
+  std::array<std::byte, 4> to{};
+  CHECK(pipe.reader->peek(to).error() == EAGAIN);
+  CHECK(pipe.writer->peek(to).error() == EINVAL);
+  const std::uint64_t before = pipe.reader->arrivals(abi::file_readable);
+  REQUIRE(pipe.writer->write(0, numbered(3)) == 3);
+  CHECK(pipe.reader->arrivals(abi::file_readable) == before + 1);
+  CHECK(pipe.reader->peek(to) == 3);
+  CHECK(pipe.reader->read(0, to) == 3);
+  CHECK(to[1] == std::byte{7});
+  const std::uint64_t room = pipe.writer->arrivals(abi::file_writable);
+  REQUIRE(pipe.writer->write(0, numbered(65536)) == 65536);
+  REQUIRE(pipe.reader->read(0, to) == 4);
+  CHECK(pipe.writer->arrivals(abi::file_writable) == room); // not a page yet
+  std::vector<std::byte> page(4096);
+  REQUIRE(pipe.reader->read(0, page) == 4096);
+  CHECK(pipe.writer->arrivals(abi::file_writable) == room + 1);
+  pipe.reader.reset();
+  CHECK(pipe.writer->arrivals(abi::file_writable) == room + 2);
 }

@@ -3,11 +3,15 @@
 // counts, each of them replaced by values that make no sense. The host's own kernel is asked the
 // same, and what it answers is what must be answered.
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <poll.h>
+#include <sched.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -89,6 +93,7 @@ struct Row {
 const timespec no_time{};
 const std::array<timespec, 2> times{timespec{1, 0}, timespec{2, 0}};
 const std::uint64_t no_signals = 0;
+const std::string capability_header = bytes_of(__user_cap_header_struct{0x20080522, 0});
 
 #define ROW(name, ...)                                                                             \
   Row {                                                                                            \
@@ -196,6 +201,36 @@ const std::vector<Row>& rows() {
       ROW(tkill, number(1 << 30), number(0)),
       ROW(tgkill, number(1 << 30), number(1 << 30), number(0)),
       ROW(umask, number(022)),
+      ROW(copy_file_range, file, maybe_in(bytes_of(std::uint64_t{0})), file,
+          maybe_in(bytes_of(std::uint64_t{100})), count(4), number(0)),
+      ROW(splice, file, maybe_in(bytes_of(std::uint64_t{0})), file,
+          maybe_in(bytes_of(std::uint64_t{0})), count(4), number(0)),
+      ROW(tee, file, file, count(4), number(SPLICE_F_NONBLOCK)),
+      ROW(close_range, number(700), number(800), number(0)),
+      ROW(fadvise64, file, word(0), word(0), number(POSIX_FADV_WILLNEED)),
+      ROW(readahead, file, word(0), word(4)),
+      ROW(preadv2, file, in(bytes_of(iovec{})), word(1), word(0), word(0), number(0)),
+      ROW(pwritev2, file, in(bytes_of(iovec{})), word(1), word(0), word(0), number(2)),
+      ROW(getresuid, out, out, out),
+      ROW(getresgid, out, out, out),
+      ROW(getgroups, number(0), out),
+      ROW(getpgid, number(1 << 30)),
+      ROW(getsid, number(1 << 30)),
+      ROW(setpgid, number(1 << 30), number(0)),
+      ROW(setpgid, number(0), number(-1)),
+      ROW(capget, in(capability_header), maybe_out),
+      ROW(capset, in(capability_header), in(std::string(24, '\0'))),
+      ROW(prctl, number(PR_GET_NAME), out),
+      ROW(prctl, number(PR_GET_PDEATHSIG), out),
+      ROW(getcpu, maybe_out, maybe_out, word(0)),
+      ROW(sched_getscheduler, number(0)),
+      ROW(sched_getparam, number(0), out),
+      ROW(sched_setscheduler, number(0), number(SCHED_OTHER), in(std::string(4, '\0'))),
+      ROW(sched_setaffinity, number(0), number(8), in("\xff\xff\xff\xff\xff\xff\xff\xff")),
+      ROW(sched_rr_get_interval, number(0), out),
+      ROW(wait4, number(-1), maybe_out, number(WNOHANG), maybe_out),
+      ROW(waitid, number(P_ALL), number(0), maybe_out, number(WEXITED), maybe_out),
+      ROW(mlock2, word(0), word(0), number(0)),
       ROW(futex, in("\0\0\0\0"), number(0), number(1), word(0)),
   };
   return all;

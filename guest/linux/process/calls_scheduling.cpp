@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: MIT
+// What programs say and ask of who runs when and where. Nothing in a guest goes by it but what a
+// program reads again.
+#include <linux/ioprio.h>
+#include <linux/membarrier.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <ctime>
+
+#include "guest/linux/process/process.hpp"
+
+namespace guest::linux {
+
+namespace {
+
+constexpr std::int32_t highest_priority = 99; // of those for real time
+constexpr int policy_deadline = 6;            // SCHED_DEADLINE, SCHED_EXT
+constexpr int policy_extensible = 7;
+constexpr int policy_of_iso = 4; // reserved, and never made
+
+bool is_for_real_time(int policy) {
+  return policy == SCHED_FIFO || policy == SCHED_RR;
+}
+
+// -1: no such policy.
+std::int32_t most_priority(std::uint64_t policy) {
+  const auto number = static_cast<std::int32_t>(policy);
+  return number < 0 || number > policy_extensible || number == policy_of_iso ? -1
+         : is_for_real_time(number)                                          ? highest_priority
+                                                                             : 0;
+}
+
+// 0; EINVAL, ESRCH.
+int check_thread(std::uint64_t number) {
+  const auto given = static_cast<std::int32_t>(number);
+  return given < 0 ? EINVAL : given == 0 || given == process_id ? 0 : ESRCH;
+}
+
+} // namespace
+
+Answer Process::sys_sched_get_priority_max(const Args& args) {
+  const std::int32_t most = most_priority(args[0]);
+  return most < 0 ? -EINVAL : Answer{most};
+}
+
+Answer Process::sys_sched_get_priority_min(const Args& args) {
+  const std::int32_t most = most_priority(args[0]);
+  return most < 0 ? -EINVAL : Answer{most == 0 ? 0 : 1};
+}
+
+Answer Process::sys_sched_getscheduler(const Args& args) {
+  const int error = check_thread(args[0]);
+  return error != 0 ? -Answer{error} : Answer{traits_.policy};
+}
+
+Answer Process::sys_sched_getparam(const Args& args) {
+  const int error = args[1] == 0 ? EINVAL : check_thread(args[0]);
+  if (error != 0) {
+    return -Answer{error};
+  }
+  return store(args[1], std::int32_t{0}) ? 0 : -EFAULT;
+}
+
+// Nobody's right is to be before others.
+Answer Process::set_policy(std::uint64_t thread, std::int32_t policy, std::uint64_t parameters) {
+  std::int32_t priority = 0;
+  if (parameters == 0 || static_cast<std::int32_t>(thread) < 0) {
+    return -EINVAL;
+  }
+  if (!fetch(parameters, priority)) {
+    return -EFAULT;
+  }
+  if (const int error = check_thread(thread); error != 0) {
+    return -Answer{error};
+  }
+  const std::int32_t plain = policy & ~SCHED_RESET_ON_FORK;
+  const std::int32_t most = most_priority(static_cast<std::uint64_t>(plain));
+  if (most < 0 || plain == policy_deadline || priority < 0 || priority > most ||
+      (most != 0) != (priority != 0)) {
+    return -EINVAL;
+  }
+  if (is_for_real_time(plain)) {
+    return -EPERM;
+  }
+  traits_.policy = policy;
+  return 0;
+}
+
+Answer Process::sys_sched_setscheduler(const Args& args) {
+  const auto policy = static_cast<std::int32_t>(args[1]);
+  return policy < 0 ? -EINVAL : set_policy(args[0], policy, args[2]);
+}
+
+Answer Process::sys_sched_setparam(const Args& args) {
+  return set_policy(args[0], traits_.policy, args[1]);
+}
+
+Answer Process::sys_sched_rr_get_interval(const Args& args) {
+  constexpr long slice_ns = 4'000'000; // about what Linux gives
+  const int error = check_thread(args[0]);
+  if (error != 0) {
+    return -Answer{error};
+  }
+  return store(args[1], timespec{0, slice_ns}) ? 0 : -EFAULT;
+}
+
+// Any set will do that has a vCPU in it.
+Answer Process::sys_sched_setaffinity(const Args& args) {
+  std::uint64_t set = 0;
+  const std::uint64_t bytes = std::min<std::uint64_t>(args[1], sizeof set);
+  for (std::uint64_t at = 0; at < bytes; ++at) {
+    std::uint8_t byte = 0;
+    if (!fetch(args[2] + at, byte)) {
+      return -EFAULT;
+    }
+    set |= std::uint64_t{byte} << (8 * at);
+  }
+  const auto thread = static_cast<std::int32_t>(args[0]);
+  if (thread != 0 && thread != process_id) {
+    return -ESRCH;
+  }
+  return (set & 1U) != 0 ? 0 : -EINVAL;
+}
+
+Answer Process::sys_getcpu(const Args& args) {
+  constexpr std::uint32_t first = 0;
+  if (args[1] != 0 && !may_write(args[1], sizeof first)) {
+    return -EFAULT; // before anything is written
+  }
+  const bool all =
+      (args[0] == 0 || store(args[0], first)) && (args[1] == 0 || store(args[1], first));
+  return all ? 0 : -EFAULT;
+}
+
+Answer Process::sys_ioprio_get(const Args& args) {
+  const auto who = static_cast<std::int32_t>(args[1]);
+  switch (args[0]) {
+  case IOPRIO_WHO_PROCESS:
+  case IOPRIO_WHO_PGRP:
+    return who == 0 || who == process_id ? Answer{traits_.io_priority} : -ESRCH;
+  case IOPRIO_WHO_USER:
+    return static_cast<std::uint32_t>(who) == credentials_.ids(Credentials::Kind::user).real ||
+                   who == 0
+               ? Answer{traits_.io_priority}
+               : -ESRCH;
+  default:
+    return -EINVAL;
+  }
+}
+
+Answer Process::sys_ioprio_set(const Args& args) {
+  const auto priority = static_cast<std::int32_t>(args[2]);
+  const std::int32_t kind = priority >> IOPRIO_CLASS_SHIFT;
+  const std::int32_t level = priority & ((1 << IOPRIO_CLASS_SHIFT) - 1);
+  switch (kind) {
+  case IOPRIO_CLASS_RT:
+    return -EPERM;
+  case IOPRIO_CLASS_BE:
+  case IOPRIO_CLASS_IDLE:
+    break;
+  case IOPRIO_CLASS_NONE:
+    if (level != 0) {
+      return -EINVAL;
+    }
+    break;
+  default:
+    return -EINVAL;
+  }
+  const Answer is = sys_ioprio_get(args);
+  traits_.io_priority = is < 0 ? traits_.io_priority : priority;
+  return std::min<Answer>(is, 0);
+}
+
+// On one vCPU a thread sees what others did before it in their order.
+Answer Process::sys_membarrier(const Args& args) {
+  constexpr std::uint64_t known = MEMBARRIER_CMD_GLOBAL | MEMBARRIER_CMD_GLOBAL_EXPEDITED |
+                                  MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED |
+                                  MEMBARRIER_CMD_PRIVATE_EXPEDITED |
+                                  MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED;
+  const std::uint64_t commands = machine_.vcpus() == 1 ? known : 0;
+  if (args[1] != 0) {
+    return -EINVAL;
+  }
+  if (args[0] == MEMBARRIER_CMD_QUERY) {
+    return static_cast<Answer>(commands);
+  }
+  if ((args[0] & (args[0] - 1)) != 0 || (args[0] & commands) == 0) {
+    return -EINVAL;
+  }
+  if (args[0] == MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) {
+    traits_.registered_barrier = true;
+  }
+  return args[0] == MEMBARRIER_CMD_PRIVATE_EXPEDITED && !traits_.registered_barrier ? -EPERM : 0;
+}
+
+} // namespace guest::linux
