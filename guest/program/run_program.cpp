@@ -13,6 +13,7 @@
 #include "guest/linux/memory/page_frames.hpp"
 #include "guest/linux/process/process.hpp"
 #include "guest/linux/signals/fault.hpp"
+#include "guest/linux/signals/hidden_fault.hpp"
 #include "guest/program/file_mailbox.hpp"
 #include "guest/program/program_machine.hpp"
 #include "guest/program/program_memory.hpp"
@@ -91,6 +92,19 @@ void go_on(arch::TrapFrame& frame, std::byte* extended_state) {
   running->machine.exit(running->process.leave(static_cast<std::uint8_t>(128 + signal)));
 }
 
+// As much of an instruction there as the program can execute.
+std::span<const std::uint8_t> code_at(std::uint64_t address) {
+  const linux::AddressSpace& memory = running->process.memory();
+  const auto* const code = arch::pointer_to<const std::uint8_t>({address});
+  const std::uint64_t in_page = abi::page_bytes - address % abi::page_bytes;
+  if (memory.allows(address, linux::longest_instruction, PROT_READ | PROT_EXEC)) {
+    return {code, linux::longest_instruction};
+  }
+  return {code, memory.allows(address, 1, PROT_READ | PROT_EXEC)
+                    ? std::min<std::uint64_t>(in_page, linux::longest_instruction)
+                    : 0};
+}
+
 void handle_trap(arch::TrapFrame& frame, std::byte* extended_state) {
   if (frame.vector == EBB_WAKE_VECTOR) {
     running->process.receive_signals();
@@ -103,8 +117,15 @@ void handle_trap(arch::TrapFrame& frame, std::byte* extended_state) {
       frame.rip = *moved;
       return;
     }
+    if (const auto hidden = linux::hidden_fault(registers_of(frame), code_at(frame.rip))) {
+      frame.vector = hidden->vector;
+      frame.error_code = hidden->error_code;
+    }
   }
-  const linux::SignalCause cause = linux::fault_cause(registers_of(frame), running->last_fault);
+  frame.error_code = linux::told_error_code(registers_of(frame));
+  const linux::SignalCause cause = linux::fault_cause(
+      registers_of(frame), running->last_fault,
+      linux::FloatingPoint::of({extended_state, linux::ExtendedState::legacy_bytes}));
   if (!running->process.take_fault(cause)) {
     end_by_fault(frame, cause.signal);
   }

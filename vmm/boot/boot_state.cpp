@@ -108,9 +108,9 @@ constexpr std::uint64_t descriptor_data = 0x0000930000000000; // present, data, 
 constexpr std::uint64_t descriptor_dpl3 = 0x0000600000000000;
 constexpr std::uint64_t descriptor_tss_busy = 0x00008b0000000000;
 
-// 64-bit task state segment (SDM vol. 3, 8.7) and the I/O bitmap behind it: zero bits open the
-// hypercall ports to CPL3, whatever lies beyond the segment's limit stays closed. IOPL stays 0,
-// so that a stray cli or sti faults on every host.
+// 64-bit task state segment (SDM vol. 3, 8.7) and the I/O bitmap behind it: zero bits open ports to
+// CPL3, whatever lies beyond the segment's limit stays closed. IOPL stays 0, so that a stray cli or
+// sti faults on every host.
 struct [[gnu::packed]] TaskState {
   std::uint32_t reserved0 = 0;
   std::uint64_t rsp[3] = {};
@@ -177,6 +177,10 @@ void write_tss(std::span<std::byte> ram, const BootPlan& plan, unsigned index) {
   tss.ist[fault_ist - 1] = plan.stacks[index].fault_high.value;
   tss.ist[debug_ist - 1] = EBB_DEBUG_STACK_GPA + std::uint64_t{index + 1} * EBB_DEBUG_STACK_BYTES;
   tss.io_map_offset = offsetof(TaskState, io_map);
+  if (plan.program_gpa.value != 0) {
+    // A program is in the same ring: what is no hypercall is for it to fault on.
+    std::memset(tss.io_map, 0xff, EBB_PORT_HYPERCALL / 8);
+  }
   std::memcpy(ram.data() + tss_gpa(index), &tss, sizeof tss);
 }
 
