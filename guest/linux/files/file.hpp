@@ -21,7 +21,10 @@ inline constexpr Readiness file_read_hung_up = 1U << 30; // nothing comes any mo
 inline constexpr Readiness file_failed = 1U << 31;       // nobody reads what is written (POLLERR)
 inline constexpr std::uint64_t wait_for_ever = ~std::uint64_t{0}; // as a time-out
 
+class InterestList;
+class SignalFile;
 class Terminal;
+class TimerFile;
 
 class File {
  public:
@@ -76,6 +79,9 @@ class File {
                                      std::uint64_t /*bytes*/) {
     return ENODEV;
   }
+  // F_SEAL_ of what may not be done any more; EINVAL: it has none.
+  [[nodiscard]] virtual Or<std::uint32_t> seals() { return std::unexpected(EINVAL); }
+  [[nodiscard]] virtual int add_seals(std::uint32_t /*seals*/) { return EINVAL; }
   // Brings what was written to the disk.
   [[nodiscard]] virtual int sync() { return EINVAL; }
   // Hands what was written to whoever keeps the file, who may have refused some of it before: that
@@ -127,6 +133,9 @@ class File {
   [[nodiscard]] virtual Or<std::uint64_t> readable_bytes() { return std::unexpected(ENOTTY); }
   // Null: it is none.
   [[nodiscard]] virtual Terminal* terminal() { return nullptr; }
+  [[nodiscard]] virtual TimerFile* timer() { return nullptr; }
+  [[nodiscard]] virtual SignalFile* signals() { return nullptr; }
+  [[nodiscard]] virtual InterestList* interests() { return nullptr; }
 };
 
 } // namespace guest::linux

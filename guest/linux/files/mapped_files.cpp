@@ -46,6 +46,16 @@ void MappedFiles::hide(const SharedPages& of, PageRange range) {
   }
 }
 
+bool MappedFiles::is_shared(const SharedPages& pages) const {
+  for (std::size_t index = 0; index < files_.size(); ++index) {
+    if (files_[index] != nullptr && files_[index]->shared_pages() == &pages &&
+        views_.any(static_cast<std::uint32_t>(index) + 1)) {
+      return true;
+    }
+  }
+  return false;
+}
+
 int MappedFiles::sync(const Content& content) {
   return files_[content.file - 1]->sync();
 }

@@ -25,6 +25,8 @@ class MappedFiles final : public PageContents, public PageViews {
   // only what has shared_pages().
   [[nodiscard]] Content add(std::shared_ptr<File> file, std::uint64_t offset,
                             Content::Sharing sharing = Content::Sharing::copied);
+  // Whether memory shows it as it is.
+  [[nodiscard]] bool is_shared(const SharedPages& pages) const;
   // 0 or an error number; of all: the first.
   [[nodiscard]] int sync(const Content& content);
   [[nodiscard]] int write_out();

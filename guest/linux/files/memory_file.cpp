@@ -2,6 +2,7 @@
 #include "guest/linux/files/memory_file.hpp"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -25,7 +26,7 @@ std::uint64_t pages_up(std::uint64_t bytes) {
 
 MemoryFile::MemoryFile(PagePool& pool, PageViews& views, std::uint64_t inode,
                        const abi::FileStat& like)
-    : views_(views), attributes_(like), pages_(pool) {
+    : seals(F_SEAL_SEAL), views_(views), attributes_(like), pages_(pool) {
   attributes_.inode = inode;
   attributes_.block_bytes = abi::page_bytes;
 }

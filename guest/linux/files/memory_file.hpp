@@ -63,6 +63,7 @@ class MemoryFile final : public SharedPages {
 
   MemoryFile* parent = nullptr; // of a folder; of the root: itself
   std::uint32_t uses = 0;       // by open files
+  std::uint32_t seals;          // F_SEAL_: what may not be done any more
 
  private:
   void zero(std::uint64_t offset, std::uint64_t end);

@@ -18,6 +18,8 @@ namespace {
 
 constexpr std::size_t longest_name = 255;
 constexpr std::uint32_t rights = 07777;
+constexpr std::uint32_t seals_of_content = F_SEAL_WRITE | F_SEAL_FUTURE_WRITE;
+constexpr std::uint32_t seal_executable = 0x20; // F_SEAL_EXEC
 
 // Takes the first name off a path; empty at its end.
 std::string_view next_name(std::string_view& path) {
@@ -49,6 +51,10 @@ class OpenMemoryFile final : public File {
   }
   [[nodiscard]] Or<std::uint64_t> write(std::uint64_t offset,
                                         std::span<const std::byte> from) override {
+    if ((file_.seals & seals_of_content) != 0 ||
+        ((file_.seals & F_SEAL_GROW) != 0 && offset + from.size() > file_.bytes())) {
+      return std::unexpected(EPERM);
+    }
     files_.touch(file_);
     return file_.write(offset, from);
   }
@@ -61,6 +67,10 @@ class OpenMemoryFile final : public File {
     return file_.list(position, to);
   }
   [[nodiscard]] int truncate(std::uint64_t bytes) override {
+    if (((file_.seals & F_SEAL_SHRINK) != 0 && bytes < file_.bytes()) ||
+        ((file_.seals & F_SEAL_GROW) != 0 && bytes > file_.bytes())) {
+      return EPERM;
+    }
     files_.touch(file_);
     return file_.truncate(bytes);
   }
@@ -69,6 +79,10 @@ class OpenMemoryFile final : public File {
     constexpr std::uint32_t punch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
     if (is_folder()) {
       return ENODEV;
+    }
+    if ((mode == punch && (file_.seals & seals_of_content) != 0) ||
+        (mode != punch && (file_.seals & F_SEAL_GROW) != 0 && offset + bytes > file_.bytes())) {
+      return EPERM;
     }
     if (mode == punch) {
       files_.touch(file_);
@@ -85,7 +99,25 @@ class OpenMemoryFile final : public File {
     return error;
   }
   [[nodiscard]] int sync() override { return 0; } // there is no disk
+  [[nodiscard]] Or<std::uint32_t> seals() override {
+    return is_folder() ? Or<std::uint32_t>(std::unexpected(EINVAL)) : file_.seals;
+  }
+  [[nodiscard]] int add_seals(std::uint32_t seals) override {
+    if (is_folder()) {
+      return EINVAL;
+    }
+    if ((file_.seals & F_SEAL_SEAL) != 0) {
+      return EPERM;
+    }
+    const bool fixes_code = (seals & seal_executable) != 0 && (stat()->mode & 0111U) != 0;
+    file_.seals |=
+        seals | (fixes_code ? F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_FUTURE_WRITE : 0);
+    return 0;
+  }
   [[nodiscard]] int set_mode(std::uint32_t mode) override {
+    if ((file_.seals & seal_executable) != 0 && ((mode ^ stat()->mode) & 0111U) != 0) {
+      return EPERM;
+    }
     files_.change(file_, mode);
     return 0;
   }
@@ -256,6 +288,12 @@ Or<File*> MemoryFiles::create(std::string_view path, std::uint32_t mode) {
 
 Or<File*> MemoryFiles::create_unnamed(std::string_view /*folder*/, std::uint32_t mode) {
   return new OpenMemoryFile(*this, *make(S_IFREG | (mode & rights)));
+}
+
+Or<File*> MemoryFiles::create_sealable(std::uint32_t mode, std::uint32_t seals) {
+  MemoryFile* const file = make(S_IFREG | (mode & rights));
+  file->seals = seals;
+  return new OpenMemoryFile(*this, *file);
 }
 
 int MemoryFiles::make_folder(std::string_view path, std::uint32_t mode) {

@@ -31,6 +31,8 @@ class MemoryFiles final : public FileSystem {
   [[nodiscard]] Or<abi::FileSpace> space(std::string_view path) override;
   [[nodiscard]] Or<File*> create(std::string_view path, std::uint32_t mode) override;
   [[nodiscard]] Or<File*> create_unnamed(std::string_view folder, std::uint32_t mode) override;
+  // The same that is executable and may be sealed (memfd_create); `seals` are there already.
+  [[nodiscard]] Or<File*> create_sealable(std::uint32_t mode, std::uint32_t seals);
   [[nodiscard]] int make_folder(std::string_view path, std::uint32_t mode) override;
   [[nodiscard]] int make_link(std::string_view path, std::string_view text) override;
   [[nodiscard]] int remove(std::string_view path, NameKind kind) override;

@@ -39,17 +39,21 @@ Or<int> OpenFiles::add(std::unique_ptr<OpenFile> file, int lowest) {
   const Or<int> slot = free_slot(static_cast<std::uint64_t>(lowest));
   if (slot) {
     ++file->descriptors;
-    slots_[static_cast<std::size_t>(*slot)] = {file.release(), false};
+    slots_[static_cast<std::size_t>(*slot)] = {std::move(file), false};
   }
   return slot;
 }
 
 OpenFile* OpenFiles::get(std::uint64_t descriptor) const {
+  return descriptor < slots_.size() ? slots_[descriptor].file.get() : nullptr;
+}
+
+std::shared_ptr<OpenFile> OpenFiles::share(std::uint64_t descriptor) const {
   return descriptor < slots_.size() ? slots_[descriptor].file : nullptr;
 }
 
 Or<int> OpenFiles::duplicate(std::uint64_t descriptor, std::uint64_t lowest) {
-  OpenFile* const file = get(descriptor);
+  const std::shared_ptr<OpenFile> file = share(descriptor);
   if (file == nullptr) {
     return std::unexpected(EBADF);
   }
@@ -65,7 +69,7 @@ Or<int> OpenFiles::duplicate(std::uint64_t descriptor, std::uint64_t lowest) {
 }
 
 int OpenFiles::remove(std::uint64_t descriptor) {
-  OpenFile* const file = get(descriptor);
+  const std::shared_ptr<OpenFile> file = share(descriptor);
   if (file == nullptr) {
     return EBADF;
   }
@@ -73,9 +77,7 @@ int OpenFiles::remove(std::uint64_t descriptor) {
   if (--file->descriptors != 0) {
     return 0;
   }
-  const int error = file->file->write_out();
-  delete file;
-  return error;
+  return file->file->write_out();
 }
 
 bool OpenFiles::closes_on_exec(std::uint64_t descriptor) const {

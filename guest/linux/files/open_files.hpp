@@ -42,6 +42,8 @@ class OpenFiles {
   [[nodiscard]] Or<int> add(std::unique_ptr<OpenFile> file, int lowest = 0);
   // Null: no such descriptor.
   [[nodiscard]] OpenFile* get(std::uint64_t descriptor) const;
+  // The same for who keeps it open, or wants to know how long it is.
+  [[nodiscard]] std::shared_ptr<OpenFile> share(std::uint64_t descriptor) const;
   // One more descriptor for the same file; EBADF, EMFILE, EINVAL.
   [[nodiscard]] Or<int> duplicate(std::uint64_t descriptor, std::uint64_t lowest);
   // 0, or EBADF. The file is closed with its last descriptor; an error of File::write_out() is told
@@ -55,7 +57,7 @@ class OpenFiles {
 
  private:
   struct Slot {
-    OpenFile* file = nullptr;
+    std::shared_ptr<OpenFile> file;
     bool close_on_exec = false;
   };
   // EMFILE.

@@ -15,6 +15,12 @@ class AreaViews {
   // Both outlive this.
   AreaViews(const AreaList& areas, PageTables& tables) : areas_(areas), tables_(tables) {}
 
+  // Whether there are any.
+  [[nodiscard]] bool any(std::uint32_t file) const {
+    return std::ranges::any_of(areas_.all(), [file](const Area& area) {
+      return area.content.is_shared() && area.content.file == file;
+    });
+  }
   // Bytes [start, end) of the file of that number; `end` is a multiple of a page, or the highest.
   void hide(std::uint32_t file, std::uint64_t start, std::uint64_t end) {
     for (const Area& area : areas_.all()) {

@@ -4,6 +4,7 @@
 #include <linux/falloc.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -31,7 +32,7 @@ constexpr std::uint64_t only_at_open =
 
 // Takes over the file.
 Answer Process::add_file(File* file, std::uint64_t flags, Text path) {
-  const auto kept = static_cast<std::uint32_t>((flags & ~only_at_open) | large_file);
+  const auto kept = static_cast<std::uint32_t>(flags & ~only_at_open);
   const Or<int> descriptor =
       open_files_.add(std::make_unique<OpenFile>(file, kept, std::move(path)));
   if (descriptor) {
@@ -109,7 +110,7 @@ Answer Process::open_path(std::uint64_t directory, std::uint64_t path, std::uint
   if (file && (flags & O_DIRECT) != 0) {
     (*file)->bypass_cache();
   }
-  return file ? add_file(*file, flags, unnamed ? Text{} : to_text(place->whole()))
+  return file ? add_file(*file, flags | large_file, unnamed ? Text{} : to_text(place->whole()))
               : -Answer{file.error()};
 }
 
@@ -209,6 +210,10 @@ Answer Process::sys_fcntl(const Args& args) {
   case F_SETLK:
   case F_SETLKW:
     return lock_range(*file, args[1], args[2]);
+  case F_GET_SEALS:
+    return answer_of(file->file->seals());
+  case F_ADD_SEALS:
+    return add_seals(*file, args[2] & 0xffffffff);
   case F_GETPIPE_SZ:
     return answer_of(file->file->capacity());
   case F_SETPIPE_SZ:
@@ -216,6 +221,61 @@ Answer Process::sys_fcntl(const Args& args) {
   default:
     return -EINVAL;
   }
+}
+
+// What memory shows of it could be written to all the same.
+Answer Process::add_seals(const OpenFile& file, std::uint64_t seals) const {
+  constexpr std::uint64_t executable = 0x20; // F_SEAL_EXEC
+  constexpr std::uint64_t known = std::uint64_t{F_SEAL_SEAL} | F_SEAL_SHRINK | F_SEAL_GROW |
+                                  F_SEAL_WRITE | F_SEAL_FUTURE_WRITE | executable;
+  if (!file.may_write()) {
+    return -EPERM;
+  }
+  if ((seals & ~known) != 0) {
+    return -EINVAL;
+  }
+  const Or<std::uint32_t> before = file.file->seals();
+  const SharedPages* const pages = file.file->shared_pages();
+  if (before && ((*before & F_SEAL_SEAL) == 0) && (seals & ~*before & F_SEAL_WRITE) != 0 &&
+      pages != nullptr && mapped_.is_shared(*pages)) {
+    return -EBUSY;
+  }
+  return -Answer{file.file->add_seals(static_cast<std::uint32_t>(seals))};
+}
+
+Answer Process::sys_memfd_create(const Args& args) {
+  constexpr std::uint64_t huge_pages = MFD_HUGETLB;
+  constexpr std::uint64_t not_executable = 8; // MFD_NOEXEC_SEAL, MFD_EXEC
+  constexpr std::uint64_t executable = 16;
+  constexpr std::uint32_t seal_executable = 0x20; // F_SEAL_EXEC
+  constexpr std::uint64_t known =
+      MFD_CLOEXEC | MFD_ALLOW_SEALING | huge_pages | not_executable | executable;
+  constexpr std::uint64_t longest_name = 249;
+  const std::uint64_t flags = args[1];
+  if ((flags & ~known) != 0 ||
+      (flags & (not_executable | executable)) == (not_executable | executable)) {
+    return -EINVAL;
+  }
+  const Or<std::string_view> name = string_at(args[0], longest_name, EINVAL);
+  if (!name) {
+    return -Answer{name.error()};
+  }
+  if ((flags & huge_pages) != 0) {
+    return -ENOMEM; // there are none
+  }
+  const bool stays_data = (flags & not_executable) != 0;
+  const Or<File*> file = shared_.create_sealable(stays_data ? 0666 : 0777,
+                                                 stays_data ? seal_executable
+                                                 : (flags & MFD_ALLOW_SEALING) != 0 ? 0
+                                                                                    : F_SEAL_SEAL);
+  if (!file) {
+    return -Answer{file.error()};
+  }
+  Text path = to_text("/memfd:");
+  append(path, *name);
+  append(path, " (deleted)");
+  return add_file(*file, O_RDWR | large_file | ((flags & MFD_CLOEXEC) != 0 ? O_CLOEXEC : 0),
+                  std::move(path));
 }
 
 // Locks of ranges belong to the process, and there is one: nobody else has any.

@@ -78,6 +78,10 @@ int Process::check_mapped_file(const OpenFile& file, std::uint64_t protection,
   if ((writes && !file.may_write()) || !file.may_read()) {
     return EACCES;
   }
+  constexpr std::uint32_t unchangeable = F_SEAL_WRITE | F_SEAL_FUTURE_WRITE;
+  if (writes && (file.file->seals().value_or(0) & unchangeable) != 0) {
+    return EPERM;
+  }
   return file.file->is_mappable() && (!writes || file.file->shared_pages() != nullptr) ? 0 : ENODEV;
 }
 
@@ -123,7 +127,8 @@ Answer Process::sys_mmap(const Args& args) {
   }
   // What only this program changes by other means is copied as good as shared.
   const bool is_shared = file != nullptr && type != MAP_PRIVATE && file->may_write() &&
-                         file->file->shared_pages() != nullptr;
+                         file->file->shared_pages() != nullptr &&
+                         (file->file->seals().value_or(0) & F_SEAL_WRITE) == 0;
   const Content content = file != nullptr
                               ? mapped_.add(file->file, offset,
                                             is_shared             ? Content::Sharing::shared

@@ -7,49 +7,15 @@
 #include <ctime>
 
 #include "guest/linux/process/process.hpp"
+#include "guest/linux/process/times.hpp"
 
 namespace guest::linux {
 
 namespace {
 
-constexpr std::uint64_t ns_per_second = 1'000'000'000;
-constexpr std::uint64_t ns_per_us = 1'000;
-constexpr std::uint64_t most_ns = std::uint64_t{1} << 62; // centuries
-
 struct IntervalTime { // struct itimerval
   timeval interval, value;
 };
-
-std::uint64_t to_ns(std::int64_t seconds, std::uint64_t ns) {
-  const auto whole = static_cast<std::uint64_t>(seconds);
-  return whole >= most_ns / ns_per_second ? most_ns : whole * ns_per_second + ns;
-}
-
-timeval to_timeval(std::uint64_t ns) {
-  return {.tv_sec = static_cast<time_t>(ns / ns_per_second),
-          .tv_usec = static_cast<suseconds_t>(ns % ns_per_second / ns_per_us)};
-}
-
-timespec to_timespec(std::uint64_t ns) {
-  return {.tv_sec = static_cast<time_t>(ns / ns_per_second),
-          .tv_nsec = static_cast<long>(ns % ns_per_second)};
-}
-
-// EINVAL.
-Or<std::uint64_t> ns_of(const timeval& time) {
-  if (time.tv_sec < 0 || time.tv_usec < 0 || time.tv_usec >= 1'000'000) {
-    return std::unexpected(EINVAL);
-  }
-  return to_ns(time.tv_sec, static_cast<std::uint64_t>(time.tv_usec) * ns_per_us);
-}
-
-Or<std::uint64_t> ns_of(const timespec& time) {
-  if (time.tv_sec < 0 || time.tv_nsec < 0 ||
-      static_cast<std::uint64_t>(time.tv_nsec) >= ns_per_second) {
-    return std::unexpected(EINVAL);
-  }
-  return to_ns(time.tv_sec, static_cast<std::uint64_t>(time.tv_nsec));
-}
 
 } // namespace
 

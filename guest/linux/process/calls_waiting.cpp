@@ -13,14 +13,12 @@
 #include "guest/linux/files/pipe.hpp"
 #include "guest/linux/files/poll_events.hpp"
 #include "guest/linux/process/process.hpp"
+#include "guest/linux/process/times.hpp"
 
 namespace guest::linux {
 
 namespace {
 
-constexpr std::uint64_t ns_per_second = 1'000'000'000;
-constexpr std::uint64_t ns_per_ms = 1'000'000;
-constexpr std::uint64_t ns_per_us = 1'000;
 constexpr std::uint64_t most_seconds = std::uint64_t{1} << 32;
 
 } // namespace
@@ -173,9 +171,7 @@ Answer Process::poll_until(std::uint64_t address, std::uint64_t count, std::uint
 }
 
 Answer Process::sys_poll(const Args& args) {
-  const auto ms = static_cast<std::int32_t>(args[2]);
-  return poll_until(args[0], args[1] & 0xffffffff,
-                    ms < 0 ? wait_for_ever : static_cast<std::uint64_t>(ms) * ns_per_ms);
+  return poll_until(args[0], args[1] & 0xffffffff, timeout_of_ms(args[2]));
 }
 
 Answer Process::sys_ppoll(const Args& args) {

@@ -11,6 +11,7 @@
 
 #include <array>
 #include <cstdint>
+#include <ctime>
 #include <memory>
 #include <optional>
 #include <span>
@@ -39,12 +40,13 @@
 #include "guest/linux/signals/registers.hpp"
 #include "guest/linux/signals/signals.hpp"
 #include "guest/linux/signals/timers.hpp"
+#include "guest/linux/signals/waiting_signals.hpp"
 #include "guest/linux/sites/site_patcher.hpp"
 #include "shared/program_start.hpp"
 
 namespace guest::linux {
 
-class Process final : private RealTime {
+class Process final : private RealTime, private WaitingSignals {
  public:
   // What starts the program; `strings` as shared/program_start.hpp says. All outlives the process.
   // `vdso`: a page to be mapped, or nothing.
@@ -180,6 +182,7 @@ class Process final : private RealTime {
   Answer sys_dup3(const Args& args);
   Answer sys_fcntl(const Args& args);
   Answer sys_flock(const Args& args);
+  Answer sys_memfd_create(const Args& args);
   // calls_waiting.cpp
   Answer sys_pipe(const Args& args);
   Answer sys_pipe2(const Args& args);
@@ -187,6 +190,20 @@ class Process final : private RealTime {
   Answer sys_ppoll(const Args& args);
   Answer sys_select(const Args& args);
   Answer sys_pselect6(const Args& args);
+  // calls_events.cpp
+  Answer sys_eventfd(const Args& args);
+  Answer sys_eventfd2(const Args& args);
+  Answer sys_timerfd_create(const Args& args);
+  Answer sys_timerfd_settime(const Args& args);
+  Answer sys_timerfd_gettime(const Args& args);
+  Answer sys_signalfd(const Args& args);
+  Answer sys_signalfd4(const Args& args);
+  Answer sys_epoll_create(const Args& args);
+  Answer sys_epoll_create1(const Args& args);
+  Answer sys_epoll_ctl(const Args& args);
+  Answer sys_epoll_wait(const Args& args);
+  Answer sys_epoll_pwait(const Args& args);
+  Answer sys_epoll_pwait2(const Args& args);
   // calls_paths.cpp
   Answer sys_stat(const Args& args);
   Answer sys_lstat(const Args& args);
@@ -420,6 +437,13 @@ class Process final : private RealTime {
                                  const abi::FileOwner& owner);
   [[nodiscard]] Answer set_times(std::uint64_t directory, PathAddress path, std::uint64_t flags,
                                  const abi::FileTimes& times);
+  [[nodiscard]] Answer add_seals(const OpenFile& file, std::uint64_t seals) const;
+  [[nodiscard]] Or<TimerFile*> timer_file_at(std::uint64_t descriptor) const;
+  [[nodiscard]] itimerspec rest_of(TimerFile& timer);
+  // Arguments as of epoll_wait but for the time.
+  [[nodiscard]] Answer wait_for_events(const Args& args, std::uint64_t timeout_ns);
+  [[nodiscard]] Answer wait_for_events(const Args& args, const Or<std::uint64_t>& timeout_ns,
+                                       std::uint64_t mask, std::uint64_t mask_bytes);
   struct Watched {
     std::uint64_t descriptor = 0;
     Readiness wanted = 0;
@@ -491,6 +515,10 @@ class Process final : private RealTime {
   [[nodiscard]] std::int64_t realtime_ns() override {
     return start_.realtime_ns + static_cast<std::int64_t>(machine_.now_ns());
   }
+
+  [[nodiscard]] SignalSet waiting_signals() const override { return signals_.waiting(); }
+  [[nodiscard]] std::optional<SignalCause> accept_signal(SignalSet wanted) override;
+  [[nodiscard]] std::uint64_t signal_arrivals() const override { return signals_.arrivals(); }
 
   abi::ProgramStart& start_; // counts of calls go there
   Machine& machine_;

@@ -70,6 +70,7 @@ Signals::Effect Signals::send(const SignalCause& cause) {
   if (effect != Effect::handler && !is_blocked) {
     return effect;
   }
+  ++arrivals_;
   if ((waiting_ & bit) == 0) {
     waiting_ |= bit;
     causes_[cause.signal] = cause;

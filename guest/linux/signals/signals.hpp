@@ -74,6 +74,8 @@ class Signals {
   // SIGKILL and SIGSTOP stay unblocked.
   void set_blocked(SignalSet blocked);
   [[nodiscard]] SignalSet waiting() const { return waiting_; }
+  // How often one has begun to wait, ever.
+  [[nodiscard]] std::uint64_t arrivals() const { return arrivals_; }
   // Whether any has a handler.
   [[nodiscard]] bool has_handlers() const { return handlers_ != 0; }
   // Signals that would not end the process now.
@@ -119,6 +121,7 @@ class Signals {
   std::vector<SignalCause> queued_; // behind those
   SignalSet blocked_ = 0;
   SignalSet waiting_ = 0;
+  std::uint64_t arrivals_ = 0;
   SignalSet handlers_ = 0; // that have one
   std::optional<SignalSet> before_suspend_;
 };

@@ -6,6 +6,9 @@
 #include <linux/capability.h>
 #include <poll.h>
 #include <sched.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -211,6 +214,22 @@ const std::vector<Row>& rows() {
       ROW(readahead, file, word(0), word(4)),
       ROW(preadv2, file, in(bytes_of(iovec{})), word(1), word(0), word(0), number(0)),
       ROW(pwritev2, file, in(bytes_of(iovec{})), word(1), word(0), word(0), number(2)),
+      ROW(eventfd2, number(1), number(EFD_NONBLOCK)),
+      ROW(timerfd_create, number(CLOCK_MONOTONIC), number(0)),
+      ROW(timerfd_settime, file, number(0), in(std::string(32, '\0')), maybe_out),
+      ROW(timerfd_gettime, file, out),
+      ROW(signalfd4, number(-1), in(bytes_of(no_signals)), word(8), number(0)),
+      ROW(signalfd4, file, in(bytes_of(no_signals)), word(8), number(0)),
+      ROW(memfd_create, in("name"), number(MFD_ALLOW_SEALING)),
+      ROW(fcntl, file, number(F_GETPIPE_SZ), word(0)),
+      ROW(fcntl, file, number(F_SETPIPE_SZ), word(8192)),
+      ROW(epoll_create1, number(0)),
+      ROW(epoll_ctl, file, number(EPOLL_CTL_ADD), file, in(std::string(12, '\1'))),
+      ROW(epoll_ctl, file, number(EPOLL_CTL_DEL), file, word(0)),
+      ROW(epoll_wait, file, out, number(4), number(0)),
+      ROW(epoll_pwait, file, out, number(4), number(0), maybe_in(bytes_of(no_signals)), word(8)),
+      ROW(epoll_pwait2, file, out, number(4), maybe_in(bytes_of(no_time)),
+          maybe_in(bytes_of(no_signals)), word(8)),
       ROW(getresuid, out, out, out),
       ROW(getresgid, out, out, out),
       ROW(getgroups, number(0), out),
@@ -353,7 +372,9 @@ long ask(World& world, const Row& row, std::size_t changed, const Change& change
 
 bool opens(long number) {
   return number == SYS_open || number == SYS_openat || number == SYS_creat || number == SYS_dup ||
-         number == SYS_dup2 || number == SYS_dup3;
+         number == SYS_dup2 || number == SYS_dup3 || number == SYS_eventfd2 ||
+         number == SYS_timerfd_create || number == SYS_signalfd4 || number == SYS_memfd_create ||
+         number == SYS_epoll_create1;
 }
 
 void compare(World& host, World& guest, const Row& row, std::size_t changed, const Change& change) {
