@@ -35,13 +35,17 @@ struct ProgramStart {
   // Host-written: 1 where a debugger looks at the program. Its code is as its file has it then, and
   // what it maps of files is there at once.
   std::uint64_t debugged = 0;
+  // Host-written: signals that the program begins with as ignored, bit n - 1 for n; standard
+  // streams that it begins without, bit n for n.
+  std::uint64_t ignored_signals = 0;
+  std::uint64_t closed_streams = 0;
 };
 static_assert(offsetof(ProgramStart, arguments) == 16);
 static_assert(offsetof(ProgramStart, realtime_ns) == 32);
 static_assert(offsetof(ProgramStart, calls) == 48);
 static_assert(offsetof(ProgramStart, missing) == 48 + 8 * program_calls);
 static_assert(offsetof(ProgramStart, left) == 48 + 8 * program_calls + program_calls / 8);
-static_assert(sizeof(ProgramStart) == 80 + 8 * program_calls + program_calls / 8);
+static_assert(sizeof(ProgramStart) == 96 + 8 * program_calls + program_calls / 8);
 
 // What the first letter of a mount's string says of it; its path follows, absolute.
 inline constexpr char mount_to_read = 'r';

@@ -65,13 +65,17 @@ std::span<const char* const> environment() {
 }
 
 // What is told to a guest that runs a program; empty: it runs a workload.
-vmm::Result<std::vector<std::byte>> program_of(const vmm::Config& config) {
+vmm::Result<std::vector<std::byte>> program_of(const vmm::Config& config,
+                                               const vmm::Inheritance& inheritance) {
   if (!config.runs_program()) {
     return std::vector<std::byte>{};
   }
-  std::error_code nowhere; // then it is the root
-  const std::string directory = std::filesystem::current_path(nowhere).string();
-  return vmm::program_start(config.program, environment(), nowhere ? "/" : directory,
+  std::error_code nowhere; // removed: the link says so, and the guest that it is not there
+  std::string directory = std::filesystem::current_path(nowhere).string();
+  if (nowhere) {
+    directory = std::filesystem::read_symlink("/proc/self/cwd", nowhere).string();
+  }
+  return vmm::program_start(config.program, environment(), nowhere ? "/" : directory, inheritance,
                             config.gdb ? vmm::ProgramWatch::debugger : vmm::ProgramWatch::none);
 }
 
@@ -186,7 +190,7 @@ bool has_summary(const vmm::Machine& machine, const vmm::GuestEnding& ending) {
   return machine.watch().times().workload_begin_ns != 0 && !refused;
 }
 
-vmm::Result<int> run(const vmm::Config& config) {
+vmm::Result<int> run(const vmm::Config& config, const vmm::Inheritance& inheritance) {
   // Whatever can be refused is refused before anything runs.
   EBB_TRY(keep_files_apart(config));
   std::optional<vmm::OutputFile> stats_file;
@@ -205,7 +209,7 @@ vmm::Result<int> run(const vmm::Config& config) {
     EBB_TRY_ASSIGN(trace, vmm::Recording::load(*config.input));
     input = std::move(trace);
   }
-  EBB_TRY_ASSIGN(program, program_of(config));
+  EBB_TRY_ASSIGN(program, program_of(config, inheritance));
   EBB_TRY_ASSIGN(sandbox, vmm::Sandbox::create(sandbox_options(config, stats_file)));
   if (config.verbosity == vmm::Verbosity::verbose) {
     vmm::tell("vmm: {}\n", sandbox->describe());
@@ -274,7 +278,7 @@ vmm::Result<void> probe(const vmm::ProbeHost& request) {
   return request.stats ? vmm::write_report(report, *request.stats) : vmm::Result<void>{};
 }
 
-vmm::Result<int> start(std::span<const char* const> argv) {
+vmm::Result<int> start(std::span<const char* const> argv, const vmm::Inheritance& inheritance) {
   EBB_TRY_ASSIGN(parsed, vmm::parse_command_line(argv));
   if (const auto* const text = std::get_if<vmm::ShowText>(&parsed)) {
     EBB_TRY(vmm::write_standard_output(text->text));
@@ -290,12 +294,13 @@ vmm::Result<int> start(std::span<const char* const> argv) {
     vmm::tell("vmm: this kernel has no transparent huge pages; guest memory is in pages of "
               "4 KiB (--backing 4k)\n");
   }
-  return run(config);
+  return run(config, inheritance);
 }
 
 } // namespace
 
 int main(int argc, char** argv) {
+  const auto inheritance = vmm::Inheritance::of_process();
   vmm::occupy_standard_descriptors();
   vmm::survive_file_limit();
   vmm::survive_lost_reader();
@@ -304,7 +309,8 @@ int main(int argc, char** argv) {
   vmm::use_one_arena();
   vmm::explain_uncaught_exceptions();
   try {
-    const auto status = start(std::span<const char* const>(argv, static_cast<std::size_t>(argc)));
+    const auto status =
+        start(std::span<const char* const>(argv, static_cast<std::size_t>(argc)), inheritance);
     return status ? *status : fail(status.error());
   } catch (const std::exception& error) {
     // What the C++ library throws where the host has no memory or no thread left.

@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "guest/arch/program.hpp"
+#include "guest/linux/base/told_name.hpp"
 #include "guest/linux/memory/page_frames.hpp"
 #include "guest/linux/process/process.hpp"
 #include "guest/linux/signals/fault.hpp"
@@ -77,16 +78,20 @@ void go_on(arch::TrapFrame& frame, std::byte* extended_state) {
   frame = std::bit_cast<arch::TrapFrame>(registers);
 }
 
+linux::ToldName told_program() {
+  return linux::ToldName(running->process.program_path());
+}
+
 // As the kernel does it that has run out of memory: there is nothing else to take it from.
 [[noreturn]] void end_without_memory(std::uint64_t address) {
   print("{}: out of memory: nothing is left to put behind address {:#x}; try a larger --mem\n",
-        running->process.program_path(), address);
+        told_program().view(), address);
   running->machine.exit(running->process.leave(128 + SIGKILL));
 }
 
 // A debugger stops here (tools/ebb-gdb.py).
 [[noreturn, gnu::noinline]] void end_by_fault(const arch::TrapFrame& frame, std::uint64_t signal) {
-  print("{}: {} at {:#x}, address {:#x}: signal {}\n", running->process.program_path(),
+  print("{}: {} at {:#x}, address {:#x}: signal {}\n", told_program().view(),
         arch::vector_name(frame.vector), frame.rip,
         frame.vector == linux::page_fault_vector ? frame.cr2 : 0, signal);
   running->machine.exit(running->process.leave(static_cast<std::uint8_t>(128 + signal)));
@@ -140,6 +145,7 @@ std::string_view reason(int error) {
   case EACCES:
     return "permission denied";
   case ENOEXEC:
+  case EFAULT: // a page that should be cleared in part is not there
     return "not a program that this machine can run (no 64-bit x86 ELF file, or a damaged one)";
   case ELIBBAD:
     return "its dynamic linker wants a dynamic linker itself";
@@ -150,7 +156,11 @@ std::string_view reason(int error) {
   case ENOTDIR:
     return "a part of the path is no directory";
   case ELOOP:
-    return "too many symbolic links";
+    return "too many symbolic links, or scripts that run scripts";
+  case ENAMETOOLONG:
+    return "the name is too long";
+  case EIO:
+    return "it cannot be read";
   default:
     return "cannot be loaded";
   }
@@ -174,7 +184,7 @@ void run_program(Kernel& kernel, abi::ProgramStart& start) {
   if (const std::string_view missing = running->process.missing_directory(); !missing.empty()) {
     print("{}: {} is no folder in the guest, so it begins in /; --bind shows it a folder of the "
           "host's, --cwd names another\n",
-          running->process.program_path(), missing);
+          told_program().view(), linux::ToldName(missing).view());
   }
   const auto entry = running->process.load(break_start);
   if (!entry) {
@@ -182,9 +192,10 @@ void run_program(Kernel& kernel, abi::ProgramStart& start) {
     const std::string_view loaded = running->process.loaded_path();
     // As a shell names the interpreter of a script, or the dynamic linker.
     if (loaded != program) {
-      print("{}: needs {}: {}\n", program, loaded, reason(entry.error()));
+      print("{}: needs {}: {}\n", told_program().view(), linux::ToldName(loaded).view(),
+            reason(entry.error()));
     } else {
-      print("{}: {}\n", program, reason(entry.error()));
+      print("{}: {}\n", told_program().view(), reason(entry.error()));
     }
     running->machine.exit(entry.error() == ENOENT ? status_not_found : status_not_runnable);
   }

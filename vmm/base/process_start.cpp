@@ -46,6 +46,23 @@ void say(std::string_view text) {
 
 } // namespace
 
+Inheritance Inheritance::of_process() {
+  Inheritance inheritance;
+  for (int signal = 1; signal <= SIGRTMAX; ++signal) {
+    struct sigaction action {};
+    // Of the few that the C library keeps for itself nothing is said.
+    if (::sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_IGN) {
+      inheritance.ignored_signals |= std::uint64_t{1} << (signal - 1);
+    }
+  }
+  for (int number = STDIN_FILENO; number <= STDERR_FILENO; ++number) {
+    if (::fcntl(number, F_GETFD) < 0 && errno == EBADF) {
+      inheritance.closed_streams |= std::uint64_t{1} << number;
+    }
+  }
+  return inheritance;
+}
+
 void occupy_standard_descriptors() {
   for (int number = STDIN_FILENO; number <= STDERR_FILENO; ++number) {
     if (::fcntl(number, F_GETFD) >= 0 || errno != EBADF) {

@@ -3,10 +3,21 @@
 // before anything opens a descriptor, allocates from a second thread or writes.
 #pragma once
 
+#include <cstdint>
 #include <exception>
 #include <string_view>
 
 namespace vmm {
+
+// What whoever started the process has left to it, as bits: signals that are ignored, n - 1 for
+// signal n, and standard descriptors that are closed, n for n. To be asked before all of what
+// follows here.
+struct Inheritance {
+  std::uint64_t ignored_signals = 0;
+  std::uint64_t closed_streams = 0;
+
+  [[nodiscard]] static Inheritance of_process();
+};
 
 // Takes the numbers 0, 1 and 2 where the caller has closed them, so that no file or event of ours
 // becomes standard input, output or error. What takes them can neither be read nor written: every

@@ -86,7 +86,7 @@ class Strings {
 Result<std::vector<std::byte>> program_start(const ProgramRequest& request,
                                              std::span<const char* const> inherited,
                                              const std::string& current_directory,
-                                             ProgramWatch watch) {
+                                             const Inheritance& inheritance, ProgramWatch watch) {
   const std::vector<std::string> environment = environment_of(request, inherited);
   const std::string directory =
       request.directory.value_or(request.root_directory() == "/" ? current_directory : "/");
@@ -117,6 +117,8 @@ Result<std::vector<std::byte>> program_start(const ProgramRequest& request,
   start.environment = static_cast<std::uint32_t>(environment.size());
   start.mounts = request.binds.size();
   start.debugged = watch == ProgramWatch::debugger ? 1 : 0;
+  start.ignored_signals = inheritance.ignored_signals;
+  start.closed_streams = inheritance.closed_streams;
   const auto user = request.user.value_or(ProgramRequest::UserAndGroup{::getuid(), ::getgid()});
   start.user = user.user;
   start.group = user.group;

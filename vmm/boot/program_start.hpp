@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "vmm/base/process_start.hpp"
 #include "vmm/base/result.hpp"
 #include "vmm/settings/program_request.hpp"
 
@@ -24,6 +25,7 @@ enum class ProgramWatch : std::uint8_t { none, debugger };
 [[nodiscard]] Result<std::vector<std::byte>> program_start(const ProgramRequest& request,
                                                            std::span<const char* const> inherited,
                                                            const std::string& current_directory,
+                                                           const Inheritance& inheritance,
                                                            ProgramWatch watch);
 
 } // namespace vmm

@@ -53,7 +53,7 @@ Result<ProgramMount> parse_bind(std::string_view option, std::string_view text) 
   const std::string_view guest = colon == std::string_view::npos ? rest : rest.substr(colon + 1);
   mount.guest = without_spare_slashes(guest);
   if (mount.host.empty() || !guest.starts_with('/') || mount.guest.empty() ||
-      has_dots(mount.guest)) {
+      mount.guest.contains(':') || has_dots(mount.guest)) {
     return user_error(
         "{} {:?}: must be HOST[:GUEST][:rw|:ro] with directories, GUEST (or HOST alone) "
         "beginning with /, without . and .., and not the root; for that there is "

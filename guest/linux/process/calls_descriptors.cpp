@@ -15,6 +15,7 @@
 #include <csignal>
 #include <cstring>
 
+#include "guest/linux/files/place_file.hpp"
 #include "guest/linux/process/process.hpp"
 
 namespace guest::linux {
@@ -62,6 +63,9 @@ Or<File*> Process::open_place(const Place& place, std::uint64_t flags, std::uint
     return std::unexpected(EEXIST);
   }
   if (S_ISLNK(place.stat->mode)) {
+    if ((flags & O_PATH) != 0 && (flags & O_DIRECTORY) == 0) {
+      return new PlaceFile(*place.stat);
+    }
     return std::unexpected((flags & O_DIRECTORY) != 0 ? ENOTDIR : ELOOP);
   }
   if ((flags & O_DIRECTORY) != 0 && !folder) {

@@ -86,13 +86,21 @@ Answer Process::write_bytes(OpenFile& file, std::span<const std::byte> from, Off
   return answer_of(put);
 }
 
+// EFBIG of a stream: whoever started the vmm has set a limit.
+void Process::signal_failed_write(int error) {
+  if (error == EPIPE || error == EFBIG) {
+    const std::uint64_t signal = error == EPIPE ? SIGPIPE : SIGXFSZ;
+    static_cast<void>(send_signal(process_id, signal, SI_USER));
+  }
+}
+
 // All of it, unless the file is not to be waited for, or a signal comes.
 Answer Process::write_stream(const OpenFile& file, std::span<const std::byte> from) {
   std::uint64_t done = 0;
   for (;;) {
     const Or<std::uint64_t> put = file.file->write(0, from.subspan(done));
-    if (!put && put.error() == EPIPE) {
-      static_cast<void>(send_signal(process_id, SIGPIPE, SI_USER));
+    if (!put) {
+      signal_failed_write(put.error());
     }
     done += put.value_or(0);
     const bool blocked = put ? done < from.size() : put.error() == EAGAIN;

@@ -222,12 +222,16 @@ Answer Process::link_text(std::uint64_t directory, std::uint64_t path, std::uint
   if (static_cast<std::int32_t>(bytes) <= 0) {
     return -EINVAL;
   }
-  const Or<Place> place = place_at(directory, path, Last::keep);
+  const Or<std::string_view> text = path_at(path);
+  const OpenFile* const open = text && text->empty() ? file_at(directory) : nullptr;
+  // Without a path it is the link that is open there.
+  const Or<Place> place = open != nullptr ? walk(here, view(open->path), Last::keep)
+                                          : place_at(directory, path, Last::keep);
   if (!place || !place->stat) {
     return -Answer{place ? place->stat.error() : place.error()};
   }
   if (!S_ISLNK(place->stat->mode)) {
-    return -EINVAL; // also of folders that only lead to a mount
+    return open != nullptr ? -ENOENT : -EINVAL; // also of folders that only lead to a mount
   }
   const Or<Text> link = place->system->link_text(place->inner());
   if (!link) {

@@ -185,8 +185,8 @@ Answer Process::move_piece(OpenFile& from, std::uint64_t from_offset, OpenFile& 
       }
       return static_cast<Answer>(*put);
     }
-    if (put.error() == EPIPE) {
-      static_cast<void>(send_signal(process_id, SIGPIPE, SI_USER));
+    if (to.file->is_stream()) {
+      signal_failed_write(put.error());
     }
     if (put.error() != EAGAIN || !waits(to)) {
       return -Answer{put.error()};

@@ -65,11 +65,21 @@ Process::Process(abi::ProgramStart& start, std::string_view strings, Frames& fra
   command_.environment_count = start.environment;
   std::optional<std::uint32_t> terminal;
   for (std::uint32_t number = 0; number < HostStream::count; ++number) {
+    if (((start.closed_streams >> number) & 1) != 0) {
+      continue;
+    }
     auto stream = std::make_unique<HostStream>(files_, number);
     const bool is_terminal = stream->terminal() != nullptr;
     terminal = !terminal && is_terminal ? number : terminal;
-    static_cast<void>(open_files_.add(std::make_unique<OpenFile>(
-        stream.release(), std::uint32_t{O_RDWR}, is_terminal ? to_text(terminal_path) : Text{})));
+    static_cast<void>(
+        open_files_.add(std::make_unique<OpenFile>(stream.release(), std::uint32_t{O_RDWR},
+                                                   is_terminal ? to_text(terminal_path) : Text{}),
+                        static_cast<int>(number)));
+  }
+  for (std::uint64_t signal = 1; signal <= last_signal; ++signal) {
+    if ((start.ignored_signals & set_of(signal)) != 0) {
+      signals_.set_action(signal, {.handler = SignalAction::ignore});
+    }
   }
   synthetic_ = std::make_unique<SyntheticFiles>(SyntheticFacts{.program = executable_place_,
                                                                .arguments = command_.arguments,
@@ -92,6 +102,7 @@ Process::Process(abi::ProgramStart& start, std::string_view strings, Frames& fra
   tree_.mount("/dev/shm", shared_, FileTree::Paths::below_the_mount);
   for (std::uint64_t count = start.mounts; count != 0; --count) {
     const std::string_view mount = next_string(strings);
+    make_folders_above(mount.substr(1));
     tree_.mount(mount.substr(1),
                 mount.starts_with(abi::mount_to_change) ? host_to_change_ : host_to_read_,
                 FileTree::Paths::whole);
@@ -101,6 +112,20 @@ Process::Process(abi::ProgramStart& start, std::string_view strings, Frames& fra
     directory_ = place->path;
   } else {
     missing_directory_ = directory;
+  }
+}
+
+// In what is memory of the guest's: where a bind is, folders are that a program can use.
+void Process::make_folders_above(std::string_view mount) {
+  constexpr std::string_view place = "/tmp";
+  if (!mount.starts_with(place) || !mount.substr(place.size()).starts_with('/')) {
+    return;
+  }
+  const std::string_view inside = mount.substr(place.size());
+  for (std::size_t slash = inside.find('/', 1); slash != std::string_view::npos;
+       slash = inside.find('/', slash + 1)) {
+    // It may be there already, and a name that is too long is told when it is used.
+    static_cast<void>(temporary_.make_folder(inside.substr(0, slash), 0755));
   }
 }
 

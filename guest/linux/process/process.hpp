@@ -104,6 +104,8 @@ class Process final : private RealTime, private WaitingSignals {
   friend struct CallTable;
   using Args = std::array<std::uint64_t, 6>;
 
+  // Where a folder of the host's is to be seen.
+  void make_folders_above(std::string_view mount);
   // Puts a program into memory where nothing is.
   [[nodiscard]] Or<ProgramEntry> become(FoundProgram& found);
   // The same instead of the one that asks; an error while there is still that one to go back to.
@@ -388,6 +390,8 @@ class Process final : private RealTime, private WaitingSignals {
   [[nodiscard]] Answer write_file(OpenFile& file, std::uint64_t address, std::uint64_t bytes,
                                   Offset offset);
   [[nodiscard]] Answer write_bytes(OpenFile& file, std::span<const std::byte> from, Offset offset);
+  // The signal that a program gets beside that error of a stream.
+  void signal_failed_write(int error);
   [[nodiscard]] Answer write_stream(const OpenFile& file, std::span<const std::byte> from);
   [[nodiscard]] static Or<std::uint64_t> readable_bytes(const OpenFile& file);
   // With every call: what is open for writing stays within its bounds.

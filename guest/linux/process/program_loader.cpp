@@ -102,8 +102,10 @@ Or<FoundProgram> ProgramLoader::find(Command command, std::string_view directory
   }
   FoundProgram found{.command = std::move(command),
                      .place = std::move(opened->place),
+                     .path = opened_path_,
                      .file = std::move(opened->file),
                      .image = *image,
+                     .linker_path = {},
                      .linker_file = nullptr,
                      .linker = {}};
   if (!linker_path.empty()) {
@@ -118,6 +120,7 @@ Or<FoundProgram> ProgramLoader::find(Command command, std::string_view directory
     found.linker_file = std::move(linker->file);
     found.linker = *linker_image;
   }
+  found.linker_path = std::move(linker_path);
   return found;
 }
 
@@ -125,12 +128,14 @@ Or<FoundProgram> ProgramLoader::find(Command command, std::string_view directory
 
 Or<ProgramEntry> ProgramLoader::load(const FoundProgram& program, std::uint64_t break_start) {
   ImageLoader images(in_.memory, in_.mapped);
+  opened_path_ = program.path;
   const Or<std::uint64_t> base = images.map(program.file, program.image);
   if (!base) {
     return std::unexpected(base.error());
   }
   Or<std::uint64_t> linker_base = 0;
   if (program.linker_file != nullptr) {
+    opened_path_ = program.linker_path;
     linker_base = images.map(program.linker_file, program.linker);
     if (!linker_base) {
       return std::unexpected(linker_base.error());

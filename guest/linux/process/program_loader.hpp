@@ -29,8 +29,10 @@ struct Command {
 struct FoundProgram {
   Command command; // of a script: what runs it, with the script's path as it was named
   Text place;      // of what runs, as FileTree::Place::path
+  Text path;       // the same as it was named
   std::shared_ptr<File> file;
   ElfImage image;
+  Text linker_path;
   std::shared_ptr<File> linker_file; // null: no dynamic linker
   ElfImage linker;
 };
@@ -58,7 +60,7 @@ class ProgramLoader {
   // `directory` is where relative paths start, as FileTree::Place::path. Errors are those of
   // execve.
   [[nodiscard]] Or<FoundProgram> find(Command command, std::string_view directory);
-  // What find() opened last: the program, its interpreter, or its dynamic linker.
+  // What find() opened or load() loaded last: the program, its interpreter, or its dynamic linker.
   [[nodiscard]] std::string_view opened_path() const { return view(opened_path_); }
 
   // Into an address space where nothing is. `break_start` is where its break goes.

@@ -80,7 +80,8 @@ TEST_CASE("program request: a bind names a folder of the host's, and where it is
   REQUIRE(readable.has_value());
   CHECK(readable->guest == "/b");
   CHECK(readable->access == MountAccess::read_only);
-  for (const char* const text : {"", ":", ":rw", "data", "data:d", "/a:", ":/b", "/", "/a:/"}) {
+  for (const char* const text : {"", ":", ":rw", "data", "data:d", "/a:", ":/b", "/", "/a:/",
+                                 "/a:/b:rx", "/a:/b:rw:rw", "/a:/b:"}) {
     CAPTURE(text);
     CHECK_FALSE(parse_bind("--bind", text).has_value());
   }
