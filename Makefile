@@ -29,7 +29,8 @@ say   = $(if $(filter 1,$(V)),,@printf '  %-7s %s\n' $(1) $(2))
 WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wold-style-cast -Wcast-qual -Wsuggest-override \
             $(if $(filter 1,$(WERROR)),-Werror)
 # -MMD -MP: each object writes the headers it depends on; a deleted header does not break a build.
-COMMON   := -std=c++23 -I. -isystem $(B)/gen -g $(WARNINGS) -MMD -MP
+# What is included is "./vmm/...", and called "vmm/..." in backtraces all the same.
+COMMON   := -std=c++23 -I. -ffile-prefix-map=./= -isystem $(B)/gen -g $(WARNINGS) -MMD -MP
 
 # Hardened as tests/tools/hardening_test wants it. Lines and function names are what backtraces
 # need; where variables live (VMM_DEBUG=-g) takes a sixth of the time and five times the space.
@@ -96,7 +97,15 @@ SOAK_SOURCES  := $(call sources,tests/soak)
 HVTRACE_SOURCES := $(call sources,tools/hvtrace)
 BOOT_CASES    := $(patsubst tests/boot/%/guest.cpp,%,$(sort $(wildcard tests/boot/*/guest.cpp)))
 
-objects = $(patsubst %,$(B)/obj/$(1)/%.o,$(basename $(2)))
+# Neighbours are compiled as one source that includes them: most of a compiler's time is for what they
+# share. Each folder has the same bundles in every tree. Not in any are those that some list leaves
+# out, and those with flags of their own. That each compiles by itself is for `make check-alone`.
+BUNDLED := $(filter-out %/main.cpp %/replay.cpp vmm/settings/command_line.cpp guest/arch/string.cpp \
+             guest/runtime/format.cpp, $(VMM_SOURCES) $(filter %.cpp,$(GUEST_CORE)) $(WORKLOADS) $(HVTRACE_SOURCES))
+$(foreach pair,$(shell tools/dev/bundle-sources -v into=$(B)/gen/bundles $(BUNDLED)), \
+  $(eval bundle.$(subst :, := ,$(pair))))
+vpath %.bundle.cpp $(B)/gen/bundles
+objects = $(patsubst %,$(B)/obj/$(1)/%.o,$(basename $(sort $(foreach source,$(2),$(or $(bundle.$(source)),$(source))))))
 # What is linked depends on the list of all sources, too, and is linked anew when one comes or goes:
 # of a source that is gone there is no object that could be newer.
 SOURCE_LIST := $(B)/sources.list
@@ -163,8 +172,7 @@ $(B)/gen/tools/hvtrace/perfetto.pb.h: tools/hvtrace/perfetto.proto Makefile
 $(B)/obj/perfetto.pb.o: $(B)/gen/tools/hvtrace/perfetto.pb.h
 	$(call say,CXX,$(<:.h=.cc))
 	$(Q)mkdir -p $(@D) && $(CXX) -std=c++23 -O2 -fPIE -w -I$(B)/gen -c $(<:.h=.cc) -o $@
-$(B)/obj/vmm/tools/hvtrace/export_perfetto.o $(B)/obj/unit/tools/hvtrace/export_perfetto.o: \
-  $(B)/gen/tools/hvtrace/perfetto.pb.h
+$(foreach tree,vmm unit fuzz,$(call objects,$(tree),tools/hvtrace/export_perfetto.cpp)): $(B)/gen/tools/hvtrace/perfetto.pb.h
 
 # Reading the libraries' headers is half of compiling: for each tree of objects they are read once.
 # g++ and clang look for FILE.gch where FILE is included; ccache must hear that this is meant. The
@@ -286,10 +294,10 @@ policy-twins: $(B)/policy_sim ## why no policy can be within 5 % of the best on 
 ##@ Testing
 .PHONY: test test-more test-longer test-unit test-tsan test-boot test-programs test-gdb test-hostile test-failing-host \
         test-pressure test-mutants-apply test-hostile-asan test-matrix test-matrix-short test-model test-nested \
-        test-tools mutants soak soak-slice fuzz fuzz-slice fuzz-vm check check-includes analyse lint format
+        test-tools mutants soak soak-slice fuzz fuzz-slice fuzz-vm check check-alone check-includes analyse lint format
 test: test-tools test-unit test-boot test-programs test-gdb test-hostile test-failing-host test-pressure \
       test-mutants-apply ## tools, unit, boot and gdb tests, hostile guests; T=pattern picks cases
-test-longer: test-model test-matrix-short test-tsan test-hostile-asan soak-slice analyse build-benchmarks ## test-more without fuzzing
+test-longer: test-model test-matrix-short test-tsan test-hostile-asan soak-slice check-alone analyse build-benchmarks ## test-more without fuzzing
 test-more: test-longer fuzz-slice ## what takes longer: model, matrix, threads, faults, fuzzing
 
 $(B)/tests/unit_tests: $(UNIT_OBJECTS) $(B)/obj/perfetto.pb.o $(SOURCE_LIST)
@@ -445,7 +453,6 @@ $(B)/obj/fuzz/library.hpp.gch: vmm/base/library.hpp Makefile
 $(B)/obj/fuzz/%.o: %.cpp $(B)/obj/fuzz/library.hpp.gch Makefile
 	$(call say,FCXX,$<)
 	$(Q)mkdir -p $(@D) && $(FUZZ_CXX_FLAGS) $(call PCH,fuzz) -c $< -o $@
-$(B)/obj/fuzz/tools/hvtrace/export_perfetto.o: $(B)/gen/tools/hvtrace/perfetto.pb.h
 $(B)/fuzz/%: $(B)/obj/fuzz/tests/fuzz/%.o $(FUZZ_ARCHIVE) $(SOURCE_LIST)
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D) && $(FUZZ_CXX) $(FUZZ_FLAGS) -fsanitize=fuzzer -pthread -o $@ $(linked) \
@@ -488,6 +495,16 @@ $(B)/lint/%.ok: % .clang-tidy
 	$(Q)mkdir -p $(@D) && $(TIDY) --quiet $< -- -std=c++23 -I. -isystem $(B)/gen \
 	  $(if $(filter guest/%,$<),-fno-exceptions -fno-rtti) 2>/dev/null && touch $@
 
+# What comes behind another in a bundle sees what that includes: without it, only looked at.
+ALONE := $(foreach source,$(BUNDLED),$(if $(filter-out $(source:.cpp=.bundle.cpp),$(bundle.$(source))),$(source)))
+check-alone: $(ALONE:%=$(B)/alone/%.ok) ## every source compiles without its bundle
+$(B)/alone/guest/%.ok: guest/% $(B)/obj/guest/library.hpp.gch Makefile
+	$(call say,SYNTAX,$<)
+	$(Q)mkdir -p $(@D) && $(CXX) $(GUEST_FLAGS) $(call PCH,guest) -MF $@.d -MT $@ -fsyntax-only $< && touch $@
+$(B)/alone/%.ok: % $(call SANITIZED_PCHS,unit) $(B)/gen/tools/hvtrace/perfetto.pb.h Makefile
+	$(call say,SYNTAX,$<)
+	$(Q)mkdir -p $(@D) && $(SANITIZED_CXX) $(UNIT_FLAGS) $(call SANITIZED_PCH,unit) -MF $@.d -MT $@ -fsyntax-only $< && touch $@
+
 # Every source as it is, without what a precompiled header would have included for it.
 check-includes: $(LINT:%=$(B)/includes/%.ok) ## sources include what they use, as far as a compiler can tell
 $(B)/includes/%.ok: % Makefile
@@ -511,5 +528,5 @@ help: ## this list
          $(WORKLOAD_OBJECTS:.o=.d) $(HOSTILE_OBJECTS:.o=.d) $(UNIT_OBJECTS:.o=.d) $(BOOT_OBJECTS:.o=.d) \
          $(SIM_OBJECTS:.o=.d) $(BENCH_OBJECTS:.o=.d) $(BENCHMARKS:%=$(B)/obj/vmm/tools/benchmarks/%.d) \
          $(TSAN_OBJECTS:.o=.d) $(SOAK_TSAN_OBJECTS:.o=.d) $(SOAK_ASAN_OBJECTS:.o=.d) \
-         $(patsubst %.o,%.d,$(call objects,tsan,$(THREADED)) $(call objects,fuzz,$(FUZZED)) \
+         $(ALONE:%=$(B)/alone/%.ok.d) $(patsubst %.o,%.d,$(call objects,tsan,$(THREADED)) $(call objects,fuzz,$(FUZZED)) \
          $(FUZZ_TARGETS:%=$(B)/obj/fuzz/tests/fuzz/%.o))

@@ -9,7 +9,7 @@ namespace {
 
 // Writers that a kill can catch between claiming slots and filling them: each has at most one
 // batch's ranges, and there are not more than this many.
-constexpr std::uint64_t torn_tail_records = 32 * 513;
+constexpr std::uint64_t torn_tail_records = std::uint64_t{32} * 513;
 
 } // namespace
 

@@ -2,6 +2,7 @@
 // A trace for other tools, in pieces to `sink`.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <string_view>
@@ -11,6 +12,8 @@
 namespace hvtrace {
 
 using ByteSink = std::function<void(std::string_view)>;
+// What is exported goes to the sink as soon as it is as much as this.
+inline constexpr std::size_t piece_bytes = std::size_t{64} << 10;
 
 // The guest's process in what is exported: beyond Linux's largest (PID_MAX_LIMIT, 2^22), so that it
 // is none of the host's own in a trace of the host that is put beside it.

@@ -16,7 +16,6 @@ namespace protos = perfetto::protos;
 constexpr std::uint32_t sequence_id = 0x456262;
 constexpr std::uint64_t process_uuid = std::uint64_t{sequence_id} << 40;
 constexpr std::uint32_t sequence_cleared = 1; // SEQ_INCREMENTAL_STATE_CLEARED
-constexpr std::size_t piece_bytes = std::size_t{64} << 10;
 
 std::uint64_t uuid_of(TrackId id) {
   return process_uuid | (std::uint64_t{static_cast<std::uint8_t>(id.kind)} + 1) << 32 | id.number;

@@ -18,7 +18,6 @@ namespace {
 
 using vmm::Json;
 
-constexpr std::size_t piece_bytes = std::size_t{64} << 10;
 // Chrome knows threads: one for each track, by kind and number. vCPUs come first, then what waits
 // for the host, then the host.
 constexpr std::uint32_t threads_of_a_kind = 1'000'000;

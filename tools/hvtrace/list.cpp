@@ -12,7 +12,7 @@
 namespace hvtrace {
 namespace {
 
-constexpr std::size_t piece_bytes = std::size_t{64} << 10;
+constexpr std::size_t written_bytes = std::size_t{64} << 10;
 
 } // namespace
 
@@ -48,7 +48,7 @@ void list(const TraceSource& source, const std::optional<Filter>& filter,
         out.push_back('\n');
       }
     }
-    if (out.size() >= piece_bytes) {
+    if (out.size() >= written_bytes) {
       flush();
     }
   }

@@ -17,7 +17,7 @@
 namespace vmm {
 namespace {
 
-constexpr std::size_t piece_bytes = std::size_t{64} << 10;
+constexpr std::size_t copied_bytes = std::size_t{64} << 10;
 
 // 0 or an errno.
 int write_all_at(int fd, std::span<const char> bytes, off_t offset) {
@@ -34,7 +34,7 @@ int write_all_at(int fd, std::span<const char> bytes, off_t offset) {
 
 // Bytes [start, end) of one file into another.
 int copy(int from, int to, off_t start, off_t end) {
-  std::array<char, piece_bytes> piece{};
+  std::array<char, copied_bytes> piece{};
   while (start < end) {
     const auto wanted = std::min<std::size_t>(piece.size(), static_cast<std::size_t>(end - start));
     const ssize_t got = ::pread(from, piece.data(), wanted, start);

@@ -11,7 +11,7 @@ namespace {
 
 // Empty when not set; which means the same wherever it is asked for here.
 std::string_view environment(const char* name) {
-  const char* const value = std::getenv(name);
+  const char* const value = std::getenv(name); // NOLINT(concurrency-mt-unsafe): nobody sets any
   return value == nullptr ? std::string_view{} : value;
 }
 

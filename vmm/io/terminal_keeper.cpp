@@ -18,11 +18,11 @@ namespace {
 constexpr std::array fatal_signals{SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
 
 // What signal handlers go by.
-struct State {
+struct Kept {
   std::atomic<int> fd{-1};
   abi::TerminalMode usual;
 };
-State state;
+Kept kept;
 
 // Once only (SA_RESETHAND): raised again, the signal has its usual effect.
 void on_fatal(int signal) {
@@ -30,7 +30,7 @@ void on_fatal(int signal) {
   static_cast<void>(::raise(signal));
 }
 
-void replace(void (*from)(int), void (*to)(int), int flags) {
+void exchange(void (*from)(int), void (*to)(int), int flags) {
   for (const int signal : fatal_signals) {
     struct sigaction action {};
     if (::sigaction(signal, nullptr, &action) == 0 && action.sa_handler == from) {
@@ -46,9 +46,9 @@ void replace(void (*from)(int), void (*to)(int), int flags) {
 
 TerminalKeeper::TerminalKeeper() {
   for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
-    if (::ioctl(fd, TCGETS, &state.usual) == 0) {
-      state.fd.store(fd);
-      replace(SIG_DFL, on_fatal, static_cast<int>(SA_RESETHAND | SA_NODEFER));
+    if (::ioctl(fd, TCGETS, &kept.usual) == 0) {
+      kept.fd.store(fd);
+      exchange(SIG_DFL, on_fatal, static_cast<int>(SA_RESETHAND | SA_NODEFER));
       return;
     }
   }
@@ -60,7 +60,7 @@ TerminalKeeper::~TerminalKeeper() {
 }
 
 void TerminalKeeper::put_back() {
-  const int fd = state.fd.exchange(-1);
+  const int fd = kept.fd.exchange(-1);
   if (fd < 0) {
     return;
   }
@@ -71,7 +71,7 @@ void TerminalKeeper::put_back() {
   sigemptyset(&stops);
   sigaddset(&stops, SIGTTOU);
   ::pthread_sigmask(SIG_BLOCK, &stops, &before);
-  ::ioctl(fd, TCSETS, &state.usual);
+  ::ioctl(fd, TCSETS, &kept.usual);
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   errno = saved;
 }

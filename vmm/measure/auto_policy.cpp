@@ -13,7 +13,6 @@ constexpr double usual_fault_ns = 1'000;
 constexpr double usual_call_ns = 1'000; // a range
 
 constexpr std::uint32_t usual_batch = 64;
-constexpr abi::Order huge_order{9};
 constexpr std::uint8_t largest_order_of_pages = 4;
 // Break-even time of a page up to which single pages are hinted.
 constexpr double cheap_return_seconds = 0.64;

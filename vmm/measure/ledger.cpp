@@ -4,8 +4,6 @@
 namespace vmm {
 namespace {
 
-constexpr abi::Order huge_order{9};
-
 double pages(std::uint64_t bytes) {
   return static_cast<double>(bytes) / static_cast<double>(abi::page_bytes);
 }

@@ -22,6 +22,9 @@
 
 namespace vmm {
 
+// Of a transparent huge page.
+inline constexpr abi::Order huge_order{9};
+
 // What single events cost on this machine. Empty: could not be measured.
 struct UnitCosts {
   std::optional<double> doorbell_ns;   // from the guest's instruction until it goes on

@@ -19,4 +19,9 @@ inline void append(Text& to, std::string_view more) {
   to.insert(to.end(), more.begin(), more.end());
 }
 
+// A path in the folder or in one below it, with both written in full.
+[[nodiscard]] inline bool is_below(std::string_view path, std::string_view folder) {
+  return path.size() > folder.size() && path.starts_with(folder) && path[folder.size()] == '/';
+}
+
 } // namespace guest::linux

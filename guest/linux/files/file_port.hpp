@@ -2,9 +2,16 @@
 // How a program's calls reach the host's files.
 #pragma once
 
+#include <cstdint>
+
 #include "shared/file_call.hpp"
 
 namespace guest::linux {
+
+// Of a buffer, as a call names it: the guest's memory lies at its physical addresses.
+[[nodiscard]] inline std::uint64_t address_of(const void* buffer) {
+  return reinterpret_cast<std::uint64_t>(buffer);
+}
 
 class FilePort {
  public:

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cerrno>
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 
@@ -14,6 +15,9 @@
 #include "guest/linux/files/file.hpp"
 
 namespace guest::linux {
+
+// NAME_MAX: bytes of a name in a path.
+inline constexpr std::size_t longest_name = 255;
 
 enum class FileAccess : std::uint8_t { read, write }; // write: both
 enum class NameKind : std::uint8_t { file, folder };

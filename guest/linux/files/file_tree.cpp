@@ -15,8 +15,7 @@ namespace guest::linux {
 namespace {
 
 constexpr unsigned most_links = 40;
-constexpr std::size_t longest_name = 255;
-constexpr std::string_view descriptors = "/proc/self/fd/";
+constexpr std::string_view descriptor_links = "/proc/self/fd/";
 constexpr std::uint64_t mount_point_device = 5;
 
 // A folder that is only there because something is mounted below it.
@@ -26,10 +25,6 @@ abi::FileStat mount_point_stat() {
           .links = 2,
           .mode = S_IFDIR | 0555U,
           .block_bytes = abi::page_bytes};
-}
-
-bool is_below(std::string_view path, std::string_view folder) {
-  return path.size() > folder.size() && path.starts_with(folder) && path[folder.size()] == '/';
 }
 
 // Empty, or from the slash of the last name on.
@@ -97,6 +92,7 @@ void FileTree::mount(std::string_view path, FileSystem& system, Paths paths) {
 
 std::vector<FileTree::MountPoint> FileTree::mounts() const {
   std::vector<MountPoint> all;
+  all.reserve(mounts_.size());
   for (const Mount& mount : mounts_) {
     all.push_back({mount.path.empty() ? "/" : view(mount.path), *mount.system});
   }
@@ -193,9 +189,9 @@ Or<FileTree::Place> FileTree::walk(std::string_view folder, std::string_view pat
     if (++links > most_links) {
       return std::unexpected(ELOOP);
     }
-    if (ends && view(here.path).starts_with(descriptors)) {
+    if (ends && view(here.path).starts_with(descriptor_links)) {
       std::uint64_t number = 0;
-      const std::string_view digits = view(here.path).substr(descriptors.size());
+      const std::string_view digits = view(here.path).substr(descriptor_links.size());
       std::from_chars(digits.data(), digits.data() + digits.size(), number);
       here.descriptor = number;
       return here;

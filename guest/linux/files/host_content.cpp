@@ -26,14 +26,10 @@ constexpr std::uint64_t spare_pages = std::uint64_t{4} * most_run_pages;
 // How long memory shows a page without asking again.
 constexpr std::uint64_t shown_time_ns = 30'000'000'000;
 
-constexpr std::uint64_t pages_up(std::uint64_t bytes) {
-  return bytes / page_bytes + (bytes % page_bytes != 0 ? 1 : 0);
-}
-
 constexpr PageRange pages_of(std::uint64_t offset, std::uint64_t bytes) {
   return {std::min(offset / page_bytes, PageTree::most_pages),
           bytes > ~offset ? PageTree::most_pages
-                          : std::min(pages_up(offset + bytes), PageTree::most_pages)};
+                          : std::min(pages_for(offset + bytes), PageTree::most_pages)};
 }
 
 } // namespace
@@ -49,7 +45,7 @@ bool HostContent::has_room_for_copies() const {
 // ---- what memory shows -------------------------------------------------------------------------
 
 Or<ShownPage> HostContent::page_to_show(std::uint64_t number, Access access) {
-  if (number >= pages_up(bytes_)) {
+  if (number >= pages_for(bytes_)) {
     return std::unexpected(EFAULT);
   }
   std::byte* page = pages_.find(number, use_.now_ns);
@@ -194,7 +190,7 @@ PageRange HostContent::ahead_of(PageRange wanted) {
   ahead_pages_ = wanted.first == next_ ? std::min(2 * ahead_pages_, most_ahead_pages) : 0;
   ahead_pages_ = std::max(ahead_pages_, least_ahead_pages);
   PageRange range{wanted.first, std::max(wanted.end, wanted.first + ahead_pages_)};
-  range.end = std::min({range.end, pages_up(host_bytes_), range.first + most_run_pages});
+  range.end = std::min({range.end, pages_for(host_bytes_), range.first + most_run_pages});
   if (!has_room_for_copies()) {
     range.end = range.first + 1;
   }
@@ -276,7 +272,7 @@ Or<std::uint64_t> HostContent::read(const HostHandle& file, std::uint64_t offset
     const std::uint64_t within = at % page_bytes;
     const std::byte* page = pages_.find(number, now_ns);
     if (page == nullptr && number * page_bytes < host_bytes_) {
-      const Or<std::byte*> got = fetch(file, {number, pages_up(offset + to.size())}, now_ns);
+      const Or<std::byte*> got = fetch(file, {number, pages_for(offset + to.size())}, now_ns);
       if (!got || *got == nullptr) {
         const Or<std::uint64_t> rest = got ? read_at_once(file, at, to.subspan(done))
                                            : Or<std::uint64_t>(std::unexpected(got.error()));
@@ -385,7 +381,7 @@ int HostContent::truncate(const HostHandle& file, std::uint64_t bytes) {
     return error;
   }
   zero_behind_end();
-  drop({pages_up(bytes), PageTree::most_pages});
+  drop({pages_for(bytes), PageTree::most_pages});
   bytes_ = host_bytes_ = bytes;
   zero_behind_end();
   changed_ = true;

@@ -13,10 +13,6 @@ namespace {
 // Larger reads are worth a call of their own.
 constexpr std::size_t small_read_bytes = 4096;
 
-std::uint64_t address_of(const void* object) {
-  return reinterpret_cast<std::uint64_t>(object);
-}
-
 } // namespace
 
 HostFile::~HostFile() {

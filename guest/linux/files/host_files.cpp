@@ -13,10 +13,6 @@ namespace guest::linux {
 
 namespace {
 
-std::uint64_t address_of(const void* object) {
-  return reinterpret_cast<std::uint64_t>(object);
-}
-
 // The host gives and takes no other identity by a file's mode.
 constexpr std::uint32_t host_rights = 01777;
 

@@ -5,14 +5,6 @@
 
 namespace guest::linux {
 
-namespace {
-
-std::uint64_t address_of(const void* object) {
-  return reinterpret_cast<std::uint64_t>(object);
-}
-
-} // namespace
-
 Or<std::uint64_t> HostHandle::ask(abi::FileCall call) const {
   call.file = number_;
   const abi::FileResult result = port_->perform(call);

@@ -11,10 +11,6 @@ namespace {
 
 constexpr Readiness known = abi::file_readable | abi::file_writable; // to the host
 
-std::uint64_t address_of(const void* object) {
-  return reinterpret_cast<std::uint64_t>(object);
-}
-
 } // namespace
 
 HostStream::HostStream(FilePort& port, std::uint32_t number)

@@ -18,10 +18,6 @@ namespace {
 
 constexpr std::uint64_t sector_bytes = 512;
 
-std::uint64_t pages_up(std::uint64_t bytes) {
-  return (bytes + abi::page_bytes - 1) / abi::page_bytes;
-}
-
 } // namespace
 
 MemoryFile::MemoryFile(PagePool& pool, PageViews& views, std::uint64_t inode,
@@ -89,7 +85,7 @@ Or<std::uint64_t> MemoryFile::write(std::uint64_t offset, std::span<const std::b
 
 // Holes become pages: who reads them here may write next.
 Or<ShownPage> MemoryFile::page_to_show(std::uint64_t number, Access /*access*/) {
-  if (number >= pages_up(bytes())) {
+  if (number >= pages_for(bytes())) {
     return std::unexpected(EFAULT);
   }
   std::byte* const page = pages_.make(number);
@@ -114,8 +110,8 @@ int MemoryFile::truncate(std::uint64_t bytes) {
     return EFBIG;
   }
   if (bytes < attributes_.bytes) {
-    views_.hide(*this, {pages_up(bytes), PageTree::most_pages});
-    pages_.drop(pages_up(bytes), PageTree::most_pages);
+    views_.hide(*this, {pages_for(bytes), PageTree::most_pages});
+    pages_.drop(pages_for(bytes), PageTree::most_pages);
     zero(bytes, abi::align_up(bytes, abi::page_bytes));
   }
   attributes_.bytes = bytes;
@@ -126,7 +122,7 @@ int MemoryFile::allocate(std::uint64_t offset, std::uint64_t bytes) {
   if (offset > most_bytes || bytes > most_bytes - offset) {
     return EFBIG;
   }
-  for (std::uint64_t page = offset / abi::page_bytes; page < pages_up(offset + bytes); ++page) {
+  for (std::uint64_t page = offset / abi::page_bytes; page < pages_for(offset + bytes); ++page) {
     if (pages_.make(page) == nullptr) {
       return ENOSPC;
     }

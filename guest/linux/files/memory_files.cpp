@@ -16,7 +16,6 @@ namespace guest::linux {
 
 namespace {
 
-constexpr std::size_t longest_name = 255;
 constexpr std::uint32_t rights = 07777;
 constexpr std::uint32_t seals_of_content = F_SEAL_WRITE | F_SEAL_FUTURE_WRITE;
 constexpr std::uint32_t seal_executable = 0x20; // F_SEAL_EXEC

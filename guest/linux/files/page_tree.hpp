@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "shared/address.hpp"
+
 namespace guest::linux {
 
 // Where pages come from and go back to.
@@ -24,6 +26,11 @@ class PagePool {
   PagePool() = default;
   ~PagePool() = default;
 };
+
+// What so many bytes take.
+[[nodiscard]] constexpr std::uint64_t pages_for(std::uint64_t bytes) {
+  return bytes / abi::page_bytes + (bytes % abi::page_bytes != 0 ? 1 : 0);
+}
 
 // [first, end), page numbers in a file.
 struct PageRange {

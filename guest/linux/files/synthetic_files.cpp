@@ -96,10 +96,6 @@ constexpr auto rows = std::to_array<Row>({
     {"/sys/kernel/mm/transparent_hugepage/hpage_pmd_size", Kind::text, "2097152\n"},
 });
 
-bool is_below(std::string_view path, std::string_view folder) {
-  return path.size() > folder.size() && path.starts_with(folder) && path[folder.size()] == '/';
-}
-
 // The process by its number is the same as "self".
 Text by_self(std::string_view path) {
   constexpr std::string_view by_number = "/proc/2";

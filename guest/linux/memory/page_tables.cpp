@@ -32,7 +32,7 @@ constexpr std::size_t index_of(std::uint64_t address, unsigned level) {
 constexpr abi::Gpa table_of(std::uint64_t entry) {
   return {entry & address_mask};
 }
-constexpr abi::Pfn frame_of(std::uint64_t entry) {
+constexpr abi::Pfn frame_in(std::uint64_t entry) {
   return abi::to_pfn({entry & address_mask});
 }
 constexpr bool is_leaf(std::uint64_t entry, unsigned level) {
@@ -240,7 +240,7 @@ void PageTables::clear(abi::Gpa table, unsigned level, std::uint64_t start, std:
         forget(removed);
       }
       store(table, index, 0);
-      const FrameRun run{frame_of(entry), level_bytes(level) / abi::page_bytes};
+      const FrameRun run{frame_in(entry), level_bytes(level) / abi::page_bytes};
       FrameRun* const last =
           removed.run_count == 0 ? nullptr : &removed.runs[removed.run_count - 1];
       if (last != nullptr && last->first + last->count == run.first) {
@@ -282,7 +282,7 @@ bool PageTables::map_again(std::uint64_t start, std::uint64_t end, std::uint64_t
                 [&](Place, unsigned level, std::uint64_t address, std::uint64_t entry) {
                   const std::uint64_t to = address + distance;
                   const std::uint64_t frames = level_bytes(level) / abi::page_bytes;
-                  done = map(to, frame_of(entry), frames, read_write);
+                  done = map(to, frame_in(entry), frames, read_write);
                   if (done) {
                     Leaves::visit(*this, to, to + level_bytes(level),
                                   [&](Place place, unsigned, std::uint64_t, std::uint64_t made) {
@@ -314,7 +314,7 @@ void PageTables::fold(std::uint64_t start, std::uint64_t end) {
        address += abi::huge_page_bytes) {
     const Leaf first = leaf_at(address);
     if (first.entry == 0 || first.level != 0 ||
-        frame_of(first.entry).value % frames_per_large != 0) {
+        frame_in(first.entry).value % frames_per_large != 0) {
       continue;
     }
     const std::uint64_t* const entries = store_.entries(first.place.table);
@@ -344,11 +344,11 @@ std::optional<PageTables::FrameRun> PageTables::find(std::uint64_t address) cons
     return std::nullopt;
   }
   const std::uint64_t inside = address % level_bytes(leaf.level) / abi::page_bytes;
-  FrameRun run{frame_of(leaf.entry) + inside, level_bytes(leaf.level) / abi::page_bytes - inside};
+  FrameRun run{frame_in(leaf.entry) + inside, level_bytes(leaf.level) / abi::page_bytes - inside};
   if (leaf.level == 0) {
     for (std::size_t index = leaf.place.index + 1; index < per_table; ++index) {
       const std::uint64_t entry = load(leaf.place.table, index);
-      if (entry == 0 || frame_of(entry) != run.first + run.count) {
+      if (entry == 0 || frame_in(entry) != run.first + run.count) {
         break;
       }
       ++run.count;
