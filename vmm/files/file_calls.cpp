@@ -22,14 +22,6 @@ constexpr std::uint32_t known_flags = (abi::file_no_wait << 1) - 1;
 // by what a guest has written.
 constexpr std::uint32_t rights_mask = 01777;
 
-abi::FileResult failed() {
-  return -abi::FileResult{errno};
-}
-
-bool has(const abi::FileCall& call, std::uint32_t flag) {
-  return (call.flags & flag) != 0;
-}
-
 } // namespace
 
 abi::FileResult FileCalls::perform(const abi::FileCall& call) {

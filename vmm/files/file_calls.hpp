@@ -22,6 +22,10 @@
 
 namespace vmm {
 
+[[nodiscard]] inline bool has(const abi::FileCall& call, std::uint32_t flag) {
+  return (call.flags & flag) != 0;
+}
+
 class FileCalls {
  public:
   // What a guest may want beside files; ENOSYS where there is nobody for it. On the calling thread.

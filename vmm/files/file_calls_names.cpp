@@ -20,16 +20,8 @@ namespace {
 constexpr long fchmodat2_number = 452;
 constexpr std::int64_t ns_per_second = 1'000'000'000;
 
-abi::FileResult failed() {
-  return -abi::FileResult{errno};
-}
-
 abi::FileResult answer_of(int result) {
   return result == 0 ? 0 : failed();
-}
-
-bool has(const abi::FileCall& call, std::uint32_t flag) {
-  return (call.flags & flag) != 0;
 }
 
 timespec to_time(std::int64_t ns) {

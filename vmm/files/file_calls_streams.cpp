@@ -11,19 +11,12 @@
 #include <cstring>
 
 #include "vmm/files/file_calls.hpp"
+#include "vmm/files/file_status.hpp"
 
 namespace vmm {
 namespace {
 
 constexpr std::uint64_t ns_per_ms = 1'000'000;
-
-abi::FileResult failed() {
-  return -abi::FileResult{errno};
-}
-
-bool has(const abi::FileCall& call, std::uint32_t flag) {
-  return (call.flags & flag) != 0;
-}
 
 short poll_events(const abi::FileCall& call) {
   return static_cast<short>((has(call, abi::file_readable) ? unsigned{POLLIN} : 0U) |

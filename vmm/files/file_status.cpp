@@ -56,7 +56,7 @@ abi::FileResult put_file_stat(int fd, std::span<std::byte> to) {
     return -EINVAL;
   }
   if (::statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_BTIME, &status) != 0) {
-    return -abi::FileResult{errno};
+    return failed();
   }
   const abi::FileStat answer = to_stat(status);
   std::memcpy(to.data(), &answer, std::min(to.size(), sizeof answer));
@@ -69,7 +69,7 @@ abi::FileResult put_file_space(int fd, std::span<std::byte> to) {
     return -EINVAL;
   }
   if (::fstatfs(fd, &system) != 0) {
-    return -abi::FileResult{errno};
+    return failed();
   }
   return put(abi::FileSpace{.type = static_cast<std::uint64_t>(system.f_type),
                             .block_bytes = static_cast<std::uint64_t>(system.f_bsize),

@@ -8,7 +8,7 @@
 
 namespace guest::linux {
 
-// Of a buffer, as a call names it: the guest's memory lies at its physical addresses.
+// How a call names a buffer or a path: by the address at which it is seen here.
 [[nodiscard]] inline std::uint64_t address_of(const void* buffer) {
   return reinterpret_cast<std::uint64_t>(buffer);
 }

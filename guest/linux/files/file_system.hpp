@@ -17,7 +17,7 @@
 namespace guest::linux {
 
 // NAME_MAX: bytes of a name in a path.
-inline constexpr std::size_t longest_name = 255;
+inline constexpr std::size_t longest_file_name = 255;
 
 enum class FileAccess : std::uint8_t { read, write }; // write: both
 enum class NameKind : std::uint8_t { file, folder };

@@ -167,7 +167,7 @@ Or<FileTree::Place> FileTree::walk(std::string_view folder, std::string_view pat
       here = look_at(to_text(without_last(view(here.path))));
       continue;
     }
-    if (name.size() > longest_name) {
+    if (name.size() > longest_file_name) {
       return std::unexpected(ENAMETOOLONG);
     }
     Text next = here.path;

@@ -69,7 +69,7 @@ class HostContent final : public SharedPages {
   // Writes out first: what the host says is all of it.
   [[nodiscard]] Or<abi::FileStat> stat(const HostHandle& file);
   [[nodiscard]] Or<abi::FileStat> stat() { return stat(writers_.front()); }
-  // The host has said that: what it changed meanwhile is not what is kept.
+  // The host says `is` now: clean pages are forgotten when others have changed the file since.
   void learn(const abi::FileStat& is);
 
   // Hands to the host what waits. Errors are counted.

@@ -2,10 +2,10 @@
 // All files of the host's that the program has open for writing, and how much of them lies in the
 // guest, for how long. Pure but for FilePort.
 //
-// What waits to be written is bounded in bytes and time, and no program waits for something before
-// it is written. Pages that wait for nothing go back to the page allocator, and so to the host,
-// after a while without use, when they are more than a part of what is free, when the program wants
-// memory, and with the last open file.
+// What waits to be written is bounded in bytes and time, and all of it is written before the
+// program waits for anything. Pages that wait for nothing go back to the page allocator, and so to
+// the host, after a while without use, when they are more than a part of what is free, when the
+// program wants memory, and with the last open file.
 #pragma once
 
 #include <cstdint>

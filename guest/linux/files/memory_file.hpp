@@ -21,7 +21,8 @@ class MemoryFile final : public SharedPages {
  public:
   static constexpr std::uint64_t most_bytes = std::uint64_t{1} << 47;
 
-  // `mode` has the type of the file. `pool` and `views` outlive this.
+  // Owner, times and mode, with the type of the file, are those of `like`. `pool` and `views`
+  // outlive this.
   MemoryFile(PagePool& pool, PageViews& views, std::uint64_t inode, const abi::FileStat& like);
   MemoryFile(const MemoryFile&) = delete;
   MemoryFile& operator=(const MemoryFile&) = delete;

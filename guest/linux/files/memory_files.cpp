@@ -208,7 +208,7 @@ Or<MemoryFiles::Place> MemoryFiles::place_of(std::string_view path) const {
   if (name.empty()) {
     return std::unexpected(EBUSY);
   }
-  if (name.size() > longest_name) {
+  if (name.size() > longest_file_name) {
     return std::unexpected(ENAMETOOLONG);
   }
   const Or<MemoryFile*> folder = find(path.substr(0, slash == std::string_view::npos ? 0 : slash));
@@ -258,7 +258,7 @@ Or<abi::FileSpace> MemoryFiles::space(std::string_view /*path*/) {
                         .available_blocks = is.free_pages,
                         .files = is.all_pages,
                         .free_files = is.free_pages,
-                        .name_bytes = longest_name};
+                        .name_bytes = longest_file_name};
 }
 
 // ---- names -------------------------------------------------------------------------------------

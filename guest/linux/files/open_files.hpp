@@ -42,7 +42,7 @@ class OpenFiles {
   [[nodiscard]] Or<int> add(std::unique_ptr<OpenFile> file, int lowest = 0);
   // Null: no such descriptor.
   [[nodiscard]] OpenFile* get(std::uint64_t descriptor) const;
-  // The same for who keeps it open, or wants to know how long it is.
+  // The same; it stays open for as long as the caller holds it, whatever is closed.
   [[nodiscard]] std::shared_ptr<OpenFile> share(std::uint64_t descriptor) const;
   // One more descriptor for the same file; EBADF, EMFILE, EINVAL.
   [[nodiscard]] Or<int> duplicate(std::uint64_t descriptor, std::uint64_t lowest);

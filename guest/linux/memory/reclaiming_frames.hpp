@@ -29,8 +29,8 @@ class ReclaimingFrames final : public Frames {
   [[nodiscard]] std::uint64_t count() const override { return frames_.count(); }
 
  private:
-  // What there is enough of and is not to be had is somebody's in use, or does not lie in a row:
-  // less is asked for next.
+  // Where enough are free, those that were asked for are in use or do not lie in a row, and giving
+  // others back does not help.
   [[nodiscard]] bool is_short(std::uint64_t count) const {
     return frames_.free_count() < count * enough;
   }

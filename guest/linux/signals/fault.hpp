@@ -16,7 +16,7 @@ namespace guest::linux {
 inline constexpr std::uint64_t invalid_opcode_vector = 6;
 inline constexpr std::uint64_t page_fault_vector = 14;
 
-// What the program's calculations with fractions have come to (SDM vol. 1, 8.1 and 10.2.3).
+// Control and status of the floating-point units (SDM vol. 1, 8.1 and 10.2.3).
 struct FloatingPoint {
   std::uint16_t x87_control = 0;
   std::uint16_t x87_status = 0;
