@@ -438,7 +438,7 @@ FUZZ_CXX     ?= clang++-19
 FUZZ_TARGETS := $(patsubst tests/fuzz/%.cpp,%,$(wildcard tests/fuzz/*.cpp))
 FUZZ_FLAGS   := -std=c++23 -I. -isystem $(B)/gen -g -O1 -MMD -MP -w \
                 -fsanitize=address,undefined -fno-sanitize-recover=undefined
-FUZZED_FOLDERS := base io settings memory files trace hints measure boot control debug vcpu
+FUZZED_FOLDERS := base io settings memory files trace hints measure boot control debug vcpu kvm
 FUZZED := $(foreach folder,$(FUZZED_FOLDERS),$(call below,vmm/$(folder))) \
           $(filter-out %/main.cpp %/replay.cpp,$(HVTRACE_SOURCES)) \
           $(call below,guest/linux/sites)
