@@ -15,13 +15,14 @@ namespace guest::arch {
 
 // A system call as guest/arch/program_entry.S pushes it (lowest address first).
 struct ProgramCall {
+  std::uint64_t kept[6]; // RBX, RBP, R12 to R15
   std::uint64_t number;
   std::uint64_t args[6];
   std::uint64_t flags, rip, rsp; // rip: where to go on, and may be changed
 };
-static_assert(offsetof(ProgramCall, args) == 8);
-static_assert(offsetof(ProgramCall, rip) == 64);
-static_assert(sizeof(ProgramCall) == 80);
+static_assert(offsetof(ProgramCall, args) == 56);
+static_assert(offsetof(ProgramCall, rip) == 112);
+static_assert(sizeof(ProgramCall) == 128);
 
 // JMP *%gs:EBB_PROGRAM_ENTER: what a patched site enters the kernel with.
 inline constexpr std::array<std::uint8_t, 8> enter_kernel{
@@ -84,6 +85,11 @@ inline void flush_translations() {
 // What a program finds its thread's data by (FS base).
 inline void set_thread_pointer(std::uint64_t address) {
   asm volatile("wrfsbase %0" : : "r"(address));
+}
+inline std::uint64_t thread_pointer() {
+  std::uint64_t address = 0;
+  asm volatile("rdfsbase %0" : "=r"(address));
+  return address;
 }
 
 extern "C" void page_fault_landing(); // guest/arch/page_fault.S

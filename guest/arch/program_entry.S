@@ -52,12 +52,18 @@ program_enter_kernel:
         pushq   %rsi
         pushq   %rdi
         pushq   %rax
+        pushq   %r15                        /* calls keep these; a new thread begins with them */
+        pushq   %r14
+        pushq   %r13
+        pushq   %r12
+        pushq   %rbp
+        pushq   %rbx
         subq    $EBB_VECTOR_BYTES, %rsp     /* a call keeps all of them */
         save_vectors
-        leaq    EBB_VECTOR_BYTES(%rsp), %rdi /* guest::arch::ProgramCall */
+6:      leaq    EBB_VECTOR_BYTES(%rsp), %rdi /* guest::arch::ProgramCall */
         call    *%rcx
         restore_vectors
-        addq    $EBB_VECTOR_BYTES + 8, %rsp /* RAX is the answer */
+        addq    $EBB_VECTOR_BYTES + 7 * 8, %rsp /* RAX is the answer */
         popq    %rdi
         popq    %rsi
         popq    %rdx
@@ -102,6 +108,14 @@ program_enter_kernel:
         pushq   $0                          /* CR2 */
         leaq    program_diverted(%rip), %rbp
         jmp     program_divert
+
+/* Where a new thread begins (guest/arch/thread_switch.S), as if behind its parent's call. In: RSP = what
+ * that call has pushed, copied; RBX, RBP, R12 to R15 = the parent's. */
+        .balign 16, 0xcc
+        .globl  program_thread_landing
+program_thread_landing:
+        leaq    program_thread(%rip), %rcx
+        jmp     6b
 
 /* program_enter(instruction, stack): starts a program; calls come back to what is below RSP now. */
         .balign 16, 0xcc

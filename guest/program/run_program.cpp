@@ -16,6 +16,7 @@
 #include "guest/linux/signals/fault.hpp"
 #include "guest/linux/signals/hidden_fault.hpp"
 #include "guest/program/file_mailbox.hpp"
+#include "guest/program/program_contexts.hpp"
 #include "guest/program/program_machine.hpp"
 #include "guest/program/program_memory.hpp"
 #include "guest/runtime/hypercall.hpp"
@@ -37,8 +38,9 @@ struct Running {
   Running(Kernel& kernel, abi::ProgramStart& start, std::string_view strings)
       : frames(kernel.pages(), bytes, vcpu), table_pages(kernel),
         tables(table_pages, {kernel.boot().page_table_gpa}), files(kernel, start.left),
-        machine(kernel), process(start, strings, frames, tables, zones_of(kernel.boot()), files,
-                                 machine, arch::enter_kernel, arch::vdso_image) {}
+        machine(kernel), contexts(kernel),
+        process(start, strings, frames, tables, zones_of(kernel.boot()), files, machine, contexts,
+                arch::enter_kernel, arch::vdso_image) {}
 
   static constexpr unsigned vcpu = 0; // programs have one
   FrameBytes bytes;
@@ -47,6 +49,7 @@ struct Running {
   linux::PageTables tables;
   FileMailbox files;
   ProgramMachine machine;
+  ProgramContexts contexts;
   linux::Process process;
   linux::Resolution last_fault = linux::Resolution::unmapped; // what came of the last page fault
   arch::ExtendedFeatures extended;                            // once a signal has needed them
@@ -112,7 +115,7 @@ std::span<const std::uint8_t> code_at(std::uint64_t address) {
 
 void handle_trap(arch::TrapFrame& frame, std::byte* extended_state) {
   if (frame.vector == EBB_WAKE_VECTOR) {
-    running->process.receive_signals();
+    running->process.catch_up();
     arch::arm_alarm(); // whatever has used the timer meanwhile
     go_on(frame, extended_state);
     return;
@@ -223,17 +226,32 @@ extern "C" bool program_page_fault(const arch::TrapFrame* frame) {
   return resolution == linux::Resolution::resolved;
 }
 
+namespace {
+
+// Behind a call.
+void divert_if_wanted() {
+  if (running->process.is_diverted() ||
+      (arch::program_is_masked() && running->process.wants_interrupts())) {
+    arch::divert_program();
+  }
+}
+
+} // namespace
+
 // Called by guest/arch/program_entry.S.
 extern "C" std::int64_t program_call(const arch::ProgramCall* call) {
   linux::Call request{.number = call->number};
   std::copy(std::begin(call->args), std::end(call->args), request.args.begin());
   const std::int64_t answer = running->process.answer(request);
-  running->process.receive_signals();
-  if (running->process.is_diverted() ||
-      (arch::program_is_masked() && running->process.wants_interrupts())) {
-    arch::divert_program();
-  }
+  running->process.catch_up();
+  divert_if_wanted();
   return answer;
+}
+// The first that a new thread does; its answer is that of the call that has made it.
+extern "C" std::int64_t program_thread(const arch::ProgramCall* /*call*/) {
+  running->process.begin_thread();
+  divert_if_wanted();
+  return 0;
 }
 // Where a diverted call goes on.
 extern "C" void program_diverted(arch::TrapFrame* frame, std::byte* extended_state) {

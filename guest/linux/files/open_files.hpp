@@ -12,7 +12,8 @@
 
 namespace guest::linux {
 
-struct OpenFile {
+// A call that waits for it holds it, so that it stays when its descriptors are closed meanwhile.
+struct OpenFile : std::enable_shared_from_this<OpenFile> {
   OpenFile(File* what, std::uint32_t flags, Text name)
       : file(what), open_flags(flags), path(std::move(name)) {}
 

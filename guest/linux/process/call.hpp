@@ -16,8 +16,8 @@ struct Call {
   std::uint64_t number = 0;
   std::array<std::uint64_t, 6> args{};
 };
-// The number of the only process and thread. 1 would be init's, which some programs take care to
-// be.
+// The number of the only process, and of its first thread. 1 would be init's, which some programs
+// take care to be.
 inline constexpr std::int64_t process_id = 2;
 
 // What a call returns: at least 0 (addresses included), or a negative error number.

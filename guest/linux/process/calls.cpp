@@ -187,16 +187,15 @@ struct CallTable {
       {SYS_utimes, {"utimes", ""}, &Process::sys_utimes},
       {SYS_utimensat, {"utimensat", ""}, &Process::sys_utimensat, ints(0, 3)},
 
-      {SYS_exit,
-       {"exit", "of the one thread: ends the program"},
-       &Process::sys_exit_group,
-       ints(0)},
+      {SYS_exit, {"exit", ""}, &Process::sys_exit, ints(0)},
+      {SYS_clone, {"clone", "threads; no processes"}, &Process::sys_clone},
+      {SYS_clone3, {"clone3", "threads; no processes"}, &Process::sys_clone3},
       {SYS_execve, {"execve", "in this process; there are no others"}, &Process::sys_execve},
       {SYS_execveat, {"execveat", "open files by their names"}, &Process::sys_execveat, ints(0, 4)},
       {SYS_exit_group, {"exit_group", ""}, &Process::sys_exit_group, ints(0)},
       {SYS_getpid, {"getpid", ""}, &Process::sys_getpid},
-      {SYS_gettid, {"gettid", ""}, &Process::sys_getpid},
-      {SYS_set_tid_address, {"set_tid_address", ""}, &Process::sys_getpid},
+      {SYS_gettid, {"gettid", ""}, &Process::sys_gettid},
+      {SYS_set_tid_address, {"set_tid_address", ""}, &Process::sys_set_tid_address},
       {SYS_getppid, {"getppid", ""}, &Process::sys_getppid},
       {SYS_getpgrp, {"getpgrp", ""}, &Process::sys_getpid},
       {SYS_getuid, {"getuid", ""}, &Process::sys_getuid},
@@ -312,9 +311,9 @@ struct CallTable {
       {SYS_rt_tgsigqueueinfo, {"rt_tgsigqueueinfo", "to itself"}, &Process::sys_rt_tgsigqueueinfo},
       {SYS_rt_sigtimedwait, {"rt_sigtimedwait", ""}, &Process::sys_rt_sigtimedwait},
       {SYS_futex,
-       {"futex", "of one thread: what would wait for ever is EDEADLK"},
+       {"futex", "no WAIT_REQUEUE_PI; what the only thread would wait for for ever is EDEADLK"},
        &Process::sys_futex,
-       ints(1, 2)},
+       ints(1, 2, 5)},
       {SYS_sched_getaffinity,
        {"sched_getaffinity", "one vCPU"},
        &Process::sys_sched_getaffinity,
@@ -351,7 +350,7 @@ struct CallTable {
        {"membarrier", "on one vCPU, where nothing is to be done"},
        &Process::sys_membarrier,
        ints(0, 1)},
-      {SYS_sched_yield, {"sched_yield", "nothing to do for one thread"}, &Process::sys_nothing},
+      {SYS_sched_yield, {"sched_yield", ""}, &Process::sys_sched_yield},
       {SYS_getrusage,
        {"getrusage", "used time is that without waiting"},
        &Process::sys_getrusage,
@@ -359,9 +358,8 @@ struct CallTable {
       {SYS_getpriority, {"getpriority", "always the same"}, &Process::sys_getpriority, ints(0, 1)},
       {SYS_setpriority, {"setpriority", "has no effect"}, &Process::sys_nothing, ints(0, 1, 2)},
       {SYS_umask, {"umask", ""}, &Process::sys_umask, ints(0)},
-      {SYS_set_robust_list,
-       {"set_robust_list", "nothing to do for one thread"},
-       &Process::sys_nothing},
+      {SYS_set_robust_list, {"set_robust_list", ""}, &Process::sys_set_robust_list},
+      {SYS_get_robust_list, {"get_robust_list", ""}, &Process::sys_get_robust_list, ints(0)},
 
       {SYS_clock_gettime,
        {"clock_gettime", "used time is that without waiting"},
@@ -396,6 +394,33 @@ struct CallTable {
   }();
 };
 
+namespace {
+
+// Whether a call may make a file ready that another thread waits for: all but those that are made
+// often and have nothing to do with files.
+constexpr bool may_make_ready(std::uint64_t number) {
+  switch (number) {
+  case SYS_futex:
+  case SYS_sched_yield:
+  case SYS_gettid:
+  case SYS_getpid:
+  case SYS_clock_gettime:
+  case SYS_gettimeofday:
+  case SYS_mmap:
+  case SYS_munmap:
+  case SYS_mprotect:
+  case SYS_madvise:
+  case SYS_brk:
+  case SYS_rt_sigprocmask:
+  case SYS_rt_sigaction:
+    return false;
+  default:
+    return true;
+  }
+}
+
+} // namespace
+
 std::span<const SupportedCall> supported_calls() {
   static constexpr auto calls = [] {
     std::array<SupportedCall, CallTable::rows.size()> all{};
@@ -403,6 +428,11 @@ std::span<const SupportedCall> supported_calls() {
     return all;
   }();
   return calls;
+}
+
+Answer Process::missing(std::uint64_t call) {
+  start_.missing[call / 64] |= std::uint64_t{1} << (call % 64);
+  return -ENOSYS;
 }
 
 Answer Process::answer(const Call& call) {
@@ -416,17 +446,23 @@ Answer Process::answer(const Call& call) {
       args[static_cast<std::size_t>(std::countr_zero(left))] &= 0xffffffff;
     }
     const Answer answer = (this->*entry.handler)(args);
+    Thread& thread = scheduler_.running();
+    if (!thread.held.empty()) {
+      thread.held.clear();
+    }
+    if (scheduler_.has_watchers() && may_make_ready(call.number)) {
+      scheduler_.wake_watchers();
+    }
     if (ends_in_order_ || !contents_.is_empty()) {
       tend_files();
     }
     if (answer != restart) {
       return answer;
     }
-    interrupted_ = call.number;
+    thread.interrupted = call.number;
     return -EINTR;
   }
-  start_.missing[call.number / 64] |= std::uint64_t{1} << (call.number % 64);
-  return -ENOSYS;
+  return missing(call.number);
 }
 
 } // namespace guest::linux

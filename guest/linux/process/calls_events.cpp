@@ -159,7 +159,7 @@ Answer Process::sys_signalfd(const Args& args) {
 }
 
 std::optional<SignalCause> Process::accept_signal(SignalSet wanted) {
-  auto cause = signals_.accept(wanted);
+  auto cause = signals().accept(wanted);
   if (cause) {
     count_overruns(*cause);
   }

@@ -28,17 +28,17 @@ constexpr std::uint64_t max_vectors = 1024; // UIO_MAXIOV
 
 Answer Process::read_file(OpenFile& file, std::uint64_t address, std::uint64_t bytes,
                           Offset offset) {
-  const Or<std::span<std::byte>> to = room_from(address, bytes);
+  Or<std::span<std::byte>> to = room_from(address, bytes);
   if (offset && file.file->is_stream()) {
     return -ESPIPE;
   }
   if (!file.may_read()) {
     return -EBADF;
   }
-  if (!to) {
-    return -Answer{to.error()};
-  }
   for (;;) {
+    if (!to) {
+      return -Answer{to.error()};
+    }
     const Or<std::uint64_t> got = file.file->read(offset.value_or(file.position), *to);
     if (got || got.error() != EAGAIN || (file.open_flags & O_NONBLOCK) != 0) {
       file.position += got && !offset ? *got : 0;
@@ -48,6 +48,7 @@ Answer Process::read_file(OpenFile& file, std::uint64_t address, std::uint64_t b
     if (const Answer failed = wait_for_stream(file, abi::file_readable, timeout_ns); failed != 0) {
       return failed;
     }
+    to = room_from(address, bytes); // another thread may have unmapped it meanwhile
     if (timeout_ns != wait_for_ever && file.file->ready_for(abi::file_readable) == Readiness{0}) {
       return 0;
     }
@@ -90,7 +91,7 @@ Answer Process::write_bytes(OpenFile& file, std::span<const std::byte> from, Off
 void Process::signal_failed_write(int error) {
   if (error == EPIPE || error == EFBIG) {
     const std::uint64_t signal = error == EPIPE ? SIGPIPE : SIGXFSZ;
-    static_cast<void>(send_signal(process_id, signal, SI_USER));
+    send(scheduler_.running(), cause_of(signal, SI_USER));
   }
 }
 
@@ -110,6 +111,10 @@ Answer Process::write_stream(const OpenFile& file, std::span<const std::byte> fr
     if (const Answer failed = wait_for_stream(file, abi::file_writable, wait_for_ever);
         failed != 0) {
       return done != 0 ? static_cast<Answer>(done) : failed;
+    }
+    // Another thread may have unmapped it meanwhile.
+    if (!may_read(reinterpret_cast<std::uint64_t>(from.data()), from.size())) {
+      return done != 0 ? static_cast<Answer>(done) : -EFAULT;
     }
   }
 }

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: MIT
-#include <linux/futex.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/sysinfo.h>
@@ -141,7 +140,7 @@ Answer Process::sys_sysinfo(const Args& args) {
   info.uptime = static_cast<long>(machine_.now_ns() / 1'000'000'000);
   info.totalram = machine_.ram_bytes();
   info.freeram = pages_.space().free_pages * abi::page_bytes;
-  info.procs = 1;
+  info.procs = static_cast<unsigned short>(scheduler_.threads().size());
   info.mem_unit = 1;
   return store(args[0], info) ? 0 : -EFAULT;
 }
@@ -207,33 +206,10 @@ Answer Process::wait_for_child(const Args& args) {
                                                                                   : -ECHILD;
 }
 
-// ---- one thread --------------------------------------------------------------------------------
-
-// Nobody else could wake a thread that waits, so only what does not wait is answered as usual.
-Answer Process::sys_futex(const Args& args) {
-  const std::uint64_t operation = args[1] & static_cast<std::uint64_t>(FUTEX_CMD_MASK);
-  if (args[0] % sizeof(std::uint32_t) != 0) {
-    return -EINVAL;
-  }
-  switch (operation) {
-  case FUTEX_WAKE:
-  case FUTEX_WAKE_BITSET:
-    return 0;
-  case FUTEX_WAIT:
-  case FUTEX_WAIT_BITSET: {
-    std::uint32_t value = 0;
-    if (!fetch(args[0], value)) {
-      return -EFAULT;
-    }
-    return value != static_cast<std::uint32_t>(args[2]) ? -EAGAIN : -EDEADLK;
-  }
-  default:
-    return -ENOSYS;
-  }
-}
+// ---- the processor --------------------------------------------------------------------------
 
 Answer Process::sys_sched_getaffinity(const Args& args) {
-  const std::uint64_t mask = 1; // one thread, on one vCPU
+  const std::uint64_t mask = 1; // programs have one vCPU
   if (args[1] < sizeof mask) {
     return -EINVAL;
   }

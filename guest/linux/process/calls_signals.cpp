@@ -29,11 +29,11 @@ void Process::stop() {
   static_cast<void>(files_.perform({.operation = abi::FileOperation::stop}));
 }
 
-void Process::suffer(Signals::Effect effect, std::uint64_t signal) {
-  if (effect == Signals::Effect::end) {
+void Process::suffer(SignalEffect effect, std::uint64_t signal) {
+  if (effect == SignalEffect::end) {
     end_by_signal(signal);
   }
-  if (effect == Signals::Effect::stop) {
+  if (effect == SignalEffect::stop) {
     stop();
   }
 }
@@ -43,7 +43,14 @@ void Process::end_by_signal(std::uint64_t signal) {
 }
 
 SignalSet Process::handled_signals() const {
-  return ends_in_order_ ? ~SignalSet{0} : signals_.survived();
+  if (ends_in_order_) {
+    return ~SignalSet{0};
+  }
+  SignalSet blocked = ~SignalSet{0}; // by all
+  for (const auto& thread : scheduler_.threads()) {
+    blocked &= thread->signals.blocked();
+  }
+  return actions_.survived() | blocked;
 }
 
 // ---- dispositions ------------------------------------------------------------------------------
@@ -58,9 +65,15 @@ Answer Process::sys_rt_sigaction(const Args& args) {
   if (action != 0 && !fetch(action, next)) {
     return -EFAULT;
   }
-  const SignalAction before = signals_.action(signal);
+  const SignalAction before = actions_.of(signal);
   if (action != 0) {
-    signals_.set_action(signal, next);
+    actions_.set(signal, next);
+    if (actions_.effect_of(signal) == SignalEffect::nothing) {
+      shared_pending_.forget(signal);
+      for (const auto& thread : scheduler_.threads()) {
+        thread->signals.forget(signal);
+      }
+    }
     machine_.set_handled_signals(handled_signals());
   }
   return old_action == 0 || store(old_action, before) ? 0 : -EFAULT;
@@ -68,7 +81,7 @@ Answer Process::sys_rt_sigaction(const Args& args) {
 
 Answer Process::sys_rt_sigprocmask(const Args& args) {
   const auto [how, set, old_set, bytes, unused4, unused5] = args;
-  const SignalSet before = signals_.blocked();
+  const SignalSet before = signals().blocked();
   SignalSet change = 0;
   if (bytes != set_bytes) {
     return -EINVAL;
@@ -79,13 +92,13 @@ Answer Process::sys_rt_sigprocmask(const Args& args) {
     }
     switch (how) {
     case SIG_BLOCK:
-      signals_.set_blocked(before | change);
+      signals().set_blocked(before | change);
       break;
     case SIG_UNBLOCK:
-      signals_.set_blocked(before & ~change);
+      signals().set_blocked(before & ~change);
       break;
     case SIG_SETMASK:
-      signals_.set_blocked(change);
+      signals().set_blocked(change);
       break;
     default:
       return -EINVAL;
@@ -99,13 +112,13 @@ Answer Process::sys_rt_sigpending(const Args& args) {
   if (args[1] > set_bytes) {
     return -EINVAL;
   }
-  const SignalSet waiting = signals_.waiting();
+  const SignalSet waiting = signals().waiting();
   return may_write(args[0], args[1]) && store(args[0], waiting) ? 0 : -EFAULT;
 }
 
 Answer Process::sys_sigaltstack(const Args& args) {
   const auto [next_address, old_address, stack_pointer, unused3, unused4, unused5] = args;
-  const AlternateStack before = signals_.alternate_stack;
+  const AlternateStack before = signals().alternate_stack;
   if (next_address != 0) {
     AlternateStack next;
     if (!fetch(next_address, next)) {
@@ -119,95 +132,143 @@ Answer Process::sys_sigaltstack(const Args& args) {
     } else if (next.bytes < least_alternate_stack) {
       return -ENOMEM;
     }
-    signals_.alternate_stack = next;
+    signals().alternate_stack = next;
   }
   return old_address == 0 || store(old_address, before) ? 0 : -EFAULT;
 }
 
 // ---- sending -----------------------------------------------------------------------------------
 
-// To itself alone: there is nobody else.
-Answer Process::send(std::int64_t target, const SignalCause& cause) {
+SignalCause Process::cause_of(std::uint64_t signal, std::int32_t code) const {
+  return {.signal = signal,
+          .code = code,
+          .address = 0,
+          .process = static_cast<std::int32_t>(process_id),
+          .user = credentials_.ids(Credentials::Kind::user).real};
+}
+
+void Process::send(Thread& thread, const SignalCause& cause) {
+  suffer(thread.signals.send(cause), cause.signal);
+  scheduler_.wake(thread); // whatever it waits for, it looks whether that is for it
+  scheduler_.wake_watchers();
+}
+
+void Process::send_to_any(const SignalCause& cause) {
+  const auto takes = [&](const auto& thread) { return thread->signals.takes(cause.signal); };
+  const SignalEffect effect = actions_.effect_of(cause.signal);
+  if (effect != SignalEffect::handler && std::ranges::any_of(scheduler_.threads(), takes)) {
+    suffer(effect, cause.signal);
+    return;
+  }
+  shared_pending_.add(cause);
+  for (const auto& thread : scheduler_.threads()) {
+    if (takes(thread) || (thread->awaited & set_of(cause.signal)) != 0) {
+      scheduler_.wake(*thread);
+    }
+  }
+  scheduler_.wake_watchers();
+}
+
+// Signal 0 only asks whether there is somebody.
+Answer Process::send_to_process(std::int64_t target, const SignalCause& cause) {
   if (cause.signal > last_signal) {
     return -EINVAL;
   }
-  if (target != process_id) {
+  if (target != process_id && scheduler_.find(target) == nullptr) {
     return -ESRCH;
   }
   if (cause.signal != 0) {
-    suffer(signals_.send(cause), cause.signal);
+    send_to_any(cause);
   }
   return 0;
 }
 
-Answer Process::send_signal(std::int64_t target, std::uint64_t signal, std::int32_t code) {
-  return send(target, {.signal = signal,
-                       .code = code,
-                       .address = 0,
-                       .process = static_cast<std::int32_t>(process_id),
-                       .user = credentials_.ids(Credentials::Kind::user).real});
+Answer Process::send_to_thread(std::int64_t group, std::int64_t thread, const SignalCause& cause) {
+  Thread* const target = group == process_id ? scheduler_.find(thread) : nullptr;
+  if (cause.signal > last_signal) {
+    return -EINVAL;
+  }
+  if (target == nullptr) {
+    return -ESRCH;
+  }
+  if (cause.signal != 0) {
+    send(*target, cause);
+  }
+  return 0;
 }
 
 void Process::receive_signals() {
   for (SignalSet signals = machine_.take_signals(); signals != 0; signals &= signals - 1) {
     const auto signal = static_cast<std::uint64_t>(std::countr_zero(signals)) + 1;
-    suffer(signals_.send({.signal = signal, .code = SI_KERNEL}), signal);
+    send_to_any({.signal = signal, .code = SI_KERNEL});
   }
   if (!timers_.any_set()) {
     return;
   }
-  const Timers::Now is = now();
-  while (const auto cause = timers_.take(is, signals_.waiting())) {
-    suffer(signals_.send(*cause), cause->signal);
+  while (const auto cause = timers_.take(now(), signals().waiting())) {
+    if (cause->thread == 0) {
+      send_to_any(*cause);
+    } else if (Thread* const thread = scheduler_.find(cause->thread); thread != nullptr) {
+      send(*thread, *cause);
+    }
   }
-  machine_.set_alarm_ns(timers_.next_while_computing_ns(is));
 }
 
 Answer Process::sys_kill(const Args& args) {
   const auto target = static_cast<std::int32_t>(args[0]);
   // Its group, and all processes but init, are the process, too.
   const bool is_all = target == 0 || target == -1 || target == -process_id;
-  return send_signal(is_all ? process_id : target, args[1], SI_USER);
+  return send_to_process(is_all ? process_id : target, cause_of(args[1], SI_USER));
 }
 
 Answer Process::sys_tkill(const Args& args) {
   const auto target = static_cast<std::int32_t>(args[0]);
-  return target <= 0 ? -EINVAL : send_signal(target, args[1], SI_TKILL);
+  return target <= 0 ? -EINVAL : send_to_thread(process_id, target, cause_of(args[1], SI_TKILL));
 }
 
 Answer Process::sys_tgkill(const Args& args) {
   const auto group = static_cast<std::int32_t>(args[0]);
-  if (group <= 0) {
-    return -EINVAL;
-  }
-  return group != process_id ? -ESRCH : sys_tkill({args[1], args[2], 0, 0, 0, 0});
+  const auto target = static_cast<std::int32_t>(args[1]);
+  return group <= 0 || target <= 0 ? -EINVAL
+                                   : send_to_thread(group, target, cause_of(args[2], SI_TKILL));
 }
 
 // What a program says of itself; that the kernel or kill has sent it, it may only tell itself.
-Answer Process::sys_rt_sigqueueinfo(const Args& args) {
-  const auto target = static_cast<std::int32_t>(args[0]);
+Or<SignalCause> Process::cause_at(std::uint64_t signal, std::uint64_t address,
+                                  const PendingSignals& room) const {
   SignalInformation information{};
-  if (!fetch(args[2], information)) {
-    return -EFAULT;
+  if (!fetch(address, information)) {
+    return std::unexpected(EFAULT);
   }
-  if (args[1] >= first_queued_signal && args[1] <= last_signal && target == process_id &&
-      !signals_.has_room()) {
-    return -EAGAIN;
+  if (signal >= first_queued_signal && signal <= last_signal && !room.has_room()) {
+    return std::unexpected(EAGAIN);
   }
-  return send(target, {.signal = args[1],
-                       .code = information.code,
-                       .address = information.address,
-                       .process = information.sender.process,
-                       .user = information.sender.user,
-                       .value = information.value});
+  return SignalCause{.signal = signal,
+                     .code = information.code,
+                     .address = information.address,
+                     .process = information.sender.process,
+                     .user = information.sender.user,
+                     .value = information.value};
+}
+
+Answer Process::sys_rt_sigqueueinfo(const Args& args) {
+  const Or<SignalCause> cause = cause_at(args[1], args[2], shared_pending_);
+  return cause ? send_to_process(static_cast<std::int32_t>(args[0]), *cause)
+               : -Answer{cause.error()};
 }
 
 Answer Process::sys_rt_tgsigqueueinfo(const Args& args) {
   const auto group = static_cast<std::int32_t>(args[0]);
-  if (group <= 0 || static_cast<std::int32_t>(args[1]) <= 0) {
+  const auto target = static_cast<std::int32_t>(args[1]);
+  if (group <= 0 || target <= 0) {
     return -EINVAL;
   }
-  return group != process_id ? -ESRCH : sys_rt_sigqueueinfo({args[1], args[2], args[3], 0, 0, 0});
+  const Thread* const thread = group == process_id ? scheduler_.find(target) : nullptr;
+  if (thread == nullptr) {
+    return -ESRCH;
+  }
+  const Or<SignalCause> cause = cause_at(args[2], args[3], thread->signals.own());
+  return cause ? send_to_thread(group, target, *cause) : -Answer{cause.error()};
 }
 
 Answer Process::sys_rt_sigtimedwait(const Args& args) {
@@ -225,9 +286,10 @@ Answer Process::sys_rt_sigtimedwait(const Args& args) {
   const std::uint64_t until =
       *timeout == wait_for_ever ? Machine::never : machine_.now_ns() + *timeout;
   // They wait meanwhile, whatever is done with them otherwise.
-  const SignalSet blocked = signals_.blocked();
+  Thread& thread = scheduler_.running();
+  const SignalSet blocked = thread.signals.blocked();
   for (;;) {
-    if (auto cause = signals_.accept(wanted)) {
+    if (auto cause = signals().accept(wanted)) {
       count_overruns(*cause);
       const bool told = args[1] == 0 || store(args[1], information_of(*cause));
       return told ? static_cast<Answer>(cause->signal) : -EFAULT;
@@ -238,10 +300,12 @@ Answer Process::sys_rt_sigtimedwait(const Args& args) {
     if (until != Machine::never && machine_.now_ns() >= until) {
       return -EAGAIN;
     }
-    signals_.set_blocked(blocked | wanted);
+    thread.awaited = wanted;
+    thread.signals.set_blocked(blocked | wanted);
     machine_.set_handled_signals(handled_signals());
     rest_until(until);
-    signals_.set_blocked(blocked);
+    thread.signals.set_blocked(blocked);
+    thread.awaited = 0;
     machine_.set_handled_signals(handled_signals());
   }
 }
@@ -265,7 +329,7 @@ int Process::suspend_signals(std::uint64_t address, std::uint64_t bytes) {
   if (!fetch(address, blocked)) {
     return EFAULT;
   }
-  signals_.suspend(blocked);
+  signals().suspend(blocked);
   machine_.set_handled_signals(handled_signals());
   return 0;
 }
@@ -273,7 +337,7 @@ int Process::suspend_signals(std::uint64_t address, std::uint64_t bytes) {
 // With a signal to handle, what was blocked before comes back with the handler's return.
 void Process::end_suspension() {
   if (!is_diverted()) {
-    signals_.end_suspend();
+    signals().end_suspend();
     machine_.set_handled_signals(handled_signals());
   }
 }
@@ -290,11 +354,15 @@ Answer Process::sys_rt_sigsuspend(const Args& args) {
 
 // All registers are replaced: by go_on(), which has them.
 Answer Process::sys_rt_sigreturn(const Args& /*args*/) {
-  handler_returns_ = true;
+  scheduler_.running().handler_returns = true;
   return 0;
 }
 
 void Process::go_on(Registers& registers, const ExtendedState& state) {
+  Thread& thread = scheduler_.running();
+  if (thread.is_to_end) {
+    end_thread();
+  }
   if (follower_) {
     registers = {.rip = follower_->instruction,
                  .cs = registers.cs,
@@ -304,26 +372,26 @@ void Process::go_on(Registers& registers, const ExtendedState& state) {
     clear_state(state);
     follower_.reset();
   }
-  if (handler_returns_) {
-    handler_returns_ = false;
+  if (thread.handler_returns) {
+    thread.handler_returns = false;
     if (!pop_handler(registers, state)) {
       end_by_signal(SIGSEGV);
     }
   }
-  while (auto taken = signals_.take()) {
+  while (auto taken = signals().take()) {
     count_overruns(taken->cause);
     suffer(taken->effect, taken->cause.signal);
-    if (taken->effect == Signals::Effect::handler) {
-      if (interrupted_ && (taken->action.flags & SA_RESTART) != 0) {
-        call_again(registers, *interrupted_);
+    if (taken->effect == SignalEffect::handler) {
+      if (thread.interrupted && (taken->action.flags & SA_RESTART) != 0) {
+        call_again(registers, *thread.interrupted);
       }
-      interrupted_.reset();
+      thread.interrupted.reset();
       push_handler(registers, state, *taken);
     }
   }
-  if (interrupted_) {
-    call_again(registers, *interrupted_);
-    interrupted_.reset();
+  if (thread.interrupted) {
+    call_again(registers, *thread.interrupted);
+    thread.interrupted.reset();
   }
 }
 
@@ -340,7 +408,7 @@ void Process::call_again(Registers& registers, std::uint64_t number) const {
 
 void Process::push_handler(Registers& registers, const ExtendedState& state,
                            const Signals::Taken& taken) {
-  const AlternateStack& stack = signals_.alternate_stack;
+  const AlternateStack& stack = signals().alternate_stack;
   std::uint64_t top = registers.rsp - red_zone_bytes;
   if ((taken.action.flags & SA_ONSTACK) != 0 && (stack.flags & AlternateStack::disabled) == 0 &&
       !stack.contains(registers.rsp)) {
@@ -377,7 +445,7 @@ bool Process::pop_handler(Registers& registers, const ExtendedState& state) {
                 state.bytes.begin());
     clean_state(state);
   }
-  signals_.set_blocked(frame.blocked);
+  signals().set_blocked(frame.blocked);
   machine_.set_handled_signals(handled_signals());
   leave_handler(registers, frame.context);
   return registers.rip < addresses_end;

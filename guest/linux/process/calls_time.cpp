@@ -121,9 +121,9 @@ bool Process::sleep_until(std::uint64_t deadline_ns) {
   return false;
 }
 
-void Process::rest_until(std::uint64_t deadline_ns) {
+void Process::idle_until_ns(std::uint64_t deadline) {
   const std::uint64_t began_ns = machine_.now_ns();
-  const std::uint64_t wake_ns = std::min(deadline_ns, timers_.next_while_sleeping_ns());
+  const std::uint64_t wake_ns = std::min(deadline, timers_.next_while_sleeping_ns());
   // Nobody knows how long: what lies in the guest of files may be wanted again soon.
   std::uint64_t first_ns = wake_ns;
   if (wake_ns == Machine::never && !contents_.is_empty()) {
@@ -136,6 +136,7 @@ void Process::rest_until(std::uint64_t deadline_ns) {
     machine_.sleep_until_ns(wake_ns);
   }
   slept_ns_ += machine_.now_ns() - began_ns;
+  scheduler_.wake_watchers(); // one of them may have a stream that is ready now
   receive_signals();
 }
 

@@ -21,7 +21,7 @@ struct IntervalTime { // struct itimerval
 
 void Process::set_timer(std::int32_t timer, const Timers::Setting& setting) {
   timers_.set(timer, setting);
-  machine_.set_alarm_ns(timers_.next_while_computing_ns(now()));
+  arm_alarm();
 }
 
 Process::TimerRest Process::rest_of(std::int32_t timer) {
@@ -98,13 +98,14 @@ Answer Process::sys_timer_create(const Args& args) {
     return -EFAULT;
   }
   const bool sends = event.notify == SIGEV_SIGNAL ||
-                     (event.notify == SIGEV_THREAD_ID && event.thread == process_id);
+                     (event.notify == SIGEV_THREAD_ID && scheduler_.find(event.thread) != nullptr);
   if ((!sends && event.notify != SIGEV_NONE) ||
       (sends && (event.signal < 1 || std::uint64_t(event.signal) > last_signal))) {
     return -EINVAL;
   }
   const SignalCause cause{.signal = sends ? static_cast<std::uint64_t>(event.signal) : 0,
-                          .value = event.value};
+                          .value = event.value,
+                          .thread = event.notify == SIGEV_THREAD_ID ? event.thread : 0};
   const Or<std::int32_t> timer = timers_.add(clock->clock, clock->epoch_ns, cause);
   if (!timer) {
     return -Answer{timer.error()};
@@ -179,7 +180,7 @@ Answer Process::sys_timer_delete(const Args& args) {
     return -Answer{timer.error()};
   }
   timers_.remove(*timer);
-  machine_.set_alarm_ns(timers_.next_while_computing_ns(now()));
+  arm_alarm();
   return 0;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Pipes, and waiting for files to be ready. There is one thread: what it could be woken by is the
-// time, a signal, and the host's streams.
+// Pipes, and waiting for files to be ready: a thread looks again whenever another has done
+// something that may have changed that, and when the time, a signal or one of the host's streams
+// wakes it.
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/select.h>
@@ -56,6 +57,7 @@ Answer Process::sys_pipe(const Args& args) {
 Answer Process::wait_for_stream(const OpenFile& file, Readiness wanted, std::uint64_t timeout_ns) {
   const std::uint64_t until =
       timeout_ns == wait_for_ever ? Machine::never : machine_.now_ns() + timeout_ns;
+  scheduler_.running().held.push_back(file.shared_from_this());
   for (;;) {
     if (file.file->ready_for(wanted).value_or(abi::file_hung_up) != 0 ||
         (until != Machine::never && machine_.now_ns() >= until)) {
@@ -69,10 +71,10 @@ Answer Process::wait_for_stream(const OpenFile& file, Readiness wanted, std::uin
       if (const int error = file.file->watch(wanted); error != 0) {
         return -Answer{error};
       }
-    } else if (first == Machine::never && !may_be_interrupted()) {
+    } else if (first == Machine::never && is_alone() && !may_be_interrupted()) {
       return -EDEADLK; // nobody is there to end it
     }
-    rest_until(first);
+    rest_until(first, Scheduler::Wakes::by_any_files);
   }
 }
 
@@ -110,10 +112,10 @@ Or<std::uint64_t> Process::wait_for(std::span<Watched> all, std::uint64_t timeou
     if (until != Machine::never && machine_.now_ns() >= until) {
       return 0;
     }
-    if (first == Machine::never && !may_become_ready && !may_be_interrupted()) {
+    if (first == Machine::never && !may_become_ready && is_alone() && !may_be_interrupted()) {
       return std::unexpected(EDEADLK); // nobody is there to end it
     }
-    rest_until(first);
+    rest_until(first, Scheduler::Wakes::by_any_files);
   }
 }
 

@@ -41,7 +41,8 @@ std::string_view next_strings(std::string_view& strings, std::uint32_t count) {
 
 Process::Process(abi::ProgramStart& start, std::string_view strings, Frames& frames,
                  PageTables& tables, const AddressZones& zones, FilePort& files, Machine& machine,
-                 const SitePatcher::Enter& enter, std::span<const std::byte> vdso)
+                 Contexts& contexts, const SitePatcher::Enter& enter,
+                 std::span<const std::byte> vdso)
     : start_(start), machine_(machine), views_(areas_, tables), mapped_(views_),
       cache_pages_(frames), contents_(cache_pages_, machine, mapped_), frames_(frames, contents_),
       memory_(frames_, tables, areas_, mapped_, zones), files_(memory_, files), code_(memory_),
@@ -56,7 +57,11 @@ Process::Process(abi::ProgramStart& start, std::string_view strings, Frames& fra
                                                       .port = files_,
                                                       .vdso = vdso,
                                                       .user = start.user,
-                                                      .group = start.group}) {
+                                                      .group = start.group}),
+      contexts_(contexts),
+      scheduler_(machine, contexts, *this,
+                 std::make_unique<Thread>(process_id, actions_, shared_pending_, contexts.first())),
+      futexes_(scheduler_) {
   command_.path = to_text(next_string(strings));
   const std::string_view directory = next_string(strings);
   command_.arguments = to_text(next_strings(strings, start.arguments));
@@ -78,7 +83,7 @@ Process::Process(abi::ProgramStart& start, std::string_view strings, Frames& fra
   }
   for (std::uint64_t signal = 1; signal <= last_signal; ++signal) {
     if ((start.ignored_signals & set_of(signal)) != 0) {
-      signals_.set_action(signal, {.handler = SignalAction::ignore});
+      actions_.set(signal, {.handler = SignalAction::ignore});
     }
   }
   synthetic_ = std::make_unique<SyntheticFiles>(SyntheticFacts{.program = executable_place_,
@@ -155,6 +160,9 @@ Answer Process::execute(Command command, std::string_view directory) {
   if (!found) {
     return -Answer{found.error()};
   }
+  if (!end_others()) {
+    return -EINTR;
+  }
   sites_.restore(0, highest_address);
   memory_.unmap_all();
   for (std::uint64_t descriptor = 0; descriptor < open_files_.end(); ++descriptor) {
@@ -162,7 +170,12 @@ Answer Process::execute(Command command, std::string_view directory) {
       static_cast<void>(open_files_.remove(descriptor));
     }
   }
-  signals_.forget_handlers();
+  actions_.forget_handlers();
+  Thread& thread = scheduler_.running();
+  thread.signals.alternate_stack = {};
+  thread.id = process_id;
+  thread.clear_at_end = 0;
+  thread.robust_list = 0;
   timers_.remove_made();
   machine_.set_handled_signals(handled_signals());
   machine_.set_thread_pointer(0);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-// A Linux program and the kernel that it sees: loads it, then answers its system calls. One thread.
+// A Linux program and the kernel that it sees: loads it, then answers its threads' system calls.
 //
 // A call is a row in the table of calls.cpp and a member function in the calls_*.cpp that it
-// belongs to. What a program passes is checked there, once, before it is used: memory by
-// AddressSpace, descriptors by OpenFiles, paths by FileTree. Pure but for the interfaces in
-// file_port.hpp and frames.hpp.
+// belongs to, and done by the thread that runs. What a program passes is checked there, once,
+// before it is used: memory by AddressSpace, descriptors by OpenFiles, paths by FileTree. Pure but
+// for the interfaces in file_port.hpp and frames.hpp.
 #pragma once
 
 #include <sys/uio.h>
@@ -42,16 +42,18 @@
 #include "guest/linux/signals/timers.hpp"
 #include "guest/linux/signals/waiting_signals.hpp"
 #include "guest/linux/sites/site_patcher.hpp"
+#include "guest/linux/threads/futexes.hpp"
+#include "guest/linux/threads/scheduler.hpp"
 #include "shared/program_start.hpp"
 
 namespace guest::linux {
 
-class Process final : private RealTime, private WaitingSignals {
+class Process final : private RealTime, private WaitingSignals, private Idle {
  public:
   // What starts the program; `strings` as shared/program_start.hpp says. All outlives the process.
   // `vdso`: a page to be mapped, or nothing.
   Process(abi::ProgramStart& start, std::string_view strings, Frames& frames, PageTables& tables,
-          const AddressZones& zones, FilePort& files, Machine& machine,
+          const AddressZones& zones, FilePort& files, Machine& machine, Contexts& contexts,
           const SitePatcher::Enter& enter, std::span<const std::byte> vdso);
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;
@@ -61,6 +63,11 @@ class Process final : private RealTime, private WaitingSignals {
   [[nodiscard]] Or<ProgramEntry> load(std::uint64_t break_start);
 
   [[nodiscard]] Answer answer(const Call& call);
+  // What a thread does first that a call has made.
+  void begin_thread();
+  // Behind each call, and when a timer or the host interrupts the program: takes signals that have
+  // come from outside, and those of timers that have run out, and lets other threads run.
+  void catch_up();
 
   // After a call by a SYSCALL that ends at `behind`: where to return to, so that the next call from
   // there costs less.
@@ -70,27 +77,28 @@ class Process final : private RealTime, private WaitingSignals {
     return sites_.resume(address);
   }
 
-  // Whether the program is to go on elsewhere than behind its call: go_on() then says where.
+  // Whether the thread is to go on elsewhere than behind its call: go_on() then says where.
   [[nodiscard]] bool is_diverted() const {
-    return signals_.due() || handler_returns_ || follower_.has_value();
+    const Thread& thread = scheduler_.running();
+    return thread.signals.due() || thread.handler_returns || thread.is_to_end ||
+           follower_.has_value();
   }
   // Whether there is nothing to go back to: an execve has replaced the program.
   [[nodiscard]] bool is_followed() const { return follower_.has_value(); }
   // After a call or a fault: into a handler, back out of one, or into the next program.
   void go_on(Registers& registers, const ExtendedState& state);
-  // Whether a signal from outside is to interrupt the program's own code: for a handler, or because
-  // what is open for writing is written out before the signal is the program's end.
+  // Whether something is to interrupt the program's own code: a signal for a handler, or that is
+  // the program's end but what is open for writing is written out before; other threads.
   [[nodiscard]] bool wants_interrupts() const {
-    return may_be_interrupted() || !contents_.is_empty();
+    return may_be_interrupted() || !contents_.is_empty() || scheduler_.has_watchers() ||
+           scheduler_.next_tick_ns() != Machine::never;
   }
-  // Takes signals that have come from outside, and those of timers that have run out.
-  void receive_signals();
   // Before the guest ends for another reason than the program's call: what the program has written
   // goes where it belongs. The exit status to end with.
   [[nodiscard]] std::uint8_t leave(std::uint8_t status);
   // An instruction faulted. False: the program has no handler for it and is to end.
   [[nodiscard]] bool take_fault(const SignalCause& cause) {
-    return signals_.fault(cause) == Signals::Effect::handler;
+    return signals().fault(cause) == SignalEffect::handler;
   }
 
   // The working directory that was asked for, if it is not there: the program begins in the root.
@@ -104,6 +112,8 @@ class Process final : private RealTime, private WaitingSignals {
   friend struct CallTable;
   using Args = std::array<std::uint64_t, 6>;
 
+  // A call, or what is wanted of one, that there is not: ENOSYS, and told at the end.
+  [[nodiscard]] Answer missing(std::uint64_t call);
   // Where a folder of the host's is to be seen.
   void make_folders_above(std::string_view mount);
   // Puts a program into memory where nothing is.
@@ -274,7 +284,6 @@ class Process final : private RealTime, private WaitingSignals {
   Answer sys_setrlimit(const Args& args);
   Answer sys_sysinfo(const Args& args);
   Answer sys_getrandom(const Args& args);
-  Answer sys_futex(const Args& args);
   Answer sys_sched_getaffinity(const Args& args);
   Answer sys_getrusage(const Args& args);
   Answer sys_getpriority(const Args& args);
@@ -319,6 +328,17 @@ class Process final : private RealTime, private WaitingSignals {
   Answer sys_ioprio_get(const Args& args);
   Answer sys_ioprio_set(const Args& args);
   Answer sys_membarrier(const Args& args);
+  // calls_threads.cpp
+  Answer sys_clone(const Args& args);
+  Answer sys_clone3(const Args& args);
+  Answer sys_exit(const Args& args);
+  Answer sys_gettid(const Args& args);
+  Answer sys_set_tid_address(const Args& args);
+  Answer sys_set_robust_list(const Args& args);
+  Answer sys_get_robust_list(const Args& args);
+  Answer sys_sched_yield(const Args& args);
+  // calls_futex.cpp
+  Answer sys_futex(const Args& args);
   // calls_signals.cpp
   Answer sys_rt_sigaction(const Args& args);
   Answer sys_rt_sigprocmask(const Args& args);
@@ -472,12 +492,15 @@ class Process final : private RealTime, private WaitingSignals {
   [[nodiscard]] SignalSet handled_signals() const;
   // Whether something could end a wait that has no other end.
   [[nodiscard]] bool may_be_interrupted() const {
-    return signals_.has_handlers() || timers_.any_set();
+    return actions_.has_handlers() || timers_.any_set();
   }
   // Whether it was slept that long; no: there is a signal to handle.
   [[nodiscard]] bool sleep_until(std::uint64_t deadline_ns);
   // The same once: until then, or until something happens.
-  void rest_until(std::uint64_t deadline_ns);
+  void rest_until(std::uint64_t deadline_ns, Scheduler::Wakes wakes = Scheduler::Wakes::by_name) {
+    scheduler_.wait_until_ns(deadline_ns, wakes);
+  }
+  void idle_until_ns(std::uint64_t deadline) override;
   [[nodiscard]] Timers::Now now() {
     const std::uint64_t elapsed_ns = machine_.now_ns();
     return {.elapsed_ns = elapsed_ns, .used_ns = elapsed_ns - slept_ns_};
@@ -505,10 +528,20 @@ class Process final : private RealTime, private WaitingSignals {
   [[nodiscard]] int suspend_signals(std::uint64_t address, std::uint64_t bytes);
   // Behind that call.
   void end_suspension();
-  Answer send_signal(std::int64_t target, std::uint64_t signal, std::int32_t code);
-  Answer send(std::int64_t target, const SignalCause& cause);
+  [[nodiscard]] Signals& signals() const { return scheduler_.running().signals; }
+  [[nodiscard]] SignalCause cause_of(std::uint64_t signal, std::int32_t code) const;
+  void receive_signals();
+  // To a thread, or to whichever takes it.
+  void send(Thread& thread, const SignalCause& cause);
+  void send_to_any(const SignalCause& cause);
+  // The same by what a call says; EINVAL, ESRCH.
+  Answer send_to_thread(std::int64_t group, std::int64_t thread, const SignalCause& cause);
+  Answer send_to_process(std::int64_t target, const SignalCause& cause);
+  // What siginfo_t at an address says, if it may wait there; EFAULT, EAGAIN.
+  [[nodiscard]] Or<SignalCause> cause_at(std::uint64_t signal, std::uint64_t address,
+                                         const PendingSignals& room) const;
   // Does to the process what a signal does.
-  void suffer(Signals::Effect effect, std::uint64_t signal);
+  void suffer(SignalEffect effect, std::uint64_t signal);
   void stop();
   // Of a timer's signal, which the program gets.
   void count_overruns(SignalCause& cause);
@@ -516,13 +549,44 @@ class Process final : private RealTime, private WaitingSignals {
   void call_again(Registers& registers, std::uint64_t number) const;
   void push_handler(Registers& registers, const ExtendedState& state, const Signals::Taken& taken);
   [[nodiscard]] bool pop_handler(Registers& registers, const ExtendedState& state);
+
+  // ---- threads
+  [[nodiscard]] bool is_alone() const { return scheduler_.threads().size() == 1; }
+  struct ThreadStart {
+    std::uint64_t flags = 0; // CLONE_
+    std::uint64_t stack = 0; // its end; 0: the caller's
+    std::uint64_t thread_pointer = 0;
+    std::uint64_t parent_id_at = 0; // addresses of numbers
+    std::uint64_t child_id_at = 0;
+  };
+  [[nodiscard]] Answer start_thread(const ThreadStart& start);
+  // Of the running one, which is not alone.
+  [[noreturn]] void end_thread();
+  // Who waits for its end, or for what it has locked, is told.
+  void tell_end_of(Thread& thread);
+  // A lock that the thread holds is nobody's any more.
+  void abandon_lock(const Thread& thread, std::uint64_t address, bool has_priorities);
+  void abandon_locks(const Thread& thread);
+  // The others end; no, if the running one is to end, too.
+  [[nodiscard]] bool end_others();
+  [[nodiscard]] Answer wait_at(std::uint64_t address, std::uint32_t value, std::uint32_t bits,
+                               std::uint64_t deadline_ns);
+  [[nodiscard]] Answer lock_at(std::uint64_t address, std::uint64_t deadline_ns);
+  [[nodiscard]] Answer try_lock_at(std::uint64_t address);
+  [[nodiscard]] Answer unlock_at(std::uint64_t address);
+  [[nodiscard]] Answer wake_by_operation(const Args& args);
+  // Of futex's time-out, for an operation; EFAULT, EINVAL.
+  [[nodiscard]] Or<std::uint64_t> futex_deadline(std::uint64_t operation, std::uint64_t timeout_at);
+  // Has the program interrupted when a timer runs out or another thread is to run.
+  void arm_alarm();
+
   [[nodiscard]] std::int64_t realtime_ns() override {
     return start_.realtime_ns + static_cast<std::int64_t>(machine_.now_ns());
   }
 
-  [[nodiscard]] SignalSet waiting_signals() const override { return signals_.waiting(); }
+  [[nodiscard]] SignalSet waiting_signals() const override { return signals().waiting(); }
   [[nodiscard]] std::optional<SignalCause> accept_signal(SignalSet wanted) override;
-  [[nodiscard]] std::uint64_t signal_arrivals() const override { return signals_.arrivals(); }
+  [[nodiscard]] std::uint64_t signal_arrivals() const override { return signals().arrivals(); }
 
   abi::ProgramStart& start_; // counts of calls go there
   Machine& machine_;
@@ -555,14 +619,18 @@ class Process final : private RealTime, private WaitingSignals {
   Text directory_;          // the working directory, as Place::path
   std::unique_ptr<SyntheticFiles> synthetic_;
   std::uint32_t umask_ = 022;
-  Signals signals_;
+  SignalActions actions_;
+  PendingSignals shared_pending_; // signals for whichever thread takes them
   Timers timers_;
   std::uint64_t slept_ns_ = 0; // of the time since boot
-  bool handler_returns_ = false;
   bool ends_in_order_ = false; // the outside was told that a signal is not to end the program there
-  // The call at hand was interrupted before it did anything: it is made again behind a handler that
-  // wants that (SA_RESTART), and where there is none.
-  std::optional<std::uint64_t> interrupted_;
+  Contexts& contexts_;
+  Scheduler scheduler_;
+  Futexes futexes_;
+  std::int32_t last_thread_id_ = process_id; // ever given
+  std::uint8_t status_ = 0;                  // of the first thread's end
+  bool has_alarm_ = false;                   // that the machine was told
+  std::uint64_t tick_ns_ = Machine::never;   // when the program is interrupted for other threads
 };
 
 template <typename T> bool Process::fetch(std::uint64_t address, T& to) const {

@@ -122,12 +122,15 @@ std::optional<MovableInstruction> movable_instruction(std::span<const std::uint8
     return plain(end, code.size());
   }
   switch (opcode) {
-  case 0x83: // arithmetic with imm8
+  case 0x80: // arithmetic with imm8, of bytes and of others
+  case 0x83:
     return plain(end + 1, code.size());
   case 0x81: // with imm32
     return plain(end + 4, code.size());
   case 0x8d: // LEA, of memory
     return code[behind] < 0xc0 ? plain(end, code.size()) : std::nullopt;
+  case 0xc6: // MOV, imm8
+    return operand->extension == 0 ? plain(end + 1, code.size()) : std::nullopt;
   case 0xc7: // MOV, imm32; other extensions are other instructions
     return operand->extension == 0 ? plain(end + 4, code.size()) : std::nullopt;
   case 0xf7: // NOT, NEG

@@ -21,7 +21,7 @@ constexpr auto illegal =
 // LEA to RCX, relative to the next instruction.
 constexpr auto load_return = std::to_array<std::uint8_t>({0x48, 0x8d, 0x0d});
 constexpr auto jump = std::to_array<std::uint8_t>({0xe9});
-// A page for trampolines is looked for within that distance, at most so often.
+// A page for trampolines is looked for so often above a site, and as often below.
 constexpr unsigned most_claims = 1024;
 
 bool is_illegal(std::uint8_t byte) {
@@ -82,6 +82,11 @@ std::optional<SitePatcher::Moved> SitePatcher::moved_at(std::span<const std::uin
   return moved;
 }
 
+// The program may have written to its code since.
+bool SitePatcher::is_as_patched(const Site& site) {
+  return std::memcmp(code_at(site.address), site.jump.data(), jump_bytes) == 0;
+}
+
 // Whether a jump over `distance` has illegal opcodes where moved instructions began.
 bool SitePatcher::is_possible(std::int64_t distance, const Moved& moved) {
   if (distance != static_cast<std::int32_t>(distance)) {
@@ -120,7 +125,8 @@ std::optional<std::uint64_t> SitePatcher::place_in(Page& page, std::uint64_t add
 SitePatcher::Page* SitePatcher::new_page(std::uint64_t address, const Moved& moved) {
   const std::uint64_t from = address + jump_bytes;
   std::uint64_t tried = UINT64_MAX;
-  unsigned claims = 0;
+  // Claims in vain: what cannot be had above may be had below.
+  std::array<unsigned, 2> claims{};
   // Distances whose second byte is illegal, by their other bytes: 0, -1, 1, -2...
   for (std::int64_t step = 0; step < 2 << 15; ++step) {
     const std::int64_t high = step % 2 == 0 ? step / 2 : -(step + 1) / 2;
@@ -137,8 +143,9 @@ SitePatcher::Page* SitePatcher::new_page(std::uint64_t address, const Moved& mov
         continue;
       }
       tried = page;
-      if (++claims > most_claims) {
-        return nullptr;
+      unsigned& tries = claims[high < 0 ? 1 : 0];
+      if (++tries > most_claims) {
+        break;
       }
       if (code_.claim_page(page)) {
         pages_.push_back({.address = page, .used = {}});
@@ -176,7 +183,12 @@ void SitePatcher::set_used(std::uint64_t trampoline, std::size_t bytes, bool use
 
 std::optional<std::uint64_t> SitePatcher::patch(std::uint64_t behind, std::size_t readable) {
   const std::uint64_t address = behind - call_bytes;
-  // The program has written there since, or this call would not have come by a SYSCALL.
+  // Another thread's call may have come back from there first.
+  const auto patched = std::ranges::find(sites_, address, &Site::address);
+  if (patched != sites_.end() && is_as_patched(*patched)) {
+    return patched->back;
+  }
+  // Else the program has written there since.
   forget(address, address + jump_bytes);
   if (sites_.size() == most_sites || std::ranges::find(refused_, address) != refused_.end()) {
     return std::nullopt;
@@ -224,9 +236,7 @@ std::optional<std::uint64_t> SitePatcher::patch(std::uint64_t behind, std::size_
 std::optional<std::uint64_t> SitePatcher::resume(std::uint64_t address) const {
   for (const Site& site : sites_) {
     const std::uint64_t at = address - site.address;
-    // The program may have written to its code since.
-    if (at < jump_bytes && site.moved.begins[at] &&
-        std::memcmp(code_at(site.address), site.jump.data(), jump_bytes) == 0) {
+    if (at < jump_bytes && site.moved.begins[at] && is_as_patched(site)) {
       return site.back + at - call_bytes;
     }
   }
@@ -259,10 +269,10 @@ void SitePatcher::forget(std::uint64_t start, std::uint64_t end) {
         !reaches(site.trampoline, trampoline_bytes(site.moved))) {
       return false;
     }
-    if (std::memcmp(code_at(site.address), site.jump.data(), jump_bytes) == 0) {
+    if (is_as_patched(site)) {
       code_.write(site.address, site.before);
     }
-    set_used(site.trampoline, trampoline_bytes(site.moved), false);
+    set_used(site.trampoline, trampoline_bytes(site.moved), keeps_trampolines_);
     return true;
   });
 }

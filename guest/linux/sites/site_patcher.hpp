@@ -17,7 +17,8 @@
 //
 // What sees the difference: a program that reads its own code as data, or copies it elsewhere.
 //
-// One vCPU: nobody else runs the program while a site changes.
+// One vCPU: nobody else runs the program while a site changes. Other threads may be anywhere in the
+// program, or in a call that returns to a trampoline.
 #pragma once
 
 #include <array>
@@ -71,6 +72,9 @@ class SitePatcher {
   // those whose moved instructions lie there.
   void restore(std::uint64_t start, std::uint64_t end);
 
+  // From now on there are threads that may be in a trampoline when its site goes: it stays.
+  void keep_trampolines() { keeps_trampolines_ = true; }
+
   [[nodiscard]] std::size_t sites() const { return sites_.size(); }
 
  private:
@@ -99,6 +103,7 @@ class SitePatcher {
   };
 
   [[nodiscard]] static std::optional<Moved> moved_at(std::span<const std::uint8_t> site);
+  [[nodiscard]] static bool is_as_patched(const Site& site);
   [[nodiscard]] static bool is_possible(std::int64_t distance, const Moved& moved);
   [[nodiscard]] std::optional<std::uint64_t> place_for(std::uint64_t address, const Moved& moved);
   [[nodiscard]] std::optional<std::uint64_t> place_in(Page& page, std::uint64_t address,
@@ -112,6 +117,7 @@ class SitePatcher {
 
   CodePages& code_;
   Enter enter_;
+  bool keeps_trampolines_ = false;
   std::vector<Page> pages_;
   std::vector<Site> sites_;
   // All sites lie in [lowest_, highest_].

@@ -18,7 +18,9 @@
 #include <vector>
 
 #include "guest/linux/process/process.hpp"
+#include "tests/support/linux/hosted_contexts.hpp"
 #include "tests/support/linux/hosted_memory.hpp"
+#include "tests/support/linux/still_machine.hpp"
 
 namespace test_support {
 
@@ -100,37 +102,6 @@ class MadeUpFiles final : public guest::linux::FilePort {
   std::uint64_t read_input_ = 0;
 };
 
-// A program's end, thrown.
-struct ProgramEnd {
-  std::uint8_t status = 0;
-};
-
-class StillMachine final : public guest::linux::Machine {
- public:
-  [[nodiscard]] std::uint64_t now_ns() override { return now; }
-  void sleep_until_ns(std::uint64_t deadline) override {
-    if (deadline == never) {
-      throw ProgramEnd{255}; // nothing will ever come
-    }
-    now = std::max(now, deadline);
-  }
-  void set_alarm_ns(std::uint64_t deadline) override { alarm = deadline; }
-  [[nodiscard]] guest::linux::SignalSet take_signals() override {
-    return std::exchange(signals, guest::linux::SignalSet{0});
-  }
-  void set_handled_signals(guest::linux::SignalSet set) override { handled = set; }
-  void set_thread_pointer(std::uint64_t address) override { thread_pointer = address; }
-  [[nodiscard]] std::uint64_t ram_bytes() const override { return std::uint64_t{64} << 20; }
-  [[nodiscard]] unsigned vcpus() const override { return 1; }
-  [[noreturn]] void exit(std::uint8_t status) override { throw ProgramEnd{status}; }
-
-  std::uint64_t now = 1'000'000'000;
-  std::uint64_t alarm = never;
-  guest::linux::SignalSet signals = 0;
-  guest::linux::SignalSet handled = 0;
-  std::uint64_t thread_pointer = 0;
-};
-
 // A program named `arguments[0]`, in the root directory.
 class HostedProcess {
  public:
@@ -151,7 +122,7 @@ class HostedProcess {
     start.user = 1000;
     start.group = 1000;
     process.emplace(
-        start, strings_, memory, memory.tables(), memory.zones(), files, machine,
+        start, strings_, memory, memory.tables(), memory.zones(), files, machine, contexts,
         guest::linux::SitePatcher::Enter{0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90},
         std::span<const std::byte>{});
     memory.serve(process->memory());
@@ -165,6 +136,7 @@ class HostedProcess {
   HostedMemory memory{ram_bytes};
   MadeUpFiles files;
   StillMachine machine;
+  HostedContexts contexts;
   abi::ProgramStart start;
 
  private:

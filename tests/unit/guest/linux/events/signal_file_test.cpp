@@ -22,7 +22,9 @@ class OwnSignals final : public WaitingSignals {
   }
   [[nodiscard]] std::uint64_t signal_arrivals() const override { return signals.arrivals(); }
 
-  Signals signals;
+  SignalActions actions;
+  PendingSignals shared;
+  Signals signals{actions, shared};
 };
 
 using Information = std::array<signalfd_siginfo, 3>;
@@ -40,7 +42,7 @@ TEST_CASE("signal file: what waits and is wanted is read, as often as it waits")
   Information got{};
   CHECK(read(file, got).error() == EAGAIN);
   CHECK(read(file, got, sizeof got[0] - 1).error() == EINVAL);
-  CHECK(own.signals.send({.signal = SIGUSR2}) == Signals::Effect::nothing);
+  CHECK(own.signals.send({.signal = SIGUSR2}) == SignalEffect::nothing);
   CHECK(file.ready_for(abi::file_readable) == Readiness{0});
   for (std::uint64_t value = 1; value <= 3; ++value) {
     static_cast<void>(own.signals.send({.signal = queued, .code = SI_QUEUE, .value = value}));

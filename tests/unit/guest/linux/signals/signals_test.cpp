@@ -16,34 +16,43 @@ using namespace guest::linux; // NOLINT(google-build-using-namespace)
 
 constexpr std::uint64_t a_handler = 0x401000;
 
+// A process with one thread.
+struct OneThread {
+  SignalActions actions;
+  PendingSignals shared;
+  Signals signals{actions, shared};
+};
+
 SignalCause cause(std::uint64_t signal) {
   return {.signal = signal, .code = SI_USER, .address = 0, .process = 2, .user = 0};
 }
 
 TEST_CASE("a signal does by default what signal(7) says") {
   for (std::uint64_t signal = 1; signal <= last_signal; ++signal) {
-    Signals signals;
+    OneThread thread;
+    Signals& signals = thread.signals;
     const bool ignored =
         signal == SIGCHLD || signal == SIGURG || signal == SIGWINCH || signal == SIGCONT;
     const bool stops =
         signal == SIGSTOP || signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU;
-    CHECK(signals.send(cause(signal)) == (ignored ? Signals::Effect::nothing
-                                          : stops ? Signals::Effect::stop
-                                                  : Signals::Effect::end));
-    CHECK(((signals.survived() >> (signal - 1)) & 1) == (ignored ? 1 : 0));
+    CHECK(signals.send(cause(signal)) == (ignored ? SignalEffect::nothing
+                                          : stops ? SignalEffect::stop
+                                                  : SignalEffect::end));
+    CHECK(((thread.actions.survived() >> (signal - 1)) & 1) == (ignored ? 1 : 0));
     CHECK_FALSE(signals.due());
   }
 }
 
 TEST_CASE("what is blocked waits, once unless it is for real time, lowest number first") {
-  Signals signals;
+  OneThread thread;
+  Signals& signals = thread.signals;
   for (const std::uint64_t signal : {10U, 12U, 40U}) { // SIGUSR1, SIGUSR2, a real-time one
-    signals.set_action(signal, {.handler = a_handler});
+    thread.actions.set(signal, {.handler = a_handler});
   }
   signals.set_blocked(~SignalSet{0});
   for (int round = 0; round < 3; ++round) {
     for (const std::uint64_t signal : {40U, 12U, 10U}) {
-      CHECK(signals.send(cause(signal)) == Signals::Effect::nothing);
+      CHECK(signals.send(cause(signal)) == SignalEffect::nothing);
     }
   }
   CHECK_FALSE(signals.due());
@@ -52,14 +61,15 @@ TEST_CASE("what is blocked waits, once unless it is for real time, lowest number
   std::vector<std::uint64_t> order;
   while (const auto taken = signals.take()) {
     order.push_back(taken->cause.signal);
-    CHECK(taken->effect == Signals::Effect::handler);
+    CHECK(taken->effect == SignalEffect::handler);
     signals.set_blocked(0); // its handler has returned
   }
   CHECK(order == std::vector<std::uint64_t>{SIGUSR1, SIGUSR2, 40, 40, 40});
 }
 
 TEST_CASE("one for real time waits as often as it came, in order, with what was said") {
-  Signals signals;
+  OneThread thread;
+  Signals& signals = thread.signals;
   signals.set_blocked(~SignalSet{0});
   for (std::uint64_t value = 1; value <= 3; ++value) {
     for (const std::uint64_t signal : {std::uint64_t{SIGUSR1}, std::uint64_t{40}}) {
@@ -79,24 +89,25 @@ TEST_CASE("one for real time waits as often as it came, in order, with what was 
     CHECK(information.value == value);
   }
   CHECK(signals.waiting() == 0);
-  while (signals.has_room()) {
+  while (signals.own().has_room()) {
     static_cast<void>(signals.send({.signal = 41, .code = SI_QUEUE}));
   }
-  signals.set_action(41, {.handler = SignalAction::ignore});
-  CHECK(signals.has_room()); // who ignores it forgets them all
+  signals.forget(41);
+  CHECK(signals.own().has_room());
   CHECK(signals.waiting() == 0);
 }
 
 TEST_CASE("a handler runs with its own signal and its mask blocked") {
-  Signals signals;
+  OneThread thread;
+  Signals& signals = thread.signals;
   SignalAction action{.handler = a_handler, .flags = 0, .restorer = 0, .mask = set_of(SIGTERM)};
   signals.set_blocked(set_of(SIGHUP));
   SUBCASE("but its own with SA_NODEFER") {
     action.flags = SA_NODEFER;
   }
   SUBCASE("as ever") {}
-  signals.set_action(SIGUSR1, action);
-  CHECK(signals.send(cause(SIGUSR1)) == Signals::Effect::handler);
+  thread.actions.set(SIGUSR1, action);
+  CHECK(signals.send(cause(SIGUSR1)) == SignalEffect::handler);
   const auto taken = signals.take();
   REQUIRE(taken.has_value());
   CHECK(taken->blocked_before == set_of(SIGHUP));
@@ -105,71 +116,108 @@ TEST_CASE("a handler runs with its own signal and its mask blocked") {
 }
 
 TEST_CASE("SIGKILL and SIGSTOP cannot be blocked") {
-  Signals signals;
+  OneThread thread;
+  Signals& signals = thread.signals;
   signals.set_blocked(~SignalSet{0});
-  CHECK(signals.send(cause(SIGKILL)) == Signals::Effect::end);
-  CHECK(signals.send(cause(SIGSTOP)) == Signals::Effect::stop);
+  CHECK(signals.send(cause(SIGKILL)) == SignalEffect::end);
+  CHECK(signals.send(cause(SIGSTOP)) == SignalEffect::stop);
 }
 
 TEST_CASE("a handler that is for once is the default afterwards") {
-  Signals signals;
-  signals.set_action(SIGUSR1, {.handler = a_handler, .flags = SA_RESETHAND});
-  CHECK(signals.send(cause(SIGUSR1)) == Signals::Effect::handler);
+  OneThread thread;
+  Signals& signals = thread.signals;
+  thread.actions.set(SIGUSR1, {.handler = a_handler, .flags = SA_RESETHAND});
+  CHECK(signals.send(cause(SIGUSR1)) == SignalEffect::handler);
   CHECK(signals.take().has_value());
   signals.set_blocked(0);
-  CHECK(signals.send(cause(SIGUSR1)) == Signals::Effect::end);
+  CHECK(signals.send(cause(SIGUSR1)) == SignalEffect::end);
 }
 
 TEST_CASE(
     "what waits is forgotten when it is ignored, and ends the process when it is not handled") {
-  Signals signals;
-  signals.set_action(SIGUSR1, {.handler = a_handler});
+  OneThread thread;
+  Signals& signals = thread.signals;
+  thread.actions.set(SIGUSR1, {.handler = a_handler});
   signals.set_blocked(set_of(SIGUSR1));
-  CHECK(signals.send(cause(SIGUSR1)) == Signals::Effect::nothing);
+  CHECK(signals.send(cause(SIGUSR1)) == SignalEffect::nothing);
   SUBCASE("ignored") {
-    signals.set_action(SIGUSR1, {.handler = SignalAction::ignore});
+    thread.actions.set(SIGUSR1, {.handler = SignalAction::ignore});
+    signals.forget(SIGUSR1);
     signals.set_blocked(0);
     CHECK_FALSE(signals.due());
   }
   SUBCASE("default") {
-    signals.set_action(SIGUSR1, {});
+    thread.actions.set(SIGUSR1, {});
     signals.set_blocked(0);
     const auto taken = signals.take();
     REQUIRE(taken.has_value());
-    CHECK(taken->effect == Signals::Effect::end);
+    CHECK(taken->effect == SignalEffect::end);
   }
 }
 
 TEST_CASE("the program that follows finds no handlers, what is ignored, and what waits") {
-  Signals signals;
-  signals.set_action(SIGUSR1, {.handler = 0x1000});
-  signals.set_action(SIGUSR2, {.handler = SignalAction::ignore, .flags = SA_RESTART});
+  OneThread thread;
+  Signals& signals = thread.signals;
+  thread.actions.set(SIGUSR1, {.handler = 0x1000});
+  thread.actions.set(SIGUSR2, {.handler = SignalAction::ignore, .flags = SA_RESTART});
   signals.set_blocked(set_of(SIGHUP));
-  CHECK(signals.send({.signal = SIGHUP}) == Signals::Effect::nothing);
-  signals.alternate_stack = {.start = 0x1000, .flags = 0, .bytes = 0x1000};
-  signals.forget_handlers();
-  CHECK_FALSE(signals.has_handlers());
-  CHECK(signals.send({.signal = SIGUSR1}) == Signals::Effect::end);
-  CHECK(signals.send({.signal = SIGUSR2}) == Signals::Effect::nothing);
-  CHECK(signals.action(SIGUSR2).flags == 0);
+  CHECK(signals.send({.signal = SIGHUP}) == SignalEffect::nothing);
+  thread.actions.forget_handlers();
+  CHECK_FALSE(thread.actions.has_handlers());
+  CHECK(signals.send({.signal = SIGUSR1}) == SignalEffect::end);
+  CHECK(signals.send({.signal = SIGUSR2}) == SignalEffect::nothing);
+  CHECK(thread.actions.of(SIGUSR2).flags == 0);
   CHECK(signals.waiting() == set_of(SIGHUP));
   CHECK(signals.blocked() == set_of(SIGHUP));
-  CHECK_FALSE(signals.alternate_stack.contains(0x1800));
+}
+
+TEST_CASE("what comes for a process is taken by a thread that does not block it, once") {
+  SignalActions actions;
+  PendingSignals shared;
+  Signals blocking(actions, shared);
+  Signals open(actions, shared);
+  actions.set(SIGUSR1, {.handler = a_handler});
+  blocking.set_blocked(set_of(SIGUSR1));
+  shared.add(cause(SIGUSR1));
+  CHECK_FALSE(blocking.due());
+  CHECK(blocking.waiting() == set_of(SIGUSR1)); // sigpending tells it all the same
+  REQUIRE(open.due());
+  CHECK(open.take()->cause.signal == SIGUSR1);
+  CHECK_FALSE(open.due());
+  CHECK(blocking.waiting() == 0);
+}
+
+TEST_CASE("what comes for one thread is not another's, and comes before what is for any") {
+  SignalActions actions;
+  PendingSignals shared;
+  Signals one(actions, shared);
+  Signals other(actions, shared);
+  actions.set(40, {.handler = a_handler});
+  shared.add({.signal = 40, .value = 1});
+  CHECK(one.send({.signal = 40, .value = 2}) == SignalEffect::handler);
+  CHECK(one.take()->cause.value == 2);
+  one.set_blocked(0);
+  CHECK(one.send({.signal = 40, .value = 3}) == SignalEffect::handler);
+  CHECK(other.take()->cause.value == 1);
+  other.set_blocked(0);
+  CHECK_FALSE(other.due());
+  CHECK(one.due());
 }
 
 TEST_CASE("a fault that is blocked, ignored or has no handler is the end; else it comes first") {
-  Signals signals;
-  CHECK(signals.fault(cause(SIGSEGV)) == Signals::Effect::end);
-  signals.set_action(SIGSEGV, {.handler = SignalAction::ignore});
-  CHECK(signals.fault(cause(SIGSEGV)) == Signals::Effect::end);
-  signals.set_action(SIGSEGV, {.handler = a_handler});
-  signals.set_action(SIGHUP, {.handler = a_handler});
-  CHECK(signals.send(cause(SIGHUP)) == Signals::Effect::handler);
-  CHECK(signals.fault(cause(SIGSEGV)) == Signals::Effect::handler);
+  OneThread thread;
+  Signals& signals = thread.signals;
+  CHECK(signals.fault(cause(SIGSEGV)) == SignalEffect::end);
+  thread.actions.set(SIGSEGV, {.handler = SignalAction::ignore});
+  CHECK(signals.fault(cause(SIGSEGV)) == SignalEffect::end);
+  thread.actions.set(SIGSEGV, {.handler = a_handler});
+  thread.actions.set(SIGHUP, {.handler = a_handler});
+  CHECK(signals.send(cause(SIGHUP)) == SignalEffect::handler);
+  CHECK(signals.fault(cause(SIGSEGV)) == SignalEffect::handler);
   const auto taken = signals.take();
   REQUIRE(taken.has_value());
   CHECK(taken->cause.signal == SIGSEGV);
-  CHECK(signals.fault(cause(SIGSEGV)) == Signals::Effect::end); // in its own handler
+  CHECK(signals.fault(cause(SIGSEGV)) == SignalEffect::end); // in its own handler
 }
 
 TEST_CASE("what a handler's frame holds comes back as it was") {
@@ -181,9 +229,10 @@ TEST_CASE("what a handler's frame holds comes back as it was") {
     *value = random();
   }
   registers.flags = 0x202 | 0x400 | 0x1;
-  Signals signals;
-  signals.set_action(SIGUSR1, {.handler = a_handler, .restorer = 0x402000});
-  CHECK(signals.send(cause(SIGUSR1)) == Signals::Effect::handler);
+  OneThread thread;
+  Signals& signals = thread.signals;
+  thread.actions.set(SIGUSR1, {.handler = a_handler, .restorer = 0x402000});
+  CHECK(signals.send(cause(SIGUSR1)) == SignalEffect::handler);
   const auto taken = signals.take();
   REQUIRE(taken.has_value());
   const SignalPlace place = place_below(0x7000'0000, marked_state_bytes(832));

@@ -314,7 +314,7 @@ TEST_CASE("a site stays as it is") {
   CHECK(patcher.sites() == 0);
   CHECK(std::memcmp(Arena::at(code), bytes.data(), bytes.size()) == 0);
   CHECK(arena.writes == 0);
-  CHECK(arena.claims <= 1024); // it is looked for once
+  CHECK(arena.claims <= 2 * 1024); // it is looked for once
 }
 
 TEST_CASE("there is a limit to sites, and the rest stays as it is") {

@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: MIT
+// Threads: their beginning and their end (clone(2), set_tid_address(2), get_robust_list(2)).
+#include <linux/futex.h>
+#include <sched.h>
+#include <sys/syscall.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "guest/linux/process/process.hpp"
+
+namespace guest::linux {
+
+namespace {
+
+constexpr std::size_t most_threads = 4096;
+// What makes a thread of what would be a process, and what threads of C libraries have besides.
+constexpr std::uint64_t thread_flags =
+    CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD;
+constexpr std::uint64_t known_flags = thread_flags | CLONE_SYSVSEM | CLONE_SETTLS |
+                                      CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID |
+                                      CLONE_CHILD_SETTID | CLONE_DETACHED | CLONE_IO;
+constexpr std::uint64_t signal_bits = 0xff; // of clone's flags: what a process's end sends
+
+// The kernel's struct clone_args.
+struct CloneArguments {
+  std::uint64_t flags, pidfd, child_id_at, parent_id_at, exit_signal, stack, stack_bytes,
+      thread_pointer, ids_at, ids, cgroup;
+};
+constexpr std::uint64_t least_clone_arguments = 64; // of the first kernel that had them
+
+// The kernel's struct robust_list_head.
+struct RobustList {
+  std::uint64_t first;
+  std::int64_t word_offset; // from an entry to its lock
+  std::uint64_t pending;    // the entry that is locked or unlocked now
+};
+constexpr unsigned most_robust_locks = 2048; // ROBUST_LIST_LIMIT
+
+} // namespace
+
+Answer Process::sys_gettid(const Args& /*args*/) {
+  return scheduler_.running().id;
+}
+
+Answer Process::sys_sched_yield(const Args& /*args*/) {
+  scheduler_.yield();
+  return 0;
+}
+
+// ---- the beginning -----------------------------------------------------------------------------
+
+Answer Process::start_thread(const ThreadStart& start) {
+  if ((start.flags & CLONE_SIGHAND) != 0 && (start.flags & CLONE_VM) == 0) {
+    return -EINVAL;
+  }
+  if ((start.flags & CLONE_THREAD) != 0 && (start.flags & CLONE_SIGHAND) == 0) {
+    return -EINVAL;
+  }
+  if ((start.flags & thread_flags) != thread_flags || (start.flags & ~known_flags) != 0) {
+    return missing(SYS_clone); // a process
+  }
+  if (start.thread_pointer >> 47 != 0 && (start.flags & CLONE_SETTLS) != 0) {
+    return -EPERM;
+  }
+  if (scheduler_.threads().size() >= most_threads) {
+    return -EAGAIN;
+  }
+  std::optional<std::uint64_t> thread_pointer;
+  if ((start.flags & CLONE_SETTLS) != 0) {
+    thread_pointer = start.thread_pointer;
+  }
+  Or<std::unique_ptr<Context>> context = contexts_.copy_running(start.stack, thread_pointer);
+  if (!context) {
+    return -Answer{context.error()};
+  }
+  sites_.keep_trampolines();
+  const std::int32_t id = ++last_thread_id_;
+  auto thread = std::make_unique<Thread>(id, actions_, shared_pending_, std::move(*context));
+  thread->signals.set_blocked(signals().blocked());
+  if ((start.flags & CLONE_CHILD_CLEARTID) != 0) {
+    thread->clear_at_end = start.child_id_at;
+  }
+  // Linux does not tell either that there is nothing at the address.
+  if ((start.flags & CLONE_PARENT_SETTID) != 0) {
+    static_cast<void>(store(start.parent_id_at, id));
+  }
+  if ((start.flags & CLONE_CHILD_SETTID) != 0) {
+    static_cast<void>(store(start.child_id_at, id));
+  }
+  scheduler_.add(std::move(thread));
+  return id;
+}
+
+void Process::begin_thread() {
+  scheduler_.arrive();
+  catch_up();
+}
+
+Answer Process::sys_clone(const Args& args) {
+  return start_thread({.flags = args[0] & 0xffffffff & ~signal_bits,
+                       .stack = args[1],
+                       .thread_pointer = args[4],
+                       .parent_id_at = args[2],
+                       .child_id_at = args[3]});
+}
+
+Answer Process::sys_clone3(const Args& args) {
+  const auto [address, bytes, unused2, unused3, unused4, unused5] = args;
+  if (bytes < least_clone_arguments) {
+    return -EINVAL;
+  }
+  if (bytes > abi::page_bytes) {
+    return -E2BIG;
+  }
+  const Or<std::span<const std::byte>> given = data_at(address, bytes);
+  if (!given) {
+    return -Answer{given.error()};
+  }
+  CloneArguments start{};
+  const std::uint64_t known = std::min<std::uint64_t>(bytes, sizeof start);
+  std::memcpy(&start, given->data(), known);
+  if (std::ranges::any_of(given->subspan(known), [](std::byte b) { return b != std::byte{0}; })) {
+    return -E2BIG;
+  }
+  if ((start.flags & (signal_bits | CLONE_DETACHED)) != 0 ||
+      (start.exit_signal & ~signal_bits) != 0 || (start.stack == 0) != (start.stack_bytes == 0) ||
+      ((start.flags & CLONE_THREAD) != 0 && start.exit_signal != 0) || start.ids != 0) {
+    return -EINVAL;
+  }
+  return start_thread({.flags = start.flags,
+                       .stack = start.stack + start.stack_bytes,
+                       .thread_pointer = start.thread_pointer,
+                       .parent_id_at = start.parent_id_at,
+                       .child_id_at = start.child_id_at});
+}
+
+Answer Process::sys_set_tid_address(const Args& args) {
+  scheduler_.running().clear_at_end = args[0];
+  return scheduler_.running().id;
+}
+
+Answer Process::sys_set_robust_list(const Args& args) {
+  if (args[1] != sizeof(RobustList)) {
+    return -EINVAL;
+  }
+  scheduler_.running().robust_list = args[0];
+  return 0;
+}
+
+Answer Process::sys_get_robust_list(const Args& args) {
+  const Thread* const thread =
+      args[0] == 0 ? &scheduler_.running() : scheduler_.find(static_cast<std::int32_t>(args[0]));
+  if (thread == nullptr) {
+    return -ESRCH;
+  }
+  return store(args[2], std::uint64_t{sizeof(RobustList)}) && store(args[1], thread->robust_list)
+             ? 0
+             : -EFAULT;
+}
+
+// ---- the end -----------------------------------------------------------------------------------
+
+Answer Process::sys_exit(const Args& args) {
+  const auto status = static_cast<std::uint8_t>(args[0] & 0xff);
+  const bool is_first = scheduler_.running().id == process_id;
+  if (is_alone()) {
+    end(is_first ? status : status_);
+  }
+  status_ = is_first ? status : status_;
+  end_thread();
+}
+
+// The compiler does not know that nobody goes on with a thread that has ended.
+void Process::end_thread() {
+  Thread& thread = scheduler_.running();
+  tell_end_of(thread);
+  thread.signals.set_blocked(~SignalSet{0}); // it takes none any more
+  machine_.set_handled_signals(handled_signals());
+  scheduler_.end_running();
+  std::unreachable();
+}
+
+void Process::tell_end_of(Thread& thread) {
+  abandon_locks(thread);
+  if (thread.clear_at_end != 0 && store(thread.clear_at_end, std::int32_t{0})) {
+    futexes_.wake(thread.clear_at_end, 1);
+  }
+}
+
+void Process::abandon_lock(const Thread& thread, std::uint64_t address, bool has_priorities) {
+  std::uint32_t value = 0;
+  if (address % sizeof value != 0 || !fetch(address, value) ||
+      (value & FUTEX_TID_MASK) != static_cast<std::uint32_t>(thread.id)) {
+    return;
+  }
+  if (!store(address, (value & FUTEX_WAITERS) | FUTEX_OWNER_DIED)) {
+    return;
+  }
+  if ((value & FUTEX_WAITERS) != 0 || has_priorities) {
+    futexes_.wake(address, 1);
+  }
+}
+
+// The list is the program's, and may be anything: it is followed so far and no further.
+void Process::abandon_locks(const Thread& thread) {
+  constexpr std::uint64_t has_priorities = 1; // in the address of an entry
+  RobustList list{};
+  if (thread.robust_list == 0 || !fetch(thread.robust_list, list)) {
+    return;
+  }
+  const auto abandon = [&](std::uint64_t entry) {
+    abandon_lock(thread, (entry & ~has_priorities) + static_cast<std::uint64_t>(list.word_offset),
+                 (entry & has_priorities) != 0);
+  };
+  std::uint64_t entry = list.first;
+  for (unsigned count = 0; count < most_robust_locks; ++count) {
+    if ((entry & ~has_priorities) == thread.robust_list) {
+      break;
+    }
+    std::uint64_t next = 0;
+    const bool has_next = fetch(entry & ~has_priorities, next);
+    if (entry != list.pending) {
+      abandon(entry);
+    }
+    if (!has_next) {
+      break;
+    }
+    entry = next;
+  }
+  if (list.pending != 0) {
+    abandon(list.pending);
+  }
+}
+
+bool Process::end_others() {
+  Thread& self = scheduler_.running();
+  for (const auto& thread : scheduler_.threads()) {
+    if (thread.get() != &self) {
+      thread->is_to_end = true;
+      scheduler_.wake(*thread);
+    }
+  }
+  while (!is_alone()) {
+    if (self.is_to_end) {
+      return false; // one of them was faster
+    }
+    scheduler_.yield();
+  }
+  return true;
+}
+
+// ---- between calls -----------------------------------------------------------------------------
+
+void Process::catch_up() {
+  receive_signals();
+  if (scheduler_.next_tick_ns() != Machine::never) {
+    scheduler_.tick();
+  }
+  arm_alarm();
+}
+
+// Setting a timer is dear, and being interrupted too early does no harm: an alarm for other threads
+// that is set already stays.
+void Process::arm_alarm() {
+  const std::uint64_t tick_ns = scheduler_.next_tick_ns();
+  const bool has_timers = timers_.any_set();
+  if (tick_ns == Machine::never && tick_ns_ == Machine::never && !has_timers && !has_alarm_) {
+    return;
+  }
+  const Timers::Now is = now();
+  if (tick_ns_ > tick_ns || tick_ns_ <= is.elapsed_ns) {
+    tick_ns_ = tick_ns;
+  }
+  const std::uint64_t next_ns =
+      std::min(has_timers ? timers_.next_while_computing_ns(is) : Machine::never, tick_ns_);
+  has_alarm_ = next_ns != Machine::never;
+  machine_.set_alarm_ns(next_ns);
+}
+
+} // namespace guest::linux

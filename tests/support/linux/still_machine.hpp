@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT
+// A machine of a hosted program's whose time passes only in sleeps.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <utility>
+
+#include "guest/linux/base/machine.hpp"
+
+namespace test_support {
+
+// A program's end, thrown.
+struct ProgramEnd {
+  std::uint8_t status = 0;
+};
+
+class StillMachine final : public guest::linux::Machine {
+ public:
+  [[nodiscard]] std::uint64_t now_ns() override { return now; }
+  void sleep_until_ns(std::uint64_t deadline) override {
+    if (deadline == never) {
+      throw ProgramEnd{255}; // nothing will ever come
+    }
+    now = std::max(now, deadline);
+  }
+  void set_alarm_ns(std::uint64_t deadline) override { alarm = deadline; }
+  [[nodiscard]] guest::linux::SignalSet take_signals() override {
+    return std::exchange(signals, guest::linux::SignalSet{0});
+  }
+  void set_handled_signals(guest::linux::SignalSet set) override { handled = set; }
+  void set_thread_pointer(std::uint64_t address) override { thread_pointer = address; }
+  [[nodiscard]] std::uint64_t ram_bytes() const override { return std::uint64_t{64} << 20; }
+  [[nodiscard]] unsigned vcpus() const override { return 1; }
+  [[noreturn]] void exit(std::uint8_t status) override { throw ProgramEnd{status}; }
+
+  std::uint64_t now = 1'000'000'000;
+  std::uint64_t alarm = never;
+  guest::linux::SignalSet signals = 0;
+  guest::linux::SignalSet handled = 0;
+  std::uint64_t thread_pointer = 0;
+};
+
+} // namespace test_support
