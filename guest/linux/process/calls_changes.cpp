@@ -14,20 +14,19 @@
 #include <ctime>
 
 #include "guest/linux/process/process.hpp"
+#include "guest/linux/process/times.hpp"
 
 namespace guest::linux {
 
 namespace {
 
-constexpr std::int64_t ns_per_second = 1'000'000'000;
-constexpr std::int64_t ns_per_us = 1'000;
 constexpr std::int64_t us_per_second = 1'000'000;
 constexpr auto here = static_cast<std::uint64_t>(AT_FDCWD);
 
 // Nanoseconds since 1970, as near as they can be had: file systems have limits, too.
 std::int64_t time_of_file(std::int64_t seconds, std::int64_t ns) {
   std::int64_t time = 0;
-  if (__builtin_mul_overflow(seconds, ns_per_second, &time) ||
+  if (__builtin_mul_overflow(seconds, signed_ns_per_second, &time) ||
       __builtin_add_overflow(time, ns, &time)) {
     return seconds < 0 ? abi::file_time_kept + 1 : INT64_MAX;
   }
@@ -374,7 +373,7 @@ Answer Process::sys_utimensat(const Args& args) {
   for (std::size_t index = 0; index < times.size(); ++index) {
     const timespec& time = wanted[index];
     if (time.tv_nsec != UTIME_NOW && time.tv_nsec != UTIME_OMIT &&
-        (time.tv_nsec < 0 || time.tv_nsec >= ns_per_second)) {
+        (time.tv_nsec < 0 || time.tv_nsec >= signed_ns_per_second)) {
       return -EINVAL;
     }
     times[index] = time.tv_nsec == UTIME_NOW    ? abi::file_time_now
@@ -399,7 +398,7 @@ Answer Process::sys_utimes(const Args& args) {
     return -EINVAL;
   }
   const auto to_ns = [](const timeval& time) {
-    return time_of_file(time.tv_sec, time.tv_usec * ns_per_us);
+    return time_of_file(time.tv_sec, time.tv_usec * signed_ns_per_us);
   };
   return set_times(here, args[0], 0, {to_ns(wanted[0]), to_ns(wanted[1])});
 }

@@ -11,20 +11,20 @@
 #include <cstring>
 
 #include "guest/linux/process/process.hpp"
+#include "guest/linux/process/times.hpp"
 
 namespace guest::linux {
 
 namespace {
 
-constexpr std::int64_t ns_per_second = 1'000'000'000;
 constexpr auto here = static_cast<std::uint64_t>(AT_FDCWD);
 constexpr std::size_t longest_attribute = 255; // name: XATTR_NAME_MAX
 
 void set_time(timespec& to, std::int64_t ns) {
-  to.tv_sec = ns / ns_per_second;
-  to.tv_nsec = ns % ns_per_second;
+  to.tv_sec = ns / signed_ns_per_second;
+  to.tv_nsec = ns % signed_ns_per_second;
   if (to.tv_nsec < 0) { // before 1970
-    to.tv_nsec += ns_per_second;
+    to.tv_nsec += signed_ns_per_second;
     --to.tv_sec;
   }
 }

@@ -7,12 +7,12 @@
 #include <ctime>
 
 #include "guest/linux/process/process.hpp"
+#include "guest/linux/process/times.hpp"
 
 namespace guest::linux {
 
 namespace {
 
-constexpr std::int64_t ns_per_second = 1'000'000'000;
 constexpr std::int64_t ns_per_tick = 10'000'000; // of times(): AT_CLKTCK is 100
 constexpr std::uint64_t realtime_clocks =
     (1U << CLOCK_REALTIME) | (1U << CLOCK_REALTIME_COARSE) | (1U << CLOCK_TAI);
@@ -42,7 +42,7 @@ ClockBase clock_base(std::uint64_t clock) {
 }
 
 timespec to_timespec(std::int64_t ns) {
-  return {ns / ns_per_second, ns % ns_per_second};
+  return {ns / signed_ns_per_second, ns % signed_ns_per_second};
 }
 
 } // namespace
@@ -149,7 +149,7 @@ Answer Process::sys_clock_nanosleep(const Args& args) {
   if (!fetch(args[2], wanted)) {
     return -EFAULT;
   }
-  if (wanted.tv_nsec < 0 || wanted.tv_nsec >= ns_per_second || wanted.tv_sec < 0) {
+  if (wanted.tv_nsec < 0 || wanted.tv_nsec >= signed_ns_per_second || wanted.tv_sec < 0) {
     return -EINVAL;
   }
   const ClockBase base = clock_base(args[0]);
@@ -157,7 +157,7 @@ Answer Process::sys_clock_nanosleep(const Args& args) {
     return base == ClockBase::none ? -EINVAL : -EOPNOTSUPP; // it does not go on in a sleep
   }
   std::int64_t ns = 0;
-  if (__builtin_mul_overflow(wanted.tv_sec, ns_per_second, &ns) ||
+  if (__builtin_mul_overflow(wanted.tv_sec, signed_ns_per_second, &ns) ||
       __builtin_add_overflow(ns, wanted.tv_nsec, &ns)) {
     ns = INT64_MAX / 2; // centuries
   }

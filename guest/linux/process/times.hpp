@@ -16,6 +16,9 @@ namespace guest::linux {
 inline constexpr std::uint64_t ns_per_second = 1'000'000'000;
 inline constexpr std::uint64_t ns_per_ms = 1'000'000;
 inline constexpr std::uint64_t ns_per_us = 1'000;
+// For times that may lie before their epoch.
+inline constexpr std::int64_t signed_ns_per_second = 1'000'000'000;
+inline constexpr std::int64_t signed_ns_per_us = 1'000;
 
 // At most centuries.
 [[nodiscard]] constexpr std::uint64_t to_ns(std::int64_t seconds, std::uint64_t ns) {
