@@ -89,7 +89,7 @@ UNIT_SOURCES  := $(call below,tests/unit tests/support) \
 # vmm, the folders that they reach: what needs a running machine is left out. They are linked from
 # an archive, so that the rest of a folder does not ask for more.
 THREADED_FOLDERS := base io settings memory trace kvm hints measure vcpu control record debug step
-THREADED      := $(foreach folder,$(THREADED_FOLDERS),$(call below,vmm/$(folder))) $(GUEST_MM)
+THREADED      := $(foreach folder,$(THREADED_FOLDERS),$(call below,vmm/$(folder)) $(wildcard vmm/$(folder)/*.S)) $(GUEST_MM)
 TSAN_SOURCES  := tests/unit/main.cpp $(sort $(shell find tests/unit -name '*_threads_test.cpp')) \
                  $(call sources,tests/support)
 SOAK_SOURCES  := $(call sources,tests/soak)
@@ -214,6 +214,8 @@ $(B)/obj/vmm/%.o: %.S Makefile
 $(B)/obj/unit/%.o: %.S Makefile
 	$(assemble)
 $(B)/obj/tsan/%.o: %.S Makefile
+	$(assemble)
+$(B)/obj/fuzz/%.o: %.S Makefile
 	$(assemble)
 
 $(B)/obj/guest/%.o: %.S Makefile
@@ -439,7 +441,7 @@ FUZZ_TARGETS := $(patsubst tests/fuzz/%.cpp,%,$(wildcard tests/fuzz/*.cpp))
 FUZZ_FLAGS   := -std=c++23 -I. -isystem $(B)/gen -g -O1 -MMD -MP -w \
                 -fsanitize=address,undefined -fno-sanitize-recover=undefined
 FUZZED_FOLDERS := base io settings memory files trace hints measure boot control debug vcpu kvm
-FUZZED := $(foreach folder,$(FUZZED_FOLDERS),$(call below,vmm/$(folder))) \
+FUZZED := $(foreach folder,$(FUZZED_FOLDERS),$(call below,vmm/$(folder)) $(wildcard vmm/$(folder)/*.S)) \
           $(filter-out %/main.cpp %/replay.cpp,$(HVTRACE_SOURCES)) \
           $(call below,guest/linux/sites)
 FUZZ_ARCHIVE := $(B)/obj/fuzz/fuzzed.a
