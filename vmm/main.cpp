@@ -257,7 +257,9 @@ vmm::Result<int> run(const vmm::Config& config, const vmm::Inheritance& inherita
   const vmm::Result<void> stats_written =
       stats_file ? stats_file->write(vmm::to_text(vmm::to_json(stats))) : vmm::Result<void>{};
   live.finish();
-  if (!ending.text.empty()) {
+  const bool is_quiet = config.verbosity == vmm::Verbosity::quiet;
+  // Who has sent a signal knows that, and may want nothing but the program's output.
+  if (!ending.text.empty() && !(is_quiet && ending.kind == vmm::EndKind::interrupted)) {
     vmm::tell("vmm: {}\n", ending.text);
   }
   if (config.verbosity == vmm::Verbosity::verbose && stats.program) {
@@ -265,7 +267,7 @@ vmm::Result<int> run(const vmm::Config& config, const vmm::Inheritance& inherita
       vmm::tell("vmm: {}\n", line);
     }
   }
-  if (config.verbosity != vmm::Verbosity::quiet && has_summary(*machine, ending)) {
+  if (!is_quiet && has_summary(*machine, ending)) {
     print(vmm::render_summary(stats));
   }
   const std::array outputs{stats_written, vmm::standard_output_result(output.error())};

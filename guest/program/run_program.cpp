@@ -240,7 +240,7 @@ void divert_if_wanted() {
 
 // Called by guest/arch/program_entry.S.
 extern "C" std::int64_t program_call(const arch::ProgramCall* call) {
-  linux::Call request{.number = call->number};
+  linux::Call request{.number = call->number, .args = {}, .stack = call->rsp};
   std::copy(std::begin(call->args), std::end(call->args), request.args.begin());
   const std::int64_t answer = running->process.answer(request);
   running->process.catch_up();

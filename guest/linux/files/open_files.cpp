@@ -35,7 +35,7 @@ Or<int> OpenFiles::free_slot(std::uint64_t lowest) {
   return static_cast<int>(index);
 }
 
-Or<int> OpenFiles::add(std::unique_ptr<OpenFile> file, int lowest) {
+Or<int> OpenFiles::add(std::shared_ptr<OpenFile> file, int lowest) {
   const Or<int> slot = free_slot(static_cast<std::uint64_t>(lowest));
   if (slot) {
     ++file->descriptors;

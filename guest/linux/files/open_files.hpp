@@ -40,7 +40,7 @@ class OpenFiles {
 
   // Takes over the file, also when it fails. The lowest descriptor that is free and at least
   // `lowest`; EMFILE.
-  [[nodiscard]] Or<int> add(std::unique_ptr<OpenFile> file, int lowest = 0);
+  [[nodiscard]] Or<int> add(std::shared_ptr<OpenFile> file, int lowest = 0);
   // Null: no such descriptor.
   [[nodiscard]] OpenFile* get(std::uint64_t descriptor) const;
   // The same; it stays open for as long as the caller holds it, whatever is closed.

@@ -15,6 +15,7 @@ namespace guest::linux {
 struct Call {
   std::uint64_t number = 0;
   std::array<std::uint64_t, 6> args{};
+  std::uint64_t stack = 0; // the caller's RSP
 };
 // The number of the only process, and of its first thread. 1 would be init's, which some programs
 // take care to be.

@@ -64,11 +64,28 @@ struct CallTable {
        ints(5)},
       {SYS_readahead, {"readahead", "nothing to be done"}, &Process::sys_readahead},
       {SYS_fadvise64, {"fadvise64", "nothing to be done"}, &Process::sys_fadvise64, ints(3)},
-      {SYS_getsockname, {"getsockname", "there are no sockets: ENOTSOCK"}, &Process::sys_no_socket},
-      {SYS_getpeername, {"getpeername", "the same"}, &Process::sys_no_socket},
-      {SYS_getsockopt, {"getsockopt", "the same"}, &Process::sys_no_socket},
-      {SYS_setsockopt, {"setsockopt", "the same"}, &Process::sys_no_socket},
-      {SYS_shutdown, {"shutdown", "the same"}, &Process::sys_no_socket},
+      {SYS_socketpair,
+       {"socketpair", "AF_UNIX; there are no other sockets"},
+       &Process::sys_socketpair,
+       ints(0, 1, 2)},
+      {SYS_sendto, {"sendto", "of those"}, &Process::sys_sendto, ints(3)},
+      {SYS_sendmsg, {"sendmsg", "files and credentials go along"}, &Process::sys_sendmsg, ints(2)},
+      {SYS_recvfrom, {"recvfrom", "of those"}, &Process::sys_recvfrom, ints(3)},
+      {SYS_recvmsg,
+       {"recvmsg", "files and credentials come along"},
+       &Process::sys_recvmsg,
+       ints(2)},
+      {SYS_shutdown, {"shutdown", ""}, &Process::sys_shutdown, ints(1)},
+      {SYS_getsockname, {"getsockname", "no socket has a name"}, &Process::sys_getsockname},
+      {SYS_getpeername, {"getpeername", "no socket has a name"}, &Process::sys_getsockname},
+      {SYS_getsockopt,
+       {"getsockopt", "of sockets, without time-outs"},
+       &Process::sys_getsockopt,
+       ints(1, 2)},
+      {SYS_setsockopt,
+       {"setsockopt", "of sockets, without time-outs"},
+       &Process::sys_setsockopt,
+       ints(1, 2, 4)},
       {SYS_sendfile, {"sendfile", ""}, &Process::sys_sendfile},
       {SYS_copy_file_range, {"copy_file_range", ""}, &Process::sys_copy_file_range, ints(5)},
       {SYS_splice, {"splice", "at most 64 KiB at once"}, &Process::sys_splice, ints(5)},
@@ -442,6 +459,7 @@ Answer Process::answer(const Call& call) {
   ++start_.calls[call.number];
   if (const CallTable::Entry entry = CallTable::entries[call.number]; entry.handler != nullptr) {
     Args args = call.args;
+    caller_stack_ = call.stack;
     for (unsigned left = entry.narrow; left != 0; left &= left - 1) {
       args[static_cast<std::size_t>(std::countr_zero(left))] &= 0xffffffff;
     }

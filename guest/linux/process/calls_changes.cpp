@@ -229,7 +229,7 @@ Answer Process::sys_fallocate(const Args& args) {
   if (!file->may_write()) {
     return -EBADF;
   }
-  if (file->file->is_stream()) {
+  if (file->file->capacity()) {
     return -ESPIPE;
   }
   return -Answer{file->file->allocate(static_cast<std::uint32_t>(args[1]), args[2], args[3])};

@@ -88,7 +88,11 @@ Answer Process::write_bytes(OpenFile& file, std::span<const std::byte> from, Off
 }
 
 // EFBIG of a stream: whoever started the vmm has set a limit.
-void Process::signal_failed_write(int error) {
+void Process::signal_failed_write(const OpenFile& to, int error) {
+  const LocalSocket* const socket = to.file->socket();
+  if (socket != nullptr && socket->kind() != LocalSocket::Kind::stream) {
+    return;
+  }
   if (error == EPIPE || error == EFBIG) {
     const std::uint64_t signal = error == EPIPE ? SIGPIPE : SIGXFSZ;
     send(scheduler_.running(), cause_of(signal, SI_USER));
@@ -101,7 +105,7 @@ Answer Process::write_stream(const OpenFile& file, std::span<const std::byte> fr
   for (;;) {
     const Or<std::uint64_t> put = file.file->write(0, from.subspan(done));
     if (!put) {
-      signal_failed_write(put.error());
+      signal_failed_write(file, put.error());
     }
     done += put.value_or(0);
     const bool blocked = put ? done < from.size() : put.error() == EAGAIN;
@@ -196,6 +200,17 @@ Answer Process::move_vector(const Args& args, Move move, Offset offset) {
   if (!parts) {
     return -Answer{parts.error()};
   }
+  if (file->file->socket() != nullptr) { // one message
+    const std::shared_ptr<OpenFile> kept = open_files_.share(args[0] & 0xffffffff);
+    if (move == &Process::write_file) {
+      return send_parts(*kept, *parts, {}, 0);
+    }
+    const bool is_nothing =
+        std::ranges::all_of(*parts, [](const iovec& part) { return part.iov_len == 0; });
+    const Or<LocalSocket::Received> got =
+        is_nothing ? LocalSocket::Received{} : receive_parts(*kept, *parts, 0);
+    return got ? static_cast<Answer>(got->bytes) : -Answer{got.error()};
+  }
   Answer total = 0;
   for (const iovec& part : *parts) {
     const Offset at = offset ? Offset(*offset + static_cast<std::uint64_t>(total)) : Offset{};
@@ -248,11 +263,6 @@ Answer Process::sys_pwritev2(const Args& args) {
   return move_vector_by(args, &Process::write_file);
 }
 
-// Of a descriptor; programs look by them whether one is a socket.
-Answer Process::sys_no_socket(const Args& args) {
-  return file_at(args[0]) == nullptr ? -EBADF : -ENOTSOCK;
-}
-
 // ---- advice ------------------------------------------------------------------------------------
 
 Answer Process::sys_readahead(const Args& args) {
@@ -269,7 +279,7 @@ Answer Process::sys_fadvise64(const Args& args) {
   if (file == nullptr || (file->open_flags & O_PATH) != 0) {
     return -EBADF;
   }
-  if (file->file->is_stream() && file->file->terminal() == nullptr) {
+  if (file->file->capacity()) {
     return -ESPIPE;
   }
   return static_cast<std::int64_t>(args[2]) < 0 || args[3] > POSIX_FADV_NOREUSE ? -EINVAL : 0;

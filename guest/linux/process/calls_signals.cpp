@@ -117,21 +117,28 @@ Answer Process::sys_rt_sigpending(const Args& args) {
 }
 
 Answer Process::sys_sigaltstack(const Args& args) {
-  const auto [next_address, old_address, stack_pointer, unused3, unused4, unused5] = args;
-  const AlternateStack before = signals().alternate_stack;
+  const auto [next_address, old_address, unused2, unused3, unused4, unused5] = args;
+  const bool is_used = signals().alternate_stack.is_used_at(caller_stack_);
+  AlternateStack before = signals().alternate_stack;
+  before.flags |= is_used ? AlternateStack::in_use : 0;
   if (next_address != 0) {
     AlternateStack next;
     if (!fetch(next_address, next)) {
       return -EFAULT;
     }
-    if ((next.flags & ~AlternateStack::disabled) != 0) {
+    if (is_used) {
+      return -EPERM;
+    }
+    if (next.flags != 0 && next.flags != AlternateStack::in_use &&
+        next.flags != AlternateStack::disabled) {
       return -EINVAL;
     }
-    if ((next.flags & AlternateStack::disabled) != 0) {
+    if (next.flags == AlternateStack::disabled) {
       next = {};
     } else if (next.bytes < least_alternate_stack) {
       return -ENOMEM;
     }
+    next.flags &= AlternateStack::disabled; // whether it is in use, is seen
     signals().alternate_stack = next;
   }
   return old_address == 0 || store(old_address, before) ? 0 : -EFAULT;
@@ -411,7 +418,7 @@ void Process::push_handler(Registers& registers, const ExtendedState& state,
   const AlternateStack& stack = signals().alternate_stack;
   std::uint64_t top = registers.rsp - red_zone_bytes;
   if ((taken.action.flags & SA_ONSTACK) != 0 && (stack.flags & AlternateStack::disabled) == 0 &&
-      !stack.contains(registers.rsp)) {
+      !stack.is_used_at(registers.rsp)) {
     top = stack.start + stack.bytes;
   }
   const std::uint64_t state_bytes = marked_state_bytes(state.bytes.size());
@@ -426,6 +433,28 @@ void Process::push_handler(Registers& registers, const ExtendedState& state,
   mark_state(copy, state);
   enter_handler(registers, taken, place);
   clear_state(state);
+}
+
+// What a handler leaves of it in its frame, if that is one and it is not in use.
+void Process::restore_alternate_stack(AlternateStack stack, std::uint64_t stack_pointer) {
+  if (signals().alternate_stack.is_used_at(stack_pointer)) {
+    return;
+  }
+  if ((stack.flags & AlternateStack::disabled) != 0) {
+    signals().alternate_stack = {};
+  } else if ((stack.flags & ~AlternateStack::in_use) == 0 && stack.bytes >= least_alternate_stack) {
+    stack.flags = 0;
+    signals().alternate_stack = stack;
+  }
+}
+
+// As Linux tells a stack that overflows: what is kept free below it is nobody's mapping.
+bool Process::take_fault(SignalCause cause) {
+  if (cause.signal == SIGSEGV && cause.code == SEGV_ACCERR &&
+      loader_.is_below_stack(cause.address)) {
+    cause.code = SEGV_MAPERR;
+  }
+  return signals().fault(cause) == SignalEffect::handler;
 }
 
 bool Process::pop_handler(Registers& registers, const ExtendedState& state) {
@@ -445,6 +474,7 @@ bool Process::pop_handler(Registers& registers, const ExtendedState& state) {
                 state.bytes.begin());
     clean_state(state);
   }
+  restore_alternate_stack(frame.stack, registers.rsp);
   signals().set_blocked(frame.blocked);
   machine_.set_handled_signals(handled_signals());
   leave_handler(registers, frame.context);

@@ -186,7 +186,7 @@ Answer Process::move_piece(OpenFile& from, std::uint64_t from_offset, OpenFile& 
       return static_cast<Answer>(*put);
     }
     if (to.file->is_stream()) {
-      signal_failed_write(put.error());
+      signal_failed_write(to, put.error());
     }
     if (put.error() != EAGAIN || !waits(to)) {
       return -Answer{put.error()};

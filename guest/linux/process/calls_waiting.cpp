@@ -35,17 +35,25 @@ Answer Process::sys_pipe2(const Args& args) {
     return -EFAULT;
   }
   const PipeEnds ends = make_pipe(++pipes_);
-  const Answer reader = add_file(ends.reader, args[1] | O_RDONLY, {});
-  const Answer writer = add_file(ends.writer, args[1] | O_WRONLY, {});
-  if (reader < 0 || writer < 0) {
-    if (reader >= 0) {
-      static_cast<void>(open_files_.remove(static_cast<std::uint64_t>(reader)));
-    }
-    return -EMFILE;
+  return add_two(ends.reader, ends.writer, args[1] | O_RDONLY, args[1] | O_WRONLY, args[0]);
+}
+
+// Takes over both, and tells their descriptors at `address`.
+Answer Process::add_two(File* one, File* other, std::uint64_t flags, std::uint64_t other_flags,
+                        std::uint64_t address) {
+  const Answer first = add_file(one, flags, {});
+  const Answer second = add_file(other, other_flags, {});
+  const std::array<std::int32_t, 2> numbers{static_cast<std::int32_t>(first),
+                                            static_cast<std::int32_t>(second)};
+  if (first >= 0 && second >= 0 && store(address, numbers)) {
+    return 0;
   }
-  const std::array<std::int32_t, 2> numbers{static_cast<std::int32_t>(reader),
-                                            static_cast<std::int32_t>(writer)};
-  return store(args[0], numbers) ? 0 : -EFAULT;
+  for (const Answer made : {first, second}) {
+    if (made >= 0) {
+      static_cast<void>(open_files_.remove(static_cast<std::uint64_t>(made)));
+    }
+  }
+  return first < 0 || second < 0 ? -EMFILE : -EFAULT;
 }
 
 Answer Process::sys_pipe(const Args& args) {

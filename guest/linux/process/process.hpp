@@ -7,6 +7,7 @@
 // for the interfaces in file_port.hpp and frames.hpp.
 #pragma once
 
+#include <sys/socket.h>
 #include <sys/uio.h>
 
 #include <array>
@@ -25,6 +26,7 @@
 #include "guest/linux/files/frame_pool.hpp"
 #include "guest/linux/files/host_contents.hpp"
 #include "guest/linux/files/host_files.hpp"
+#include "guest/linux/files/local_socket.hpp"
 #include "guest/linux/files/mapped_files.hpp"
 #include "guest/linux/files/memory_files.hpp"
 #include "guest/linux/files/open_files.hpp"
@@ -97,9 +99,7 @@ class Process final : private RealTime, private WaitingSignals, private Idle {
   // goes where it belongs. The exit status to end with.
   [[nodiscard]] std::uint8_t leave(std::uint8_t status);
   // An instruction faulted. False: the program has no handler for it and is to end.
-  [[nodiscard]] bool take_fault(const SignalCause& cause) {
-    return signals().fault(cause) == SignalEffect::handler;
-  }
+  [[nodiscard]] bool take_fault(SignalCause cause);
 
   // The working directory that was asked for, if it is not there: the program begins in the root.
   [[nodiscard]] std::string_view missing_directory() const { return missing_directory_; }
@@ -170,7 +170,6 @@ class Process final : private RealTime, private WaitingSignals, private Idle {
   Answer sys_writev(const Args& args);
   Answer sys_preadv(const Args& args);
   Answer sys_pwritev(const Args& args);
-  Answer sys_no_socket(const Args& args);
   Answer sys_lseek(const Args& args);
   Answer sys_getdents64(const Args& args);
   Answer sys_ioctl(const Args& args);
@@ -216,6 +215,16 @@ class Process final : private RealTime, private WaitingSignals, private Idle {
   Answer sys_epoll_wait(const Args& args);
   Answer sys_epoll_pwait(const Args& args);
   Answer sys_epoll_pwait2(const Args& args);
+  // calls_sockets.cpp
+  Answer sys_socketpair(const Args& args);
+  Answer sys_sendto(const Args& args);
+  Answer sys_sendmsg(const Args& args);
+  Answer sys_recvfrom(const Args& args);
+  Answer sys_recvmsg(const Args& args);
+  Answer sys_shutdown(const Args& args);
+  Answer sys_getsockname(const Args& args);
+  Answer sys_getsockopt(const Args& args);
+  Answer sys_setsockopt(const Args& args);
   // calls_paths.cpp
   Answer sys_stat(const Args& args);
   Answer sys_lstat(const Args& args);
@@ -403,6 +412,8 @@ class Process final : private RealTime, private WaitingSignals, private Idle {
   // What `flags` make of a place.
   [[nodiscard]] Or<File*> open_place(const Place& place, std::uint64_t flags, std::uint32_t mode);
   [[nodiscard]] Answer add_file(File* file, std::uint64_t flags, Text path);
+  [[nodiscard]] Answer add_two(File* one, File* other, std::uint64_t flags,
+                               std::uint64_t other_flags, std::uint64_t address);
   // At an offset, or where the program is in the file, which moves it.
   using Offset = std::optional<std::uint64_t>;
   [[nodiscard]] Answer read_file(OpenFile& file, std::uint64_t address, std::uint64_t bytes,
@@ -411,7 +422,7 @@ class Process final : private RealTime, private WaitingSignals, private Idle {
                                   Offset offset);
   [[nodiscard]] Answer write_bytes(OpenFile& file, std::span<const std::byte> from, Offset offset);
   // The signal that a program gets beside that error of a stream.
-  void signal_failed_write(int error);
+  void signal_failed_write(const OpenFile& to, int error);
   [[nodiscard]] Answer write_stream(const OpenFile& file, std::span<const std::byte> from);
   [[nodiscard]] static Or<std::uint64_t> readable_bytes(const OpenFile& file);
   // With every call: what is open for writing stays within its bounds.
@@ -468,6 +479,22 @@ class Process final : private RealTime, private WaitingSignals, private Idle {
   [[nodiscard]] Answer wait_for_events(const Args& args, std::uint64_t timeout_ns);
   [[nodiscard]] Answer wait_for_events(const Args& args, const Or<std::uint64_t>& timeout_ns,
                                        std::uint64_t mask, std::uint64_t mask_bytes);
+  // ---- sockets
+  using SharedFiles = std::vector<std::shared_ptr<OpenFile>>;
+  [[nodiscard]] Or<std::shared_ptr<OpenFile>> socket_at(std::uint64_t descriptor) const;
+  [[nodiscard]] Or<SharedFiles> files_to_send(const msghdr& message) const;
+  [[nodiscard]] Answer send_piece(const OpenFile& file, std::span<const std::byte> piece,
+                                  const SharedFiles& files, std::uint64_t flags);
+  [[nodiscard]] Answer send_parts(const OpenFile& file, const std::vector<iovec>& parts,
+                                  SharedFiles files, std::uint64_t flags);
+  [[nodiscard]] Or<LocalSocket::Received>
+  receive_parts(const OpenFile& file, const std::vector<iovec>& parts, std::uint64_t flags);
+  [[nodiscard]] static Answer received_bytes(const LocalSocket::Received& got, std::uint64_t flags);
+  [[nodiscard]] std::uint64_t put_control(std::uint64_t to, std::uint64_t room, std::int32_t type,
+                                          std::span<const std::byte> content) const;
+  [[nodiscard]] std::uint64_t receive_control(const LocalSocket& socket, SharedFiles files,
+                                              const msghdr& message, std::uint64_t flags,
+                                              std::int32_t& told);
   struct Watched {
     std::uint64_t descriptor = 0;
     Readiness wanted = 0;
@@ -548,6 +575,7 @@ class Process final : private RealTime, private WaitingSignals, private Idle {
   // Behind a call: goes on where it is made.
   void call_again(Registers& registers, std::uint64_t number) const;
   void push_handler(Registers& registers, const ExtendedState& state, const Signals::Taken& taken);
+  void restore_alternate_stack(AlternateStack stack, std::uint64_t stack_pointer);
   [[nodiscard]] bool pop_handler(Registers& registers, const ExtendedState& state);
 
   // ---- threads
@@ -622,7 +650,9 @@ class Process final : private RealTime, private WaitingSignals, private Idle {
   SignalActions actions_;
   PendingSignals shared_pending_; // signals for whichever thread takes them
   Timers timers_;
-  std::uint64_t slept_ns_ = 0; // of the time since boot
+  std::uint64_t slept_ns_ = 0;     // of the time since boot
+  std::uint64_t caller_stack_ = 0; // RSP of the call at hand
+  bool handler_returns_ = false;
   bool ends_in_order_ = false; // the outside was told that a signal is not to end the program there
   Contexts& contexts_;
   Scheduler scheduler_;

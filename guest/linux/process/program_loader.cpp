@@ -193,6 +193,10 @@ Or<std::uint64_t> ProgramLoader::map_vdso() {
   return place;
 }
 
+bool ProgramLoader::is_below_stack(std::uint64_t address) const {
+  return address < stack_ && stack_ - address <= stack_guard_bytes;
+}
+
 Or<std::uint64_t> ProgramLoader::map_stack() {
   const Or<std::uint64_t> guard =
       in_.memory.map(stack_guard_bytes + stack_bytes, protection_none, Commitment::none);
@@ -200,6 +204,7 @@ Or<std::uint64_t> ProgramLoader::map_stack() {
     return guard;
   }
   const std::uint64_t stack = *guard + stack_guard_bytes;
+  stack_ = stack;
   if (in_.memory.protect(stack, stack_bytes, read_write) != 0 ||
       in_.memory.populate(stack + stack_bytes - stack_at_once_bytes, stack_at_once_bytes) != 0) {
     return std::unexpected(ENOMEM);

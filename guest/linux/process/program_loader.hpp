@@ -65,6 +65,8 @@ class ProgramLoader {
 
   // Into an address space where nothing is. `break_start` is where its break goes.
   [[nodiscard]] Or<ProgramEntry> load(const FoundProgram& program, std::uint64_t break_start);
+  // Where nothing is mapped so that the stack of what was loaded last faults when it grows too far.
+  [[nodiscard]] bool is_below_stack(std::uint64_t address) const;
 
  private:
   struct Opened {
@@ -80,6 +82,7 @@ class ProgramLoader {
 
   Surroundings in_;
   Text opened_path_;
+  std::uint64_t stack_ = 0; // its lowest address
 };
 
 } // namespace guest::linux

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -25,7 +26,7 @@ namespace test_support {
 inline constexpr std::string_view file_text = "some text that a file has";
 
 // A kernel, and what a program has there: a file of that text open for both, a folder, both ends of
-// a pipe, and memory.
+// a pipe and of a pair of sockets, and memory.
 class World {
  public:
   virtual ~World() = default;
@@ -52,7 +53,7 @@ class World {
     }
     ask(SYS_symlink, put_text(path, "file"), put_text(path + 512, folder_path + "/link"));
     ask(SYS_mkdir, put_text(path, folder_path), 0755);
-    for (const std::uint64_t used : {file, folder, pipe[0], pipe[1]}) {
+    for (const std::uint64_t used : {file, folder, pipe[0], pipe[1], socket, other_socket}) {
       ask(SYS_close, used);
     }
     file = static_cast<std::uint64_t>(
@@ -65,6 +66,10 @@ class World {
     std::array<std::int32_t, 2> ends{};
     std::memcpy(ends.data(), pointer(path), sizeof ends);
     pipe = {static_cast<std::uint64_t>(ends[0]), static_cast<std::uint64_t>(ends[1])};
+    REQUIRE(ask(SYS_socketpair, AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, path) == 0);
+    std::memcpy(ends.data(), pointer(path), sizeof ends);
+    socket = static_cast<std::uint64_t>(ends[0]);
+    other_socket = static_cast<std::uint64_t>(ends[1]);
     std::memset(pointer(memory), 0x11, abi::page_bytes);
     std::memset(pointer(own), 0, abi::page_bytes);
   }
@@ -77,6 +82,8 @@ class World {
   std::uint64_t file = ~0U;
   std::uint64_t folder = ~0U;
   std::array<std::uint64_t, 2> pipe{~0U, ~0U};
+  std::uint64_t socket = ~0U; // one end of a pair
+  std::uint64_t other_socket = ~0U;
 
  protected:
   void make_memory() {
@@ -125,7 +132,7 @@ class Host final : public World {
     folder_path = folder_.path().string() + "/at";
   }
   ~Host() override {
-    for (const std::uint64_t used : {file, folder, pipe[0], pipe[1]}) {
+    for (const std::uint64_t used : {file, folder, pipe[0], pipe[1], socket, other_socket}) {
       ask(SYS_close, used);
     }
     for (const std::uint64_t at : {memory, own, constants, nothing}) {

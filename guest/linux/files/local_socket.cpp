@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: MIT
+#include "guest/linux/files/local_socket.hpp"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <deque>
+#include <utility>
+
+#include "guest/linux/files/open_files.hpp"
+#include "shared/address.hpp"
+
+namespace guest::linux {
+
+namespace {
+
+constexpr std::uint64_t socket_device = 8;
+constexpr std::uint64_t socket_system = 0x534F434B; // SOCKFS_MAGIC
+// What a message costs beside its bytes, so that many small ones are not too many.
+constexpr std::uint64_t message_bytes = 512;
+constexpr std::uint64_t most_message_bytes_less = 32; // than SO_SNDBUF
+// Messages of datagrams that wait (net.unix.max_dgram_qlen), beside the one that is one too many.
+constexpr std::size_t most_datagrams = 10;
+
+} // namespace
+
+// What one end has: messages that have come to it, and what it does no more.
+struct LocalSocket::Side {
+  struct Message {
+    std::vector<std::byte> bytes;
+    std::uint64_t taken = 0;
+    LocalSocket::Files files;
+
+    [[nodiscard]] std::uint64_t left() const { return bytes.size() - taken; }
+    [[nodiscard]] std::uint64_t cost() const { return bytes.size() + message_bytes; }
+  };
+
+  std::deque<Message> messages;
+  std::uint64_t cost = 0; // of those
+  bool is_open = true;
+  bool reads = true;
+  bool writes = true;
+  int error = 0;
+  std::uint64_t arrivals = 0; // of messages and ends
+  std::uint64_t releases = 0; // of room with the other side
+
+  void take_first() {
+    cost -= messages.front().cost();
+    messages.pop_front();
+  }
+};
+
+LocalSocket::LocalSocket(Kind kind, std::uint64_t inode, std::shared_ptr<Side> own,
+                         std::shared_ptr<Side> other)
+    : kind_(kind), inode_(inode), mode_(S_IFSOCK | 0777U), own_(std::move(own)),
+      other_(std::move(other)) {}
+
+LocalSocket::Pair LocalSocket::make(Kind kind, std::uint64_t inode) {
+  const auto one = std::shared_ptr<Side>(new Side);
+  const auto other = std::shared_ptr<Side>(new Side);
+  return {new LocalSocket(kind, inode, one, other), new LocalSocket(kind, inode + 1, other, one)};
+}
+
+LocalSocket::~LocalSocket() {
+  own_->is_open = false;
+  if (kind_ != Kind::datagrams) {
+    other_->error = own_->messages.empty() ? other_->error : ECONNRESET;
+    shut_down({.reading = true, .writing = true});
+  }
+  ++other_->arrivals;
+  ++other_->releases;
+  const auto unread = std::exchange(own_->messages, {}); // files in it may be the last of theirs
+}
+
+// ---- what goes through it ----------------------------------------------------------------------
+
+Or<std::uint64_t> LocalSocket::send(std::span<const std::byte> bytes, Files files) {
+  if (!other_->is_open && kind_ == Kind::datagrams) {
+    return std::unexpected(std::exchange(was_refused_, true) ? ENOTCONN : ECONNREFUSED);
+  }
+  if (!own_->writes || !other_->is_open || !other_->reads) {
+    return std::unexpected(EPIPE);
+  }
+  const std::uint64_t used = other_->cost + message_bytes;
+  const std::uint64_t room = most_sent_bytes > used ? most_sent_bytes - used : 0;
+  std::uint64_t sent = bytes.size();
+  if (kind_ == Kind::stream) {
+    sent = std::min(sent, room);
+    if (bytes.empty()) {
+      return 0;
+    }
+    if (sent == 0) {
+      return std::unexpected(EAGAIN);
+    }
+  } else {
+    if (sent > most_sent_bytes - most_message_bytes_less) {
+      return std::unexpected(EMSGSIZE);
+    }
+    const bool is_full = kind_ == Kind::datagrams && other_->messages.size() > most_datagrams;
+    if (is_full || (sent > room && !other_->messages.empty())) {
+      return std::unexpected(EAGAIN);
+    }
+  }
+  Side::Message message{.bytes = {bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(sent)},
+                        .files = std::move(files)};
+  other_->cost += message.cost();
+  other_->messages.push_back(std::move(message));
+  ++other_->arrivals;
+  return sent;
+}
+
+Or<LocalSocket::Received> LocalSocket::receive(std::span<std::byte> to, Taking taking) {
+  std::deque<Side::Message>& messages = own_->messages;
+  if (own_->error != 0 && (messages.empty() || kind_ != Kind::stream)) {
+    return std::unexpected(take_error());
+  }
+  if (messages.empty()) {
+    if (!own_->reads) {
+      return Received{};
+    }
+    return std::unexpected(EAGAIN);
+  }
+  Received received;
+  const auto copy = [&](const Side::Message& from) {
+    const std::uint64_t part = std::min(from.left(), to.size() - received.bytes);
+    if (part != 0) {
+      std::memcpy(to.data() + received.bytes, from.bytes.data() + from.taken, part);
+    }
+    received.bytes += part;
+    return part;
+  };
+  if (kind_ != Kind::stream) {
+    Side::Message& first = messages.front();
+    received.whole_bytes = first.left();
+    copy(first);
+    received.files = taking == Taking::yes ? std::move(first.files) : first.files;
+    if (taking == Taking::yes) {
+      own_->take_first();
+    }
+  } else {
+    for (std::size_t index = 0; index < messages.size() && received.bytes < to.size();) {
+      Side::Message& message = messages[index];
+      const std::uint64_t part = copy(message);
+      const bool has_files = !message.files.empty();
+      if (taking == Taking::no) {
+        received.files = has_files ? message.files : std::move(received.files);
+        ++index;
+      } else {
+        received.files = has_files ? std::exchange(message.files, {}) : std::move(received.files);
+        message.taken += part;
+        if (message.left() == 0) {
+          own_->take_first();
+        }
+      }
+      if (has_files) {
+        break;
+      }
+    }
+    received.whole_bytes = received.bytes;
+  }
+  other_->releases += taking == Taking::yes ? 1 : 0;
+  return received;
+}
+
+void LocalSocket::shut_down(Ends ends) {
+  const bool tells_other = kind_ != Kind::datagrams;
+  if (ends.reading) {
+    own_->reads = false;
+    other_->writes = other_->writes && !tells_other;
+  }
+  if (ends.writing) {
+    own_->writes = false;
+    other_->reads = other_->reads && !tells_other;
+  }
+  for (Side* const side : {own_.get(), other_.get()}) {
+    ++side->arrivals;
+    ++side->releases;
+  }
+}
+
+int LocalSocket::take_error() {
+  return std::exchange(own_->error, 0);
+}
+
+// ---- as a file ---------------------------------------------------------------------------------
+
+Or<std::uint64_t> LocalSocket::read(std::uint64_t /*offset*/, std::span<std::byte> to) {
+  if (to.empty()) {
+    return 0;
+  }
+  const Or<Received> got = receive(to, Taking::yes);
+  return got ? Or<std::uint64_t>(got->bytes) : std::unexpected(got.error());
+}
+
+Or<std::uint64_t> LocalSocket::write(std::uint64_t /*offset*/, std::span<const std::byte> from) {
+  return send(from, {});
+}
+
+Or<std::uint64_t> LocalSocket::peek(std::span<std::byte> to) {
+  if (kind_ != Kind::stream) {
+    return std::unexpected(EINVAL); // what is not read whole is lost
+  }
+  const Or<Received> got = receive(to, Taking::no);
+  return got ? Or<std::uint64_t>(got->bytes) : std::unexpected(got.error());
+}
+
+Or<abi::FileStat> LocalSocket::stat() {
+  return abi::FileStat{.device = socket_device,
+                       .inode = inode_,
+                       .links = 1,
+                       .mode = mode_,
+                       .user = owner_.user,
+                       .group = owner_.group,
+                       .block_bytes = abi::page_bytes};
+}
+
+int LocalSocket::set_mode(std::uint32_t mode) {
+  mode_ = S_IFSOCK | mode;
+  return 0;
+}
+
+int LocalSocket::set_owner(const abi::FileOwner& owner) {
+  owner_.user = owner.user == abi::file_owner_kept ? owner_.user : owner.user;
+  owner_.group = owner.group == abi::file_owner_kept ? owner_.group : owner.group;
+  return 0;
+}
+
+Or<abi::FileSpace> LocalSocket::space() {
+  return abi::FileSpace{.type = socket_system, .block_bytes = abi::page_bytes, .name_bytes = 255};
+}
+
+Or<std::uint64_t> LocalSocket::readable_bytes() {
+  std::uint64_t bytes = 0;
+  for (const Side::Message& message : own_->messages) {
+    bytes += message.left();
+    if (kind_ == Kind::datagrams) {
+      break;
+    }
+  }
+  return bytes;
+}
+
+bool LocalSocket::is_writable() const {
+  const bool is_full = kind_ == Kind::datagrams && other_->messages.size() > most_datagrams;
+  return other_->cost * 4 <= most_sent_bytes && !is_full;
+}
+
+Or<Readiness> LocalSocket::ready_for(Readiness wanted) {
+  Readiness is = 0;
+  if (!own_->messages.empty() || !own_->reads) {
+    is |= abi::file_readable;
+  }
+  is |= own_->reads ? 0U : file_read_hung_up;
+  is |= is_writable() ? abi::file_writable : 0U;
+  is &= wanted;
+  is |= !own_->reads && !own_->writes ? abi::file_hung_up : 0U;
+  is |= own_->error != 0 ? file_failed : 0U;
+  return is;
+}
+
+std::uint64_t LocalSocket::arrivals(Readiness wanted) {
+  constexpr Readiness comes = abi::file_readable | file_read_hung_up;
+  return ((wanted & comes) != 0 || !own_->reads ? own_->arrivals : 0) +
+         ((wanted & abi::file_writable) != 0 ? own_->releases : 0);
+}
+
+} // namespace guest::linux

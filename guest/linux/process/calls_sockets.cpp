@@ -1,0 +1,565 @@
+// SPDX-License-Identifier: MIT
+// Sockets within the guest: pairs of AF_UNIX. Others are not there to be made.
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <climits>
+#include <csignal>
+#include <cstring>
+
+#include "guest/linux/files/local_socket.hpp"
+#include "guest/linux/process/process.hpp"
+
+namespace guest::linux {
+
+namespace {
+
+static_assert(SOCK_CLOEXEC == O_CLOEXEC && SOCK_NONBLOCK == O_NONBLOCK);
+constexpr std::uint64_t type_mask = 0xf; // SOCK_TYPE_MASK
+constexpr std::size_t most_files = 253;  // SCM_MAX_FD
+
+// The kernel's struct cmsghdr, and what it puts behind each.
+struct ControlHeader {
+  std::uint64_t bytes = 0; // with the header
+  std::int32_t level = 0;
+  std::int32_t type = 0;
+};
+struct Sender { // struct ucred
+  std::int32_t process = 0;
+  std::uint32_t user = 0;
+  std::uint32_t group = 0;
+};
+constexpr std::uint64_t control_alignment = 8;
+
+} // namespace
+
+// EBADF, ENOTSOCK.
+Or<std::shared_ptr<OpenFile>> Process::socket_at(std::uint64_t descriptor) const {
+  std::shared_ptr<OpenFile> file = open_files_.share(descriptor & 0xffffffff);
+  if (file == nullptr || (file->open_flags & O_PATH) != 0) {
+    return std::unexpected(EBADF);
+  }
+  return file->file->socket() == nullptr ? Or<std::shared_ptr<OpenFile>>(std::unexpected(ENOTSOCK))
+                                         : std::move(file);
+}
+
+Answer Process::sys_socketpair(const Args& args) {
+  const auto [family, type, protocol, address, unused4, unused5] = args;
+  constexpr std::uint64_t flags = SOCK_CLOEXEC | SOCK_NONBLOCK;
+  LocalSocket::Kind kind = LocalSocket::Kind::stream;
+  if ((type & ~(type_mask | flags)) != 0 || (type & type_mask) > SOCK_PACKET) {
+    return -EINVAL;
+  }
+  if (family != AF_UNIX) {
+    return family == AF_INET || family == AF_INET6 ? -EOPNOTSUPP : -EAFNOSUPPORT;
+  }
+  if (protocol != 0 && protocol != PF_UNIX) {
+    return -EPROTONOSUPPORT;
+  }
+  switch (type & type_mask) {
+  case SOCK_STREAM:
+    break;
+  case SOCK_DGRAM:
+  case SOCK_RAW:
+    kind = LocalSocket::Kind::datagrams;
+    break;
+  case SOCK_SEQPACKET:
+    kind = LocalSocket::Kind::packets;
+    break;
+  default:
+    return -ESOCKTNOSUPPORT;
+  }
+  const LocalSocket::Pair pair = LocalSocket::make(kind, pipes_ + 1);
+  pipes_ += 2;
+  return add_two(pair.one, pair.other, O_RDWR | (type & flags), O_RDWR | (type & flags), address);
+}
+
+// ---- sending -----------------------------------------------------------------------------------
+
+// What goes along with a message: files. EBADF, EFAULT, EINVAL, EPERM.
+Or<Process::SharedFiles> Process::files_to_send(const msghdr& message) const {
+  SharedFiles files;
+  const auto start = reinterpret_cast<std::uint64_t>(message.msg_control);
+  for (std::uint64_t at = 0; message.msg_controllen - at >= sizeof(ControlHeader);) {
+    ControlHeader header;
+    if (!fetch(start + at, header)) {
+      return std::unexpected(EFAULT);
+    }
+    if (header.bytes < sizeof header || header.bytes > message.msg_controllen - at) {
+      return std::unexpected(EINVAL);
+    }
+    const std::uint64_t content = start + at + sizeof header;
+    const std::uint64_t bytes = header.bytes - sizeof header;
+    if (header.level == SOL_SOCKET && header.type == SCM_RIGHTS) {
+      for (std::uint64_t index = 0; index < bytes / sizeof(std::int32_t); ++index) {
+        std::uint32_t descriptor = 0;
+        if (!fetch(content + index * sizeof descriptor, descriptor)) {
+          return std::unexpected(EFAULT);
+        }
+        files.push_back(open_files_.share(descriptor));
+        if (files.back() == nullptr) {
+          return std::unexpected(EBADF);
+        }
+        if (files.size() > most_files) {
+          return std::unexpected(EINVAL);
+        }
+      }
+    } else if (header.level == SOL_SOCKET && header.type == SCM_CREDENTIALS) {
+      Sender sender;
+      if (bytes != sizeof sender) {
+        return std::unexpected(EINVAL);
+      }
+      if (!fetch(content, sender)) {
+        return std::unexpected(EFAULT);
+      }
+      if (sender.process != process_id) {
+        return std::unexpected(EPERM);
+      }
+    } else if (header.level == SOL_SOCKET) {
+      return std::unexpected(EINVAL);
+    }
+    const std::uint64_t next = abi::align_up(header.bytes, control_alignment);
+    at = std::min<std::uint64_t>(at + next, message.msg_controllen);
+  }
+  return files;
+}
+
+// One piece: all of a message, of a stream as much as goes.
+Answer Process::send_piece(const OpenFile& file, std::span<const std::byte> piece,
+                           const SharedFiles& files, std::uint64_t flags) {
+  LocalSocket& socket = *file.file->socket();
+  const bool waits = (flags & MSG_DONTWAIT) == 0 && (file.open_flags & O_NONBLOCK) == 0;
+  for (;;) {
+    const Or<std::uint64_t> sent = socket.send(piece, files);
+    if (!sent && (flags & MSG_NOSIGNAL) == 0) {
+      signal_failed_write(file, sent.error());
+    }
+    if (sent || sent.error() != EAGAIN || !waits) {
+      return answer_of(sent);
+    }
+    if (const Answer failed = wait_for_stream(file, abi::file_writable, wait_for_ever);
+        failed != 0) {
+      return failed;
+    }
+  }
+}
+
+Answer Process::send_parts(const OpenFile& file, const std::vector<iovec>& parts, SharedFiles files,
+                           std::uint64_t flags) {
+  if ((flags & MSG_OOB) != 0) {
+    return -EOPNOTSUPP;
+  }
+  const bool is_stream = file.file->socket()->kind() == LocalSocket::Kind::stream;
+  std::vector<std::byte> message;
+  Answer total = 0;
+  for (const iovec& part : parts) {
+    const auto address = reinterpret_cast<std::uint64_t>(part.iov_base);
+    for (std::uint64_t done = 0; done < part.iov_len;) {
+      const Or<std::span<const std::byte>> from = data_from(address + done, part.iov_len - done);
+      if (!from) {
+        return total != 0 ? total : -Answer{from.error()};
+      }
+      if (!is_stream) {
+        if (message.size() + from->size() > LocalSocket::usual_bytes * 2) {
+          return -EMSGSIZE;
+        }
+        message.insert(message.end(), from->begin(), from->end());
+        done += from->size();
+        continue;
+      }
+      const Answer sent = send_piece(file, *from, files, flags);
+      if (sent < 0) {
+        return total != 0 ? total : sent;
+      }
+      files.clear();
+      total += sent;
+      done += static_cast<std::uint64_t>(sent);
+    }
+  }
+  return is_stream ? total : send_piece(file, message, files, flags);
+}
+
+Answer Process::sys_sendto(const Args& args) {
+  const auto [descriptor, address, bytes, flags, to, to_bytes] = args;
+  const std::uint64_t whole = std::min(bytes, max_transfer_bytes);
+  if (address > highest_address || whole > highest_address - address) {
+    return -EFAULT;
+  }
+  const Or<std::shared_ptr<OpenFile>> file = socket_at(descriptor);
+  if (!file) {
+    return -Answer{file.error()};
+  }
+  const LocalSocket::Kind kind = (*file)->file->socket()->kind();
+  if (to != 0 && static_cast<std::int32_t>(to_bytes) != 0 && kind != LocalSocket::Kind::packets) {
+    return kind == LocalSocket::Kind::stream ? -EISCONN : -ECONNREFUSED; // nobody has a name
+  }
+  return send_parts(**file, {{reinterpret_cast<void*>(address), whole}}, {}, flags); // NOLINT
+}
+
+Answer Process::sys_sendmsg(const Args& args) {
+  const Or<std::shared_ptr<OpenFile>> file = socket_at(args[0]);
+  msghdr message{};
+  if (!file) {
+    return -Answer{file.error()};
+  }
+  if (!fetch(args[1], message)) {
+    return -EFAULT;
+  }
+  if (message.msg_iovlen > IOV_MAX) {
+    return -EMSGSIZE;
+  }
+  const Or<std::vector<iovec>> parts =
+      vectors_at(reinterpret_cast<std::uint64_t>(message.msg_iov), message.msg_iovlen);
+  if (!parts) {
+    return -Answer{parts.error()};
+  }
+  if (message.msg_controllen > INT_MAX) {
+    return -ENOBUFS;
+  }
+  const Or<SharedFiles> files = files_to_send(message);
+  return files ? send_parts(**file, *parts, *files, args[2]) : -Answer{files.error()};
+}
+
+// ---- receiving ---------------------------------------------------------------------------------
+
+// Into one part after the other; a message as far as they reach.
+Or<LocalSocket::Received>
+Process::receive_parts(const OpenFile& file, const std::vector<iovec>& parts, std::uint64_t flags) {
+  LocalSocket& socket = *file.file->socket();
+  const bool is_stream = socket.kind() == LocalSocket::Kind::stream;
+  const bool waits = (flags & MSG_DONTWAIT) == 0 && (file.open_flags & O_NONBLOCK) == 0;
+  const auto taking = (flags & MSG_PEEK) != 0 ? LocalSocket::Taking::no : LocalSocket::Taking::yes;
+  std::uint64_t room = 0;
+  for (const iovec& part : parts) {
+    room += part.iov_len;
+    if (part.iov_len != 0 &&
+        !may_write(reinterpret_cast<std::uint64_t>(part.iov_base), part.iov_len)) {
+      return std::unexpected(EFAULT);
+    }
+  }
+  std::vector<std::byte> bytes(std::min(room, LocalSocket::usual_bytes * 2));
+  LocalSocket::Received all;
+  for (;;) {
+    const std::span<std::byte> rest = std::span(bytes).subspan(all.bytes);
+    Or<LocalSocket::Received> got = socket.receive(rest, taking);
+    if (got) {
+      all.bytes += got->bytes;
+      all.whole_bytes += got->whole_bytes;
+      all.files = got->files.empty() ? std::move(all.files) : std::move(got->files);
+      const bool wants_more = is_stream && (flags & MSG_WAITALL) != 0 && got->bytes != 0 &&
+                              taking == LocalSocket::Taking::yes && all.files.empty() &&
+                              all.bytes < bytes.size();
+      if (!wants_more) {
+        break;
+      }
+      continue;
+    }
+    if (got.error() != EAGAIN || !waits) {
+      if (all.bytes != 0) {
+        break;
+      }
+      return std::unexpected(got.error());
+    }
+    if (const Answer failed = wait_for_stream(file, abi::file_readable, wait_for_ever);
+        failed != 0) {
+      if (all.bytes != 0) {
+        break;
+      }
+      return std::unexpected(static_cast<int>(-failed));
+    }
+  }
+  std::uint64_t done = 0;
+  for (const iovec& part : parts) {
+    const std::uint64_t some = std::min<std::uint64_t>(part.iov_len, all.bytes - done);
+    const Or<std::span<std::byte>> to =
+        room_at(reinterpret_cast<std::uint64_t>(part.iov_base), some);
+    if (some != 0 && !to) {
+      return std::unexpected(EFAULT);
+    }
+    if (some != 0) {
+      std::memcpy(to->data(), bytes.data() + done, some);
+    }
+    done += some;
+  }
+  return all;
+}
+
+// What is told of a message that was longer than there was room (MSG_TRUNC).
+Answer Process::received_bytes(const LocalSocket::Received& got, std::uint64_t flags) {
+  return static_cast<Answer>((flags & MSG_TRUNC) != 0 ? got.whole_bytes : got.bytes);
+}
+
+Answer Process::sys_recvfrom(const Args& args) {
+  const auto [descriptor, address, bytes, flags, from, from_bytes] = args;
+  const std::uint64_t whole = std::min(bytes, max_transfer_bytes);
+  if (address > highest_address || whole > highest_address - address) {
+    return -EFAULT;
+  }
+  const Or<std::shared_ptr<OpenFile>> file = socket_at(descriptor);
+  if (!file) {
+    return -Answer{file.error()};
+  }
+  if ((flags & MSG_OOB) != 0) {
+    return -EOPNOTSUPP;
+  }
+  const Or<LocalSocket::Received> got =
+      receive_parts(**file, {{reinterpret_cast<void*>(address), whole}}, flags); // NOLINT
+  if (!got) {
+    return -Answer{got.error()};
+  }
+  if (from != 0 && !store(from_bytes, std::int32_t{0})) { // the other end has no name
+    return -EFAULT;
+  }
+  return received_bytes(*got, flags);
+}
+
+// Puts one behind the others; how many bytes it took. 0: there was no room for its header.
+std::uint64_t Process::put_control(std::uint64_t to, std::uint64_t room, std::int32_t type,
+                                   std::span<const std::byte> content) const {
+  ControlHeader header{.level = SOL_SOCKET, .type = type};
+  if (room < sizeof header) {
+    return 0;
+  }
+  const std::uint64_t fits = std::min<std::uint64_t>(content.size(), room - sizeof header);
+  header.bytes = sizeof header + fits;
+  if (!store(to, header)) {
+    return 0;
+  }
+  for (std::uint64_t at = 0; at < fits; ++at) {
+    if (!store(to + sizeof header + at, content[at])) {
+      return 0;
+    }
+  }
+  return std::min(abi::align_up(header.bytes, control_alignment), room);
+}
+
+// The files of a message become descriptors, as many as there is room for; what does not fit is
+// closed. The bytes of control data that there are then.
+std::uint64_t Process::receive_control(const LocalSocket& socket, SharedFiles files,
+                                       const msghdr& message, std::uint64_t flags,
+                                       std::int32_t& told) {
+  const auto start = reinterpret_cast<std::uint64_t>(message.msg_control);
+  const std::uint64_t room = start == 0 ? 0 : message.msg_controllen;
+  std::uint64_t used = 0;
+  if (socket.tells_senders) {
+    const Sender sender{.process = static_cast<std::int32_t>(process_id),
+                        .user = credentials_.ids(Credentials::Kind::user).real,
+                        .group = credentials_.ids(Credentials::Kind::group).real};
+    used = put_control(start, room, SCM_CREDENTIALS, std::as_bytes(std::span(&sender, 1)));
+    told |= used < sizeof(ControlHeader) + sizeof sender ? MSG_CTRUNC : 0;
+  }
+  if (files.empty()) {
+    return used;
+  }
+  const std::uint64_t left = room - used;
+  const std::size_t fit =
+      left < sizeof(ControlHeader) ? 0 : (left - sizeof(ControlHeader)) / sizeof(std::int32_t);
+  std::vector<std::int32_t> numbers;
+  for (const std::shared_ptr<OpenFile>& file : files) {
+    const Or<int> number =
+        numbers.size() < fit ? open_files_.add(file) : Or<int>(std::unexpected(EMSGSIZE));
+    if (!number) {
+      told |= MSG_CTRUNC;
+      break;
+    }
+    open_files_.set_close_on_exec(static_cast<std::uint64_t>(*number),
+                                  (flags & MSG_CMSG_CLOEXEC) != 0);
+    numbers.push_back(*number);
+  }
+  return numbers.empty() ? used
+                         : used + put_control(start + used, left, SCM_RIGHTS,
+                                              std::as_bytes(std::span(numbers)));
+}
+
+Answer Process::sys_recvmsg(const Args& args) {
+  const Or<std::shared_ptr<OpenFile>> file = socket_at(args[0]);
+  const std::uint64_t flags = args[2];
+  msghdr message{};
+  if (!file) {
+    return -Answer{file.error()};
+  }
+  if (!fetch(args[1], message)) {
+    return -EFAULT;
+  }
+  if (message.msg_iovlen > IOV_MAX) {
+    return -EMSGSIZE;
+  }
+  const Or<std::vector<iovec>> parts =
+      vectors_at(reinterpret_cast<std::uint64_t>(message.msg_iov), message.msg_iovlen);
+  if (!parts) {
+    return -Answer{parts.error()};
+  }
+  if ((flags & MSG_OOB) != 0) {
+    return -EOPNOTSUPP;
+  }
+  Or<LocalSocket::Received> got = receive_parts(**file, *parts, flags);
+  if (!got) {
+    return -Answer{got.error()};
+  }
+  std::int32_t told = static_cast<std::int32_t>(flags & MSG_CMSG_CLOEXEC);
+  told |= got->whole_bytes > got->bytes ? MSG_TRUNC : 0;
+  told |= (*file)->file->socket()->kind() == LocalSocket::Kind::packets && got->whole_bytes != 0
+              ? MSG_EOR
+              : 0;
+  message.msg_controllen =
+      receive_control(*(*file)->file->socket(), std::move(got->files), message, flags, told);
+  message.msg_namelen = 0;
+  message.msg_flags = told;
+  return store(args[1], message) ? received_bytes(*got, flags) : -EFAULT;
+}
+
+// ---- the rest ----------------------------------------------------------------------------------
+
+Answer Process::sys_shutdown(const Args& args) {
+  const Or<std::shared_ptr<OpenFile>> file = socket_at(args[0]);
+  if (!file) {
+    return -Answer{file.error()};
+  }
+  if (args[1] > SHUT_RDWR) {
+    return -EINVAL;
+  }
+  (*file)->file->socket()->shut_down(
+      {.reading = args[1] != SHUT_WR, .writing = args[1] != SHUT_RD});
+  return 0;
+}
+
+// Both ends have the same name: none.
+Answer Process::sys_getsockname(const Args& args) {
+  const Or<std::shared_ptr<OpenFile>> file = socket_at(args[0]);
+  if (!file) {
+    return -Answer{file.error()};
+  }
+  constexpr sa_family_t family = AF_UNIX;
+  std::int32_t room = 0;
+  if (!fetch(args[2], room)) {
+    return -EFAULT;
+  }
+  if (room < 0) {
+    return -EINVAL;
+  }
+  const auto bytes = std::min<std::uint64_t>(static_cast<std::uint64_t>(room), sizeof family);
+  for (std::uint64_t at = 0; at < bytes; ++at) {
+    if (!store(args[1] + at, static_cast<std::uint8_t>(family >> (8 * at)))) {
+      return -EFAULT;
+    }
+  }
+  return store(args[2], static_cast<std::int32_t>(sizeof family)) ? 0 : -EFAULT;
+}
+
+Answer Process::sys_getsockopt(const Args& args) {
+  const auto [descriptor, level, option, address, bytes_address, unused5] = args;
+  const Or<std::shared_ptr<OpenFile>> file = socket_at(descriptor);
+  if (!file) {
+    return -Answer{file.error()};
+  }
+  if (level != SOL_SOCKET) {
+    return -EOPNOTSUPP;
+  }
+  LocalSocket& socket = *(*file)->file->socket();
+  std::int32_t room = 0;
+  if (!fetch(bytes_address, room)) {
+    return -EFAULT;
+  }
+  if (room < 0) {
+    return -EINVAL;
+  }
+  const auto give = [&](const auto& what) -> Answer {
+    const auto bytes = std::min<std::uint64_t>(sizeof what, static_cast<std::uint64_t>(room));
+    const std::span content = std::as_bytes(std::span(&what, 1));
+    if (!may_write(address, bytes)) {
+      return -EFAULT;
+    }
+    for (std::uint64_t at = 0; at < bytes; ++at) {
+      static_cast<void>(store(address + at, content[at]));
+    }
+    return store(bytes_address, static_cast<std::int32_t>(bytes)) ? 0 : -EFAULT;
+  };
+  switch (option) {
+  case SO_TYPE:
+    return give(static_cast<std::int32_t>(socket.kind() == LocalSocket::Kind::stream ? SOCK_STREAM
+                                          : socket.kind() == LocalSocket::Kind::datagrams
+                                              ? SOCK_DGRAM
+                                              : SOCK_SEQPACKET));
+  case SO_DOMAIN:
+    return give(std::int32_t{AF_UNIX});
+  case SO_ERROR:
+    return give(std::int32_t{socket.take_error()});
+  case SO_SNDBUF:
+    return give(static_cast<std::int32_t>(socket.most_sent_bytes));
+  case SO_RCVBUF:
+    return give(static_cast<std::int32_t>(socket.most_received_bytes));
+  case SO_PASSCRED:
+    return give(std::int32_t{socket.tells_senders ? 1 : 0});
+  case SO_RCVLOWAT:
+    return give(std::int32_t{1});
+  case SO_PROTOCOL:
+  case SO_ACCEPTCONN:
+  case SO_REUSEADDR:
+  case SO_KEEPALIVE:
+  case SO_BROADCAST:
+  case SO_DEBUG:
+  case SO_DONTROUTE:
+  case SO_OOBINLINE:
+  case SO_PRIORITY:
+    return give(std::int32_t{0});
+  case SO_LINGER:
+    return give(linger{});
+  case SO_RCVTIMEO:
+  case SO_SNDTIMEO:
+    return give(timeval{});
+  case SO_PEERCRED:
+    return give(Sender{.process = static_cast<std::int32_t>(process_id),
+                       .user = credentials_.ids(Credentials::Kind::user).real,
+                       .group = credentials_.ids(Credentials::Kind::group).real});
+  default:
+    return -ENOPROTOOPT;
+  }
+}
+
+Answer Process::sys_setsockopt(const Args& args) {
+  const auto [descriptor, level, option, address, bytes, unused5] = args;
+  const Or<std::shared_ptr<OpenFile>> file = socket_at(descriptor);
+  if (!file) {
+    return -Answer{file.error()};
+  }
+  if (level != SOL_SOCKET) {
+    return -EOPNOTSUPP;
+  }
+  LocalSocket& socket = *(*file)->file->socket();
+  std::int32_t value = 0;
+  if (static_cast<std::int32_t>(bytes) < static_cast<std::int32_t>(sizeof value)) {
+    return -EINVAL;
+  }
+  if (!fetch(address, value)) {
+    return -EFAULT;
+  }
+  // Linux takes twice of what is asked, within bounds.
+  const auto wanted = [value] {
+    const auto most = static_cast<std::int64_t>(LocalSocket::usual_bytes);
+    const std::int64_t twice = std::clamp<std::int64_t>(value, 0, most) * 2;
+    return std::max(static_cast<std::uint64_t>(twice), LocalSocket::least_bytes);
+  };
+  switch (option) {
+  case SO_SNDBUF:
+    socket.most_sent_bytes = wanted();
+    return 0;
+  case SO_RCVBUF:
+    socket.most_received_bytes = wanted();
+    return 0;
+  case SO_PASSCRED:
+    socket.tells_senders = value != 0;
+    return 0;
+  case SO_REUSEADDR:
+  case SO_KEEPALIVE:
+  case SO_BROADCAST: // which mean nothing here
+    return 0;
+  default:
+    return -ENOPROTOOPT;
+  }
+}
+
+} // namespace guest::linux
