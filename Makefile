@@ -443,7 +443,7 @@ FUZZ_FLAGS   := -std=c++23 -I. -isystem $(B)/gen -g -O1 -MMD -MP -w \
 FUZZED_FOLDERS := base io settings memory files trace hints measure boot control debug vcpu kvm
 FUZZED := $(foreach folder,$(FUZZED_FOLDERS),$(call below,vmm/$(folder)) $(wildcard vmm/$(folder)/*.S)) \
           $(filter-out %/main.cpp %/replay.cpp,$(HVTRACE_SOURCES)) \
-          $(call below,guest/linux/sites)
+          $(GUEST_LINUX) $(GUEST_MM) tests/support/linux/hosted_memory.cpp
 FUZZ_ARCHIVE := $(B)/obj/fuzz/fuzzed.a
 $(FUZZ_ARCHIVE): $(call objects,fuzz,$(FUZZED)) $(B)/obj/perfetto.pb.o $(SOURCE_LIST)
 	$(call say,AR,$@)
