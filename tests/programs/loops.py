@@ -5,6 +5,7 @@ import os
 import selectors
 import signal
 import socket
+import threading
 
 
 async def answer(reader, writer):
@@ -46,7 +47,34 @@ async def main():
         print("time is over")
 
 
+def between_threads():
+    """More than a pipe and a socket hold at once: each side waits for the other again and again."""
+    reader, writer = os.pipe()
+    one, other = socket.socketpair()
+
+    def send():
+        os.write(writer, bytes(1000000))
+        os.writev(writer, [bytes(100000)] * 5)
+        os.close(writer)
+        one.sendall(bytes(3000000))
+        one.close()
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    got = 0
+    while part := os.read(reader, 50000):
+        got += len(part)
+    print(got)
+    got = len(other.recv(1000000, socket.MSG_WAITALL))
+    print(got)
+    while part := other.recv(50000):
+        got += len(part)
+    print(got)
+    thread.join()
+
+
 asyncio.run(main())
+between_threads()
 for kind in (selectors.SelectSelector, selectors.PollSelector, selectors.EpollSelector):
     one, other = socket.socketpair()
     with kind() as selector:

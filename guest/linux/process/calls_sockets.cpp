@@ -226,6 +226,27 @@ Answer Process::sys_sendmsg(const Args& args) {
 
 // ---- receiving ---------------------------------------------------------------------------------
 
+// At so many bytes into all of the parts, which reach far enough.
+bool Process::put_parts(const std::vector<iovec>& parts, std::uint64_t offset,
+                        std::span<const std::byte> bytes) {
+  for (const iovec& part : parts) {
+    const std::uint64_t skipped = std::min<std::uint64_t>(offset, part.iov_len);
+    const std::uint64_t some = std::min<std::uint64_t>(part.iov_len - skipped, bytes.size());
+    offset -= skipped;
+    if (some == 0) {
+      continue;
+    }
+    const Or<std::span<std::byte>> to =
+        room_at(reinterpret_cast<std::uint64_t>(part.iov_base) + skipped, some);
+    if (!to) {
+      return false;
+    }
+    std::memcpy(to->data(), bytes.data(), some);
+    bytes = bytes.subspan(some);
+  }
+  return true;
+}
+
 // Into one part after the other; a message as far as they reach.
 Or<LocalSocket::Received>
 Process::receive_parts(const OpenFile& file, const std::vector<iovec>& parts, std::uint64_t flags) {
@@ -244,15 +265,19 @@ Process::receive_parts(const OpenFile& file, const std::vector<iovec>& parts, st
   std::vector<std::byte> bytes(std::min(room, LocalSocket::usual_bytes * 2));
   LocalSocket::Received all;
   for (;;) {
-    const std::span<std::byte> rest = std::span(bytes).subspan(all.bytes);
+    const std::span<std::byte> rest =
+        std::span(bytes).first(std::min<std::uint64_t>(bytes.size(), room - all.bytes));
     Or<LocalSocket::Received> got = socket.receive(rest, taking);
     if (got) {
+      if (!put_parts(parts, all.bytes, rest.first(got->bytes))) {
+        return std::unexpected(EFAULT);
+      }
       all.bytes += got->bytes;
       all.whole_bytes += got->whole_bytes;
       all.files = got->files.empty() ? std::move(all.files) : std::move(got->files);
       const bool wants_more = is_stream && (flags & MSG_WAITALL) != 0 && got->bytes != 0 &&
                               taking == LocalSocket::Taking::yes && all.files.empty() &&
-                              all.bytes < bytes.size();
+                              all.bytes < room;
       if (!wants_more) {
         break;
       }
@@ -271,19 +296,6 @@ Process::receive_parts(const OpenFile& file, const std::vector<iovec>& parts, st
       }
       return std::unexpected(static_cast<int>(-failed));
     }
-  }
-  std::uint64_t done = 0;
-  for (const iovec& part : parts) {
-    const std::uint64_t some = std::min<std::uint64_t>(part.iov_len, all.bytes - done);
-    const Or<std::span<std::byte>> to =
-        room_at(reinterpret_cast<std::uint64_t>(part.iov_base), some);
-    if (some != 0 && !to) {
-      return std::unexpected(EFAULT);
-    }
-    if (some != 0) {
-      std::memcpy(to->data(), bytes.data() + done, some);
-    }
-    done += some;
   }
   return all;
 }

@@ -66,6 +66,7 @@ Answer Process::wait_for_stream(const OpenFile& file, Readiness wanted, std::uin
   const std::uint64_t until =
       timeout_ns == wait_for_ever ? Machine::never : machine_.now_ns() + timeout_ns;
   scheduler_.running().held.push_back(file.shared_from_this());
+  scheduler_.wake_watchers(); // for what the call has moved before it has to wait
   for (;;) {
     if (file.file->ready_for(wanted).value_or(abi::file_hung_up) != 0 ||
         (until != Machine::never && machine_.now_ns() >= until)) {

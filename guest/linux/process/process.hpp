@@ -487,6 +487,8 @@ class Process final : private RealTime, private WaitingSignals, private Idle {
                                   const SharedFiles& files, std::uint64_t flags);
   [[nodiscard]] Answer send_parts(const OpenFile& file, const std::vector<iovec>& parts,
                                   SharedFiles files, std::uint64_t flags);
+  [[nodiscard]] bool put_parts(const std::vector<iovec>& parts, std::uint64_t offset,
+                               std::span<const std::byte> bytes);
   [[nodiscard]] Or<LocalSocket::Received>
   receive_parts(const OpenFile& file, const std::vector<iovec>& parts, std::uint64_t flags);
   [[nodiscard]] static Answer received_bytes(const LocalSocket::Received& got, std::uint64_t flags);
