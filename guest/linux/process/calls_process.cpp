@@ -217,8 +217,17 @@ Answer Process::sys_sched_getaffinity(const Args& args) {
 }
 
 Answer Process::sys_getrusage(const Args& args) {
+  const auto whose = static_cast<std::int32_t>(args[0]);
   rusage usage{};
-  const std::uint64_t now_us = now().used_ns / 1000;
+  if (whose == RUSAGE_CHILDREN) {
+    return store(args[1], usage) ? 0 : -EFAULT; // there are none
+  }
+  if (whose != RUSAGE_SELF && whose != RUSAGE_THREAD) {
+    return -EINVAL;
+  }
+  const std::uint64_t used_ns =
+      whose == RUSAGE_THREAD ? scheduler_.used_ns(scheduler_.running()) : now().used_ns;
+  const std::uint64_t now_us = used_ns / 1000;
   usage.ru_utime = {static_cast<time_t>(now_us / 1'000'000),
                     static_cast<suseconds_t>(now_us % 1'000'000)};
   usage.ru_maxrss = static_cast<long>(memory_.mapped_bytes() >> 10);

@@ -81,6 +81,7 @@ Answer Process::start_thread(const ThreadStart& start) {
   const std::int32_t id = ++last_thread_id_;
   auto thread = std::make_unique<Thread>(id, actions_, shared_pending_, std::move(*context));
   thread->signals.set_blocked(signals().blocked());
+  thread->name = scheduler_.running().name;
   if ((start.flags & CLONE_CHILD_CLEARTID) != 0) {
     thread->clear_at_end = start.child_id_at;
   }

@@ -47,7 +47,23 @@ timespec to_timespec(std::int64_t ns) {
 
 } // namespace
 
+// Of a clock that shows what a thread has used of the processor (pthread_getcpuclockid(3)).
+const Thread* Process::thread_of_clock(std::uint64_t clock) const {
+  constexpr std::int32_t kind = 7; // of a clock by number: CPUCLOCK_SCHED, of a thread
+  constexpr std::int32_t used_by_thread = 6;
+  const auto number = static_cast<std::int32_t>(clock);
+  const std::int32_t id = ~(number >> 3);
+  const bool is_numbered = number < 0 && (number & kind) == used_by_thread;
+  if (number == CLOCK_THREAD_CPUTIME_ID || (is_numbered && id == 0)) {
+    return &scheduler_.running();
+  }
+  return is_numbered ? scheduler_.find(id) : nullptr;
+}
+
 Or<std::int64_t> Process::clock_ns(std::uint64_t clock) {
+  if (const Thread* const thread = thread_of_clock(clock); thread != nullptr) {
+    return static_cast<std::int64_t>(scheduler_.used_ns(*thread));
+  }
   switch (clock_base(clock)) {
   case ClockBase::boot:
     return static_cast<std::int64_t>(machine_.now_ns());
@@ -84,7 +100,7 @@ Answer Process::sys_clock_gettime(const Args& args) {
 }
 
 Answer Process::sys_clock_getres(const Args& args) {
-  if (clock_base(args[0]) == ClockBase::none) {
+  if (clock_base(args[0]) == ClockBase::none && thread_of_clock(args[0]) == nullptr) {
     return -EINVAL;
   }
   return args[1] == 0 || store(args[1], timespec{0, 1}) ? 0 : -EFAULT;

@@ -239,7 +239,8 @@ Answer Process::sys_prctl(const Args& args) {
   switch (option) {
   case PR_SET_NAME:
   case PR_GET_NAME:
-    return option == PR_SET_NAME ? set_name(first) : (store(first, traits_.name) ? 0 : -EFAULT);
+    return option == PR_SET_NAME ? set_name(first)
+                                 : (store(first, scheduler_.running().name) ? 0 : -EFAULT);
   case PR_SET_PDEATHSIG: // the parent does not end before
     if (first > last_signal) {
       return -EINVAL;
@@ -313,7 +314,7 @@ Answer Process::sys_prctl(const Args& args) {
 
 // So much of it as there is room for; what is read is one byte less.
 Answer Process::set_name(std::uint64_t address) {
-  std::array<char, Traits::name_bytes> name{};
+  std::array<char, Thread::name_bytes> name{};
   for (std::size_t at = 0; at + 1 < name.size(); ++at) {
     if (!fetch(address + at, name[at])) {
       return -EFAULT;
@@ -322,7 +323,7 @@ Answer Process::set_name(std::uint64_t address) {
       break;
     }
   }
-  traits_.name = name;
+  scheduler_.running().name = name;
   return 0;
 }
 

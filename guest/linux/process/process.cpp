@@ -146,7 +146,8 @@ Or<ProgramEntry> Process::become(FoundProgram& found) {
   const Or<ProgramEntry> entry = loader_.load(found, break_start_);
   command_ = std::move(found.command);
   executable_place_ = std::move(found.place);
-  traits_.begin(view(executable_place_));
+  traits_.begin();
+  scheduler_.running().set_name(view(executable_place_));
   if (entry && start_.debugged != 0) {
     memory_.populate_files(); // breakpoints need the pages that they are in
   }

@@ -535,6 +535,7 @@ class Process final : private RealTime, private WaitingSignals, private Idle {
     return {.elapsed_ns = elapsed_ns, .used_ns = elapsed_ns - slept_ns_};
   }
   // What a clock of Linux shows; EINVAL.
+  [[nodiscard]] const Thread* thread_of_clock(std::uint64_t clock) const; // null: it is of none
   [[nodiscard]] Or<std::int64_t> clock_ns(std::uint64_t clock);
   // That clock by which timers go, and what it shows when it shows 0 for them; EINVAL.
   struct TimerClock {

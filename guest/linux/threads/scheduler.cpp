@@ -20,8 +20,9 @@ Thread* Scheduler::find(std::int64_t id) const {
   return found == threads_.end() ? nullptr : found->get();
 }
 
-std::uint64_t Scheduler::used_ns() const {
-  return running_->used_ns + (machine_.now_ns() - runs_since_ns_);
+std::uint64_t Scheduler::used_ns(const Thread& thread) const {
+  const bool runs = &thread == running_;
+  return thread.used_ns + (runs ? machine_.now_ns() - runs_since_ns_ : 0);
 }
 
 void Scheduler::add(std::unique_ptr<Thread> thread) {
@@ -102,7 +103,7 @@ void Scheduler::wake_sleepers() {
 // ---- running -----------------------------------------------------------------------------------
 
 void Scheduler::go_to_next() {
-  running_->used_ns = used_ns();
+  running_->used_ns = used_ns(*running_);
   for (;;) {
     wake_sleepers();
     if (Thread* const next = take_ready()) {

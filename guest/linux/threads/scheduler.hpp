@@ -39,8 +39,8 @@ class Scheduler {
   [[nodiscard]] std::span<const std::unique_ptr<Thread>> threads() const { return threads_; }
   // Null: there is none.
   [[nodiscard]] Thread* find(std::int64_t id) const;
-  // Of the processor, by the running one.
-  [[nodiscard]] std::uint64_t used_ns() const;
+  // Of the processor, by one of them.
+  [[nodiscard]] std::uint64_t used_ns(const Thread& thread) const;
 
   // A new thread, which is ready.
   void add(std::unique_ptr<Thread> thread);

@@ -2,9 +2,12 @@
 // A thread of the program.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string_view>
 #include <vector>
 
 #include "guest/linux/base/machine.hpp"
@@ -20,7 +23,16 @@ struct Thread {
   Thread(const Thread&) = delete;
   Thread& operator=(const Thread&) = delete;
 
+  // That of the program at `path`.
+  void set_name(std::string_view path) {
+    const std::string_view base = path.substr(path.rfind('/') + 1); // npos + 1 is 0
+    name = {};
+    std::ranges::copy(base.substr(0, name_bytes - 1), name.begin());
+  }
+
   std::int32_t id; // what gettid answers; changes when it runs another program
+  static constexpr std::size_t name_bytes = 16; // with a NUL
+  std::array<char, name_bytes> name{};          // of prctl(PR_SET_NAME)
   Signals signals;
   const std::unique_ptr<Context> context;
 

@@ -3,6 +3,7 @@
 #include <linux/futex.h>
 #include <sched.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 
 #include <array>
@@ -77,6 +78,35 @@ TEST_CASE("a thread begins with the stack and the data that it was given, and te
   CHECK(number == 3);
   CHECK(program.call(SYS_gettid) == first);
   CHECK(program.call(SYS_getpid) == first);
+}
+
+TEST_CASE("a thread has a name of its own, at first its maker's, and a clock of what it has used") {
+  Program program;
+  constexpr std::uint64_t clock_of_3 = (~std::uint64_t{3} << 3) | 6; // pthread_getcpuclockid(3)
+  const auto nanoseconds = [&](std::uint64_t clock) {
+    CHECK(program.call(SYS_clock_gettime, clock & 0xffffffff, program.at(64)) == 0);
+    return program.word(66);
+  };
+  std::memcpy(&program.word(0), "maker", 6);
+  CHECK(program.call(SYS_prctl, PR_SET_NAME, program.at(0), 0, 0, 0) == 0);
+  program.begin([&] {
+    CHECK(program.call(SYS_prctl, PR_GET_NAME, program.at(8), 0, 0, 0) == 0);
+    CHECK(std::memcmp(&program.word(8), "maker", 6) == 0);
+    std::memcpy(&program.word(0), "made", 5);
+    CHECK(program.call(SYS_prctl, PR_SET_NAME, program.at(0), 0, 0, 0) == 0);
+    program.machine.now += 500;
+    CHECK(nanoseconds(CLOCK_THREAD_CPUTIME_ID) == 500);
+    program.yield();
+  });
+  CHECK(nanoseconds(clock_of_3) == 0);
+  const std::uint32_t own = nanoseconds(CLOCK_THREAD_CPUTIME_ID);
+  program.yield();
+  CHECK(nanoseconds(clock_of_3) == 500);
+  CHECK(nanoseconds(CLOCK_THREAD_CPUTIME_ID) == own);
+  CHECK(program.call(SYS_prctl, PR_GET_NAME, program.at(8), 0, 0, 0) == 0);
+  CHECK(std::memcmp(&program.word(8), "maker", 6) == 0);
+  program.yield();
+  CHECK(program.call(SYS_clock_gettime, clock_of_3 & 0xffffffff, program.at(64)) == -EINVAL);
 }
 
 TEST_CASE("clone refuses processes and nonsense, and leaves nothing behind") {

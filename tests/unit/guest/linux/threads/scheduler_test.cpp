@@ -176,7 +176,7 @@ TEST_CASE("a slice ends when others are ready, and not when nobody is") {
 
 TEST_CASE("each is charged what it has used of the processor, and nobody for idling") {
   Threads all;
-  const std::uint64_t before = all.scheduler.used_ns();
+  const std::uint64_t before = all.scheduler.used_ns(all.scheduler.running());
   Thread& other = all.add([&all] {
     all.machine.now += 700;
     all.scheduler.wait_until_ns(all.machine.now + 5000, Wakes::by_name);
@@ -186,8 +186,8 @@ TEST_CASE("each is charged what it has used of the processor, and nobody for idl
   all.machine.now += 30;
   all.scheduler.yield();
   all.scheduler.wait_until_ns(all.machine.now + 10'000, Wakes::by_name);
-  CHECK(all.scheduler.used_ns() - before == 30);
-  CHECK(other.used_ns == 770);
+  CHECK(all.scheduler.used_ns(all.scheduler.running()) - before == 30);
+  CHECK(all.scheduler.used_ns(other) == 770);
 }
 
 } // namespace
