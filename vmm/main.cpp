@@ -258,8 +258,10 @@ vmm::Result<int> run(const vmm::Config& config, const vmm::Inheritance& inherita
       stats_file ? stats_file->write(vmm::to_text(vmm::to_json(stats))) : vmm::Result<void>{};
   live.finish();
   const bool is_quiet = config.verbosity == vmm::Verbosity::quiet;
-  // Who has sent a signal knows that, and may want nothing but the program's output.
-  if (!ending.text.empty() && !(is_quiet && ending.kind == vmm::EndKind::interrupted)) {
+  // Who has sent a signal knows that, and may want nothing but the program's output. SIGKILL, which
+  // nobody can take, is gdb's.
+  const bool is_known = ending.kind == vmm::EndKind::interrupted && ending.status != SIGKILL;
+  if (!ending.text.empty() && !(is_quiet && is_known)) {
     vmm::tell("vmm: {}\n", ending.text);
   }
   if (config.verbosity == vmm::Verbosity::verbose && stats.program) {

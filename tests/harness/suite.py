@@ -59,11 +59,21 @@ def clean_up_on_sigterm():
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
 
 
+def let_signals_through():
+    """A shell's background job ignores these, and so would all that it starts: guests pass on to their
+    programs what is ignored from the beginning."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGQUIT) == signal.SIG_IGN:
+        signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+
+
 class Suite:
     """One runner's cases and counts, under the name that its last line begins with."""
 
     def __init__(self, name):
         self.name = name
+        let_signals_through()
         self.counts = {"passed": 0, "failed": 0, "skipped": 0}
 
     def line(self, word, name, note):

@@ -13,6 +13,7 @@
 
 #include "guest/linux/files/directory_entries.hpp"
 #include "guest/linux/files/host_stream.hpp"
+#include "guest/linux/files/random_bytes.hpp"
 #include "guest/linux/files/terminal.hpp"
 #include "shared/address.hpp"
 
@@ -211,17 +212,7 @@ class DeviceFile final : public File {
       std::memset(to.data(), 0, to.size());
       return to.size();
     }
-    for (std::uint64_t done = 0; done < to.size();) {
-      const abi::FileResult got = port_.perform(
-          {.operation = abi::FileOperation::random,
-           .buffer_gpa = reinterpret_cast<std::uint64_t>(to.data() + done),
-           .buffer_bytes = std::min<std::uint64_t>(to.size() - done, abi::random_bytes)});
-      if (got <= 0) {
-        return std::unexpected(got == 0 ? EIO : static_cast<int>(-got));
-      }
-      done += static_cast<std::uint64_t>(got);
-    }
-    return to.size();
+    return fill_with_random(port_, to);
   }
   [[nodiscard]] Or<std::uint64_t> write(std::uint64_t /*offset*/,
                                         std::span<const std::byte> from) override {

@@ -153,17 +153,7 @@ Answer Process::sys_getrandom(const Args& args) {
   if (!to) {
     return -Answer{to.error()};
   }
-  for (std::uint64_t done = 0; done < to->size();) {
-    const abi::FileResult got = files_.perform(
-        {.operation = abi::FileOperation::random,
-         .buffer_gpa = args[0] + done,
-         .buffer_bytes = std::min<std::uint64_t>(to->size() - done, abi::random_bytes)});
-    if (got <= 0) {
-      return done != 0 ? static_cast<Answer>(done) : got;
-    }
-    done += static_cast<std::uint64_t>(got);
-  }
-  return static_cast<Answer>(to->size());
+  return answer_of(random_.fill(*to));
 }
 
 // There are no children to be waited for.

@@ -45,8 +45,8 @@ Process::Process(abi::ProgramStart& start, std::string_view strings, Frames& fra
                  std::span<const std::byte> vdso)
     : start_(start), machine_(machine), views_(areas_, tables), mapped_(views_),
       cache_pages_(frames), contents_(cache_pages_, machine, mapped_), frames_(frames, contents_),
-      memory_(frames_, tables, areas_, mapped_, zones), files_(memory_, files), code_(memory_),
-      sites_(code_, enter), pages_(frames_),
+      memory_(frames_, tables, areas_, mapped_, zones), files_(memory_, files), random_(files_),
+      code_(memory_), sites_(code_, enter), pages_(frames_),
       host_to_read_(files_, machine, contents_, HostFiles::Use::read_only),
       host_to_change_(files_, machine, contents_, HostFiles::Use::changed),
       temporary_(pages_, mapped_, *this, {start.user, start.group}, temporary_device),

@@ -30,6 +30,7 @@
 #include "guest/linux/files/mapped_files.hpp"
 #include "guest/linux/files/memory_files.hpp"
 #include "guest/linux/files/open_files.hpp"
+#include "guest/linux/files/random_bytes.hpp"
 #include "guest/linux/files/synthetic_files.hpp"
 #include "guest/linux/files/translated_files.hpp"
 #include "guest/linux/memory/address_space.hpp"
@@ -629,6 +630,7 @@ class Process final : private RealTime, private WaitingSignals, private Idle {
   ReclaimingFrames frames_;
   AddressSpace memory_;
   TranslatedFiles files_;
+  RandomBytes random_;
   ProgramCode code_;
   SitePatcher sites_;
   FramePool pages_;
