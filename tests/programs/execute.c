@@ -44,6 +44,15 @@ static void write_file(const char* path, const char* text, mode_t mode) {
 }
 
 static void refusals(void) {
+  /* Of this process alone: on the host others run the same. */
+  char text_path[32];
+  char link_path[32];
+  char itself[40];
+  char below[40];
+  snprintf(text_path, sizeof text_path, "/tmp/text-%d", getpid());
+  snprintf(link_path, sizeof link_path, "/tmp/link-%d", getpid());
+  snprintf(itself, sizeof itself, "#!%s\n", text_path);
+  snprintf(below, sizeof below, "%s/x", text_path);
   char* const one[] = {(char*)"x", 0};
   char* const wild[] = {(char*)"x", (char*)8, 0};
   refused("no such file", "/nothing/there", one);
@@ -52,15 +61,15 @@ static void refusals(void) {
   refused("a wild path", (const char*)16, one);
   refused("wild arguments", "/bin/true", (void*)24);
   refused("a wild argument", "/bin/true", wild);
-  write_file("/tmp/text", "no program\n", 0700);
-  refused("text", "/tmp/text", one);
-  write_file("/tmp/text", "echo\n", 0600);
-  refused("not executable", "/tmp/text", one);
-  write_file("/tmp/text", "#!/nothing/there\n", 0700);
-  refused("a script without its interpreter", "/tmp/text", one);
-  write_file("/tmp/text", "#!/tmp/text\n", 0700);
-  refused("a script that runs itself", "/tmp/text", one);
-  refused("below a file", "/tmp/text/x", one);
+  write_file(text_path, "no program\n", 0700);
+  refused("text", text_path, one);
+  write_file(text_path, "echo\n", 0600);
+  refused("not executable", text_path, one);
+  write_file(text_path, "#!/nothing/there\n", 0700);
+  refused("a script without its interpreter", text_path, one);
+  write_file(text_path, itself, 0700);
+  refused("a script that runs itself", text_path, one);
+  refused("below a file", below, one);
   char* const much = malloc(200000);
   memset(much, 'a', 199999);
   much[199999] = 0;
@@ -76,14 +85,14 @@ static void refusals(void) {
   free(much);
   at("unknown flags", AT_FDCWD, "/bin/true", 1);
   at("no descriptor", 99, "true", 0);
-  at("a file as a folder", open("/tmp/text", O_RDONLY), "true", 0);
+  at("a file as a folder", open(text_path, O_RDONLY), "true", 0);
   at("nothing", AT_FDCWD, "", 0);
-  unlink("/tmp/link");
-  if (symlink("/bin/true", "/tmp/link") == 0) {
-    at("a link", AT_FDCWD, "/tmp/link", AT_SYMLINK_NOFOLLOW);
+  unlink(link_path);
+  if (symlink("/bin/true", link_path) == 0) {
+    at("a link", AT_FDCWD, link_path, AT_SYMLINK_NOFOLLOW);
   }
-  unlink("/tmp/link");
-  unlink("/tmp/text");
+  unlink(link_path);
+  unlink(text_path);
 }
 
 static void handler(int signal) {
