@@ -465,7 +465,7 @@ fuzz-run-%: $(B)/fuzz/%
 	  -artifact_prefix=$(B)/fuzz/$*- $(B)/fuzz/$*.corpus $(wildcard tests/fuzz/$*.corpus)
 
 fuzz: fuzz-run-$(T) ## one reader under libFuzzer: T=name (a file in tests/fuzz), SECONDS=n
-SLICE ?= 30
+SLICE ?= 20
 fuzz-slice: SECONDS := $(SLICE)
 fuzz-slice: $(FUZZ_TARGETS:%=fuzz-run-%) fuzz-vm ## each of them and the whole machine: SLICE=seconds each
 fuzz-vm: $(B)/vmm $(B)/tests/boot/abi_fuzz.bin ## guests that do anything to the ABI: SECONDS=n, SEED=n
