@@ -64,18 +64,19 @@ Answer Process::write_file(OpenFile& file, std::uint64_t address, std::uint64_t 
   if (!file.may_write()) {
     return -EBADF;
   }
-  return from ? write_bytes(file, *from, offset) : -Answer{from.error()};
+  return from ? write_bytes(file, *from, offset, BytesOf::program) : -Answer{from.error()};
 }
 
 // What is appended goes to the end even with an offset, as Linux does it.
-Answer Process::write_bytes(OpenFile& file, std::span<const std::byte> from, Offset offset) {
+Answer Process::write_bytes(OpenFile& file, std::span<const std::byte> from, Offset offset,
+                            BytesOf whose) {
   Or<std::uint64_t> put = 0;
   if ((file.open_flags & O_APPEND) != 0 && !file.file->is_stream()) {
     std::uint64_t end = 0;
     put = file.file->append(from, end);
     file.position = put && !offset ? end : file.position;
   } else if (file.file->is_stream()) {
-    return write_stream(file, from);
+    return write_stream(file, from, whose);
   } else {
     put = file.file->write(offset.value_or(file.position), from);
     file.position += put && !offset ? *put : 0;
@@ -99,8 +100,13 @@ void Process::signal_failed_write(const OpenFile& to, int error) {
   }
 }
 
+bool Process::are_there(std::span<const std::byte> bytes, BytesOf whose) const {
+  return whose == BytesOf::kernel ||
+         may_read(reinterpret_cast<std::uint64_t>(bytes.data()), bytes.size());
+}
+
 // All of it, unless the file is not to be waited for, or a signal comes.
-Answer Process::write_stream(const OpenFile& file, std::span<const std::byte> from) {
+Answer Process::write_stream(const OpenFile& file, std::span<const std::byte> from, BytesOf whose) {
   std::uint64_t done = 0;
   for (;;) {
     const Or<std::uint64_t> put = file.file->write(0, from.subspan(done));
@@ -116,8 +122,7 @@ Answer Process::write_stream(const OpenFile& file, std::span<const std::byte> fr
         failed != 0) {
       return done != 0 ? static_cast<Answer>(done) : failed;
     }
-    // Another thread may have unmapped it meanwhile.
-    if (!may_read(reinterpret_cast<std::uint64_t>(from.data()), from.size())) {
+    if (!are_there(from.subspan(done), whose)) {
       return done != 0 ? static_cast<Answer>(done) : -EFAULT;
     }
   }

@@ -212,7 +212,16 @@ void Process::receive_signals() {
   if (!timers_.any_set()) {
     return;
   }
-  while (const auto cause = timers_.take(now(), signals().waiting())) {
+  const Timers::Now is = now();
+  if (timers_.next_while_computing_ns(is) > is.elapsed_ns) {
+    return;
+  }
+  SignalSet waiting = shared_pending_.waiting();
+  for (const auto& thread : scheduler_.threads()) {
+    waiting |= thread->signals.own().waiting(); // a timer may be for one alone
+  }
+  for (auto cause = timers_.take(is, waiting); cause; cause = timers_.take(is, waiting)) {
+    waiting |= set_of(cause->signal);
     if (cause->thread == 0) {
       send_to_any(*cause);
     } else if (Thread* const thread = scheduler_.find(cause->thread); thread != nullptr) {

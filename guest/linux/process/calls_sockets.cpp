@@ -129,7 +129,7 @@ Or<Process::SharedFiles> Process::files_to_send(const msghdr& message) const {
 }
 
 // One piece: all of a message, of a stream as much as goes.
-Answer Process::send_piece(const OpenFile& file, std::span<const std::byte> piece,
+Answer Process::send_piece(const OpenFile& file, std::span<const std::byte> piece, BytesOf whose,
                            const SharedFiles& files, std::uint64_t flags) {
   LocalSocket& socket = *file.file->socket();
   const bool waits = (flags & MSG_DONTWAIT) == 0 && (file.open_flags & O_NONBLOCK) == 0;
@@ -144,6 +144,9 @@ Answer Process::send_piece(const OpenFile& file, std::span<const std::byte> piec
     if (const Answer failed = wait_for_stream(file, abi::file_writable, wait_for_ever);
         failed != 0) {
       return failed;
+    }
+    if (!are_there(piece, whose)) {
+      return -EFAULT;
     }
   }
 }
@@ -171,7 +174,7 @@ Answer Process::send_parts(const OpenFile& file, const std::vector<iovec>& parts
         done += from->size();
         continue;
       }
-      const Answer sent = send_piece(file, *from, files, flags);
+      const Answer sent = send_piece(file, *from, BytesOf::program, files, flags);
       if (sent < 0) {
         return total != 0 ? total : sent;
       }
@@ -180,16 +183,23 @@ Answer Process::send_parts(const OpenFile& file, const std::vector<iovec>& parts
       done += static_cast<std::uint64_t>(sent);
     }
   }
-  return is_stream ? total : send_piece(file, message, files, flags);
+  return is_stream ? total : send_piece(file, message, BytesOf::kernel, files, flags);
+}
+
+// The same, and whether a program's memory can reach so far: EFAULT.
+Or<std::shared_ptr<OpenFile>> Process::socket_to_move(std::uint64_t descriptor,
+                                                      std::uint64_t address,
+                                                      std::uint64_t bytes) const {
+  if (address > highest_address || bytes > highest_address - address) {
+    return std::unexpected(EFAULT);
+  }
+  return socket_at(descriptor);
 }
 
 Answer Process::sys_sendto(const Args& args) {
   const auto [descriptor, address, bytes, flags, to, to_bytes] = args;
   const std::uint64_t whole = std::min(bytes, max_transfer_bytes);
-  if (address > highest_address || whole > highest_address - address) {
-    return -EFAULT;
-  }
-  const Or<std::shared_ptr<OpenFile>> file = socket_at(descriptor);
+  const Or<std::shared_ptr<OpenFile>> file = socket_to_move(descriptor, address, whole);
   if (!file) {
     return -Answer{file.error()};
   }
@@ -200,28 +210,41 @@ Answer Process::sys_sendto(const Args& args) {
   return send_parts(**file, {{reinterpret_cast<void*>(address), whole}}, {}, flags); // NOLINT
 }
 
-Answer Process::sys_sendmsg(const Args& args) {
-  const Or<std::shared_ptr<OpenFile>> file = socket_at(args[0]);
-  msghdr message{};
+// What sendmsg and recvmsg are asked for. EBADF, ENOTSOCK, EFAULT, EMSGSIZE, EINVAL.
+Or<Process::SocketMessage> Process::message_at(std::uint64_t descriptor,
+                                               std::uint64_t address) const {
+  SocketMessage message;
+  Or<std::shared_ptr<OpenFile>> file = socket_at(descriptor);
   if (!file) {
-    return -Answer{file.error()};
+    return std::unexpected(file.error());
   }
-  if (!fetch(args[1], message)) {
-    return -EFAULT;
+  message.file = std::move(*file);
+  if (!fetch(address, message.header)) {
+    return std::unexpected(EFAULT);
   }
-  if (message.msg_iovlen > IOV_MAX) {
-    return -EMSGSIZE;
+  if (message.header.msg_iovlen > IOV_MAX) {
+    return std::unexpected(EMSGSIZE);
   }
-  const Or<std::vector<iovec>> parts =
-      vectors_at(reinterpret_cast<std::uint64_t>(message.msg_iov), message.msg_iovlen);
+  Or<std::vector<iovec>> parts = vectors_at(reinterpret_cast<std::uint64_t>(message.header.msg_iov),
+                                            message.header.msg_iovlen);
   if (!parts) {
-    return -Answer{parts.error()};
+    return std::unexpected(parts.error());
   }
-  if (message.msg_controllen > INT_MAX) {
+  message.parts = std::move(*parts);
+  return message;
+}
+
+Answer Process::sys_sendmsg(const Args& args) {
+  const Or<SocketMessage> message = message_at(args[0], args[1]);
+  if (!message) {
+    return -Answer{message.error()};
+  }
+  if (message->header.msg_controllen > INT_MAX) {
     return -ENOBUFS;
   }
-  const Or<SharedFiles> files = files_to_send(message);
-  return files ? send_parts(**file, *parts, *files, args[2]) : -Answer{files.error()};
+  const Or<SharedFiles> files = files_to_send(message->header);
+  return files ? send_parts(*message->file, message->parts, *files, args[2])
+               : -Answer{files.error()};
 }
 
 // ---- receiving ---------------------------------------------------------------------------------
@@ -308,10 +331,7 @@ Answer Process::received_bytes(const LocalSocket::Received& got, std::uint64_t f
 Answer Process::sys_recvfrom(const Args& args) {
   const auto [descriptor, address, bytes, flags, from, from_bytes] = args;
   const std::uint64_t whole = std::min(bytes, max_transfer_bytes);
-  if (address > highest_address || whole > highest_address - address) {
-    return -EFAULT;
-  }
-  const Or<std::shared_ptr<OpenFile>> file = socket_at(descriptor);
+  const Or<std::shared_ptr<OpenFile>> file = socket_to_move(descriptor, address, whole);
   if (!file) {
     return -Answer{file.error()};
   }
@@ -388,40 +408,27 @@ std::uint64_t Process::receive_control(const LocalSocket& socket, SharedFiles fi
 }
 
 Answer Process::sys_recvmsg(const Args& args) {
-  const Or<std::shared_ptr<OpenFile>> file = socket_at(args[0]);
+  Or<SocketMessage> message = message_at(args[0], args[1]);
   const std::uint64_t flags = args[2];
-  msghdr message{};
-  if (!file) {
-    return -Answer{file.error()};
-  }
-  if (!fetch(args[1], message)) {
-    return -EFAULT;
-  }
-  if (message.msg_iovlen > IOV_MAX) {
-    return -EMSGSIZE;
-  }
-  const Or<std::vector<iovec>> parts =
-      vectors_at(reinterpret_cast<std::uint64_t>(message.msg_iov), message.msg_iovlen);
-  if (!parts) {
-    return -Answer{parts.error()};
+  if (!message) {
+    return -Answer{message.error()};
   }
   if ((flags & MSG_OOB) != 0) {
     return -EOPNOTSUPP;
   }
-  Or<LocalSocket::Received> got = receive_parts(**file, *parts, flags);
+  Or<LocalSocket::Received> got = receive_parts(*message->file, message->parts, flags);
   if (!got) {
     return -Answer{got.error()};
   }
+  const LocalSocket& socket = *message->file->file->socket();
+  msghdr& header = message->header;
   std::int32_t told = static_cast<std::int32_t>(flags & MSG_CMSG_CLOEXEC);
   told |= got->whole_bytes > got->bytes ? MSG_TRUNC : 0;
-  told |= (*file)->file->socket()->kind() == LocalSocket::Kind::packets && got->whole_bytes != 0
-              ? MSG_EOR
-              : 0;
-  message.msg_controllen =
-      receive_control(*(*file)->file->socket(), std::move(got->files), message, flags, told);
-  message.msg_namelen = 0;
-  message.msg_flags = told;
-  return store(args[1], message) ? received_bytes(*got, flags) : -EFAULT;
+  told |= socket.kind() == LocalSocket::Kind::packets && got->whole_bytes != 0 ? MSG_EOR : 0;
+  header.msg_controllen = receive_control(socket, std::move(got->files), header, flags, told);
+  header.msg_namelen = 0;
+  header.msg_flags = told;
+  return store(args[1], header) ? received_bytes(*got, flags) : -EFAULT;
 }
 
 // ---- the rest ----------------------------------------------------------------------------------

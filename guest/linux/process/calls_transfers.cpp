@@ -21,8 +21,8 @@ constexpr std::uint64_t splice_flags =
 } // namespace
 
 Answer Process::sys_sendfile(const Args& args) {
-  OpenFile* const to = file_at(args[0]);
-  OpenFile* const from = file_at(args[1]);
+  OpenFile* const to = held_file_at(args[0]);
+  OpenFile* const from = held_file_at(args[1]);
   if (to == nullptr || from == nullptr || !to->may_write() || !from->may_read()) {
     return -EBADF;
   }
@@ -46,7 +46,7 @@ Answer Process::sys_sendfile(const Args& args) {
     const Or<std::uint64_t> got = from->file->read(offset + done, part);
     last = answer_of(got);
     if (last > 0) {
-      last = write_bytes(*to, part.first(*got), {});
+      last = write_bytes(*to, part.first(*got), {}, BytesOf::kernel);
     }
     if (last <= 0) {
       break;
@@ -81,8 +81,8 @@ bool Process::end_transfer(OpenFile& file, std::uint64_t address, std::uint64_t 
 
 Answer Process::sys_copy_file_range(const Args& args) {
   const auto [from_descriptor, from_address, to_descriptor, to_address, bytes, flags] = args;
-  OpenFile* const from = file_at(from_descriptor);
-  OpenFile* const to = file_at(to_descriptor);
+  OpenFile* const from = held_file_at(from_descriptor);
+  OpenFile* const to = held_file_at(to_descriptor);
   if (from == nullptr || to == nullptr) {
     return -EBADF;
   }
@@ -205,8 +205,8 @@ Answer Process::sys_splice(const Args& args) {
   if (bytes == 0) {
     return 0;
   }
-  OpenFile* const from = file_at(from_descriptor);
-  OpenFile* const to = file_at(to_descriptor);
+  OpenFile* const from = held_file_at(from_descriptor);
+  OpenFile* const to = held_file_at(to_descriptor);
   if (from == nullptr || to == nullptr) {
     return -EBADF;
   }
@@ -256,8 +256,8 @@ Answer Process::sys_tee(const Args& args) {
   if (bytes == 0) {
     return 0;
   }
-  OpenFile* const from = file_at(from_descriptor);
-  OpenFile* const to = file_at(to_descriptor);
+  OpenFile* const from = held_file_at(from_descriptor);
+  OpenFile* const to = held_file_at(to_descriptor);
   if (from == nullptr || to == nullptr || !from->may_read() || !to->may_write()) {
     return -EBADF;
   }

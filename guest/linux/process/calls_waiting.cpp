@@ -62,6 +62,15 @@ Answer Process::sys_pipe(const Args& args) {
 
 // ---- waiting -----------------------------------------------------------------------------------
 
+OpenFile* Process::held_file_at(std::uint64_t descriptor) {
+  std::shared_ptr<OpenFile> file = open_files_.share(descriptor & 0xffffffff);
+  OpenFile* const held = file.get();
+  if (file != nullptr) {
+    scheduler_.running().held.push_back(std::move(file));
+  }
+  return held;
+}
+
 Answer Process::wait_for_stream(const OpenFile& file, Readiness wanted, std::uint64_t timeout_ns) {
   const std::uint64_t until =
       timeout_ns == wait_for_ever ? Machine::never : machine_.now_ns() + timeout_ns;

@@ -405,6 +405,8 @@ class Process final : private RealTime, private WaitingSignals, private Idle {
   [[nodiscard]] OpenFile* file_at(std::uint64_t descriptor) const {
     return open_files_.get(descriptor & 0xffffffff);
   }
+  // One that is there still when the call has waited for another file.
+  [[nodiscard]] OpenFile* held_file_at(std::uint64_t descriptor);
   // Where a directory's descriptor and a path lead.
   [[nodiscard]] Or<Place> walk(std::uint64_t directory, std::string_view path, Last last);
   [[nodiscard]] Or<Place> place_at(std::uint64_t directory, std::uint64_t path, Last last);
@@ -421,10 +423,16 @@ class Process final : private RealTime, private WaitingSignals, private Idle {
                                  Offset offset);
   [[nodiscard]] Answer write_file(OpenFile& file, std::uint64_t address, std::uint64_t bytes,
                                   Offset offset);
-  [[nodiscard]] Answer write_bytes(OpenFile& file, std::span<const std::byte> from, Offset offset);
+  // Whose memory bytes are in: the program's may be unmapped by another thread while a call waits.
+  enum class BytesOf : std::uint8_t { program, kernel };
+  // No: they have been unmapped meanwhile (EFAULT).
+  [[nodiscard]] bool are_there(std::span<const std::byte> bytes, BytesOf whose) const;
+  [[nodiscard]] Answer write_bytes(OpenFile& file, std::span<const std::byte> from, Offset offset,
+                                   BytesOf whose);
   // The signal that a program gets beside that error of a stream.
   void signal_failed_write(const OpenFile& to, int error);
-  [[nodiscard]] Answer write_stream(const OpenFile& file, std::span<const std::byte> from);
+  [[nodiscard]] Answer write_stream(const OpenFile& file, std::span<const std::byte> from,
+                                    BytesOf whose);
   [[nodiscard]] static Or<std::uint64_t> readable_bytes(const OpenFile& file);
   // With every call: what is open for writing stays within its bounds.
   void tend_files();
@@ -483,9 +491,17 @@ class Process final : private RealTime, private WaitingSignals, private Idle {
   // ---- sockets
   using SharedFiles = std::vector<std::shared_ptr<OpenFile>>;
   [[nodiscard]] Or<std::shared_ptr<OpenFile>> socket_at(std::uint64_t descriptor) const;
+  [[nodiscard]] Or<std::shared_ptr<OpenFile>>
+  socket_to_move(std::uint64_t descriptor, std::uint64_t address, std::uint64_t bytes) const;
+  struct SocketMessage {
+    std::shared_ptr<OpenFile> file;
+    msghdr header{};
+    std::vector<iovec> parts;
+  };
+  [[nodiscard]] Or<SocketMessage> message_at(std::uint64_t descriptor, std::uint64_t address) const;
   [[nodiscard]] Or<SharedFiles> files_to_send(const msghdr& message) const;
   [[nodiscard]] Answer send_piece(const OpenFile& file, std::span<const std::byte> piece,
-                                  const SharedFiles& files, std::uint64_t flags);
+                                  BytesOf whose, const SharedFiles& files, std::uint64_t flags);
   [[nodiscard]] Answer send_parts(const OpenFile& file, const std::vector<iovec>& parts,
                                   SharedFiles files, std::uint64_t flags);
   [[nodiscard]] bool put_parts(const std::vector<iovec>& parts, std::uint64_t offset,

@@ -89,8 +89,8 @@ class Scheduler {
   Thread* running_;
   Thread* first_ready_ = nullptr;
   Thread* last_ready_ = nullptr;
-  std::uint64_t sleepers_until_ns_ =
-      Machine::never; // no deadline is earlier; may have passed in vain
+  // No deadline is earlier; it may have passed in vain.
+  std::uint64_t sleepers_until_ns_ = Machine::never;
   std::uint64_t watchers_ = 0;
   std::uint64_t runs_since_ns_;
 };

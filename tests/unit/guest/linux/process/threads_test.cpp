@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 // Threads of a hosted program: what clone, futex, exit and signals do among them.
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 
 #include <array>
@@ -374,6 +376,37 @@ TEST_CASE("what all but one thread block is the host's to end the program by, un
   CHECK((program.machine.handled & term) != 0); // it has ended
 }
 
+TEST_CASE("a timer for a thread whose signal it has not taken yet counts that, whoever runs") {
+  Program program;
+  const std::uint64_t usr1 = std::uint64_t{1} << (SIGUSR1 - 1);
+  std::memcpy(&program.word(110), &usr1, sizeof usr1);
+  CHECK(program.call(SYS_rt_sigprocmask, SIG_BLOCK, program.at(110), 0, 8) == 0);
+  program.begin([&] {
+    program.yield();
+    program.timespec_at(60, 0);
+    CHECK(program.call(SYS_rt_sigtimedwait, program.at(110), 0, program.at(60), 8) == SIGUSR1);
+    CHECK(program.call(SYS_timer_getoverrun, program.word(50)) == 2);
+    CHECK(program.call(SYS_rt_sigtimedwait, program.at(110), 0, program.at(60), 8) == -EAGAIN);
+    program.told += 'o';
+  });
+  struct {
+    std::uint64_t value;
+    std::int32_t signal, notify, thread, rest[11];
+  } event{.value = 0, .signal = SIGUSR1, .notify = SIGEV_THREAD_ID, .thread = 3, .rest = {}};
+  std::memcpy(&program.word(120), &event, sizeof event);
+  CHECK(program.call(SYS_timer_create, CLOCK_MONOTONIC, program.at(120), program.at(50)) == 0);
+  const itimerspec every{.it_interval = {0, 1000}, .it_value = {0, 1000}};
+  std::memcpy(&program.word(140), &every, sizeof every);
+  program.yield();
+  CHECK(program.call(SYS_timer_settime, program.word(50), 0, program.at(140), 0) == 0);
+  for (int round = 0; round < 3; ++round) {
+    program.machine.now += 1000;
+    program.process->catch_up();
+  }
+  program.yield();
+  CHECK(program.told == "o");
+}
+
 TEST_CASE("sigwait of one thread gets what comes for all") {
   Program program;
   const std::uint64_t usr1 = std::uint64_t{1} << (SIGUSR1 - 1);
@@ -428,6 +461,89 @@ TEST_CASE("a pipe wakes who waits for it, also when its descriptor is closed mea
     program.yield();
     CHECK(program.told == std::to_string(-EFAULT));
   }
+}
+
+TEST_CASE("a call with two files keeps both while it waits for one") {
+  Program program;
+  CHECK(program.call(SYS_pipe2, program.at(0), 0) == 0);
+  CHECK(program.call(SYS_pipe2, program.at(2), 0) == 0);
+  const std::uint32_t source = program.word(0);
+  const std::uint32_t source_writer = program.word(1);
+  const std::uint32_t target_reader = program.word(2);
+  const std::uint32_t target = program.word(3);
+  program.begin([&] {
+    const long moved = program.call(SYS_splice, source, 0, target, 0, 100, 0);
+    program.told = std::to_string(moved);
+  });
+  program.yield();
+  CHECK(program.call(SYS_close, target) == 0); // the last descriptor of it
+  program.word(32) = 7;
+  CHECK(program.call(SYS_write, source_writer, program.at(32), 4) == 4);
+  program.yield();
+  CHECK(program.told == "4");
+  CHECK(program.call(SYS_read, target_reader, program.at(64), 16) == 4);
+  CHECK(program.word(64) == 7);
+}
+
+TEST_CASE("what is sent is looked for again when another thread has unmapped it meanwhile") {
+  Program program;
+  const auto source = static_cast<std::uint64_t>(program.call(
+      SYS_mmap, 0, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  std::memset(reinterpret_cast<void*>(source), 1, 1 << 20); // NOLINT
+  int call = 0;
+  SUBCASE("write to a pipe") {
+    CHECK(program.call(SYS_pipe2, program.at(0), 0) == 0);
+    call = SYS_write;
+  }
+  SUBCASE("send to a socket") {
+    CHECK(program.call(SYS_socketpair, AF_UNIX, SOCK_STREAM, 0, program.at(0)) == 0);
+    call = SYS_sendto;
+  }
+  const std::uint32_t reader = program.word(0);
+  const std::uint32_t writer = program.word(1);
+  program.begin([&] {
+    const long put = program.call(call, writer, source, 1 << 20, 0, 0, 0);
+    program.told = put > 0 && put < (1 << 20) ? "part" : std::to_string(put);
+  });
+  program.yield();
+  CHECK(program.told.empty());
+  CHECK(program.call(SYS_munmap, source, 1 << 20) == 0);
+  for (int reads = 0; program.told.empty() && reads < 20; ++reads) { // until there is room
+    CHECK(program.call(SYS_read, reader, program.at(64), 32768) > 0);
+    program.yield();
+  }
+  CHECK(program.told == "part");
+}
+
+TEST_CASE("sendfile to a full pipe goes on when another thread reads") {
+  Program program;
+  program.files.content["/data"] = std::string(200'000, 'd');
+  std::memcpy(&program.word(100), "/data", 6);
+  const long file = program.call(SYS_open, program.at(100), O_RDONLY, 0);
+  REQUIRE(file >= 0);
+  CHECK(program.call(SYS_pipe2, program.at(0), 0) == 0);
+  const std::uint32_t reader = program.word(0);
+  const std::uint32_t writer = program.word(1);
+  program.begin([&] {
+    long sent = 0;
+    while (sent < 200'000) {
+      const long part = program.call(SYS_sendfile, writer, file, 0, 200'000 - sent);
+      REQUIRE(part > 0);
+      sent += part;
+    }
+    program.told = std::to_string(sent);
+  });
+  program.yield();
+  const auto to = static_cast<std::uint64_t>(program.call(
+      SYS_mmap, 0, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  long got = 0;
+  while (got < 200'000) {
+    const long part = program.call(SYS_read, reader, to, 8192);
+    REQUIRE(part > 0);
+    got += part;
+  }
+  program.yield();
+  CHECK(program.told == "200000");
 }
 
 TEST_CASE("a full pipe lets its writer go on when another thread reads") {

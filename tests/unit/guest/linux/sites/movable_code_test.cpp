@@ -90,6 +90,8 @@ TEST_CASE("what compilers put behind a system call is movable") {
   CHECK(bytes_of({0xc3}) == 1);                                               // ret
   CHECK(bytes_of({0x48, 0x8b, 0x44, 0x24, 0x08}) == 5);                       // mov 8(%rsp), %rax
   CHECK(bytes_of({0x66, 0x66, 0x2e, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0}) == 11); // padding
+  CHECK(bytes_of({0x80, 0xbb, 0xf8, 0x08, 0x00, 0x00, 0x00}) == 7);           // cmpb $0, 2296(%rbx)
+  CHECK(bytes_of({0xc6, 0x43, 0x10, 0x01}) == 4);                             // movb $1, 16(%rbx)
   CHECK(bytes_of({0x48, 0xc7, 0xc0, 0x0f, 0x00, 0x00, 0x00}) == 7);           // mov $15, %rax
   CHECK(bytes_of({0x48, 0x8d, 0x65, 0xd8}) == 4);                             // lea -40(%rbp), %rsp
   CHECK(bytes_of({0x41, 0x5c}) == 2);                                         // pop %r12

@@ -279,6 +279,56 @@ TEST_CASE("sites everywhere are patched, with few pages") {
   CHECK(arena.taken.size() - own < 16);
 }
 
+TEST_CASE(
+    "who comes back from a site that another thread has had patched goes on where that one did") {
+  Arena arena;
+  const Kernel kernel;
+  SitePatcher patcher(arena, kernel.enter());
+  const std::uint64_t code = arena.base() + (std::uint64_t{1} << 32);
+  const std::uint64_t behind = arena.put(code, compare_site());
+  const auto back = patcher.patch(behind, SitePatcher::site_bytes);
+  REQUIRE(back.has_value());
+  const unsigned writes = arena.writes;
+  CHECK(patcher.patch(behind, SitePatcher::site_bytes) == back);
+  CHECK(arena.writes == writes);
+  CHECK(patcher.sites() == 1);
+}
+
+TEST_CASE("a trampoline that a thread may be in is nobody else's, though its site is gone") {
+  Arena arena;
+  const Kernel kernel;
+  SitePatcher patcher(arena, kernel.enter());
+  const std::uint64_t code = arena.base() + (std::uint64_t{1} << 32);
+  const std::uint64_t behind = arena.put(code, compare_site());
+  patcher.keep_trampolines();
+  const auto back = patcher.patch(behind, SitePatcher::site_bytes);
+  REQUIRE(back.has_value());
+  std::array<std::uint8_t, 16> trampoline{};
+  std::memcpy(trampoline.data(), Arena::at(*back), trampoline.size());
+  patcher.restore(code, code + page);
+  CHECK(patcher.sites() == 0);
+  for (unsigned index = 1; index < 60; ++index) { // in the same page
+    const std::uint64_t other = arena.put(code + index * 64, compare_site());
+    REQUIRE(patcher.patch(other, SitePatcher::site_bytes).has_value());
+  }
+  CHECK(std::memcmp(trampoline.data(), Arena::at(*back), trampoline.size()) == 0);
+  static_cast<void>(call(*back, 0)); // it returns from where the site was
+}
+
+TEST_CASE("where nothing can be had above, as for libraries at the top, it is looked for below") {
+  Arena arena;
+  const Kernel kernel;
+  SitePatcher patcher(arena, kernel.enter());
+  const std::uint64_t code = arena.base() + arena_bytes - page;
+  // movl %ebx, %edi; movq %rax, -8(%rsp); ret: two instructions begin within the jump
+  const std::uint64_t behind =
+      arena.put(code, site({0x89, 0xdf, 0x48, 0x89, 0x44, 0x24, 0xf8, 0xc3}));
+  const auto back = patcher.patch(behind, SitePatcher::site_bytes);
+  REQUIRE(back.has_value());
+  CHECK(*back < code);
+  CHECK(call(code, 7) == 1007);
+}
+
 TEST_CASE("a site stays as it is") {
   Arena arena;
   const Kernel kernel;
