@@ -172,7 +172,8 @@ $(B)/gen/tools/hvtrace/perfetto.pb.h: tools/hvtrace/perfetto.proto Makefile
 $(B)/obj/perfetto.pb.o: $(B)/gen/tools/hvtrace/perfetto.pb.h
 	$(call say,CXX,$(<:.h=.cc))
 	$(Q)mkdir -p $(@D) && $(CXX) -std=c++23 -O2 -fPIE -w -I$(B)/gen -c $(<:.h=.cc) -o $@
-$(foreach tree,vmm unit fuzz,$(call objects,$(tree),tools/hvtrace/export_perfetto.cpp)): $(B)/gen/tools/hvtrace/perfetto.pb.h
+PERFETTO_USERS := $(shell grep -rl --include=*.cpp perfetto.pb.h tools/hvtrace tests/unit)
+$(foreach tree,vmm unit fuzz,$(call objects,$(tree),$(PERFETTO_USERS))): $(B)/gen/tools/hvtrace/perfetto.pb.h
 
 # Reading the libraries' headers is half of compiling: for each tree of objects they are read once.
 # g++ and clang look for FILE.gch where FILE is included; ccache must hear that this is meant. The
