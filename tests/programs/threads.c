@@ -57,7 +57,31 @@ static void take_turns(void) {
 /* ---- registers of threads that never wait ---- */
 static atomic_int wrong;
 
+/* The upper halves of a vector register, over a loop without a call and then over calls that let others run. */
+__attribute__((target("avx"))) static int upper_halves_stay(double value) {
+  double found[4];
+  __asm__ volatile("vbroadcastsd %1, %%ymm7\n"
+                   "mov $20000000, %%rcx\n"
+                   "1: dec %%rcx\n"
+                   "jnz 1b\n"
+                   "mov $100, %%ebx\n"
+                   "2: mov %2, %%eax\n"
+                   "syscall\n"
+                   "dec %%ebx\n"
+                   "jnz 2b\n"
+                   "vmovupd %%ymm7, %0\n"
+                   "vzeroupper\n"
+                   : "=m"(found)
+                   : "m"(value), "i"(SYS_sched_yield)
+                   : "rax", "rbx", "rcx", "r11", "xmm7", "memory");
+  return found[0] == value && found[1] == value && found[2] == value && found[3] == value;
+}
+
 static void* keep_registers(void* seed) {
+  const uint32_t rounding = (uint32_t)(long)seed % 4; /* of MXCSR and of the x87 */
+  uint32_t sse = 0x1f80u | rounding << 13;
+  uint16_t x87 = (uint16_t)(0x37fu | rounding << 10);
+  __asm__ volatile("ldmxcsr %0\n fldcw %1" : : "m"(sse), "m"(x87));
   double values[8];
   uint64_t whole[8];
   for (int index = 0; index < 8; ++index) {
@@ -84,6 +108,13 @@ static void* keep_registers(void* seed) {
     }
     clock_gettime(CLOCK_MONOTONIC, &now);
   } while ((now.tv_sec - began.tv_sec) * 1000 + (now.tv_nsec - began.tv_nsec) / 1000000 < 60);
+  if (__builtin_cpu_supports("avx") && !upper_halves_stay((double)(long)seed)) {
+    atomic_fetch_add(&wrong, 1);
+  }
+  __asm__ volatile("stmxcsr %0\n fnstcw %1" : "=m"(sse), "=m"(x87));
+  if ((sse >> 13 & 3) != rounding || (x87 >> 10 & 3) != rounding) {
+    atomic_fetch_add(&wrong, 1);
+  }
   return NULL;
 }
 
