@@ -68,7 +68,7 @@ Answer Process::sys_unlinkat(const Args& args) {
     return -EINVAL;
   }
   const NameKind kind = (args[2] & AT_REMOVEDIR) != 0 ? NameKind::folder : NameKind::file;
-  const Or<std::string_view> text = path_at(args[1]);
+  const Or<std::string_view> text = user_.path_at(args[1]);
   const Or<Place> place = place_at(args[0], args[1], Last::name);
   if (!text || !place || !place->stat) {
     return -Answer{!text ? text.error() : !place ? place.error() : place->stat.error()};
@@ -101,8 +101,8 @@ Answer Process::sys_renameat2(const Args& args) {
   if (flags != 0 && flags != RENAME_NOREPLACE && flags != RENAME_EXCHANGE) {
     return -EINVAL; // no file system here makes whiteouts
   }
-  const Or<std::string_view> old_text = path_at(old_path);
-  const Or<std::string_view> new_text = path_at(new_path);
+  const Or<std::string_view> old_text = user_.path_at(old_path);
+  const Or<std::string_view> new_text = user_.path_at(new_path);
   if (!old_text || !new_text) {
     return -Answer{old_text ? new_text.error() : old_text.error()};
   }
@@ -174,7 +174,7 @@ Answer Process::sys_link(const Args& args) {
 }
 
 Answer Process::sys_symlinkat(const Args& args) {
-  const Or<std::string_view> text = path_at(args[0]);
+  const Or<std::string_view> text = user_.path_at(args[0]);
   const Or<Place> place = place_at(args[1], args[2], Last::name);
   if (!text || !place) {
     return -Answer{text ? place.error() : text.error()};
@@ -280,7 +280,7 @@ Answer Process::sys_syncfs(const Args& args) {
 template <typename AtFile, typename AtPlace>
 Answer Process::change(std::uint64_t directory, PathAddress path, std::uint64_t flags,
                        AtFile at_file, AtPlace at_place) {
-  const Or<std::string_view> text = path ? path_at(*path) : std::string_view{};
+  const Or<std::string_view> text = path ? user_.path_at(*path) : std::string_view{};
   if (!text) {
     return -Answer{text.error()};
   }
@@ -366,7 +366,7 @@ Answer Process::sys_utimensat(const Args& args) {
   if ((args[3] & ~std::uint64_t{AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH}) != 0) {
     return -EINVAL;
   }
-  if (args[2] != 0 && !fetch(args[2], wanted)) {
+  if (args[2] != 0 && !user_.fetch(args[2], wanted)) {
     return -EFAULT;
   }
   std::array<std::int64_t, 2> times{};
@@ -389,7 +389,7 @@ Answer Process::sys_utimes(const Args& args) {
   if (args[1] == 0) {
     return set_times(here, args[0], 0, {abi::file_time_now, abi::file_time_now});
   }
-  if (!fetch(args[1], wanted)) {
+  if (!user_.fetch(args[1], wanted)) {
     return -EFAULT;
   }
   if (std::ranges::any_of(wanted, [](const timeval& time) {
@@ -408,7 +408,7 @@ Answer Process::sys_utime(const Args& args) {
   if (args[1] == 0) {
     return set_times(here, args[0], 0, {abi::file_time_now, abi::file_time_now});
   }
-  if (!fetch(args[1], wanted)) {
+  if (!user_.fetch(args[1], wanted)) {
     return -EFAULT;
   }
   return set_times(here, args[0], 0,

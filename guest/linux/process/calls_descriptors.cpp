@@ -90,7 +90,7 @@ Or<File*> Process::open_place(const Place& place, std::uint64_t flags, std::uint
 Answer Process::open_path(std::uint64_t directory, std::uint64_t path, std::uint64_t flags,
                           std::uint64_t mode) {
   const bool exclusive = (flags & O_CREAT) != 0 && (flags & O_EXCL) != 0;
-  const Or<std::string_view> text = path_at(path);
+  const Or<std::string_view> text = user_.path_at(path);
   if (!text) {
     return -Answer{text.error()};
   }
@@ -260,7 +260,7 @@ Answer Process::sys_memfd_create(const Args& args) {
       (flags & (not_executable | executable)) == (not_executable | executable)) {
     return -EINVAL;
   }
-  const Or<std::string_view> name = string_at(args[0], longest_name, EINVAL);
+  const Or<std::string_view> name = user_.string_at(args[0], longest_name, EINVAL);
   if (!name) {
     return -Answer{name.error()};
   }
@@ -285,7 +285,7 @@ Answer Process::sys_memfd_create(const Args& args) {
 // Locks of ranges belong to the process, and there is one: nobody else has any.
 Answer Process::lock_range(const OpenFile& file, std::uint64_t command, std::uint64_t address) {
   struct flock range {};
-  if (!fetch(address, range)) {
+  if (!user_.fetch(address, range)) {
     return -EFAULT;
   }
   if (range.l_type != F_RDLCK && range.l_type != F_WRLCK &&
@@ -294,7 +294,7 @@ Answer Process::lock_range(const OpenFile& file, std::uint64_t command, std::uin
   }
   if (command == F_GETLK) {
     range.l_type = F_UNLCK;
-    return store(address, range) ? 0 : -EFAULT;
+    return user_.store(address, range) ? 0 : -EFAULT;
   }
   const bool may =
       range.l_type == F_UNLCK || (range.l_type == F_RDLCK ? file.may_read() : file.may_write());

@@ -89,7 +89,7 @@ itimerspec Process::rest_of(TimerFile& timer) {
 Answer Process::sys_timerfd_settime(const Args& args) {
   const auto [descriptor, flags, next_time, old_time, unused4, unused5] = args;
   itimerspec time{};
-  if (!fetch(next_time, time)) {
+  if (!user_.fetch(next_time, time)) {
     return -EFAULT;
   }
   const Or<std::uint64_t> first = ns_of(time.it_value);
@@ -113,7 +113,7 @@ Answer Process::sys_timerfd_settime(const Args& args) {
                .interval_ns = *interval};
   }
   (*timer)->set(setting);
-  return old_time == 0 || store(old_time, before) ? 0 : -EFAULT;
+  return old_time == 0 || user_.store(old_time, before) ? 0 : -EFAULT;
 }
 
 Answer Process::sys_timerfd_gettime(const Args& args) {
@@ -121,7 +121,7 @@ Answer Process::sys_timerfd_gettime(const Args& args) {
   if (!timer) {
     return -Answer{timer.error()};
   }
-  return store(args[1], rest_of(**timer)) ? 0 : -EFAULT;
+  return user_.store(args[1], rest_of(**timer)) ? 0 : -EFAULT;
 }
 
 // ---- signalfd ----------------------------------------------------------------------------------
@@ -132,7 +132,7 @@ Answer Process::sys_signalfd4(const Args& args) {
   if (bytes != sizeof wanted) {
     return -EINVAL;
   }
-  if (!fetch(address, wanted)) {
+  if (!user_.fetch(address, wanted)) {
     return -EFAULT;
   }
   if ((flags & ~open_flags) != 0) {
@@ -182,7 +182,7 @@ Answer Process::sys_epoll_create(const Args& args) {
 Answer Process::sys_epoll_ctl(const Args& args) {
   const auto [list_descriptor, operation, descriptor, address, unused4, unused5] = args;
   epoll_event wanted{};
-  if (operation != EPOLL_CTL_DEL && !fetch(address, wanted)) {
+  if (operation != EPOLL_CTL_DEL && !user_.fetch(address, wanted)) {
     return -EFAULT;
   }
   const std::shared_ptr<OpenFile> own = open_files_.share(list_descriptor);
@@ -228,7 +228,7 @@ Answer Process::wait_for_events(const Args& args, std::uint64_t timeout_ns) {
   if (list == nullptr) {
     return -EINVAL;
   }
-  const std::uint64_t most = part_at(address, bytes, PROT_WRITE) / sizeof(epoll_event);
+  const std::uint64_t most = user_.part_at(address, bytes, PROT_WRITE) / sizeof(epoll_event);
   const std::uint64_t until =
       timeout_ns == wait_for_ever ? Machine::never : machine_.now_ns() + timeout_ns;
   for (;;) {
@@ -240,7 +240,7 @@ Answer Process::wait_for_events(const Args& args, std::uint64_t timeout_ns) {
       epoll_event event{};
       event.events = events[index].events;
       event.data.u64 = events[index].data;
-      if (!store(address + index * sizeof event, event)) {
+      if (!user_.store(address + index * sizeof event, event)) {
         return index != 0 ? static_cast<Answer>(index) : -EFAULT;
       }
     }

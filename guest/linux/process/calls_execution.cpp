@@ -9,37 +9,6 @@
 
 namespace guest::linux {
 
-namespace {
-
-constexpr std::uint64_t longest_string = (std::uint64_t{1} << 17) - 1; // MAX_ARG_STRLEN of Linux
-
-} // namespace
-
-int Process::add_strings(std::uint64_t array, Text& to, std::uint32_t& count,
-                         std::uint64_t& bytes) const {
-  for (count = 0; array != 0; ++count) { // no array: as if it were empty
-    std::uint64_t address = 0;
-    if (!fetch(array + count * sizeof address, address)) {
-      return EFAULT;
-    }
-    if (address == 0) {
-      break;
-    }
-    const Or<std::string_view> text = string_at(address, longest_string, E2BIG);
-    if (!text) {
-      return text.error();
-    }
-    const std::uint64_t takes = text->size() + 1 + sizeof address;
-    if (takes > bytes) {
-      return E2BIG;
-    }
-    bytes -= takes;
-    append(to, *text);
-    to.push_back('\0');
-  }
-  return 0;
-}
-
 Answer Process::sys_execve(const Args& args) {
   constexpr int here = AT_FDCWD;
   return sys_execveat({static_cast<std::uint64_t>(here), args[0], args[1], args[2], 0, 0});
@@ -50,7 +19,7 @@ Answer Process::sys_execveat(const Args& args) {
   if ((flags & ~std::uint64_t{AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW}) != 0) {
     return -EINVAL;
   }
-  const Or<std::string_view> name = path_at(path);
+  const Or<std::string_view> name = user_.path_at(path);
   if (!name) {
     return -Answer{name.error()};
   }
@@ -81,9 +50,9 @@ Answer Process::sys_execveat(const Args& args) {
     }
   }
   std::uint64_t bytes = abi::max_program_string_bytes;
-  int error = add_strings(arguments, command.arguments, command.argument_count, bytes);
+  int error = user_.add_strings(arguments, command.arguments, command.argument_count, bytes);
   if (error == 0) {
-    error = add_strings(environment, command.environment, command.environment_count, bytes);
+    error = user_.add_strings(environment, command.environment, command.environment_count, bytes);
   }
   if (error != 0) {
     return -Answer{error};

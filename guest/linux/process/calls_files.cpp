@@ -18,17 +18,11 @@
 
 namespace guest::linux {
 
-namespace {
-
-constexpr std::uint64_t max_vectors = 1024; // UIO_MAXIOV
-
-} // namespace
-
 // ---- reading and writing -----------------------------------------------------------------------
 
 Answer Process::read_file(OpenFile& file, std::uint64_t address, std::uint64_t bytes,
                           Offset offset) {
-  Or<std::span<std::byte>> to = room_from(address, bytes);
+  Or<std::span<std::byte>> to = user_.room_from(address, bytes);
   if (offset && file.file->is_stream()) {
     return -ESPIPE;
   }
@@ -48,7 +42,7 @@ Answer Process::read_file(OpenFile& file, std::uint64_t address, std::uint64_t b
     if (const Answer failed = wait_for_stream(file, abi::file_readable, timeout_ns); failed != 0) {
       return failed;
     }
-    to = room_from(address, bytes); // another thread may have unmapped it meanwhile
+    to = user_.room_from(address, bytes); // another thread may have unmapped it meanwhile
     if (timeout_ns != wait_for_ever && file.file->ready_for(abi::file_readable) == Readiness{0}) {
       return 0;
     }
@@ -57,7 +51,7 @@ Answer Process::read_file(OpenFile& file, std::uint64_t address, std::uint64_t b
 
 Answer Process::write_file(OpenFile& file, std::uint64_t address, std::uint64_t bytes,
                            Offset offset) {
-  const Or<std::span<const std::byte>> from = data_from(address, bytes);
+  const Or<std::span<const std::byte>> from = user_.data_from(address, bytes);
   if (offset && file.file->is_stream()) {
     return -ESPIPE;
   }
@@ -102,7 +96,7 @@ void Process::signal_failed_write(const OpenFile& to, int error) {
 
 bool Process::are_there(std::span<const std::byte> bytes, BytesOf whose) const {
   return whose == BytesOf::kernel ||
-         may_read(reinterpret_cast<std::uint64_t>(bytes.data()), bytes.size());
+         user_.may_read(reinterpret_cast<std::uint64_t>(bytes.data()), bytes.size());
 }
 
 // All of it, unless the file is not to be waited for, or a signal comes.
@@ -162,30 +156,6 @@ Answer Process::sys_pwrite64(const Args& args) {
   return file == nullptr ? -EBADF : write_file(*file, args[1], args[2], args[3]);
 }
 
-// All of the vectors are looked at before anything is moved.
-Or<std::vector<iovec>> Process::vectors_at(std::uint64_t address, std::uint64_t count) const {
-  if (count > max_vectors) {
-    return std::unexpected(EINVAL);
-  }
-  std::vector<iovec> parts(count);
-  for (iovec& part : parts) {
-    if (!fetch(address, part)) {
-      return std::unexpected(EFAULT);
-    }
-    address += sizeof part;
-  }
-  for (const iovec& part : parts) {
-    const auto base = reinterpret_cast<std::uint64_t>(part.iov_base);
-    if (static_cast<std::int64_t>(part.iov_len) < 0) {
-      return std::unexpected(EINVAL);
-    }
-    if (part.iov_len > highest_address || base > highest_address - part.iov_len) {
-      return std::unexpected(EFAULT);
-    }
-  }
-  return parts;
-}
-
 // One part after the other, until one is not moved whole.
 Answer Process::move_vector(const Args& args, Move move, Offset offset) {
   OpenFile* const file = file_at(args[0]);
@@ -201,7 +171,7 @@ Answer Process::move_vector(const Args& args, Move move, Offset offset) {
   if (move == &Process::read_file ? !file->may_read() : !file->may_write()) {
     return -EBADF;
   }
-  const Or<std::vector<iovec>> parts = vectors_at(args[1], args[2]);
+  const Or<std::vector<iovec>> parts = user_.vectors_at(args[1], args[2]);
   if (!parts) {
     return -Answer{parts.error()};
   }
@@ -335,8 +305,8 @@ Answer Process::sys_getdents64(const Args& args) {
   if (file == nullptr) {
     return -EBADF;
   }
-  const Or<std::span<std::byte>> to =
-      room_at(args[1], std::min<std::uint64_t>(args[2] & 0xffffffff, abi::file_transfer_bytes));
+  const Or<std::span<std::byte>> to = user_.room_at(
+      args[1], std::min<std::uint64_t>(args[2] & 0xffffffff, abi::file_transfer_bytes));
   return to ? answer_of(file->file->list(file->position, *to)) : -Answer{to.error()};
 }
 
@@ -352,7 +322,7 @@ Answer Process::sys_ioctl(const Args& args) {
     return 0;
   case FIONBIO: {
     std::uint32_t on = 0;
-    if (!fetch(args[2], on)) {
+    if (!user_.fetch(args[2], on)) {
       return -EFAULT;
     }
     file->open_flags = (file->open_flags & ~std::uint32_t{O_NONBLOCK}) |
@@ -364,7 +334,7 @@ Answer Process::sys_ioctl(const Args& args) {
     if (!bytes) {
       return -Answer{bytes.error()};
     }
-    return store(args[2], static_cast<std::int32_t>(*bytes)) ? 0 : -EFAULT;
+    return user_.store(args[2], static_cast<std::int32_t>(*bytes)) ? 0 : -EFAULT;
   }
   default: {
     Terminal* const terminal = file->file->terminal();

@@ -42,7 +42,7 @@ Answer Process::wait_at(std::uint64_t address, std::uint32_t value, std::uint32_
   if (bits == 0) {
     return -EINVAL;
   }
-  if (!fetch(address, is)) {
+  if (!user_.fetch(address, is)) {
     return -EFAULT;
   }
   if (is != value) {
@@ -70,7 +70,7 @@ Answer Process::wait_at(std::uint64_t address, std::uint32_t value, std::uint32_
 Answer Process::try_lock_at(std::uint64_t address) {
   const auto self = static_cast<std::uint32_t>(scheduler_.running().id);
   std::uint32_t value = 0;
-  if (!fetch(address, value)) {
+  if (!user_.fetch(address, value)) {
     return -EFAULT;
   }
   if ((value & FUTEX_TID_MASK) == self) {
@@ -80,7 +80,7 @@ Answer Process::try_lock_at(std::uint64_t address) {
     return -EAGAIN;
   }
   const std::uint32_t others = futexes_.first_at(address) == nullptr ? 0 : FUTEX_WAITERS;
-  return store(address, self | others | (value & FUTEX_OWNER_DIED)) ? 0 : -EFAULT;
+  return user_.store(address, self | others | (value & FUTEX_OWNER_DIED)) ? 0 : -EFAULT;
 }
 
 Answer Process::lock_at(std::uint64_t address, std::uint64_t deadline_ns) {
@@ -90,7 +90,7 @@ Answer Process::lock_at(std::uint64_t address, std::uint64_t deadline_ns) {
       return locked;
     }
     std::uint32_t value = 0;
-    if (!fetch(address, value) || !store(address, value | FUTEX_WAITERS)) {
+    if (!user_.fetch(address, value) || !user_.store(address, value | FUTEX_WAITERS)) {
       return -EFAULT;
     }
     if (scheduler_.find(value & FUTEX_TID_MASK) == nullptr) {
@@ -101,7 +101,7 @@ Answer Process::lock_at(std::uint64_t address, std::uint64_t deadline_ns) {
       return waited;
     }
     const auto self = static_cast<std::uint32_t>(scheduler_.running().id);
-    if (fetch(address, value) && (value & FUTEX_TID_MASK) == self) {
+    if (user_.fetch(address, value) && (value & FUTEX_TID_MASK) == self) {
       return 0; // whoever had it has handed it over
     }
   }
@@ -109,7 +109,7 @@ Answer Process::lock_at(std::uint64_t address, std::uint64_t deadline_ns) {
 
 Answer Process::unlock_at(std::uint64_t address) {
   std::uint32_t value = 0;
-  if (!fetch(address, value)) {
+  if (!user_.fetch(address, value)) {
     return -EFAULT;
   }
   if ((value & FUTEX_TID_MASK) != static_cast<std::uint32_t>(scheduler_.running().id)) {
@@ -117,12 +117,12 @@ Answer Process::unlock_at(std::uint64_t address) {
   }
   Futexes::Waiter* const next = futexes_.first_at(address);
   if (next == nullptr) {
-    return store(address, std::uint32_t{0}) ? 0 : -EFAULT;
+    return user_.store(address, std::uint32_t{0}) ? 0 : -EFAULT;
   }
   const auto owner = static_cast<std::uint32_t>(next->thread->id);
   futexes_.wake_one(*next);
   const std::uint32_t others = futexes_.first_at(address) == nullptr ? 0 : FUTEX_WAITERS;
-  return store(address, owner | others) ? 0 : -EFAULT;
+  return user_.store(address, owner | others) ? 0 : -EFAULT;
 }
 
 // ---- the call ----------------------------------------------------------------------------------
@@ -143,7 +143,7 @@ Answer Process::wake_by_operation(const Args& args) {
   if (args[4] % sizeof before != 0) {
     return -EINVAL;
   }
-  if (!fetch(args[4], before)) {
+  if (!user_.fetch(args[4], before)) {
     return -EFAULT;
   }
   std::int32_t after = 0;
@@ -167,7 +167,7 @@ Answer Process::wake_by_operation(const Args& args) {
   default:
     return -ENOSYS;
   }
-  if (!store(args[4], after)) {
+  if (!user_.store(args[4], after)) {
     return -EFAULT;
   }
   bool wakes = false;
@@ -222,7 +222,7 @@ Answer Process::sys_futex(const Args& args) {
                : Answer{futexes_.wake(address, count_of(value), static_cast<std::uint32_t>(last))};
   case FUTEX_CMP_REQUEUE: {
     std::uint32_t is = 0;
-    if (!fetch(address, is)) {
+    if (!user_.fetch(address, is)) {
       return -EFAULT;
     }
     if (is != static_cast<std::uint32_t>(last)) {

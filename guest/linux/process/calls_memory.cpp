@@ -255,7 +255,7 @@ Answer Process::sys_mincore(const Args& args) {
     if (!memory_.allows(at, abi::page_bytes, 0)) {
       return -ENOMEM;
     }
-    if (!store(vector + page, static_cast<std::uint8_t>(memory_.is_resident(at) ? 1 : 0))) {
+    if (!user_.store(vector + page, static_cast<std::uint8_t>(memory_.is_resident(at) ? 1 : 0))) {
       return -EFAULT;
     }
   }

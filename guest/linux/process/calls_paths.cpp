@@ -85,7 +85,7 @@ Or<Process::Place> Process::walk(std::uint64_t directory, std::string_view path,
 }
 
 Or<Process::Place> Process::place_at(std::uint64_t directory, std::uint64_t path, Last last) {
-  const Or<std::string_view> text = path_at(path);
+  const Or<std::string_view> text = user_.path_at(path);
   return text ? walk(directory, *text, last) : Or<Place>(std::unexpected(text.error()));
 }
 
@@ -99,7 +99,7 @@ Or<abi::FileStat> Process::stat_of_place(const Place& place) {
 
 Or<abi::FileStat> Process::stat_of(std::uint64_t directory, std::uint64_t path,
                                    std::uint64_t flags) {
-  const Or<std::string_view> text = path_at(path);
+  const Or<std::string_view> text = user_.path_at(path);
   if (!text) {
     return std::unexpected(text.error());
   }
@@ -122,7 +122,7 @@ Answer Process::sys_newfstatat(const Args& args) {
   if (!stat) {
     return -Answer{stat.error()};
   }
-  return store(args[2], to_stat(*stat)) ? 0 : -EFAULT;
+  return user_.store(args[2], to_stat(*stat)) ? 0 : -EFAULT;
 }
 
 Answer Process::sys_stat(const Args& args) {
@@ -142,7 +142,7 @@ Answer Process::sys_fstat(const Args& args) {
   if (!stat) {
     return -Answer{stat.error()};
   }
-  return store(args[1], to_stat(*stat)) ? 0 : -EFAULT;
+  return user_.store(args[1], to_stat(*stat)) ? 0 : -EFAULT;
 }
 
 Answer Process::sys_statx(const Args& args) {
@@ -171,7 +171,7 @@ Answer Process::sys_statx(const Args& args) {
   set_statx_time(to.stx_atime, stat->accessed_ns);
   set_statx_time(to.stx_mtime, stat->modified_ns);
   set_statx_time(to.stx_ctime, stat->changed_ns);
-  return store(args[4], to) ? 0 : -EFAULT;
+  return user_.store(args[4], to) ? 0 : -EFAULT;
 }
 
 // By the rights of the program's user as it sees itself; the superuser may read all and run what
@@ -222,7 +222,7 @@ Answer Process::link_text(std::uint64_t directory, std::uint64_t path, std::uint
   if (static_cast<std::int32_t>(bytes) <= 0) {
     return -EINVAL;
   }
-  const Or<std::string_view> text = path_at(path);
+  const Or<std::string_view> text = user_.path_at(path);
   const OpenFile* const open = text && text->empty() ? file_at(directory) : nullptr;
   // Without a path it is the link that is open there.
   const Or<Place> place = open != nullptr ? walk(here, view(open->path), Last::keep)
@@ -237,7 +237,8 @@ Answer Process::link_text(std::uint64_t directory, std::uint64_t path, std::uint
   if (!link) {
     return -Answer{link.error()};
   }
-  const Or<std::span<std::byte>> room = room_at(to, std::min<std::uint64_t>(bytes, link->size()));
+  const Or<std::span<std::byte>> room =
+      user_.room_at(to, std::min<std::uint64_t>(bytes, link->size()));
   if (!room) {
     return -Answer{room.error()};
   }
@@ -256,7 +257,7 @@ Answer Process::sys_readlinkat(const Args& args) {
 // ---- extended attributes: no file has any -----------------------------------------------------
 
 Answer Process::get_attribute(const Or<abi::FileStat>& of, std::uint64_t name) const {
-  const Or<std::string_view> text = path_at(name);
+  const Or<std::string_view> text = user_.path_at(name);
   if (!text || text->empty() || text->size() > longest_attribute) {
     return text || text.error() == ENAMETOOLONG ? -ERANGE : -Answer{text.error()};
   }
@@ -304,7 +305,7 @@ Answer Process::sys_getcwd(const Args& args) {
   if (args[1] < bytes) {
     return -ERANGE;
   }
-  const Or<std::span<std::byte>> to = room_at(args[0], bytes);
+  const Or<std::span<std::byte>> to = user_.room_at(args[0], bytes);
   if (!to) {
     return -Answer{to.error()};
   }
@@ -347,7 +348,7 @@ Answer Process::sys_statfs(const Args& args) {
   if (!space) {
     return -Answer{space.error()};
   }
-  return store(args[1], to_statfs(*space)) ? 0 : -EFAULT;
+  return user_.store(args[1], to_statfs(*space)) ? 0 : -EFAULT;
 }
 
 Answer Process::sys_fstatfs(const Args& args) {
@@ -359,7 +360,7 @@ Answer Process::sys_fstatfs(const Args& args) {
   if (!space) {
     return -Answer{space.error()};
   }
-  return store(args[1], to_statfs(*space)) ? 0 : -EFAULT;
+  return user_.store(args[1], to_statfs(*space)) ? 0 : -EFAULT;
 }
 
 } // namespace guest::linux

@@ -97,7 +97,7 @@ Answer Process::sys_uname(const Args& args) {
   set_text(name.version, "#1 SMP Ebb");
   set_text(name.machine, "x86_64");
   set_text(name.domainname, "(none)");
-  return store(args[0], name) ? 0 : -EFAULT;
+  return user_.store(args[0], name) ? 0 : -EFAULT;
 }
 
 Answer Process::sys_prlimit64(const Args& args) {
@@ -114,7 +114,7 @@ Answer Process::sys_prlimit64(const Args& args) {
   }
   if (args[2] != 0) {
     rlimit wanted{};
-    if (!fetch(args[2], wanted)) {
+    if (!user_.fetch(args[2], wanted)) {
       return -EFAULT;
     }
     if (wanted.rlim_cur > wanted.rlim_max) {
@@ -124,7 +124,7 @@ Answer Process::sys_prlimit64(const Args& args) {
       return -EPERM; // nobody changes what is fixed
     }
   }
-  return args[3] == 0 || store(args[3], limit) ? 0 : -EFAULT;
+  return args[3] == 0 || user_.store(args[3], limit) ? 0 : -EFAULT;
 }
 
 Answer Process::sys_getrlimit(const Args& args) {
@@ -142,14 +142,15 @@ Answer Process::sys_sysinfo(const Args& args) {
   info.freeram = pages_.space().free_pages * abi::page_bytes;
   info.procs = static_cast<unsigned short>(scheduler_.threads().size());
   info.mem_unit = 1;
-  return store(args[0], info) ? 0 : -EFAULT;
+  return user_.store(args[0], info) ? 0 : -EFAULT;
 }
 
 Answer Process::sys_getrandom(const Args& args) {
   if ((args[2] & ~std::uint64_t{GRND_NONBLOCK | GRND_RANDOM | GRND_INSECURE}) != 0) {
     return -EINVAL;
   }
-  const Or<std::span<std::byte>> to = room_from(args[0], std::min(args[1], most_random_bytes));
+  const Or<std::span<std::byte>> to =
+      user_.room_from(args[0], std::min(args[1], most_random_bytes));
   if (!to) {
     return -Answer{to.error()};
   }
@@ -176,10 +177,10 @@ Answer Process::sys_waitid(const Args& args) {
   if (args[2] == 0) {
     return answer;
   }
-  if (!may_write(args[2], child + sizeof(Words))) {
+  if (!user_.may_write(args[2], child + sizeof(Words))) {
     return -EFAULT;
   }
-  return store(args[2], Words{}) && store(args[2] + child, Words{}) ? answer : -EFAULT;
+  return user_.store(args[2], Words{}) && user_.store(args[2] + child, Words{}) ? answer : -EFAULT;
 }
 
 Answer Process::wait_for_child(const Args& args) {
@@ -203,14 +204,14 @@ Answer Process::sys_sched_getaffinity(const Args& args) {
   if (args[1] < sizeof mask) {
     return -EINVAL;
   }
-  return store(args[2], mask) ? Answer{sizeof mask} : -EFAULT;
+  return user_.store(args[2], mask) ? Answer{sizeof mask} : -EFAULT;
 }
 
 Answer Process::sys_getrusage(const Args& args) {
   const auto whose = static_cast<std::int32_t>(args[0]);
   rusage usage{};
   if (whose == RUSAGE_CHILDREN) {
-    return store(args[1], usage) ? 0 : -EFAULT; // there are none
+    return user_.store(args[1], usage) ? 0 : -EFAULT; // there are none
   }
   if (whose != RUSAGE_SELF && whose != RUSAGE_THREAD) {
     return -EINVAL;
@@ -221,7 +222,7 @@ Answer Process::sys_getrusage(const Args& args) {
   usage.ru_utime = {static_cast<time_t>(now_us / 1'000'000),
                     static_cast<suseconds_t>(now_us % 1'000'000)};
   usage.ru_maxrss = static_cast<long>(memory_.mapped_bytes() >> 10);
-  return store(args[1], usage) ? 0 : -EFAULT;
+  return user_.store(args[1], usage) ? 0 : -EFAULT;
 }
 
 // Nobody else wants the processor. Linux's answer is 20 less the niceness.

@@ -60,7 +60,7 @@ Answer Process::sys_sched_getparam(const Args& args) {
   if (error != 0) {
     return -Answer{error};
   }
-  return store(args[1], std::int32_t{0}) ? 0 : -EFAULT;
+  return user_.store(args[1], std::int32_t{0}) ? 0 : -EFAULT;
 }
 
 // Nobody's right is to be before others.
@@ -69,7 +69,7 @@ Answer Process::set_policy(std::uint64_t thread, std::int32_t policy, std::uint6
   if (parameters == 0 || static_cast<std::int32_t>(thread) < 0) {
     return -EINVAL;
   }
-  if (!fetch(parameters, priority)) {
+  if (!user_.fetch(parameters, priority)) {
     return -EFAULT;
   }
   if (const int error = check_thread(thread); error != 0) {
@@ -103,7 +103,7 @@ Answer Process::sys_sched_rr_get_interval(const Args& args) {
   if (error != 0) {
     return -Answer{error};
   }
-  return store(args[1], timespec{0, slice_ns}) ? 0 : -EFAULT;
+  return user_.store(args[1], timespec{0, slice_ns}) ? 0 : -EFAULT;
 }
 
 // Any set will do that has a vCPU in it.
@@ -112,7 +112,7 @@ Answer Process::sys_sched_setaffinity(const Args& args) {
   const std::uint64_t bytes = std::min<std::uint64_t>(args[1], sizeof set);
   for (std::uint64_t at = 0; at < bytes; ++at) {
     std::uint8_t byte = 0;
-    if (!fetch(args[2] + at, byte)) {
+    if (!user_.fetch(args[2] + at, byte)) {
       return -EFAULT;
     }
     set |= std::uint64_t{byte} << (8 * at);
@@ -126,11 +126,11 @@ Answer Process::sys_sched_setaffinity(const Args& args) {
 
 Answer Process::sys_getcpu(const Args& args) {
   constexpr std::uint32_t first = 0;
-  if (args[1] != 0 && !may_write(args[1], sizeof first)) {
+  if (args[1] != 0 && !user_.may_write(args[1], sizeof first)) {
     return -EFAULT; // before anything is written
   }
-  const bool all =
-      (args[0] == 0 || store(args[0], first)) && (args[1] == 0 || store(args[1], first));
+  const bool all = (args[0] == 0 || user_.store(args[0], first)) &&
+                   (args[1] == 0 || user_.store(args[1], first));
   return all ? 0 : -EFAULT;
 }
 

@@ -62,7 +62,7 @@ Answer Process::sys_rt_sigaction(const Args& args) {
     return -EINVAL;
   }
   SignalAction next;
-  if (action != 0 && !fetch(action, next)) {
+  if (action != 0 && !user_.fetch(action, next)) {
     return -EFAULT;
   }
   const SignalAction before = actions_.of(signal);
@@ -76,7 +76,7 @@ Answer Process::sys_rt_sigaction(const Args& args) {
     }
     machine_.set_handled_signals(handled_signals());
   }
-  return old_action == 0 || store(old_action, before) ? 0 : -EFAULT;
+  return old_action == 0 || user_.store(old_action, before) ? 0 : -EFAULT;
 }
 
 Answer Process::sys_rt_sigprocmask(const Args& args) {
@@ -87,7 +87,7 @@ Answer Process::sys_rt_sigprocmask(const Args& args) {
     return -EINVAL;
   }
   if (set != 0) {
-    if (!fetch(set, change)) {
+    if (!user_.fetch(set, change)) {
       return -EFAULT;
     }
     switch (how) {
@@ -105,7 +105,7 @@ Answer Process::sys_rt_sigprocmask(const Args& args) {
     }
     machine_.set_handled_signals(handled_signals());
   }
-  return old_set == 0 || store(old_set, before) ? 0 : -EFAULT;
+  return old_set == 0 || user_.store(old_set, before) ? 0 : -EFAULT;
 }
 
 Answer Process::sys_rt_sigpending(const Args& args) {
@@ -113,7 +113,7 @@ Answer Process::sys_rt_sigpending(const Args& args) {
     return -EINVAL;
   }
   const SignalSet waiting = signals().waiting();
-  return may_write(args[0], args[1]) && store(args[0], waiting) ? 0 : -EFAULT;
+  return user_.may_write(args[0], args[1]) && user_.store(args[0], waiting) ? 0 : -EFAULT;
 }
 
 Answer Process::sys_sigaltstack(const Args& args) {
@@ -123,7 +123,7 @@ Answer Process::sys_sigaltstack(const Args& args) {
   before.flags |= is_used ? AlternateStack::in_use : 0;
   if (next_address != 0) {
     AlternateStack next;
-    if (!fetch(next_address, next)) {
+    if (!user_.fetch(next_address, next)) {
       return -EFAULT;
     }
     if (is_used) {
@@ -141,7 +141,7 @@ Answer Process::sys_sigaltstack(const Args& args) {
     next.flags &= AlternateStack::disabled; // whether it is in use, is seen
     signals().alternate_stack = next;
   }
-  return old_address == 0 || store(old_address, before) ? 0 : -EFAULT;
+  return old_address == 0 || user_.store(old_address, before) ? 0 : -EFAULT;
 }
 
 // ---- sending -----------------------------------------------------------------------------------
@@ -253,7 +253,7 @@ Answer Process::sys_tgkill(const Args& args) {
 Or<SignalCause> Process::cause_at(std::uint64_t signal, std::uint64_t address,
                                   const PendingSignals& room) const {
   SignalInformation information{};
-  if (!fetch(address, information)) {
+  if (!user_.fetch(address, information)) {
     return std::unexpected(EFAULT);
   }
   if (signal >= first_queued_signal && signal <= last_signal && !room.has_room()) {
@@ -292,7 +292,7 @@ Answer Process::sys_rt_sigtimedwait(const Args& args) {
   if (args[3] != set_bytes) {
     return -EINVAL;
   }
-  if (!fetch(args[0], wanted)) {
+  if (!user_.fetch(args[0], wanted)) {
     return -EFAULT;
   }
   const Or<std::uint64_t> timeout = timeout_at(args[2]);
@@ -307,7 +307,7 @@ Answer Process::sys_rt_sigtimedwait(const Args& args) {
   for (;;) {
     if (auto cause = signals().accept(wanted)) {
       count_overruns(*cause);
-      const bool told = args[1] == 0 || store(args[1], information_of(*cause));
+      const bool told = args[1] == 0 || user_.store(args[1], information_of(*cause));
       return told ? static_cast<Answer>(cause->signal) : -EFAULT;
     }
     if (is_diverted()) {
@@ -342,7 +342,7 @@ int Process::suspend_signals(std::uint64_t address, std::uint64_t bytes) {
   if (bytes != set_bytes) {
     return EINVAL;
   }
-  if (!fetch(address, blocked)) {
+  if (!user_.fetch(address, blocked)) {
     return EFAULT;
   }
   signals().suspend(blocked);
@@ -433,10 +433,10 @@ void Process::push_handler(Registers& registers, const ExtendedState& state,
   const std::uint64_t state_bytes = marked_state_bytes(state.bytes.size());
   const SignalPlace place = place_below(top, state_bytes);
   const bool overflows = stack.contains(top - 1) && !stack.contains(place.frame);
-  if (place.frame >= top || overflows || !may_write(place.frame, top - place.frame)) {
+  if (place.frame >= top || overflows || !user_.may_write(place.frame, top - place.frame)) {
     end_by_signal(SIGSEGV);
   }
-  static_cast<void>(store(place.frame, make_frame(registers, taken, stack, place)));
+  static_cast<void>(user_.store(place.frame, make_frame(registers, taken, stack, place)));
   const std::span copy(reinterpret_cast<std::byte*>(place.extended_state), state_bytes); // NOLINT
   std::ranges::copy(state.bytes, copy.begin());
   mark_state(copy, state);
@@ -469,14 +469,14 @@ bool Process::take_fault(SignalCause cause) {
 bool Process::pop_handler(Registers& registers, const ExtendedState& state) {
   SignalFrame frame;
   // The handler's RET took the restorer's address.
-  if (!fetch(registers.rsp - sizeof frame.restorer, frame)) {
+  if (!user_.fetch(registers.rsp - sizeof frame.restorer, frame)) {
     return false;
   }
   const std::uint64_t saved = frame.context.extended_state;
   if (saved == 0) {
     clear_state(state);
   } else {
-    if (!may_read(saved, state.bytes.size())) {
+    if (!user_.may_read(saved, state.bytes.size())) {
       return false;
     }
     std::copy_n(reinterpret_cast<const std::byte*>(saved), state.bytes.size(), // NOLINT

@@ -86,7 +86,7 @@ Or<Process::SharedFiles> Process::files_to_send(const msghdr& message) const {
   const auto start = reinterpret_cast<std::uint64_t>(message.msg_control);
   for (std::uint64_t at = 0; message.msg_controllen - at >= sizeof(ControlHeader);) {
     ControlHeader header;
-    if (!fetch(start + at, header)) {
+    if (!user_.fetch(start + at, header)) {
       return std::unexpected(EFAULT);
     }
     if (header.bytes < sizeof header || header.bytes > message.msg_controllen - at) {
@@ -97,7 +97,7 @@ Or<Process::SharedFiles> Process::files_to_send(const msghdr& message) const {
     if (header.level == SOL_SOCKET && header.type == SCM_RIGHTS) {
       for (std::uint64_t index = 0; index < bytes / sizeof(std::int32_t); ++index) {
         std::uint32_t descriptor = 0;
-        if (!fetch(content + index * sizeof descriptor, descriptor)) {
+        if (!user_.fetch(content + index * sizeof descriptor, descriptor)) {
           return std::unexpected(EFAULT);
         }
         files.push_back(open_files_.share(descriptor));
@@ -113,7 +113,7 @@ Or<Process::SharedFiles> Process::files_to_send(const msghdr& message) const {
       if (bytes != sizeof sender) {
         return std::unexpected(EINVAL);
       }
-      if (!fetch(content, sender)) {
+      if (!user_.fetch(content, sender)) {
         return std::unexpected(EFAULT);
       }
       if (sender.process != process_id) {
@@ -162,7 +162,8 @@ Answer Process::send_parts(const OpenFile& file, const std::vector<iovec>& parts
   for (const iovec& part : parts) {
     const auto address = reinterpret_cast<std::uint64_t>(part.iov_base);
     for (std::uint64_t done = 0; done < part.iov_len;) {
-      const Or<std::span<const std::byte>> from = data_from(address + done, part.iov_len - done);
+      const Or<std::span<const std::byte>> from =
+          user_.data_from(address + done, part.iov_len - done);
       if (!from) {
         return total != 0 ? total : -Answer{from.error()};
       }
@@ -198,7 +199,7 @@ Or<std::shared_ptr<OpenFile>> Process::socket_to_move(std::uint64_t descriptor,
 
 Answer Process::sys_sendto(const Args& args) {
   const auto [descriptor, address, bytes, flags, to, to_bytes] = args;
-  const std::uint64_t whole = std::min(bytes, max_transfer_bytes);
+  const std::uint64_t whole = std::min(bytes, UserMemory::max_transfer_bytes);
   const Or<std::shared_ptr<OpenFile>> file = socket_to_move(descriptor, address, whole);
   if (!file) {
     return -Answer{file.error()};
@@ -219,14 +220,14 @@ Or<Process::SocketMessage> Process::message_at(std::uint64_t descriptor,
     return std::unexpected(file.error());
   }
   message.file = std::move(*file);
-  if (!fetch(address, message.header)) {
+  if (!user_.fetch(address, message.header)) {
     return std::unexpected(EFAULT);
   }
   if (message.header.msg_iovlen > IOV_MAX) {
     return std::unexpected(EMSGSIZE);
   }
-  Or<std::vector<iovec>> parts = vectors_at(reinterpret_cast<std::uint64_t>(message.header.msg_iov),
-                                            message.header.msg_iovlen);
+  Or<std::vector<iovec>> parts = user_.vectors_at(
+      reinterpret_cast<std::uint64_t>(message.header.msg_iov), message.header.msg_iovlen);
   if (!parts) {
     return std::unexpected(parts.error());
   }
@@ -260,7 +261,7 @@ bool Process::put_parts(const std::vector<iovec>& parts, std::uint64_t offset,
       continue;
     }
     const Or<std::span<std::byte>> to =
-        room_at(reinterpret_cast<std::uint64_t>(part.iov_base) + skipped, some);
+        user_.room_at(reinterpret_cast<std::uint64_t>(part.iov_base) + skipped, some);
     if (!to) {
       return false;
     }
@@ -281,7 +282,7 @@ Process::receive_parts(const OpenFile& file, const std::vector<iovec>& parts, st
   for (const iovec& part : parts) {
     room += part.iov_len;
     if (part.iov_len != 0 &&
-        !may_write(reinterpret_cast<std::uint64_t>(part.iov_base), part.iov_len)) {
+        !user_.may_write(reinterpret_cast<std::uint64_t>(part.iov_base), part.iov_len)) {
       return std::unexpected(EFAULT);
     }
   }
@@ -330,7 +331,7 @@ Answer Process::received_bytes(const LocalSocket::Received& got, std::uint64_t f
 
 Answer Process::sys_recvfrom(const Args& args) {
   const auto [descriptor, address, bytes, flags, from, from_bytes] = args;
-  const std::uint64_t whole = std::min(bytes, max_transfer_bytes);
+  const std::uint64_t whole = std::min(bytes, UserMemory::max_transfer_bytes);
   const Or<std::shared_ptr<OpenFile>> file = socket_to_move(descriptor, address, whole);
   if (!file) {
     return -Answer{file.error()};
@@ -343,7 +344,7 @@ Answer Process::sys_recvfrom(const Args& args) {
   if (!got) {
     return -Answer{got.error()};
   }
-  if (from != 0 && !store(from_bytes, std::int32_t{0})) { // the other end has no name
+  if (from != 0 && !user_.store(from_bytes, std::int32_t{0})) { // the other end has no name
     return -EFAULT;
   }
   return received_bytes(*got, flags);
@@ -358,11 +359,11 @@ std::uint64_t Process::put_control(std::uint64_t to, std::uint64_t room, std::in
   }
   const std::uint64_t fits = std::min<std::uint64_t>(content.size(), room - sizeof header);
   header.bytes = sizeof header + fits;
-  if (!store(to, header)) {
+  if (!user_.store(to, header)) {
     return 0;
   }
   for (std::uint64_t at = 0; at < fits; ++at) {
-    if (!store(to + sizeof header + at, content[at])) {
+    if (!user_.store(to + sizeof header + at, content[at])) {
       return 0;
     }
   }
@@ -428,7 +429,7 @@ Answer Process::sys_recvmsg(const Args& args) {
   header.msg_controllen = receive_control(socket, std::move(got->files), header, flags, told);
   header.msg_namelen = 0;
   header.msg_flags = told;
-  return store(args[1], header) ? received_bytes(*got, flags) : -EFAULT;
+  return user_.store(args[1], header) ? received_bytes(*got, flags) : -EFAULT;
 }
 
 // ---- the rest ----------------------------------------------------------------------------------
@@ -454,7 +455,7 @@ Answer Process::sys_getsockname(const Args& args) {
   }
   constexpr sa_family_t family = AF_UNIX;
   std::int32_t room = 0;
-  if (!fetch(args[2], room)) {
+  if (!user_.fetch(args[2], room)) {
     return -EFAULT;
   }
   if (room < 0) {
@@ -462,11 +463,11 @@ Answer Process::sys_getsockname(const Args& args) {
   }
   const auto bytes = std::min<std::uint64_t>(static_cast<std::uint64_t>(room), sizeof family);
   for (std::uint64_t at = 0; at < bytes; ++at) {
-    if (!store(args[1] + at, static_cast<std::uint8_t>(family >> (8 * at)))) {
+    if (!user_.store(args[1] + at, static_cast<std::uint8_t>(family >> (8 * at)))) {
       return -EFAULT;
     }
   }
-  return store(args[2], static_cast<std::int32_t>(sizeof family)) ? 0 : -EFAULT;
+  return user_.store(args[2], static_cast<std::int32_t>(sizeof family)) ? 0 : -EFAULT;
 }
 
 Answer Process::sys_getsockopt(const Args& args) {
@@ -480,7 +481,7 @@ Answer Process::sys_getsockopt(const Args& args) {
   }
   LocalSocket& socket = *(*file)->file->socket();
   std::int32_t room = 0;
-  if (!fetch(bytes_address, room)) {
+  if (!user_.fetch(bytes_address, room)) {
     return -EFAULT;
   }
   if (room < 0) {
@@ -489,13 +490,13 @@ Answer Process::sys_getsockopt(const Args& args) {
   const auto give = [&](const auto& what) -> Answer {
     const auto bytes = std::min<std::uint64_t>(sizeof what, static_cast<std::uint64_t>(room));
     const std::span content = std::as_bytes(std::span(&what, 1));
-    if (!may_write(address, bytes)) {
+    if (!user_.may_write(address, bytes)) {
       return -EFAULT;
     }
     for (std::uint64_t at = 0; at < bytes; ++at) {
-      static_cast<void>(store(address + at, content[at]));
+      static_cast<void>(user_.store(address + at, content[at]));
     }
-    return store(bytes_address, static_cast<std::int32_t>(bytes)) ? 0 : -EFAULT;
+    return user_.store(bytes_address, static_cast<std::int32_t>(bytes)) ? 0 : -EFAULT;
   };
   switch (option) {
   case SO_TYPE:
@@ -553,7 +554,7 @@ Answer Process::sys_setsockopt(const Args& args) {
   if (static_cast<std::int32_t>(bytes) < static_cast<std::int32_t>(sizeof value)) {
     return -EINVAL;
   }
-  if (!fetch(address, value)) {
+  if (!user_.fetch(address, value)) {
     return -EFAULT;
   }
   // Linux takes twice of what is asked, within bounds.

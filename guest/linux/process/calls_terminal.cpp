@@ -38,7 +38,7 @@ std::uint64_t Process::patience_ns(const OpenFile& file) {
 
 // Output is with the host's terminal at once, so nothing is waited for before a change.
 Answer Process::control_terminal(Terminal& terminal, std::uint64_t request, std::uint64_t address) {
-  const auto give = [&](const auto& what) { return store(address, what) ? 0 : -EFAULT; };
+  const auto give = [&](const auto& what) { return user_.store(address, what) ? 0 : -EFAULT; };
   switch (request) {
   case TCGETS:
   case get_with_speeds: {
@@ -54,7 +54,7 @@ Answer Process::control_terminal(Terminal& terminal, std::uint64_t request, std:
   case set_with_speeds + 1:
   case set_with_speeds_last: {
     abi::TerminalMode mode;
-    if (!fetch(address, mode)) {
+    if (!user_.fetch(address, mode)) {
       return -EFAULT;
     }
     const bool discards = request == TCSETSF || request == set_with_speeds_last;
@@ -81,7 +81,7 @@ Answer Process::control_terminal(Terminal& terminal, std::uint64_t request, std:
     return give(static_cast<std::int32_t>(process_id));
   case TIOCSPGRP: {
     std::int32_t group = 0;
-    if (!fetch(address, group)) {
+    if (!user_.fetch(address, group)) {
       return -EFAULT;
     }
     return group == process_id ? 0 : group < 0 ? -EINVAL : -ESRCH;

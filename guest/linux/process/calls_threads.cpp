@@ -87,10 +87,10 @@ Answer Process::start_thread(const ThreadStart& start) {
   }
   // Linux does not tell either that there is nothing at the address.
   if ((start.flags & CLONE_PARENT_SETTID) != 0) {
-    static_cast<void>(store(start.parent_id_at, id));
+    static_cast<void>(user_.store(start.parent_id_at, id));
   }
   if ((start.flags & CLONE_CHILD_SETTID) != 0) {
-    static_cast<void>(store(start.child_id_at, id));
+    static_cast<void>(user_.store(start.child_id_at, id));
   }
   scheduler_.add(std::move(thread));
   return id;
@@ -117,7 +117,7 @@ Answer Process::sys_clone3(const Args& args) {
   if (bytes > abi::page_bytes) {
     return -E2BIG;
   }
-  const Or<std::span<const std::byte>> given = data_at(address, bytes);
+  const Or<std::span<const std::byte>> given = user_.data_at(address, bytes);
   if (!given) {
     return -Answer{given.error()};
   }
@@ -158,7 +158,8 @@ Answer Process::sys_get_robust_list(const Args& args) {
   if (thread == nullptr) {
     return -ESRCH;
   }
-  return store(args[2], std::uint64_t{sizeof(RobustList)}) && store(args[1], thread->robust_list)
+  return user_.store(args[2], std::uint64_t{sizeof(RobustList)}) &&
+                 user_.store(args[1], thread->robust_list)
              ? 0
              : -EFAULT;
 }
@@ -187,18 +188,18 @@ void Process::end_thread() {
 
 void Process::tell_end_of(Thread& thread) {
   abandon_locks(thread);
-  if (thread.clear_at_end != 0 && store(thread.clear_at_end, std::int32_t{0})) {
+  if (thread.clear_at_end != 0 && user_.store(thread.clear_at_end, std::int32_t{0})) {
     futexes_.wake(thread.clear_at_end, 1);
   }
 }
 
 void Process::abandon_lock(const Thread& thread, std::uint64_t address, bool has_priorities) {
   std::uint32_t value = 0;
-  if (address % sizeof value != 0 || !fetch(address, value) ||
+  if (address % sizeof value != 0 || !user_.fetch(address, value) ||
       (value & FUTEX_TID_MASK) != static_cast<std::uint32_t>(thread.id)) {
     return;
   }
-  if (!store(address, (value & FUTEX_WAITERS) | FUTEX_OWNER_DIED)) {
+  if (!user_.store(address, (value & FUTEX_WAITERS) | FUTEX_OWNER_DIED)) {
     return;
   }
   if ((value & FUTEX_WAITERS) != 0 || has_priorities) {
@@ -210,7 +211,7 @@ void Process::abandon_lock(const Thread& thread, std::uint64_t address, bool has
 void Process::abandon_locks(const Thread& thread) {
   constexpr std::uint64_t has_priorities = 1; // in the address of an entry
   RobustList list{};
-  if (thread.robust_list == 0 || !fetch(thread.robust_list, list)) {
+  if (thread.robust_list == 0 || !user_.fetch(thread.robust_list, list)) {
     return;
   }
   const auto abandon = [&](std::uint64_t entry) {
@@ -223,7 +224,7 @@ void Process::abandon_locks(const Thread& thread) {
       break;
     }
     std::uint64_t next = 0;
-    const bool has_next = fetch(entry & ~has_priorities, next);
+    const bool has_next = user_.fetch(entry & ~has_priorities, next);
     if (entry != list.pending) {
       abandon(entry);
     }

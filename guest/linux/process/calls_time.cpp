@@ -96,24 +96,25 @@ Answer Process::sys_clock_gettime(const Args& args) {
   if (!now) {
     return -Answer{now.error()};
   }
-  return store(args[1], to_timespec(*now)) ? 0 : -EFAULT;
+  return user_.store(args[1], to_timespec(*now)) ? 0 : -EFAULT;
 }
 
 Answer Process::sys_clock_getres(const Args& args) {
   if (clock_base(args[0]) == ClockBase::none && thread_of_clock(args[0]) == nullptr) {
     return -EINVAL;
   }
-  return args[1] == 0 || store(args[1], timespec{0, 1}) ? 0 : -EFAULT;
+  return args[1] == 0 || user_.store(args[1], timespec{0, 1}) ? 0 : -EFAULT;
 }
 
 Answer Process::sys_gettimeofday(const Args& args) {
   const timespec now = to_timespec(realtime_ns());
-  return args[0] == 0 || store(args[0], timeval{now.tv_sec, now.tv_nsec / 1000}) ? 0 : -EFAULT;
+  return args[0] == 0 || user_.store(args[0], timeval{now.tv_sec, now.tv_nsec / 1000}) ? 0
+                                                                                       : -EFAULT;
 }
 
 Answer Process::sys_time(const Args& args) {
   const time_t now = to_timespec(realtime_ns()).tv_sec;
-  return args[0] == 0 || store(args[0], now) ? now : -EFAULT;
+  return args[0] == 0 || user_.store(args[0], now) ? now : -EFAULT;
 }
 
 Answer Process::sys_times(const Args& args) {
@@ -123,7 +124,7 @@ Answer Process::sys_times(const Args& args) {
                  .tms_stime = 0,
                  .tms_cutime = 0,
                  .tms_cstime = 0};
-  return args[0] == 0 || store(args[0], used) ? ticks : -EFAULT;
+  return args[0] == 0 || user_.store(args[0], used) ? ticks : -EFAULT;
 }
 
 bool Process::sleep_until(std::uint64_t deadline_ns) {
@@ -162,7 +163,7 @@ Answer Process::sys_nanosleep(const Args& args) {
 
 Answer Process::sys_clock_nanosleep(const Args& args) {
   timespec wanted{};
-  if (!fetch(args[2], wanted)) {
+  if (!user_.fetch(args[2], wanted)) {
     return -EFAULT;
   }
   if (wanted.tv_nsec < 0 || wanted.tv_nsec >= signed_ns_per_second || wanted.tv_sec < 0) {
@@ -190,7 +191,7 @@ Answer Process::sys_clock_nanosleep(const Args& args) {
   if ((args[1] & TIMER_ABSTIME) == 0 && args[3] != 0) {
     const auto left =
         std::max(until - static_cast<std::int64_t>(machine_.now_ns()), std::int64_t{0});
-    if (!store(args[3], to_timespec(left))) {
+    if (!user_.store(args[3], to_timespec(left))) {
       return -EFAULT;
     }
   }

@@ -40,7 +40,7 @@ Process::TimerRest Process::rest_of(std::int32_t timer) {
 Answer Process::sys_setitimer(const Args& args) {
   const auto [which, value, old_value, unused3, unused4, unused5] = args;
   IntervalTime time{};
-  if (value != 0 && !fetch(value, time)) {
+  if (value != 0 && !user_.fetch(value, time)) {
     return -EFAULT;
   }
   const Or<std::uint64_t> first = ns_of(time.value);
@@ -54,7 +54,7 @@ Answer Process::sys_setitimer(const Args& args) {
                                : Timers::Setting{.next_ns = now().of(timers_.clock(timer)) + *first,
                                                  .interval_ns = *interval});
   const IntervalTime before{to_timeval(rest.interval_ns), to_timeval(rest.left_ns)};
-  return old_value == 0 || store(old_value, before) ? 0 : -EFAULT;
+  return old_value == 0 || user_.store(old_value, before) ? 0 : -EFAULT;
 }
 
 Answer Process::sys_getitimer(const Args& args) {
@@ -62,7 +62,7 @@ Answer Process::sys_getitimer(const Args& args) {
     return -EINVAL;
   }
   const TimerRest rest = rest_of(static_cast<std::int32_t>(args[0]));
-  return store(args[1], IntervalTime{to_timeval(rest.interval_ns), to_timeval(rest.left_ns)})
+  return user_.store(args[1], IntervalTime{to_timeval(rest.interval_ns), to_timeval(rest.left_ns)})
              ? 0
              : -EFAULT;
 }
@@ -94,7 +94,7 @@ Answer Process::sys_timer_create(const Args& args) {
     std::int32_t rest[11];
   } event{.value = 0, .signal = SIGALRM, .notify = SIGEV_SIGNAL, .thread = 0, .rest = {}};
   static_assert(sizeof event == 64);
-  if (args[1] != 0 && !fetch(args[1], event)) {
+  if (args[1] != 0 && !user_.fetch(args[1], event)) {
     return -EFAULT;
   }
   const bool sends = event.notify == SIGEV_SIGNAL ||
@@ -111,7 +111,7 @@ Answer Process::sys_timer_create(const Args& args) {
     return -Answer{timer.error()};
   }
   const std::int32_t number = *timer - Timers::interval_timers;
-  if (!store(args[2], number)) {
+  if (!user_.store(args[2], number)) {
     timers_.remove(*timer);
     return -EFAULT;
   }
@@ -134,7 +134,7 @@ Answer Process::sys_timer_settime(const Args& args) {
   if (!timer) {
     return -Answer{timer.error()};
   }
-  if (!fetch(args[2], time)) {
+  if (!user_.fetch(args[2], time)) {
     return -EFAULT;
   }
   const Or<std::uint64_t> first = ns_of(time.it_value);
@@ -155,7 +155,7 @@ Answer Process::sys_timer_settime(const Args& args) {
   }
   set_timer(*timer, setting);
   const itimerspec before{to_timespec(rest.interval_ns), to_timespec(rest.left_ns)};
-  return args[3] == 0 || store(args[3], before) ? 0 : -EFAULT;
+  return args[3] == 0 || user_.store(args[3], before) ? 0 : -EFAULT;
 }
 
 Answer Process::sys_timer_gettime(const Args& args) {
@@ -164,7 +164,7 @@ Answer Process::sys_timer_gettime(const Args& args) {
     return -Answer{timer.error()};
   }
   const TimerRest rest = rest_of(*timer);
-  return store(args[1], itimerspec{to_timespec(rest.interval_ns), to_timespec(rest.left_ns)})
+  return user_.store(args[1], itimerspec{to_timespec(rest.interval_ns), to_timespec(rest.left_ns)})
              ? 0
              : -EFAULT;
 }

@@ -27,7 +27,7 @@ Answer Process::sys_sendfile(const Args& args) {
     return -EBADF;
   }
   std::uint64_t offset = from->position;
-  if (args[2] != 0 && !fetch(args[2], offset)) {
+  if (args[2] != 0 && !user_.fetch(args[2], offset)) {
     return -EFAULT;
   }
   if (from->file->is_stream() && args[2] != 0) {
@@ -38,7 +38,7 @@ Answer Process::sys_sendfile(const Args& args) {
     return -EINVAL;
   }
   std::vector<std::byte> piece(piece_bytes);
-  const std::uint64_t whole = std::min(args[3], max_transfer_bytes);
+  const std::uint64_t whole = std::min(args[3], UserMemory::max_transfer_bytes);
   std::uint64_t done = 0;
   Answer last = 0;
   while (done < whole) {
@@ -55,7 +55,7 @@ Answer Process::sys_sendfile(const Args& args) {
   }
   if (args[2] == 0) {
     from->position += done;
-  } else if (!store(args[2], offset + done)) {
+  } else if (!user_.store(args[2], offset + done)) {
     return -EFAULT;
   }
   return done != 0 || last == 0 ? static_cast<Answer>(done) : last;
@@ -65,7 +65,7 @@ Answer Process::sys_sendfile(const Args& args) {
 
 Or<std::uint64_t> Process::transfer_offset(const OpenFile& file, std::uint64_t address) const {
   std::uint64_t offset = file.position;
-  if (address != 0 && !fetch(address, offset)) {
+  if (address != 0 && !user_.fetch(address, offset)) {
     return std::unexpected(EFAULT);
   }
   return offset;
@@ -73,7 +73,7 @@ Or<std::uint64_t> Process::transfer_offset(const OpenFile& file, std::uint64_t a
 
 bool Process::end_transfer(OpenFile& file, std::uint64_t address, std::uint64_t offset) {
   if (address != 0) {
-    return store(address, offset);
+    return user_.store(address, offset);
   }
   file.position = offset;
   return true;
@@ -109,7 +109,7 @@ Answer Process::sys_copy_file_range(const Args& args) {
     return -EBADF;
   }
   const std::uint64_t left = its->bytes > *from_offset ? its->bytes - *from_offset : 0;
-  const std::uint64_t whole = std::min({bytes, left, max_transfer_bytes});
+  const std::uint64_t whole = std::min({bytes, left, UserMemory::max_transfer_bytes});
   const auto most = static_cast<std::uint64_t>(INT64_MAX);
   if (*from_offset > most || *to_offset > most || bytes > most - *from_offset ||
       bytes > most - *to_offset) {

@@ -92,10 +92,11 @@ Answer Process::sys_setfsgid(const Args& args) {
 }
 
 Answer Process::store_ids(const Credentials::Ids& ids, const Args& to) const {
-  if (!may_write(to[0], sizeof ids.real) || !may_write(to[1], sizeof ids.effective)) {
+  if (!user_.may_write(to[0], sizeof ids.real) || !user_.may_write(to[1], sizeof ids.effective)) {
     return -EFAULT; // before anything is written
   }
-  const bool all = store(to[2], ids.saved) && store(to[1], ids.effective) && store(to[0], ids.real);
+  const bool all = user_.store(to[2], ids.saved) && user_.store(to[1], ids.effective) &&
+                   user_.store(to[0], ids.real);
   return all ? 0 : -EFAULT;
 }
 Answer Process::sys_getresuid(const Args& args) {
@@ -112,7 +113,7 @@ Answer Process::sys_getgroups(const Args& args) {
     return -EINVAL;
   }
   for (std::size_t index = 0; room != 0 && index < groups.size(); ++index) {
-    if (!store(args[1] + index * sizeof(std::uint32_t), groups[index])) {
+    if (!user_.store(args[1] + index * sizeof(std::uint32_t), groups[index])) {
       return -EFAULT;
     }
   }
@@ -129,7 +130,7 @@ Answer Process::sys_setgroups(const Args& args) {
   }
   std::vector<std::uint32_t> groups(count);
   for (std::uint64_t index = 0; index < count; ++index) {
-    if (!fetch(args[1] + index * sizeof(std::uint32_t), groups[index])) {
+    if (!user_.fetch(args[1] + index * sizeof(std::uint32_t), groups[index])) {
       return -EFAULT;
     }
   }
@@ -142,14 +143,14 @@ Answer Process::sys_setgroups(const Args& args) {
 // wrong, which has no effect when nothing was to follow.
 Or<std::size_t> Process::capability_words(std::uint64_t header, std::int32_t& process) const {
   CapabilityHeader asked;
-  if (!fetch(header, asked)) {
+  if (!user_.fetch(header, asked)) {
     return std::unexpected(EFAULT);
   }
   process = asked.process;
   const std::size_t words = words_of(asked.version);
   if (words == 0) {
     asked.version = _LINUX_CAPABILITY_VERSION_3;
-    return std::unexpected(store(header, asked) ? EINVAL : EFAULT);
+    return std::unexpected(user_.store(header, asked) ? EINVAL : EFAULT);
   }
   return words;
 }
@@ -172,7 +173,7 @@ Answer Process::sys_capget(const Args& args) {
       return static_cast<std::uint32_t>(all >> (word * word_bits));
     };
     const CapabilityWords some{part(is.effective), part(is.permitted), part(is.inheritable)};
-    if (!store(args[1] + word * sizeof some, some)) {
+    if (!user_.store(args[1] + word * sizeof some, some)) {
       return -EFAULT;
     }
   }
@@ -191,7 +192,7 @@ Answer Process::sys_capset(const Args& args) {
   Credentials::Sets next;
   for (std::size_t word = 0; word < *words; ++word) {
     CapabilityWords some;
-    if (!fetch(args[1] + word * sizeof some, some)) {
+    if (!user_.fetch(args[1] + word * sizeof some, some)) {
       return -EFAULT;
     }
     next.effective |= Capabilities{some.effective} << (word * word_bits);
@@ -235,12 +236,14 @@ Answer Process::sys_prctl(const Args& args) {
     setting = to <= 1 ? to == 1 : setting;
     return to <= 1 ? 0 : -EINVAL;
   };
-  const auto give = [&](std::int32_t what) -> Answer { return store(first, what) ? 0 : -EFAULT; };
+  const auto give = [&](std::int32_t what) -> Answer {
+    return user_.store(first, what) ? 0 : -EFAULT;
+  };
   switch (option) {
   case PR_SET_NAME:
   case PR_GET_NAME:
     return option == PR_SET_NAME ? set_name(first)
-                                 : (store(first, scheduler_.running().name) ? 0 : -EFAULT);
+                                 : (user_.store(first, scheduler_.running().name) ? 0 : -EFAULT);
   case PR_SET_PDEATHSIG: // the parent does not end before
     if (first > last_signal) {
       return -EINVAL;
@@ -316,7 +319,7 @@ Answer Process::sys_prctl(const Args& args) {
 Answer Process::set_name(std::uint64_t address) {
   std::array<char, Thread::name_bytes> name{};
   for (std::size_t at = 0; at + 1 < name.size(); ++at) {
-    if (!fetch(address + at, name[at])) {
+    if (!user_.fetch(address + at, name[at])) {
       return -EFAULT;
     }
     if (name[at] == '\0') {
@@ -331,7 +334,7 @@ Answer Process::set_name(std::uint64_t address) {
 Answer Process::name_memory(std::uint64_t address, std::uint64_t bytes, std::uint64_t name) const {
   constexpr std::uint64_t longest_name = 79;
   if (name != 0) {
-    const Or<std::string_view> text = string_at(name, longest_name, EINVAL);
+    const Or<std::string_view> text = user_.string_at(name, longest_name, EINVAL);
     if (!text) {
       return -Answer{text.error()};
     }

@@ -31,7 +31,7 @@ Answer Process::sys_pipe2(const Args& args) {
   if ((args[1] & ~known) != 0) {
     return -EINVAL;
   }
-  if (!may_write(args[0], 2 * sizeof(std::int32_t))) {
+  if (!user_.may_write(args[0], 2 * sizeof(std::int32_t))) {
     return -EFAULT;
   }
   const PipeEnds ends = make_pipe(++pipes_);
@@ -45,7 +45,7 @@ Answer Process::add_two(File* one, File* other, std::uint64_t flags, std::uint64
   const Answer second = add_file(other, other_flags, {});
   const std::array<std::int32_t, 2> numbers{static_cast<std::int32_t>(first),
                                             static_cast<std::int32_t>(second)};
-  if (first >= 0 && second >= 0 && store(address, numbers)) {
+  if (first >= 0 && second >= 0 && user_.store(address, numbers)) {
     return 0;
   }
   for (const Answer made : {first, second}) {
@@ -142,7 +142,7 @@ Or<std::uint64_t> Process::timeout_at(std::uint64_t address) const {
   if (address == 0) {
     return wait_for_ever;
   }
-  if (!fetch(address, time)) {
+  if (!user_.fetch(address, time)) {
     return std::unexpected(EFAULT);
   }
   if (time.tv_sec < 0 || time.tv_nsec < 0 ||
@@ -161,7 +161,7 @@ Answer Process::poll_until(std::uint64_t address, std::uint64_t count, std::uint
   std::vector<pollfd> entries(count);
   for (std::uint64_t index = 0; index < count; ++index) {
     pollfd& entry = entries[index];
-    if (!fetch(address + index * sizeof entry, entry)) {
+    if (!user_.fetch(address + index * sizeof entry, entry)) {
       return -EFAULT;
     }
     if (entry.fd >= 0) {
@@ -183,7 +183,7 @@ Answer Process::poll_until(std::uint64_t address, std::uint64_t count, std::uint
                         : unsigned{POLLNVAL};
     }
     entry.revents = static_cast<short>(events);
-    if (!store(address + index * sizeof entry, entry)) {
+    if (!user_.store(address + index * sizeof entry, entry)) {
       return -EFAULT;
     }
   }
@@ -218,7 +218,7 @@ Answer Process::select_until(const Args& args, std::uint64_t timeout_ns) {
   const std::uint64_t words = (static_cast<std::uint64_t>(count) + 63) / 64;
   for (std::size_t what = 0; what < sets.size(); ++what) {
     for (std::uint64_t word = 0; args[what + 1] != 0 && word < words; ++word) {
-      if (!fetch(args[what + 1] + word * sizeof(std::uint64_t), sets[what][word])) {
+      if (!user_.fetch(args[what + 1] + word * sizeof(std::uint64_t), sets[what][word])) {
         return -EFAULT;
       }
     }
@@ -260,7 +260,7 @@ Answer Process::select_until(const Args& args, std::uint64_t timeout_ns) {
   }
   for (std::size_t what = 0; what < sets.size(); ++what) {
     for (std::uint64_t word = 0; args[what + 1] != 0 && word < words; ++word) {
-      if (!store(args[what + 1] + word * sizeof(std::uint64_t), sets[what][word])) {
+      if (!user_.store(args[what + 1] + word * sizeof(std::uint64_t), sets[what][word])) {
         return -EFAULT;
       }
     }
@@ -273,7 +273,7 @@ Answer Process::sys_select(const Args& args) {
   if (args[4] == 0) {
     return select_until(args, wait_for_ever);
   }
-  if (!fetch(args[4], time)) {
+  if (!user_.fetch(args[4], time)) {
     return -EFAULT;
   }
   if (time.tv_sec < 0 || time.tv_usec < 0) {
@@ -290,7 +290,7 @@ Answer Process::sys_pselect6(const Args& args) {
     return -Answer{timeout.error()};
   }
   std::array<std::uint64_t, 2> mask{}; // address and bytes
-  if (args[5] != 0 && !fetch(args[5], mask)) {
+  if (args[5] != 0 && !user_.fetch(args[5], mask)) {
     return -EFAULT;
   }
   if (const int error = suspend_signals(mask[0], mask[1]); error != 0) {

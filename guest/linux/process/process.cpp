@@ -18,8 +18,6 @@ namespace {
 
 constexpr std::uint64_t temporary_device = 2;
 constexpr std::uint64_t shared_device = 6;
-// A program's name for memory of its own has at most that many bytes.
-constexpr std::uint64_t longest_path = abi::file_path_bytes;
 
 // Takes the first string, without its NUL, off `strings`.
 std::string_view next_string(std::string_view& strings) {
@@ -45,8 +43,8 @@ Process::Process(abi::ProgramStart& start, std::string_view strings, Frames& fra
                  std::span<const std::byte> vdso)
     : start_(start), machine_(machine), views_(areas_, tables), mapped_(views_),
       cache_pages_(frames), contents_(cache_pages_, machine, mapped_), frames_(frames, contents_),
-      memory_(frames_, tables, areas_, mapped_, zones), files_(memory_, files), random_(files_),
-      code_(memory_), sites_(code_, enter), pages_(frames_),
+      memory_(frames_, tables, areas_, mapped_, zones), user_(memory_), files_(memory_, files),
+      random_(files_), code_(memory_), sites_(code_, enter), pages_(frames_),
       host_to_read_(files_, machine, contents_, HostFiles::Use::read_only),
       host_to_change_(files_, machine, contents_, HostFiles::Use::changed),
       temporary_(pages_, mapped_, *this, {start.user, start.group}, temporary_device),
@@ -203,78 +201,6 @@ std::uint64_t Process::patch_site(std::uint64_t behind) {
   const std::uint64_t readable =
       memory_.allowed_bytes(code, SitePatcher::site_bytes, PROT_READ | PROT_EXEC);
   return sites_.patch(behind, readable).value_or(behind);
-}
-
-// ---- memory of the program ---------------------------------------------------------------------
-
-bool Process::may_read(std::uint64_t address, std::uint64_t bytes) const {
-  return memory_.allows(address, bytes, PROT_READ);
-}
-
-bool Process::may_write(std::uint64_t address, std::uint64_t bytes) const {
-  return memory_.allows(address, bytes, PROT_WRITE);
-}
-
-Or<std::span<std::byte>> Process::room_at(std::uint64_t address, std::uint64_t bytes) {
-  if (!may_write(address, bytes) || !memory_.shows(address, bytes)) {
-    return std::unexpected(EFAULT);
-  }
-  return std::span{reinterpret_cast<std::byte*>(address), bytes}; // NOLINT
-}
-
-Or<std::span<const std::byte>> Process::data_at(std::uint64_t address, std::uint64_t bytes) {
-  if (!may_read(address, bytes) || !memory_.shows(address, bytes)) {
-    return std::unexpected(EFAULT);
-  }
-  return std::span{reinterpret_cast<const std::byte*>(address), bytes}; // NOLINT
-}
-
-std::uint64_t Process::part_at(std::uint64_t address, std::uint64_t bytes,
-                               Protection rights) const {
-  const bool is_possible = bytes <= highest_address && address <= highest_address - bytes;
-  return is_possible ? memory_.allowed_bytes(address, std::min(bytes, max_transfer_bytes), rights)
-                     : 0;
-}
-
-Or<std::span<std::byte>> Process::room_from(std::uint64_t address, std::uint64_t bytes) {
-  const std::uint64_t most = part_at(address, bytes, PROT_WRITE);
-  if (most == 0) {
-    return room_at(address, bytes);
-  }
-  if (!memory_.shows(address, most)) {
-    return std::unexpected(EFAULT);
-  }
-  return std::span{reinterpret_cast<std::byte*>(address), most}; // NOLINT
-}
-
-Or<std::span<const std::byte>> Process::data_from(std::uint64_t address, std::uint64_t bytes) {
-  const std::uint64_t most = part_at(address, bytes, PROT_READ);
-  if (most == 0) {
-    return data_at(address, bytes);
-  }
-  if (!memory_.shows(address, most)) {
-    return std::unexpected(EFAULT);
-  }
-  return std::span{reinterpret_cast<const std::byte*>(address), most}; // NOLINT
-}
-
-Or<std::string_view> Process::path_at(std::uint64_t address) const {
-  return string_at(address, longest_path, ENAMETOOLONG);
-}
-
-Or<std::string_view> Process::string_at(std::uint64_t address, std::uint64_t longest,
-                                        int too_long) const {
-  const std::uint64_t readable = memory_.allowed_bytes(address, longest + 1, PROT_READ);
-  if (readable == 0) {
-    return std::unexpected(EFAULT);
-  }
-  const auto* const text =
-      reinterpret_cast<const char*>(address); // NOLINT(performance-no-int-to-ptr)
-  const void* const end = std::memchr(text, 0, readable);
-  if (end == nullptr) {
-    return std::unexpected(readable > longest ? too_long : EFAULT);
-  }
-  return std::string_view(text, static_cast<const char*>(end));
 }
 
 } // namespace guest::linux

@@ -3,7 +3,7 @@
 //
 // A call is a row in the table of calls.cpp and a member function in the calls_*.cpp that it
 // belongs to, and done by the thread that runs. What a program passes is checked there, once,
-// before it is used: memory by AddressSpace, descriptors by OpenFiles, paths by FileTree. Pure but
+// before it is used: memory by UserMemory, descriptors by OpenFiles, paths by FileTree. Pure but
 // for the interfaces in file_port.hpp and frames.hpp.
 #pragma once
 
@@ -40,6 +40,7 @@
 #include "guest/linux/process/program_code.hpp"
 #include "guest/linux/process/program_loader.hpp"
 #include "guest/linux/process/traits.hpp"
+#include "guest/linux/process/user_memory.hpp"
 #include "guest/linux/signals/registers.hpp"
 #include "guest/linux/signals/signals.hpp"
 #include "guest/linux/signals/timers.hpp"
@@ -121,32 +122,6 @@ class Process final : private RealTime, private WaitingSignals, private Idle {
   [[nodiscard]] Or<ProgramEntry> become(FoundProgram& found);
   // The same instead of the one that asks; an error while there is still that one to go back to.
   [[nodiscard]] Answer execute(Command command, std::string_view directory);
-
-  // ---- memory of the program
-  [[nodiscard]] bool may_read(std::uint64_t address, std::uint64_t bytes) const;
-  [[nodiscard]] bool may_write(std::uint64_t address, std::uint64_t bytes) const;
-  template <typename T> [[nodiscard]] bool fetch(std::uint64_t address, T& to) const;
-  template <typename T> [[nodiscard]] bool store(std::uint64_t address, const T& from) const;
-  // Memory that the program may write to, or read; EFAULT.
-  [[nodiscard]] Or<std::span<std::byte>> room_at(std::uint64_t address, std::uint64_t bytes);
-  [[nodiscard]] Or<std::span<const std::byte>> data_at(std::uint64_t address, std::uint64_t bytes);
-  // As much of it as there is, for what may be moved in part, and as Linux moves at once; EFAULT
-  // when that is nothing, or no program's addresses go so far.
-  static constexpr std::uint64_t max_transfer_bytes = 0x7ffff000;
-  [[nodiscard]] std::uint64_t part_at(std::uint64_t address, std::uint64_t bytes,
-                                      Protection rights) const; // 0: none
-  [[nodiscard]] Or<std::span<std::byte>> room_from(std::uint64_t address, std::uint64_t bytes);
-  [[nodiscard]] Or<std::span<const std::byte>> data_from(std::uint64_t address,
-                                                         std::uint64_t bytes);
-  // A string of the program's; EFAULT, ENAMETOOLONG.
-  [[nodiscard]] Or<std::string_view> path_at(std::uint64_t address) const;
-  // The same, of at most `longest` bytes without its NUL.
-  [[nodiscard]] Or<std::string_view> string_at(std::uint64_t address, std::uint64_t longest,
-                                               int too_long) const;
-  // Adds the strings that an array of pointers with a null at its end names; `bytes` is what may be
-  // added still. EFAULT, E2BIG.
-  [[nodiscard]] int add_strings(std::uint64_t array, Text& to, std::uint32_t& count,
-                                std::uint64_t& bytes) const;
 
   // ---- calls, by the file that they are in
   // calls_memory.cpp
@@ -440,8 +415,6 @@ class Process final : private RealTime, private WaitingSignals, private Idle {
   // read_file or write_file, and what readv and writev do with it.
   using Move = Answer (Process::*)(OpenFile& file, std::uint64_t address, std::uint64_t bytes,
                                    Offset offset);
-  // EINVAL, EFAULT.
-  [[nodiscard]] Or<std::vector<iovec>> vectors_at(std::uint64_t address, std::uint64_t count) const;
   [[nodiscard]] Answer move_vector(const Args& args, Move move, Offset offset);
   // With flags of the call's own (preadv2).
   [[nodiscard]] Answer move_vector_by(const Args& args, Move move);
@@ -645,6 +618,7 @@ class Process final : private RealTime, private WaitingSignals, private Idle {
   HostContents contents_; // of the host's files that are open for writing
   ReclaimingFrames frames_;
   AddressSpace memory_;
+  UserMemory user_;
   TranslatedFiles files_;
   RandomBytes random_;
   ProgramCode code_;
@@ -673,7 +647,6 @@ class Process final : private RealTime, private WaitingSignals, private Idle {
   Timers timers_;
   std::uint64_t slept_ns_ = 0;     // of the time since boot
   std::uint64_t caller_stack_ = 0; // RSP of the call at hand
-  bool handler_returns_ = false;
   bool ends_in_order_ = false; // the outside was told that a signal is not to end the program there
   Contexts& contexts_;
   Scheduler scheduler_;
@@ -683,21 +656,5 @@ class Process final : private RealTime, private WaitingSignals, private Idle {
   bool has_alarm_ = false;                   // that the machine was told
   std::uint64_t tick_ns_ = Machine::never;   // when the program is interrupted for other threads
 };
-
-template <typename T> bool Process::fetch(std::uint64_t address, T& to) const {
-  if (!may_read(address, sizeof(T))) {
-    return false;
-  }
-  __builtin_memcpy(&to, reinterpret_cast<const void*>(address), sizeof(T)); // NOLINT
-  return true;
-}
-
-template <typename T> bool Process::store(std::uint64_t address, const T& from) const {
-  if (!may_write(address, sizeof(T))) {
-    return false;
-  }
-  __builtin_memcpy(reinterpret_cast<void*>(address), &from, sizeof(T)); // NOLINT
-  return true;
-}
 
 } // namespace guest::linux
