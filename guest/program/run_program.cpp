@@ -38,9 +38,16 @@ struct Running {
   Running(Kernel& kernel, abi::ProgramStart& start, std::string_view strings)
       : frames(kernel.pages(), bytes, vcpu), table_pages(kernel),
         tables(table_pages, {kernel.boot().page_table_gpa}), files(kernel, start.left),
-        machine(kernel), contexts(kernel),
-        process(start, strings, frames, tables, zones_of(kernel.boot()), files, machine, contexts,
-                arch::enter_kernel, arch::vdso_image) {}
+        machine(kernel), contexts(kernel), process({.start = start,
+                                                    .strings = strings,
+                                                    .frames = frames,
+                                                    .tables = tables,
+                                                    .zones = zones_of(kernel.boot()),
+                                                    .files = files,
+                                                    .machine = machine,
+                                                    .contexts = contexts,
+                                                    .enter = arch::enter_kernel,
+                                                    .vdso = arch::vdso_image}) {}
 
   static constexpr unsigned vcpu = 0; // programs have one
   FrameBytes bytes;

@@ -12,9 +12,10 @@
 namespace guest::linux {
 
 // Arguments of a system call, in order.
+using Args = std::array<std::uint64_t, 6>;
 struct Call {
   std::uint64_t number = 0;
-  std::array<std::uint64_t, 6> args{};
+  Args args{};
   std::uint64_t stack = 0; // the caller's RSP
 };
 // The number of the only process, and of its first thread. 1 would be init's, which some programs

@@ -13,7 +13,7 @@
 #include <cerrno>
 #include <ctime>
 
-#include "guest/linux/process/process.hpp"
+#include "guest/linux/process/file_calls.hpp"
 #include "guest/linux/process/times.hpp"
 
 namespace guest::linux {
@@ -47,7 +47,7 @@ LastName last_name(std::string_view path) {
 
 // ---- names -------------------------------------------------------------------------------------
 
-Answer Process::sys_mkdirat(const Args& args) {
+Answer FileCalls::sys_mkdirat(const Args& args) {
   const Or<Place> place = place_at(args[0], args[1], Last::name);
   if (!place) {
     return -Answer{place.error()};
@@ -59,11 +59,11 @@ Answer Process::sys_mkdirat(const Args& args) {
   return -Answer{place->system->make_folder(place->inner(), mode)};
 }
 
-Answer Process::sys_mkdir(const Args& args) {
+Answer FileCalls::sys_mkdir(const Args& args) {
   return sys_mkdirat({here, args[0], args[1], 0, 0, 0});
 }
 
-Answer Process::sys_unlinkat(const Args& args) {
+Answer FileCalls::sys_unlinkat(const Args& args) {
   if ((args[2] & ~std::uint64_t{AT_REMOVEDIR}) != 0) {
     return -EINVAL;
   }
@@ -89,14 +89,14 @@ Answer Process::sys_unlinkat(const Args& args) {
   return -Answer{place->system->remove(place->inner(), kind)};
 }
 
-Answer Process::sys_unlink(const Args& args) {
+Answer FileCalls::sys_unlink(const Args& args) {
   return sys_unlinkat({here, args[0], 0, 0, 0, 0});
 }
-Answer Process::sys_rmdir(const Args& args) {
+Answer FileCalls::sys_rmdir(const Args& args) {
   return sys_unlinkat({here, args[0], AT_REMOVEDIR, 0, 0, 0});
 }
 
-Answer Process::sys_renameat2(const Args& args) {
+Answer FileCalls::sys_renameat2(const Args& args) {
   const auto [old_directory, old_path, new_directory, new_path, flags, unused] = args;
   if (flags != 0 && flags != RENAME_NOREPLACE && flags != RENAME_EXCHANGE) {
     return -EINVAL; // no file system here makes whiteouts
@@ -142,14 +142,14 @@ Answer Process::sys_renameat2(const Args& args) {
       from->system->rename(from->inner(), to->inner(), static_cast<std::uint32_t>(flags))};
 }
 
-Answer Process::sys_renameat(const Args& args) {
+Answer FileCalls::sys_renameat(const Args& args) {
   return sys_renameat2({args[0], args[1], args[2], args[3], 0, 0});
 }
-Answer Process::sys_rename(const Args& args) {
+Answer FileCalls::sys_rename(const Args& args) {
   return sys_renameat2({here, args[0], here, args[1], 0, 0});
 }
 
-Answer Process::sys_linkat(const Args& args) {
+Answer FileCalls::sys_linkat(const Args& args) {
   if ((args[4] & ~std::uint64_t{AT_SYMLINK_FOLLOW | AT_EMPTY_PATH}) != 0) {
     return -EINVAL;
   }
@@ -169,11 +169,11 @@ Answer Process::sys_linkat(const Args& args) {
                                    : -Answer{from->system->link(from->inner(), to->inner())};
 }
 
-Answer Process::sys_link(const Args& args) {
+Answer FileCalls::sys_link(const Args& args) {
   return sys_linkat({here, args[0], here, args[1], 0, 0});
 }
 
-Answer Process::sys_symlinkat(const Args& args) {
+Answer FileCalls::sys_symlinkat(const Args& args) {
   const Or<std::string_view> text = user_.path_at(args[0]);
   const Or<Place> place = place_at(args[1], args[2], Last::name);
   if (!text || !place) {
@@ -185,13 +185,13 @@ Answer Process::sys_symlinkat(const Args& args) {
   return place->stat ? -EEXIST : -Answer{place->system->make_link(place->inner(), *text)};
 }
 
-Answer Process::sys_symlink(const Args& args) {
+Answer FileCalls::sys_symlink(const Args& args) {
   return sys_symlinkat({args[0], here, args[1], 0, 0, 0});
 }
 
 // ---- lengths -----------------------------------------------------------------------------------
 
-Answer Process::sys_ftruncate(const Args& args) {
+Answer FileCalls::sys_ftruncate(const Args& args) {
   const OpenFile* const file = file_at(args[0]);
   if (file == nullptr) {
     return -EBADF;
@@ -202,7 +202,7 @@ Answer Process::sys_ftruncate(const Args& args) {
   return -Answer{file->file->truncate(args[1])};
 }
 
-Answer Process::sys_truncate(const Args& args) {
+Answer FileCalls::sys_truncate(const Args& args) {
   const Or<Place> place = place_at(here, args[0], Last::follow);
   if (!place || !place->stat) {
     return -Answer{place ? place->stat.error() : place.error()};
@@ -218,7 +218,7 @@ Answer Process::sys_truncate(const Args& args) {
   return -Answer{owned->truncate(args[1])};
 }
 
-Answer Process::sys_fallocate(const Args& args) {
+Answer FileCalls::sys_fallocate(const Args& args) {
   const OpenFile* const file = file_at(args[0]);
   if (file == nullptr) {
     return -EBADF;
@@ -236,13 +236,13 @@ Answer Process::sys_fallocate(const Args& args) {
 }
 
 // Also of what is on no disk: it is there as much as it ever will be.
-Answer Process::sys_fsync(const Args& args) {
+Answer FileCalls::sys_fsync(const Args& args) {
   const OpenFile* const file = file_at(args[0]);
   return file == nullptr ? -EBADF : -Answer{file->file->sync()};
 }
 
 // A part is the whole here, and what has begun has ended.
-Answer Process::sys_sync_file_range(const Args& args) {
+Answer FileCalls::sys_sync_file_range(const Args& args) {
   constexpr std::uint64_t known =
       SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
   const auto [descriptor, offset, bytes, flags, unused4, unused5] = args;
@@ -261,7 +261,7 @@ Answer Process::sys_sync_file_range(const Args& args) {
 }
 
 // What is closed is with the host, which brings it to the disk in its own time.
-Answer Process::sys_sync(const Args& /*args*/) {
+Answer FileCalls::sys_sync(const Args& /*args*/) {
   for (std::uint64_t descriptor = 0; descriptor < open_files_.end(); ++descriptor) {
     const OpenFile* const file = open_files_.get(descriptor);
     if (file != nullptr && file->may_write() && !file->file->is_stream()) {
@@ -271,15 +271,15 @@ Answer Process::sys_sync(const Args& /*args*/) {
   return 0;
 }
 
-Answer Process::sys_syncfs(const Args& args) {
+Answer FileCalls::sys_syncfs(const Args& args) {
   return file_at(args[0]) == nullptr ? -EBADF : sys_sync(args);
 }
 
 // ---- attributes --------------------------------------------------------------------------------
 
 template <typename AtFile, typename AtPlace>
-Answer Process::change(std::uint64_t directory, PathAddress path, std::uint64_t flags,
-                       AtFile at_file, AtPlace at_place) {
+Answer FileCalls::change(std::uint64_t directory, PathAddress path, std::uint64_t flags,
+                         AtFile at_file, AtPlace at_place) {
   const Or<std::string_view> text = path ? user_.path_at(*path) : std::string_view{};
   if (!text) {
     return -Answer{text.error()};
@@ -302,24 +302,24 @@ Answer Process::change(std::uint64_t directory, PathAddress path, std::uint64_t 
   return file == nullptr ? -EBADF : -Answer{at_file(*file->file)};
 }
 
-Answer Process::set_mode(std::uint64_t directory, PathAddress path, std::uint64_t mode) {
+Answer FileCalls::set_mode(std::uint64_t directory, PathAddress path, std::uint64_t mode) {
   const std::uint32_t rights = static_cast<std::uint32_t>(mode) & 07777U;
   return change(
       directory, path, 0, [rights](File& file) { return file.set_mode(rights); },
       [rights](const Place& place) { return place.system->set_mode(place.inner(), rights); });
 }
 
-Answer Process::sys_chmod(const Args& args) {
+Answer FileCalls::sys_chmod(const Args& args) {
   return set_mode(here, args[0], args[1]);
 }
-Answer Process::sys_fchmodat(const Args& args) {
+Answer FileCalls::sys_fchmodat(const Args& args) {
   return set_mode(args[0], args[1], args[2]);
 }
-Answer Process::sys_fchmod(const Args& args) {
+Answer FileCalls::sys_fchmod(const Args& args) {
   return set_mode(args[0], {}, args[1]);
 }
 
-Answer Process::sys_fchownat(const Args& args) {
+Answer FileCalls::sys_fchownat(const Args& args) {
   const auto [directory, path, user, group, flags, unused] = args;
   if ((flags & ~std::uint64_t{AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH}) != 0) {
     return -EINVAL;
@@ -328,8 +328,8 @@ Answer Process::sys_fchownat(const Args& args) {
                    {static_cast<std::uint32_t>(user), static_cast<std::uint32_t>(group)});
 }
 
-Answer Process::set_owner(std::uint64_t directory, PathAddress path, std::uint64_t flags,
-                          const abi::FileOwner& owner) {
+Answer FileCalls::set_owner(std::uint64_t directory, PathAddress path, std::uint64_t flags,
+                            const abi::FileOwner& owner) {
   const auto is_own = [](std::uint32_t wanted, std::uint32_t own) {
     return wanted == abi::file_owner_kept || wanted == own;
   };
@@ -343,25 +343,25 @@ Answer Process::set_owner(std::uint64_t directory, PathAddress path, std::uint64
       [&owner](const Place& place) { return place.system->set_owner(place.inner(), owner); });
 }
 
-Answer Process::sys_chown(const Args& args) {
+Answer FileCalls::sys_chown(const Args& args) {
   return sys_fchownat({here, args[0], args[1], args[2], 0, 0});
 }
-Answer Process::sys_lchown(const Args& args) {
+Answer FileCalls::sys_lchown(const Args& args) {
   return sys_fchownat({here, args[0], args[1], args[2], AT_SYMLINK_NOFOLLOW, 0});
 }
-Answer Process::sys_fchown(const Args& args) {
+Answer FileCalls::sys_fchown(const Args& args) {
   return set_owner(args[0], {}, 0,
                    {static_cast<std::uint32_t>(args[1]), static_cast<std::uint32_t>(args[2])});
 }
 
-Answer Process::set_times(std::uint64_t directory, PathAddress path, std::uint64_t flags,
-                          const abi::FileTimes& times) {
+Answer FileCalls::set_times(std::uint64_t directory, PathAddress path, std::uint64_t flags,
+                            const abi::FileTimes& times) {
   return change(
       directory, path, flags, [&times](File& file) { return file.set_times(times); },
       [&times](const Place& place) { return place.system->set_times(place.inner(), times); });
 }
 
-Answer Process::sys_utimensat(const Args& args) {
+Answer FileCalls::sys_utimensat(const Args& args) {
   std::array<timespec, 2> wanted{timespec{0, UTIME_NOW}, timespec{0, UTIME_NOW}};
   if ((args[3] & ~std::uint64_t{AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH}) != 0) {
     return -EINVAL;
@@ -384,7 +384,7 @@ Answer Process::sys_utimensat(const Args& args) {
   return set_times(args[0], is_open ? PathAddress{} : args[1], args[3], {times[0], times[1]});
 }
 
-Answer Process::sys_utimes(const Args& args) {
+Answer FileCalls::sys_utimes(const Args& args) {
   std::array<timeval, 2> wanted{};
   if (args[1] == 0) {
     return set_times(here, args[0], 0, {abi::file_time_now, abi::file_time_now});
@@ -403,7 +403,7 @@ Answer Process::sys_utimes(const Args& args) {
   return set_times(here, args[0], 0, {to_ns(wanted[0]), to_ns(wanted[1])});
 }
 
-Answer Process::sys_utime(const Args& args) {
+Answer FileCalls::sys_utime(const Args& args) {
   utimbuf wanted{};
   if (args[1] == 0) {
     return set_times(here, args[0], 0, {abi::file_time_now, abi::file_time_now});

@@ -1,22 +1,13 @@
 // SPDX-License-Identifier: MIT
 // Descriptors: opening, closing, copying them; flags and locks of the files behind them.
 #include <fcntl.h>
-#include <linux/falloc.h>
 #include <sys/file.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <sys/uio.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
-#include <csignal>
-#include <cstring>
 
-#include "guest/linux/files/place_file.hpp"
-#include "guest/linux/process/process.hpp"
+#include "guest/linux/process/file_calls.hpp"
 
 namespace guest::linux {
 
@@ -24,71 +15,13 @@ namespace {
 
 // Which F_GETFL shows on x86-64, whatever the program asked for.
 constexpr std::uint64_t large_file = 0100000;
-constexpr std::uint64_t only_at_open =
-    std::uint64_t{O_CREAT} | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC;
 
 } // namespace
 
 // ---- opening and closing -----------------------------------------------------------------------
 
-// Takes over the file.
-Answer Process::add_file(File* file, std::uint64_t flags, Text path) {
-  const auto kept = static_cast<std::uint32_t>(flags & ~only_at_open);
-  const Or<int> descriptor =
-      open_files_.add(std::make_unique<OpenFile>(file, kept, std::move(path)));
-  if (descriptor) {
-    open_files_.set_close_on_exec(static_cast<std::uint64_t>(*descriptor),
-                                  (flags & O_CLOEXEC) != 0);
-  }
-  return answer_of(descriptor);
-}
-
-Or<File*> Process::open_place(const Place& place, std::uint64_t flags, std::uint32_t mode) {
-  const bool writes = (flags & O_ACCMODE) != O_RDONLY;
-  const std::uint32_t rights = mode & 07777U & ~umask_;
-  if ((flags & O_TMPFILE) == O_TMPFILE) {
-    if (!place.stat || !S_ISDIR(place.stat->mode) || !writes) {
-      return std::unexpected(!place.stat ? place.stat.error() : writes ? ENOTDIR : EINVAL);
-    }
-    return place.system->create_unnamed(place.inner(), rights);
-  }
-  if (!place.stat) {
-    if (place.stat.error() != ENOENT || (flags & O_CREAT) == 0) {
-      return std::unexpected(place.stat.error());
-    }
-    return place.system->create(place.inner(), rights);
-  }
-  const bool folder = S_ISDIR(place.stat->mode);
-  if ((flags & O_CREAT) != 0 && (flags & O_EXCL) != 0) {
-    return std::unexpected(EEXIST);
-  }
-  if (S_ISLNK(place.stat->mode)) {
-    if ((flags & O_PATH) != 0 && (flags & O_DIRECTORY) == 0) {
-      return new PlaceFile(*place.stat);
-    }
-    return std::unexpected((flags & O_DIRECTORY) != 0 ? ENOTDIR : ELOOP);
-  }
-  if ((flags & O_DIRECTORY) != 0 && !folder) {
-    return std::unexpected(ENOTDIR);
-  }
-  if (folder) {
-    return writes || (flags & O_CREAT) != 0 ? Or<File*>(std::unexpected(EISDIR))
-                                            : tree_.open_folder(place);
-  }
-  const bool cuts = (flags & O_TRUNC) != 0 && S_ISREG(place.stat->mode);
-  const Or<File*> file = place.system->open(
-      place.inner(), writes || cuts ? FileAccess::write : FileAccess::read, *place.stat);
-  if (file && cuts) {
-    if (const int error = (*file)->truncate(0); error != 0) {
-      delete *file;
-      return std::unexpected(error);
-    }
-  }
-  return file;
-}
-
-Answer Process::open_path(std::uint64_t directory, std::uint64_t path, std::uint64_t flags,
-                          std::uint64_t mode) {
+Answer FileCalls::open_path(std::uint64_t directory, std::uint64_t path, std::uint64_t flags,
+                            std::uint64_t mode) {
   const bool exclusive = (flags & O_CREAT) != 0 && (flags & O_EXCL) != 0;
   const Or<std::string_view> text = user_.path_at(path);
   if (!text) {
@@ -118,24 +51,24 @@ Answer Process::open_path(std::uint64_t directory, std::uint64_t path, std::uint
               : -Answer{file.error()};
 }
 
-Answer Process::sys_open(const Args& args) {
+Answer FileCalls::sys_open(const Args& args) {
   return open_path(static_cast<std::uint64_t>(AT_FDCWD), args[0], args[1], args[2]);
 }
 
-Answer Process::sys_openat(const Args& args) {
+Answer FileCalls::sys_openat(const Args& args) {
   return open_path(args[0], args[1], args[2], args[3]);
 }
 
-Answer Process::sys_creat(const Args& args) {
+Answer FileCalls::sys_creat(const Args& args) {
   return open_path(static_cast<std::uint64_t>(AT_FDCWD), args[0],
                    std::uint64_t{O_CREAT} | O_WRONLY | O_TRUNC, args[1]);
 }
 
-Answer Process::sys_close(const Args& args) {
+Answer FileCalls::sys_close(const Args& args) {
   return -Answer{open_files_.remove(args[0] & 0xffffffff)};
 }
 
-Answer Process::sys_close_range(const Args& args) {
+Answer FileCalls::sys_close_range(const Args& args) {
   constexpr std::uint64_t unshares = 2; // CLOSE_RANGE_UNSHARE: the table is nobody else's
   constexpr std::uint64_t on_exec = 4;  // CLOSE_RANGE_CLOEXEC
   if ((args[2] & ~(unshares | on_exec)) != 0 || args[0] > args[1]) {
@@ -152,11 +85,11 @@ Answer Process::sys_close_range(const Args& args) {
   return 0;
 }
 
-Answer Process::sys_dup(const Args& args) {
+Answer FileCalls::sys_dup(const Args& args) {
   return answer_of(open_files_.duplicate(args[0] & 0xffffffff, 0));
 }
 
-Answer Process::sys_dup3(const Args& args) {
+Answer FileCalls::sys_dup3(const Args& args) {
   const std::uint64_t from = args[0] & 0xffffffff;
   const std::uint64_t to = args[1] & 0xffffffff;
   if (from == to || (args[2] & ~std::uint64_t{O_CLOEXEC}) != 0) {
@@ -173,7 +106,7 @@ Answer Process::sys_dup3(const Args& args) {
   return answer_of(copy);
 }
 
-Answer Process::sys_dup2(const Args& args) {
+Answer FileCalls::sys_dup2(const Args& args) {
   if ((args[0] & 0xffffffff) == (args[1] & 0xffffffff)) {
     return file_at(args[0]) == nullptr ? -EBADF : static_cast<Answer>(args[1]);
   }
@@ -182,7 +115,7 @@ Answer Process::sys_dup2(const Args& args) {
 
 // ---- flags and locks ---------------------------------------------------------------------------
 
-Answer Process::sys_fcntl(const Args& args) {
+Answer FileCalls::sys_fcntl(const Args& args) {
   const std::uint64_t descriptor = args[0] & 0xffffffff;
   OpenFile* const file = open_files_.get(descriptor);
   if (file == nullptr) {
@@ -228,7 +161,7 @@ Answer Process::sys_fcntl(const Args& args) {
 }
 
 // What memory shows of it could be written to all the same.
-Answer Process::add_seals(const OpenFile& file, std::uint64_t seals) const {
+Answer FileCalls::add_seals(const OpenFile& file, std::uint64_t seals) const {
   constexpr std::uint64_t executable = 0x20; // F_SEAL_EXEC
   constexpr std::uint64_t known = std::uint64_t{F_SEAL_SEAL} | F_SEAL_SHRINK | F_SEAL_GROW |
                                   F_SEAL_WRITE | F_SEAL_FUTURE_WRITE | executable;
@@ -247,7 +180,7 @@ Answer Process::add_seals(const OpenFile& file, std::uint64_t seals) const {
   return -Answer{file.file->add_seals(static_cast<std::uint32_t>(seals))};
 }
 
-Answer Process::sys_memfd_create(const Args& args) {
+Answer FileCalls::sys_memfd_create(const Args& args) {
   constexpr std::uint64_t huge_pages = MFD_HUGETLB;
   constexpr std::uint64_t not_executable = 8; // MFD_NOEXEC_SEAL, MFD_EXEC
   constexpr std::uint64_t executable = 16;
@@ -283,7 +216,7 @@ Answer Process::sys_memfd_create(const Args& args) {
 }
 
 // Locks of ranges belong to the process, and there is one: nobody else has any.
-Answer Process::lock_range(const OpenFile& file, std::uint64_t command, std::uint64_t address) {
+Answer FileCalls::lock_range(const OpenFile& file, std::uint64_t command, std::uint64_t address) {
   struct flock range {};
   if (!user_.fetch(address, range)) {
     return -EFAULT;
@@ -302,7 +235,7 @@ Answer Process::lock_range(const OpenFile& file, std::uint64_t command, std::uin
 }
 
 // Between open files of this program; those who would wait for each other wait in vain.
-Answer Process::sys_flock(const Args& args) {
+Answer FileCalls::sys_flock(const Args& args) {
   OpenFile* const file = file_at(args[0]);
   if (file == nullptr) {
     return -EBADF;

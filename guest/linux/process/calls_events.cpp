@@ -15,7 +15,7 @@
 #include "guest/linux/events/interest_list.hpp"
 #include "guest/linux/events/signal_file.hpp"
 #include "guest/linux/events/timer_file.hpp"
-#include "guest/linux/process/process.hpp"
+#include "guest/linux/process/file_calls.hpp"
 #include "guest/linux/process/times.hpp"
 
 namespace guest::linux {
@@ -28,11 +28,21 @@ static_assert(EFD_CLOEXEC == O_CLOEXEC && EFD_NONBLOCK == O_NONBLOCK && TFD_CLOE
               SFD_NONBLOCK == O_NONBLOCK && EPOLL_CLOEXEC == O_CLOEXEC);
 constexpr std::uint64_t open_flags = O_CLOEXEC | O_NONBLOCK;
 
+// What is left of its time, and its interval.
+itimerspec rest_of(TimerFile& timer, std::uint64_t now_ns) {
+  const TimerFile::Setting is = timer.setting();
+  // One that is about to run out has not yet.
+  const std::uint64_t left_ns = is.next_ns == TimerFile::never ? 0
+                                : is.next_ns > now_ns          ? is.next_ns - now_ns
+                                                               : 1;
+  return {to_timespec(is.interval_ns), to_timespec(left_ns)};
+}
+
 } // namespace
 
 // ---- eventfd -----------------------------------------------------------------------------------
 
-Answer Process::sys_eventfd2(const Args& args) {
+Answer FileCalls::sys_eventfd2(const Args& args) {
   if ((args[1] & ~(open_flags | EFD_SEMAPHORE)) != 0) {
     return -EINVAL;
   }
@@ -41,13 +51,13 @@ Answer Process::sys_eventfd2(const Args& args) {
   return add_file(new EventCounter(args[0], reading), O_RDWR | (args[1] & open_flags), {});
 }
 
-Answer Process::sys_eventfd(const Args& args) {
+Answer FileCalls::sys_eventfd(const Args& args) {
   return sys_eventfd2({args[0], 0, 0, 0, 0, 0});
 }
 
 // ---- timerfd -----------------------------------------------------------------------------------
 
-Answer Process::sys_timerfd_create(const Args& args) {
+Answer FileCalls::sys_timerfd_create(const Args& args) {
   switch (args[0]) {
   case CLOCK_REALTIME:
   case CLOCK_MONOTONIC:
@@ -67,7 +77,7 @@ Answer Process::sys_timerfd_create(const Args& args) {
 }
 
 // EBADF; EINVAL: it is none.
-Or<TimerFile*> Process::timer_file_at(std::uint64_t descriptor) const {
+Or<TimerFile*> FileCalls::timer_file_at(std::uint64_t descriptor) const {
   const OpenFile* const file = file_at(descriptor);
   if (file == nullptr) {
     return std::unexpected(EBADF);
@@ -76,17 +86,7 @@ Or<TimerFile*> Process::timer_file_at(std::uint64_t descriptor) const {
   return timer == nullptr ? Or<TimerFile*>(std::unexpected(EINVAL)) : timer;
 }
 
-itimerspec Process::rest_of(TimerFile& timer) {
-  const TimerFile::Setting is = timer.setting();
-  const std::uint64_t now_ns = machine_.now_ns();
-  // One that is about to run out has not yet.
-  const std::uint64_t left_ns = is.next_ns == TimerFile::never ? 0
-                                : is.next_ns > now_ns          ? is.next_ns - now_ns
-                                                               : 1;
-  return {to_timespec(is.interval_ns), to_timespec(left_ns)};
-}
-
-Answer Process::sys_timerfd_settime(const Args& args) {
+Answer FileCalls::sys_timerfd_settime(const Args& args) {
   const auto [descriptor, flags, next_time, old_time, unused4, unused5] = args;
   itimerspec time{};
   if (!user_.fetch(next_time, time)) {
@@ -102,7 +102,7 @@ Answer Process::sys_timerfd_settime(const Args& args) {
   if (!timer) {
     return -Answer{timer.error()};
   }
-  const itimerspec before = rest_of(**timer);
+  const itimerspec before = rest_of(**timer, machine_.now_ns());
   TimerFile::Setting setting;
   if (*first != 0) {
     const std::int64_t from = (flags & TFD_TIMER_ABSTIME) != 0
@@ -116,17 +116,17 @@ Answer Process::sys_timerfd_settime(const Args& args) {
   return old_time == 0 || user_.store(old_time, before) ? 0 : -EFAULT;
 }
 
-Answer Process::sys_timerfd_gettime(const Args& args) {
+Answer FileCalls::sys_timerfd_gettime(const Args& args) {
   const Or<TimerFile*> timer = timer_file_at(args[0]);
   if (!timer) {
     return -Answer{timer.error()};
   }
-  return user_.store(args[1], rest_of(**timer)) ? 0 : -EFAULT;
+  return user_.store(args[1], rest_of(**timer, machine_.now_ns())) ? 0 : -EFAULT;
 }
 
 // ---- signalfd ----------------------------------------------------------------------------------
 
-Answer Process::sys_signalfd4(const Args& args) {
+Answer FileCalls::sys_signalfd4(const Args& args) {
   const auto [descriptor, address, bytes, flags, unused4, unused5] = args;
   SignalSet wanted = 0;
   if (bytes != sizeof wanted) {
@@ -154,32 +154,24 @@ Answer Process::sys_signalfd4(const Args& args) {
   return static_cast<Answer>(descriptor);
 }
 
-Answer Process::sys_signalfd(const Args& args) {
+Answer FileCalls::sys_signalfd(const Args& args) {
   return sys_signalfd4({args[0], args[1], args[2], 0, 0, 0});
-}
-
-std::optional<SignalCause> Process::accept_signal(SignalSet wanted) {
-  auto cause = signals().accept(wanted);
-  if (cause) {
-    count_overruns(*cause);
-  }
-  return cause;
 }
 
 // ---- epoll -------------------------------------------------------------------------------------
 
-Answer Process::sys_epoll_create1(const Args& args) {
+Answer FileCalls::sys_epoll_create1(const Args& args) {
   if ((args[0] & ~std::uint64_t{EPOLL_CLOEXEC}) != 0) {
     return -EINVAL;
   }
   return add_file(new InterestList, O_RDWR | args[0], {});
 }
 
-Answer Process::sys_epoll_create(const Args& args) {
+Answer FileCalls::sys_epoll_create(const Args& args) {
   return static_cast<std::int32_t>(args[0]) <= 0 ? -EINVAL : sys_epoll_create1({});
 }
 
-Answer Process::sys_epoll_ctl(const Args& args) {
+Answer FileCalls::sys_epoll_ctl(const Args& args) {
   const auto [list_descriptor, operation, descriptor, address, unused4, unused5] = args;
   epoll_event wanted{};
   if (operation != EPOLL_CTL_DEL && !user_.fetch(address, wanted)) {
@@ -210,7 +202,7 @@ Answer Process::sys_epoll_ctl(const Args& args) {
   }
 }
 
-Answer Process::wait_for_events(const Args& args, std::uint64_t timeout_ns) {
+Answer FileCalls::wait_for_events(const Args& args, std::uint64_t timeout_ns) {
   const std::uint64_t address = args[1];
   const auto asked = static_cast<std::int32_t>(args[2]);
   if (asked <= 0 || asked > INT_MAX / static_cast<std::int32_t>(sizeof(epoll_event))) {
@@ -256,8 +248,8 @@ Answer Process::wait_for_events(const Args& args, std::uint64_t timeout_ns) {
 }
 
 // With the signals that wait blocked meanwhile, if there is a set of them.
-Answer Process::wait_for_events(const Args& args, const Or<std::uint64_t>& timeout_ns,
-                                std::uint64_t mask, std::uint64_t mask_bytes) {
+Answer FileCalls::wait_for_events(const Args& args, const Or<std::uint64_t>& timeout_ns,
+                                  std::uint64_t mask, std::uint64_t mask_bytes) {
   if (!timeout_ns) {
     return -Answer{timeout_ns.error()};
   }
@@ -269,15 +261,15 @@ Answer Process::wait_for_events(const Args& args, const Or<std::uint64_t>& timeo
   return answer;
 }
 
-Answer Process::sys_epoll_wait(const Args& args) {
+Answer FileCalls::sys_epoll_wait(const Args& args) {
   return wait_for_events(args, timeout_of_ms(args[3]));
 }
 
-Answer Process::sys_epoll_pwait(const Args& args) {
+Answer FileCalls::sys_epoll_pwait(const Args& args) {
   return wait_for_events(args, timeout_of_ms(args[3]), args[4], args[5]);
 }
 
-Answer Process::sys_epoll_pwait2(const Args& args) {
+Answer FileCalls::sys_epoll_pwait2(const Args& args) {
   return wait_for_events(args, timeout_at(args[3]), args[4], args[5]);
 }
 

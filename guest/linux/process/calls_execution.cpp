@@ -4,17 +4,65 @@
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <csignal>
+#include <utility>
 
-#include "guest/linux/process/process.hpp"
+#include "guest/linux/process/program_calls.hpp"
 
 namespace guest::linux {
 
-Answer Process::sys_execve(const Args& args) {
+Or<ProgramEntry> ProgramCalls::become(FoundProgram& found) {
+  const Or<ProgramEntry> entry = loader_.load(found, break_start_);
+  command_ = std::move(found.command);
+  executable_place_ = std::move(found.place);
+  traits_.begin();
+  scheduler_.running().set_name(view(executable_place_));
+  if (entry && start_.debugged != 0) {
+    memory_.populate_files(); // breakpoints need the pages that they are in
+  }
+  return entry;
+}
+
+// What a program leaves to the one that follows it: its files but for those that are to be closed,
+// what is blocked and ignored and waits, and where it is.
+Answer ProgramCalls::execute(Command command, std::string_view directory) {
+  Or<FoundProgram> found = loader_.find(std::move(command), directory);
+  if (!found) {
+    return -Answer{found.error()};
+  }
+  if (!end_others()) {
+    return -EINTR;
+  }
+  sites_.restore(0, highest_address);
+  memory_.unmap_all();
+  for (std::uint64_t descriptor = 0; descriptor < open_files_.end(); ++descriptor) {
+    if (open_files_.closes_on_exec(descriptor)) {
+      static_cast<void>(open_files_.remove(descriptor));
+    }
+  }
+  actions_.forget_handlers();
+  Thread& thread = scheduler_.running();
+  thread.signals.alternate_stack = {};
+  thread.id = process_id;
+  thread.clear_at_end = 0;
+  thread.robust_list = 0;
+  timers_.remove_made();
+  machine_.set_handled_signals(handled_signals());
+  machine_.set_thread_pointer(0);
+  const Or<ProgramEntry> entry = become(*found);
+  if (!entry) {
+    end_by_signal(SIGKILL); // there is nothing to go back to, as in Linux
+  }
+  follower_ = *entry;
+  return 0;
+}
+
+Answer ProgramCalls::sys_execve(const Args& args) {
   constexpr int here = AT_FDCWD;
   return sys_execveat({static_cast<std::uint64_t>(here), args[0], args[1], args[2], 0, 0});
 }
 
-Answer Process::sys_execveat(const Args& args) {
+Answer ProgramCalls::sys_execveat(const Args& args) {
   const auto [directory, path, arguments, environment, flags, unused] = args;
   if ((flags & ~std::uint64_t{AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW}) != 0) {
     return -EINVAL;

@@ -1,27 +1,38 @@
 // SPDX-License-Identifier: MIT
 // Calls on open files.
 #include <fcntl.h>
-#include <linux/falloc.h>
-#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
-#include <csignal>
-#include <cstring>
 
-#include "guest/linux/process/process.hpp"
+#include "guest/linux/process/file_calls.hpp"
 
 namespace guest::linux {
 
+namespace {
+
+// Of a file it is what lies behind the position.
+Or<std::uint64_t> readable_bytes(const OpenFile& file) {
+  if (file.file->is_stream()) {
+    return file.file->readable_bytes();
+  }
+  const Or<abi::FileStat> stat = file.file->stat();
+  if (!stat || !S_ISREG(stat->mode)) {
+    return std::unexpected(stat ? ENOTTY : stat.error());
+  }
+  return stat->bytes > file.position ? stat->bytes - file.position : 0;
+}
+
+} // namespace
+
 // ---- reading and writing -----------------------------------------------------------------------
 
-Answer Process::read_file(OpenFile& file, std::uint64_t address, std::uint64_t bytes,
-                          Offset offset) {
+Answer FileCalls::read_file(OpenFile& file, std::uint64_t address, std::uint64_t bytes,
+                            Offset offset) {
   Or<std::span<std::byte>> to = user_.room_from(address, bytes);
   if (offset && file.file->is_stream()) {
     return -ESPIPE;
@@ -49,8 +60,8 @@ Answer Process::read_file(OpenFile& file, std::uint64_t address, std::uint64_t b
   }
 }
 
-Answer Process::write_file(OpenFile& file, std::uint64_t address, std::uint64_t bytes,
-                           Offset offset) {
+Answer FileCalls::write_file(OpenFile& file, std::uint64_t address, std::uint64_t bytes,
+                             Offset offset) {
   const Or<std::span<const std::byte>> from = user_.data_from(address, bytes);
   if (offset && file.file->is_stream()) {
     return -ESPIPE;
@@ -61,86 +72,17 @@ Answer Process::write_file(OpenFile& file, std::uint64_t address, std::uint64_t 
   return from ? write_bytes(file, *from, offset, BytesOf::program) : -Answer{from.error()};
 }
 
-// What is appended goes to the end even with an offset, as Linux does it.
-Answer Process::write_bytes(OpenFile& file, std::span<const std::byte> from, Offset offset,
-                            BytesOf whose) {
-  Or<std::uint64_t> put = 0;
-  if ((file.open_flags & O_APPEND) != 0 && !file.file->is_stream()) {
-    std::uint64_t end = 0;
-    put = file.file->append(from, end);
-    file.position = put && !offset ? end : file.position;
-  } else if (file.file->is_stream()) {
-    return write_stream(file, from, whose);
-  } else {
-    put = file.file->write(offset.value_or(file.position), from);
-    file.position += put && !offset ? *put : 0;
-  }
-  const bool syncs = put && *put != 0 && (file.open_flags & (O_SYNC | O_DSYNC)) != 0;
-  if (const int error = syncs ? file.file->sync() : 0; error != 0) {
-    return -Answer{error};
-  }
-  return answer_of(put);
-}
-
-// EFBIG of a stream: whoever started the vmm has set a limit.
-void Process::signal_failed_write(const OpenFile& to, int error) {
-  const LocalSocket* const socket = to.file->socket();
-  if (socket != nullptr && socket->kind() != LocalSocket::Kind::stream) {
-    return;
-  }
-  if (error == EPIPE || error == EFBIG) {
-    const std::uint64_t signal = error == EPIPE ? SIGPIPE : SIGXFSZ;
-    send(scheduler_.running(), cause_of(signal, SI_USER));
-  }
-}
-
-bool Process::are_there(std::span<const std::byte> bytes, BytesOf whose) const {
-  return whose == BytesOf::kernel ||
-         user_.may_read(reinterpret_cast<std::uint64_t>(bytes.data()), bytes.size());
-}
-
-// All of it, unless the file is not to be waited for, or a signal comes.
-Answer Process::write_stream(const OpenFile& file, std::span<const std::byte> from, BytesOf whose) {
-  std::uint64_t done = 0;
-  for (;;) {
-    const Or<std::uint64_t> put = file.file->write(0, from.subspan(done));
-    if (!put) {
-      signal_failed_write(file, put.error());
-    }
-    done += put.value_or(0);
-    const bool blocked = put ? done < from.size() : put.error() == EAGAIN;
-    if (!blocked || (file.open_flags & O_NONBLOCK) != 0) {
-      return done != 0 ? static_cast<Answer>(done) : answer_of(put);
-    }
-    if (const Answer failed = wait_for_stream(file, abi::file_writable, wait_for_ever);
-        failed != 0) {
-      return done != 0 ? static_cast<Answer>(done) : failed;
-    }
-    if (!are_there(from.subspan(done), whose)) {
-      return done != 0 ? static_cast<Answer>(done) : -EFAULT;
-    }
-  }
-}
-
-void Process::tend_files() {
-  if (ends_in_order_ == contents_.is_empty()) {
-    ends_in_order_ = !ends_in_order_;
-    machine_.set_handled_signals(handled_signals());
-  }
-  contents_.tend();
-}
-
-Answer Process::sys_read(const Args& args) {
+Answer FileCalls::sys_read(const Args& args) {
   OpenFile* const file = file_at(args[0]);
   return file == nullptr ? -EBADF : read_file(*file, args[1], args[2], {});
 }
 
-Answer Process::sys_write(const Args& args) {
+Answer FileCalls::sys_write(const Args& args) {
   OpenFile* const file = file_at(args[0]);
   return file == nullptr ? -EBADF : write_file(*file, args[1], args[2], {});
 }
 
-Answer Process::sys_pread64(const Args& args) {
+Answer FileCalls::sys_pread64(const Args& args) {
   OpenFile* const file = file_at(args[0]);
   if (static_cast<std::int64_t>(args[3]) < 0) {
     return -EINVAL;
@@ -148,7 +90,7 @@ Answer Process::sys_pread64(const Args& args) {
   return file == nullptr ? -EBADF : read_file(*file, args[1], args[2], args[3]);
 }
 
-Answer Process::sys_pwrite64(const Args& args) {
+Answer FileCalls::sys_pwrite64(const Args& args) {
   OpenFile* const file = file_at(args[0]);
   if (static_cast<std::int64_t>(args[3]) < 0) {
     return -EINVAL;
@@ -157,7 +99,7 @@ Answer Process::sys_pwrite64(const Args& args) {
 }
 
 // One part after the other, until one is not moved whole.
-Answer Process::move_vector(const Args& args, Move move, Offset offset) {
+Answer FileCalls::move_vector(const Args& args, Move move, Offset offset) {
   OpenFile* const file = file_at(args[0]);
   if (offset && static_cast<std::int64_t>(*offset) < 0) {
     return -EINVAL;
@@ -168,7 +110,7 @@ Answer Process::move_vector(const Args& args, Move move, Offset offset) {
   if (offset && file->file->is_stream()) {
     return -ESPIPE;
   }
-  if (move == &Process::read_file ? !file->may_read() : !file->may_write()) {
+  if (move == &FileCalls::read_file ? !file->may_read() : !file->may_write()) {
     return -EBADF;
   }
   const Or<std::vector<iovec>> parts = user_.vectors_at(args[1], args[2]);
@@ -177,7 +119,7 @@ Answer Process::move_vector(const Args& args, Move move, Offset offset) {
   }
   if (file->file->socket() != nullptr) { // one message
     const std::shared_ptr<OpenFile> kept = open_files_.share(args[0] & 0xffffffff);
-    if (move == &Process::write_file) {
+    if (move == &FileCalls::write_file) {
       return send_parts(*kept, *parts, {}, 0);
     }
     const bool is_nothing =
@@ -202,22 +144,22 @@ Answer Process::move_vector(const Args& args, Move move, Offset offset) {
   return total;
 }
 
-Answer Process::sys_readv(const Args& args) {
-  return move_vector(args, &Process::read_file, {});
+Answer FileCalls::sys_readv(const Args& args) {
+  return move_vector(args, &FileCalls::read_file, {});
 }
-Answer Process::sys_writev(const Args& args) {
-  return move_vector(args, &Process::write_file, {});
+Answer FileCalls::sys_writev(const Args& args) {
+  return move_vector(args, &FileCalls::write_file, {});
 }
-Answer Process::sys_preadv(const Args& args) {
-  return move_vector(args, &Process::read_file, args[3]);
+Answer FileCalls::sys_preadv(const Args& args) {
+  return move_vector(args, &FileCalls::read_file, args[3]);
 }
-Answer Process::sys_pwritev(const Args& args) {
-  return move_vector(args, &Process::write_file, args[3]);
+Answer FileCalls::sys_pwritev(const Args& args) {
+  return move_vector(args, &FileCalls::write_file, args[3]);
 }
 
 // No offset is where the file is. Linux takes them in two halves, of which the upper one has
 // nothing left for 64 bits.
-Answer Process::move_vector_by(const Args& args, Move move) {
+Answer FileCalls::move_vector_by(const Args& args, Move move) {
   constexpr std::uint64_t high_priority = 1; // RWF_HIPRI
   constexpr std::uint64_t syncs = 2 | 4;     // RWF_DSYNC, RWF_SYNC
   const auto [descriptor, vectors, count, offset, upper, flags] = args;
@@ -226,21 +168,21 @@ Answer Process::move_vector_by(const Args& args, Move move) {
   }
   const Answer moved =
       move_vector(args, move, offset == ~std::uint64_t{0} ? Offset{} : Offset(offset));
-  const bool is_written = move == &Process::write_file && moved > 0 && (flags & syncs) != 0;
+  const bool is_written = move == &FileCalls::write_file && moved > 0 && (flags & syncs) != 0;
   const int error = is_written ? file_at(descriptor)->file->sync() : 0;
   return error != 0 && error != EINVAL ? -Answer{error} : moved; // a stream's is not kept here
 }
 
-Answer Process::sys_preadv2(const Args& args) {
-  return move_vector_by(args, &Process::read_file);
+Answer FileCalls::sys_preadv2(const Args& args) {
+  return move_vector_by(args, &FileCalls::read_file);
 }
-Answer Process::sys_pwritev2(const Args& args) {
-  return move_vector_by(args, &Process::write_file);
+Answer FileCalls::sys_pwritev2(const Args& args) {
+  return move_vector_by(args, &FileCalls::write_file);
 }
 
 // ---- advice ------------------------------------------------------------------------------------
 
-Answer Process::sys_readahead(const Args& args) {
+Answer FileCalls::sys_readahead(const Args& args) {
   OpenFile* const file = file_at(args[0]);
   if (file == nullptr || !file->may_read()) {
     return -EBADF;
@@ -249,7 +191,7 @@ Answer Process::sys_readahead(const Args& args) {
 }
 
 // The host reads ahead by itself.
-Answer Process::sys_fadvise64(const Args& args) {
+Answer FileCalls::sys_fadvise64(const Args& args) {
   OpenFile* const file = file_at(args[0]);
   if (file == nullptr || (file->open_flags & O_PATH) != 0) {
     return -EBADF;
@@ -262,7 +204,7 @@ Answer Process::sys_fadvise64(const Args& args) {
 
 // ---- positions and the rest --------------------------------------------------------------------
 
-Answer Process::sys_lseek(const Args& args) {
+Answer FileCalls::sys_lseek(const Args& args) {
   OpenFile* const file = file_at(args[0]);
   if (file == nullptr) {
     return -EBADF;
@@ -300,7 +242,7 @@ Answer Process::sys_lseek(const Args& args) {
   return position;
 }
 
-Answer Process::sys_getdents64(const Args& args) {
+Answer FileCalls::sys_getdents64(const Args& args) {
   OpenFile* const file = file_at(args[0]);
   if (file == nullptr) {
     return -EBADF;
@@ -310,7 +252,7 @@ Answer Process::sys_getdents64(const Args& args) {
   return to ? answer_of(file->file->list(file->position, *to)) : -Answer{to.error()};
 }
 
-Answer Process::sys_ioctl(const Args& args) {
+Answer FileCalls::sys_ioctl(const Args& args) {
   OpenFile* const file = file_at(args[0]);
   if (file == nullptr) {
     return -EBADF;
@@ -341,18 +283,6 @@ Answer Process::sys_ioctl(const Args& args) {
     return terminal == nullptr ? -ENOTTY : control_terminal(*terminal, args[1], args[2]);
   }
   }
-}
-
-// Of a file it is what lies behind the position.
-Or<std::uint64_t> Process::readable_bytes(const OpenFile& file) {
-  if (file.file->is_stream()) {
-    return file.file->readable_bytes();
-  }
-  const Or<abi::FileStat> stat = file.file->stat();
-  if (!stat || !S_ISREG(stat->mode)) {
-    return std::unexpected(stat ? ENOTTY : stat.error());
-  }
-  return stat->bytes > file.position ? stat->bytes - file.position : 0;
 }
 
 } // namespace guest::linux

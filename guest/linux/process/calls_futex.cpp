@@ -7,7 +7,7 @@
 #include <cerrno>
 #include <limits>
 
-#include "guest/linux/process/process.hpp"
+#include "guest/linux/process/program_calls.hpp"
 
 namespace guest::linux {
 
@@ -21,7 +21,7 @@ std::uint32_t count_of(std::uint64_t argument) {
 } // namespace
 
 // Relative for FUTEX_WAIT; until then on the clock that it says for the others.
-Or<std::uint64_t> Process::futex_deadline(std::uint64_t operation, std::uint64_t timeout_at_) {
+Or<std::uint64_t> ProgramCalls::futex_deadline(std::uint64_t operation, std::uint64_t timeout_at_) {
   const Or<std::uint64_t> timeout = timeout_at(timeout_at_);
   if (!timeout || *timeout == wait_for_ever) {
     return timeout ? Or<std::uint64_t>(Machine::never) : timeout;
@@ -36,8 +36,8 @@ Or<std::uint64_t> Process::futex_deadline(std::uint64_t operation, std::uint64_t
   return static_cast<std::uint64_t>(std::max<std::int64_t>(since_boot, 0));
 }
 
-Answer Process::wait_at(std::uint64_t address, std::uint32_t value, std::uint32_t bits,
-                        std::uint64_t deadline_ns) {
+Answer ProgramCalls::wait_at(std::uint64_t address, std::uint32_t value, std::uint32_t bits,
+                             std::uint64_t deadline_ns) {
   std::uint32_t is = 0;
   if (bits == 0) {
     return -EINVAL;
@@ -67,7 +67,7 @@ Answer Process::wait_at(std::uint64_t address, std::uint32_t value, std::uint32_
 // ---- locks that the kernel hands over ----------------------------------------------------------
 
 // The word is the number of the thread that has the lock, and whether others wait.
-Answer Process::try_lock_at(std::uint64_t address) {
+Answer ProgramCalls::try_lock_at(std::uint64_t address) {
   const auto self = static_cast<std::uint32_t>(scheduler_.running().id);
   std::uint32_t value = 0;
   if (!user_.fetch(address, value)) {
@@ -83,7 +83,7 @@ Answer Process::try_lock_at(std::uint64_t address) {
   return user_.store(address, self | others | (value & FUTEX_OWNER_DIED)) ? 0 : -EFAULT;
 }
 
-Answer Process::lock_at(std::uint64_t address, std::uint64_t deadline_ns) {
+Answer ProgramCalls::lock_at(std::uint64_t address, std::uint64_t deadline_ns) {
   for (;;) {
     const Answer locked = try_lock_at(address);
     if (locked != -EAGAIN) {
@@ -107,7 +107,7 @@ Answer Process::lock_at(std::uint64_t address, std::uint64_t deadline_ns) {
   }
 }
 
-Answer Process::unlock_at(std::uint64_t address) {
+Answer ProgramCalls::unlock_at(std::uint64_t address) {
   std::uint32_t value = 0;
   if (!user_.fetch(address, value)) {
     return -EFAULT;
@@ -128,7 +128,7 @@ Answer Process::unlock_at(std::uint64_t address) {
 // ---- the call ----------------------------------------------------------------------------------
 
 // FUTEX_WAKE_OP: changes the second word, and wakes there, too, if it was as `args` says.
-Answer Process::wake_by_operation(const Args& args) {
+Answer ProgramCalls::wake_by_operation(const Args& args) {
   const auto what = static_cast<std::uint32_t>(args[5]);
   const auto sign_extended = [](std::uint32_t twelve_bits) {
     return static_cast<std::int32_t>(twelve_bits << 20) >> 20;
@@ -198,7 +198,7 @@ Answer Process::wake_by_operation(const Args& args) {
   return woken;
 }
 
-Answer Process::sys_futex(const Args& args) {
+Answer ProgramCalls::sys_futex(const Args& args) {
   const auto [address, operation, value, fourth, second, last] = args;
   const std::uint64_t command = operation & static_cast<std::uint64_t>(FUTEX_CMD_MASK);
   if (address % sizeof(std::uint32_t) != 0) {

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
+// The program's addresses: what it maps, and what it does with that.
 #include <fcntl.h>
 #include <sys/mman.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
 
-#include "guest/linux/process/process.hpp"
+#include "guest/linux/process/program_calls.hpp"
 
 namespace guest::linux {
 
@@ -28,11 +28,31 @@ bool is_page_aligned(std::uint64_t address) {
   return address % abi::page_bytes == 0;
 }
 
+// The same for the file that is to be mapped.
+int check_mapped_file(const OpenFile& file, std::uint64_t protection, std::uint64_t flags) {
+  const std::uint64_t type = flags & MAP_TYPE;
+  if (type != MAP_PRIVATE && type != MAP_SHARED && type != MAP_SHARED_VALIDATE) {
+    return EINVAL;
+  }
+  if (type == MAP_SHARED_VALIDATE && (flags & ~known_flags) != 0) {
+    return EOPNOTSUPP;
+  }
+  const bool writes = type != MAP_PRIVATE && (protection & PROT_WRITE) != 0;
+  if ((writes && !file.may_write()) || !file.may_read()) {
+    return EACCES;
+  }
+  constexpr std::uint32_t unchangeable = F_SEAL_WRITE | F_SEAL_FUTURE_WRITE;
+  if (writes && (file.file->seals().value_or(0) & unchangeable) != 0) {
+    return EPERM;
+  }
+  return file.file->is_mappable() && (!writes || file.file->shared_pages() != nullptr) ? 0 : ENODEV;
+}
+
 } // namespace
 
 // What Linux says of a mapping before it looks at what is mapped, in its order (do_mmap); 0:
 // nothing.
-int Process::check_mapping(const Args& args) const {
+int ProgramCalls::check_mapping(const Args& args) const {
   const auto [address, bytes, protection, flags, descriptor, offset] = args;
   if (bytes == 0) {
     return EINVAL;
@@ -64,28 +84,7 @@ int Process::check_mapping(const Args& args) const {
   return 0;
 }
 
-// The same for the file that is to be mapped.
-int Process::check_mapped_file(const OpenFile& file, std::uint64_t protection,
-                               std::uint64_t flags) {
-  const std::uint64_t type = flags & MAP_TYPE;
-  if (type != MAP_PRIVATE && type != MAP_SHARED && type != MAP_SHARED_VALIDATE) {
-    return EINVAL;
-  }
-  if (type == MAP_SHARED_VALIDATE && (flags & ~known_flags) != 0) {
-    return EOPNOTSUPP;
-  }
-  const bool writes = type != MAP_PRIVATE && (protection & PROT_WRITE) != 0;
-  if ((writes && !file.may_write()) || !file.may_read()) {
-    return EACCES;
-  }
-  constexpr std::uint32_t unchangeable = F_SEAL_WRITE | F_SEAL_FUTURE_WRITE;
-  if (writes && (file.file->seals().value_or(0) & unchangeable) != 0) {
-    return EPERM;
-  }
-  return file.file->is_mappable() && (!writes || file.file->shared_pages() != nullptr) ? 0 : ENODEV;
-}
-
-Answer Process::sys_mmap(const Args& args) {
+Answer ProgramCalls::sys_mmap(const Args& args) {
   const auto [address, bytes, protection, flags, descriptor, offset] = args;
   if (!is_page_aligned(offset)) {
     return -EINVAL;
@@ -159,12 +158,12 @@ Answer Process::sys_mmap(const Args& args) {
   return answer_of(place);
 }
 
-Answer Process::sys_munmap(const Args& args) {
+Answer ProgramCalls::sys_munmap(const Args& args) {
   sites_.restore(args[0], args[0] + args[1]);
   return -Answer{memory_.unmap(args[0], args[1])};
 }
 
-Answer Process::sys_mprotect(const Args& args) {
+Answer ProgramCalls::sys_mprotect(const Args& args) {
   constexpr std::uint64_t growing = PROT_GROWSDOWN | PROT_GROWSUP;
   const auto [address, bytes, protection, unused3, unused4, unused5] = args;
   if ((protection & growing) == growing || !is_page_aligned(address)) {
@@ -183,7 +182,7 @@ Answer Process::sys_mprotect(const Args& args) {
       memory_.protect(address, bytes, static_cast<Protection>(protection & known_protection))};
 }
 
-Answer Process::sys_mremap(const Args& args) {
+Answer ProgramCalls::sys_mremap(const Args& args) {
   const auto [address, bytes, new_bytes, flags, new_address, unused] = args;
   constexpr std::uint64_t known = MREMAP_MAYMOVE | MREMAP_FIXED;
   const bool fixed = (flags & MREMAP_FIXED) != 0;
@@ -203,7 +202,7 @@ Answer Process::sys_mremap(const Args& args) {
                                  fixed ? std::optional(new_address) : std::nullopt));
 }
 
-Answer Process::sys_madvise(const Args& args) {
+Answer ProgramCalls::sys_madvise(const Args& args) {
   const auto [address, bytes, advice, unused3, unused4, unused5] = args;
   constexpr std::array<std::uint64_t, 19> known{
       MADV_NORMAL,          MADV_RANDOM,   MADV_SEQUENTIAL,
@@ -241,7 +240,7 @@ Answer Process::sys_madvise(const Args& args) {
   }
 }
 
-Answer Process::sys_mincore(const Args& args) {
+Answer ProgramCalls::sys_mincore(const Args& args) {
   const auto [address, bytes, vector, unused3, unused4, unused5] = args;
   if (!is_page_aligned(address)) {
     return -EINVAL;
@@ -262,7 +261,7 @@ Answer Process::sys_mincore(const Args& args) {
   return 0;
 }
 
-Answer Process::sys_msync(const Args& args) {
+Answer ProgramCalls::sys_msync(const Args& args) {
   const auto [address, bytes, flags, unused3, unused4, unused5] = args;
   constexpr std::uint64_t both = MS_ASYNC | MS_SYNC;
   if ((flags & ~(both | MS_INVALIDATE)) != 0 || (flags & both) == both ||
@@ -283,7 +282,7 @@ Answer Process::sys_msync(const Args& args) {
 }
 
 // From the page that the address lies in.
-Answer Process::sys_mlock(const Args& args) {
+Answer ProgramCalls::sys_mlock(const Args& args) {
   const std::uint64_t start = abi::align_down(args[0], abi::page_bytes);
   const std::uint64_t bytes = args[1] + (args[0] - start);
   if (bytes == 0) {
@@ -292,12 +291,12 @@ Answer Process::sys_mlock(const Args& args) {
   return memory_.allows(start, bytes, 0) ? -Answer{memory_.populate(start, bytes)} : -ENOMEM;
 }
 
-Answer Process::sys_munlock(const Args& args) {
+Answer ProgramCalls::sys_munlock(const Args& args) {
   const std::uint64_t start = abi::align_down(args[0], abi::page_bytes);
   return memory_.allows(start, args[1] + (args[0] - start), 0) ? 0 : -ENOMEM;
 }
 
-Answer Process::sys_mlock2(const Args& args) {
+Answer ProgramCalls::sys_mlock2(const Args& args) {
   constexpr std::uint64_t on_fault = 1; // MLOCK_ONFAULT
   if ((args[2] & ~on_fault) != 0) {
     return -EINVAL;
@@ -306,13 +305,13 @@ Answer Process::sys_mlock2(const Args& args) {
 }
 
 // Nothing is ever swapped, now or later.
-Answer Process::sys_mlockall(const Args& args) {
+Answer ProgramCalls::sys_mlockall(const Args& args) {
   constexpr std::uint64_t on_fault = 4; // MCL_ONFAULT
   constexpr std::uint64_t known = std::uint64_t{MCL_CURRENT} | MCL_FUTURE | on_fault;
   return args[0] == 0 || (args[0] & ~known) != 0 || args[0] == on_fault ? -EINVAL : 0;
 }
 
-Answer Process::sys_brk(const Args& args) {
+Answer ProgramCalls::sys_brk(const Args& args) {
   return static_cast<Answer>(memory_.move_break(args[0]));
 }
 

@@ -10,7 +10,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "guest/linux/process/process.hpp"
+#include "guest/linux/process/file_calls.hpp"
 #include "guest/linux/process/times.hpp"
 
 namespace guest::linux {
@@ -70,26 +70,7 @@ struct statfs to_statfs(const abi::FileSpace& from) {
 
 } // namespace
 
-Or<Process::Place> Process::walk(std::uint64_t directory, std::string_view path, Last last) {
-  if (path.starts_with('/') || static_cast<std::int32_t>(directory) == AT_FDCWD) {
-    return tree_.walk(view(directory_), path, last);
-  }
-  const OpenFile* const file = file_at(directory);
-  if (file == nullptr) {
-    return std::unexpected(EBADF);
-  }
-  if (!file->file->is_folder()) {
-    return std::unexpected(ENOTDIR);
-  }
-  return tree_.walk(view(file->path) == "/" ? std::string_view{} : view(file->path), path, last);
-}
-
-Or<Process::Place> Process::place_at(std::uint64_t directory, std::uint64_t path, Last last) {
-  const Or<std::string_view> text = user_.path_at(path);
-  return text ? walk(directory, *text, last) : Or<Place>(std::unexpected(text.error()));
-}
-
-Or<abi::FileStat> Process::stat_of_place(const Place& place) {
+Or<abi::FileStat> FileCalls::stat_of_place(const Place& place) {
   if (!place.descriptor) {
     return place.stat;
   }
@@ -97,8 +78,8 @@ Or<abi::FileStat> Process::stat_of_place(const Place& place) {
   return file == nullptr ? Or<abi::FileStat>(std::unexpected(ENOENT)) : file->file->stat();
 }
 
-Or<abi::FileStat> Process::stat_of(std::uint64_t directory, std::uint64_t path,
-                                   std::uint64_t flags) {
+Or<abi::FileStat> FileCalls::stat_of(std::uint64_t directory, std::uint64_t path,
+                                     std::uint64_t flags) {
   const Or<std::string_view> text = user_.path_at(path);
   if (!text) {
     return std::unexpected(text.error());
@@ -113,7 +94,7 @@ Or<abi::FileStat> Process::stat_of(std::uint64_t directory, std::uint64_t path,
   return place ? stat_of_place(*place) : Or<abi::FileStat>(std::unexpected(place.error()));
 }
 
-Answer Process::sys_newfstatat(const Args& args) {
+Answer FileCalls::sys_newfstatat(const Args& args) {
   constexpr std::uint64_t known = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT;
   if ((args[3] & ~known) != 0) {
     return -EINVAL;
@@ -125,15 +106,15 @@ Answer Process::sys_newfstatat(const Args& args) {
   return user_.store(args[2], to_stat(*stat)) ? 0 : -EFAULT;
 }
 
-Answer Process::sys_stat(const Args& args) {
+Answer FileCalls::sys_stat(const Args& args) {
   return sys_newfstatat({here, args[0], args[1], 0, 0, 0});
 }
 
-Answer Process::sys_lstat(const Args& args) {
+Answer FileCalls::sys_lstat(const Args& args) {
   return sys_newfstatat({here, args[0], args[1], AT_SYMLINK_NOFOLLOW, 0, 0});
 }
 
-Answer Process::sys_fstat(const Args& args) {
+Answer FileCalls::sys_fstat(const Args& args) {
   const OpenFile* const file = file_at(args[0]);
   if (file == nullptr) {
     return -EBADF;
@@ -145,7 +126,7 @@ Answer Process::sys_fstat(const Args& args) {
   return user_.store(args[1], to_stat(*stat)) ? 0 : -EFAULT;
 }
 
-Answer Process::sys_statx(const Args& args) {
+Answer FileCalls::sys_statx(const Args& args) {
   const Or<abi::FileStat> stat = stat_of(args[0], args[1], args[2]);
   if (!stat) {
     return -Answer{stat.error()};
@@ -176,8 +157,8 @@ Answer Process::sys_statx(const Args& args) {
 
 // By the rights of the program's user as it sees itself; the superuser may read all and run what
 // anybody may run. Whether anything may be changed says the file system.
-Answer Process::access_of(std::uint64_t directory, std::uint64_t path, std::uint64_t mode,
-                          std::uint64_t flags) {
+Answer FileCalls::access_of(std::uint64_t directory, std::uint64_t path, std::uint64_t mode,
+                            std::uint64_t flags) {
   if ((mode & ~std::uint64_t{R_OK | W_OK | X_OK}) != 0) {
     return -EINVAL;
   }
@@ -209,16 +190,16 @@ Answer Process::access_of(std::uint64_t directory, std::uint64_t path, std::uint
   return (mode & ~granted) == 0 ? 0 : -EACCES;
 }
 
-Answer Process::sys_access(const Args& args) {
+Answer FileCalls::sys_access(const Args& args) {
   return access_of(here, args[0], args[1], 0);
 }
 
-Answer Process::sys_faccessat(const Args& args) {
+Answer FileCalls::sys_faccessat(const Args& args) {
   return access_of(args[0], args[1], args[2], 0);
 }
 
-Answer Process::link_text(std::uint64_t directory, std::uint64_t path, std::uint64_t to,
-                          std::uint64_t bytes) {
+Answer FileCalls::link_text(std::uint64_t directory, std::uint64_t path, std::uint64_t to,
+                            std::uint64_t bytes) {
   if (static_cast<std::int32_t>(bytes) <= 0) {
     return -EINVAL;
   }
@@ -246,17 +227,17 @@ Answer Process::link_text(std::uint64_t directory, std::uint64_t path, std::uint
   return static_cast<Answer>(room->size());
 }
 
-Answer Process::sys_readlink(const Args& args) {
+Answer FileCalls::sys_readlink(const Args& args) {
   return link_text(here, args[0], args[1], args[2]);
 }
 
-Answer Process::sys_readlinkat(const Args& args) {
+Answer FileCalls::sys_readlinkat(const Args& args) {
   return link_text(args[0], args[1], args[2], args[3]);
 }
 
-// ---- extended attributes: no file has any -----------------------------------------------------
+// ---- extended attributes: no file has any ------------------------------------------------------
 
-Answer Process::get_attribute(const Or<abi::FileStat>& of, std::uint64_t name) const {
+Answer FileCalls::get_attribute(const Or<abi::FileStat>& of, std::uint64_t name) const {
   const Or<std::string_view> text = user_.path_at(name);
   if (!text || text->empty() || text->size() > longest_attribute) {
     return text || text.error() == ENAMETOOLONG ? -ERANGE : -Answer{text.error()};
@@ -264,42 +245,42 @@ Answer Process::get_attribute(const Or<abi::FileStat>& of, std::uint64_t name) c
   return of ? -ENODATA : -Answer{of.error()};
 }
 
-Answer Process::sys_getxattr(const Args& args) {
+Answer FileCalls::sys_getxattr(const Args& args) {
   return get_attribute(stat_of(here, args[0], 0), args[1]);
 }
-Answer Process::sys_lgetxattr(const Args& args) {
+Answer FileCalls::sys_lgetxattr(const Args& args) {
   return get_attribute(stat_of(here, args[0], AT_SYMLINK_NOFOLLOW), args[1]);
 }
-Answer Process::sys_fgetxattr(const Args& args) {
+Answer FileCalls::sys_fgetxattr(const Args& args) {
   const OpenFile* const file = file_at(args[0]);
   return file == nullptr ? -EBADF : get_attribute(file->file->stat(), args[1]);
 }
-Answer Process::sys_listxattr(const Args& args) {
+Answer FileCalls::sys_listxattr(const Args& args) {
   const Or<abi::FileStat> stat = stat_of(here, args[0], 0);
   return stat ? 0 : -Answer{stat.error()};
 }
-Answer Process::sys_llistxattr(const Args& args) {
+Answer FileCalls::sys_llistxattr(const Args& args) {
   const Or<abi::FileStat> stat = stat_of(here, args[0], AT_SYMLINK_NOFOLLOW);
   return stat ? 0 : -Answer{stat.error()};
 }
-Answer Process::sys_flistxattr(const Args& args) {
+Answer FileCalls::sys_flistxattr(const Args& args) {
   return file_at(args[0]) == nullptr ? -EBADF : 0;
 }
 
 // Nor can any file have some.
-Answer Process::sys_setxattr(const Args& args) {
+Answer FileCalls::sys_setxattr(const Args& args) {
   const Or<abi::FileStat> stat = stat_of(here, args[0], 0);
   return stat ? -EOPNOTSUPP : -Answer{stat.error()};
 }
-Answer Process::sys_lsetxattr(const Args& args) {
+Answer FileCalls::sys_lsetxattr(const Args& args) {
   const Or<abi::FileStat> stat = stat_of(here, args[0], AT_SYMLINK_NOFOLLOW);
   return stat ? -EOPNOTSUPP : -Answer{stat.error()};
 }
-Answer Process::sys_fsetxattr(const Args& args) {
+Answer FileCalls::sys_fsetxattr(const Args& args) {
   return file_at(args[0]) == nullptr ? -EBADF : -EOPNOTSUPP;
 }
 
-Answer Process::sys_getcwd(const Args& args) {
+Answer FileCalls::sys_getcwd(const Args& args) {
   const std::string_view path = directory_.empty() ? "/" : view(directory_);
   const std::uint64_t bytes = path.size() + 1;
   if (args[1] < bytes) {
@@ -314,7 +295,7 @@ Answer Process::sys_getcwd(const Args& args) {
   return static_cast<Answer>(bytes);
 }
 
-Answer Process::sys_chdir(const Args& args) {
+Answer FileCalls::sys_chdir(const Args& args) {
   Or<Place> place = place_at(here, args[0], Last::follow);
   if (!place || !place->stat) {
     return -Answer{place ? place->stat.error() : place.error()};
@@ -327,7 +308,7 @@ Answer Process::sys_chdir(const Args& args) {
 }
 
 // Folders are known by their paths, as they were when they were opened.
-Answer Process::sys_fchdir(const Args& args) {
+Answer FileCalls::sys_fchdir(const Args& args) {
   const OpenFile* const file = file_at(args[0]);
   if (file == nullptr) {
     return -EBADF;
@@ -339,7 +320,7 @@ Answer Process::sys_fchdir(const Args& args) {
   return 0;
 }
 
-Answer Process::sys_statfs(const Args& args) {
+Answer FileCalls::sys_statfs(const Args& args) {
   const Or<Place> place = place_at(here, args[0], Last::follow);
   if (!place || !place->stat) {
     return -Answer{place ? place->stat.error() : place.error()};
@@ -351,7 +332,7 @@ Answer Process::sys_statfs(const Args& args) {
   return user_.store(args[1], to_statfs(*space)) ? 0 : -EFAULT;
 }
 
-Answer Process::sys_fstatfs(const Args& args) {
+Answer FileCalls::sys_fstatfs(const Args& args) {
   const OpenFile* const file = file_at(args[0]);
   if (file == nullptr) {
     return -EBADF;

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+// What a program asks of itself and its machine: numbers, limits, names, random bytes; children,
+// of which it has none.
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/sysinfo.h>
@@ -6,12 +8,10 @@
 #include <sys/wait.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstring>
-#include <utility>
 
-#include "guest/linux/process/process.hpp"
+#include "guest/linux/process/program_calls.hpp"
 
 namespace guest::linux {
 
@@ -25,60 +25,37 @@ template <std::size_t N> void set_text(char (&to)[N], std::string_view text) {
   std::memcpy(to, text.data(), std::min(text.size(), N - 1));
 }
 
+Answer wait_for_child(const Args& args) {
+  constexpr std::uint64_t ends = WEXITED | WSTOPPED | WCONTINUED;
+  constexpr std::uint64_t known = ends | WNOHANG | WNOWAIT | __WNOTHREAD | __WALL | __WCLONE;
+  const auto process = static_cast<std::int32_t>(args[1]);
+  if ((args[3] & ~known) != 0 || (args[3] & ends) == 0 || args[0] > P_PIDFD) {
+    return -EINVAL;
+  }
+  if (args[0] == P_PIDFD) {
+    return process < 0 ? -EINVAL : -EBADF; // nothing is one
+  }
+  return (args[0] == P_PID && process <= 0) || (args[0] == P_PGID && process < 0) ? -EINVAL
+                                                                                  : -ECHILD;
+}
+
 } // namespace
 
-// The compiler does not believe a virtual function that it does not return.
-void Process::end(std::uint8_t status) {
-  machine_.exit(leave(status));
-  std::unreachable();
-}
-
-// Who is told nothing any more would have been told by write() on Linux: the status says it.
-std::uint8_t Process::leave(std::uint8_t status) {
-  for (std::uint64_t descriptor = 0; descriptor < open_files_.end(); ++descriptor) {
-    const OpenFile* const file = open_files_.get(descriptor);
-    const int error = file == nullptr ? 0 : file->file->write_out();
-    if (error != 0) {
-      complain(view(file->path), error);
-      status = std::max(status, std::uint8_t{1});
-    }
-  }
-  if (const int error = mapped_.write_out(); error != 0) {
-    complain("a file that is mapped", error);
-    status = std::max(status, std::uint8_t{1});
-  }
-  return status;
-}
-
-void Process::complain(std::string_view path, int error) {
-  Text line = to_text(program_path());
-  append(line, ": not all that was written is in ");
-  append(line, path);
-  append(line, error == ENOSPC   ? ": no space left on the host's disk\n"
-               : error == EDQUOT ? ": the user's share of the host's disk is used up\n"
-               : error == EFBIG  ? ": larger than the host lets files be\n"
-                                 : ": the host could not write it\n");
-  static_cast<void>(files_.perform({.operation = abi::FileOperation::write,
-                                    .file = 2,
-                                    .buffer_gpa = reinterpret_cast<std::uint64_t>(line.data()),
-                                    .buffer_bytes = line.size()}));
-}
-
-Answer Process::sys_exit_group(const Args& args) {
+Answer ProgramCalls::sys_exit_group(const Args& args) {
   end(static_cast<std::uint8_t>(args[0] & 0xff));
 }
 
-Answer Process::sys_getpid(const Args& /*args*/) {
+Answer ProgramCalls::sys_getpid(const Args& /*args*/) {
   return process_id;
 }
-Answer Process::sys_getppid(const Args& /*args*/) {
+Answer ProgramCalls::sys_getppid(const Args& /*args*/) {
   return process_id - 1;
 }
-Answer Process::sys_nothing(const Args& /*args*/) {
+Answer ProgramCalls::sys_nothing(const Args& /*args*/) {
   return 0;
 }
 
-Answer Process::sys_arch_prctl(const Args& args) {
+Answer ProgramCalls::sys_arch_prctl(const Args& args) {
   if (args[0] != arch_set_fs) {
     return -EINVAL;
   }
@@ -89,7 +66,7 @@ Answer Process::sys_arch_prctl(const Args& args) {
   return 0;
 }
 
-Answer Process::sys_uname(const Args& args) {
+Answer ProgramCalls::sys_uname(const Args& args) {
   utsname name{};
   set_text(name.sysname, "Linux");
   set_text(name.nodename, "ebb");
@@ -100,7 +77,7 @@ Answer Process::sys_uname(const Args& args) {
   return user_.store(args[0], name) ? 0 : -EFAULT;
 }
 
-Answer Process::sys_prlimit64(const Args& args) {
+Answer ProgramCalls::sys_prlimit64(const Args& args) {
   if (args[1] >= RLIM_NLIMITS) {
     return -EINVAL;
   }
@@ -127,15 +104,15 @@ Answer Process::sys_prlimit64(const Args& args) {
   return args[3] == 0 || user_.store(args[3], limit) ? 0 : -EFAULT;
 }
 
-Answer Process::sys_getrlimit(const Args& args) {
+Answer ProgramCalls::sys_getrlimit(const Args& args) {
   return args[1] == 0 ? -EFAULT : sys_prlimit64({0, args[0], 0, args[1], 0, 0});
 }
 
-Answer Process::sys_setrlimit(const Args& args) {
+Answer ProgramCalls::sys_setrlimit(const Args& args) {
   return args[1] == 0 ? -EFAULT : sys_prlimit64({0, args[0], args[1], 0, 0, 0});
 }
 
-Answer Process::sys_sysinfo(const Args& args) {
+Answer ProgramCalls::sys_sysinfo(const Args& args) {
   struct sysinfo info {};
   info.uptime = static_cast<long>(machine_.now_ns() / 1'000'000'000);
   info.totalram = machine_.ram_bytes();
@@ -145,7 +122,7 @@ Answer Process::sys_sysinfo(const Args& args) {
   return user_.store(args[0], info) ? 0 : -EFAULT;
 }
 
-Answer Process::sys_getrandom(const Args& args) {
+Answer ProgramCalls::sys_getrandom(const Args& args) {
   if ((args[2] & ~std::uint64_t{GRND_NONBLOCK | GRND_RANDOM | GRND_INSECURE}) != 0) {
     return -EINVAL;
   }
@@ -158,7 +135,7 @@ Answer Process::sys_getrandom(const Args& args) {
 }
 
 // There are no children to be waited for.
-Answer Process::sys_wait4(const Args& args) {
+Answer ProgramCalls::sys_wait4(const Args& args) {
   constexpr std::uint64_t known =
       WNOHANG | WUNTRACED | WCONTINUED | __WNOTHREAD | __WALL | __WCLONE;
   if ((args[2] & ~known) != 0) {
@@ -168,7 +145,7 @@ Answer Process::sys_wait4(const Args& args) {
 }
 
 // What it says of nobody is cleared, whatever comes of it.
-Answer Process::sys_waitid(const Args& args) {
+Answer ProgramCalls::sys_waitid(const Args& args) {
   const Answer answer = wait_for_child(args);
   struct Words { // of siginfo_t, with a hole between them
     std::int32_t words[3];
@@ -183,23 +160,9 @@ Answer Process::sys_waitid(const Args& args) {
   return user_.store(args[2], Words{}) && user_.store(args[2] + child, Words{}) ? answer : -EFAULT;
 }
 
-Answer Process::wait_for_child(const Args& args) {
-  constexpr std::uint64_t ends = WEXITED | WSTOPPED | WCONTINUED;
-  constexpr std::uint64_t known = ends | WNOHANG | WNOWAIT | __WNOTHREAD | __WALL | __WCLONE;
-  const auto process = static_cast<std::int32_t>(args[1]);
-  if ((args[3] & ~known) != 0 || (args[3] & ends) == 0 || args[0] > P_PIDFD) {
-    return -EINVAL;
-  }
-  if (args[0] == P_PIDFD) {
-    return process < 0 ? -EINVAL : -EBADF; // nothing is one
-  }
-  return (args[0] == P_PID && process <= 0) || (args[0] == P_PGID && process < 0) ? -EINVAL
-                                                                                  : -ECHILD;
-}
+// ---- the processor -----------------------------------------------------------------------------
 
-// ---- the processor --------------------------------------------------------------------------
-
-Answer Process::sys_sched_getaffinity(const Args& args) {
+Answer ProgramCalls::sys_sched_getaffinity(const Args& args) {
   const std::uint64_t mask = 1; // programs have one vCPU
   if (args[1] < sizeof mask) {
     return -EINVAL;
@@ -207,7 +170,7 @@ Answer Process::sys_sched_getaffinity(const Args& args) {
   return user_.store(args[2], mask) ? Answer{sizeof mask} : -EFAULT;
 }
 
-Answer Process::sys_getrusage(const Args& args) {
+Answer ProgramCalls::sys_getrusage(const Args& args) {
   const auto whose = static_cast<std::int32_t>(args[0]);
   rusage usage{};
   if (whose == RUSAGE_CHILDREN) {
@@ -226,12 +189,12 @@ Answer Process::sys_getrusage(const Args& args) {
 }
 
 // Nobody else wants the processor. Linux's answer is 20 less the niceness.
-Answer Process::sys_getpriority(const Args& args) {
+Answer ProgramCalls::sys_getpriority(const Args& args) {
   constexpr int unchanged = 20;
   return args[0] > PRIO_USER ? -EINVAL : unchanged;
 }
 
-Answer Process::sys_umask(const Args& args) {
+Answer ProgramCalls::sys_umask(const Args& args) {
   const std::uint32_t before = umask_;
   umask_ = static_cast<std::uint32_t>(args[0]) & 0777U;
   return before;

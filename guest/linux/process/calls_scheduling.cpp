@@ -9,7 +9,7 @@
 #include <cerrno>
 #include <ctime>
 
-#include "guest/linux/process/process.hpp"
+#include "guest/linux/process/program_calls.hpp"
 
 namespace guest::linux {
 
@@ -40,22 +40,22 @@ int check_thread(std::uint64_t number) {
 
 } // namespace
 
-Answer Process::sys_sched_get_priority_max(const Args& args) {
+Answer ProgramCalls::sys_sched_get_priority_max(const Args& args) {
   const std::int32_t most = most_priority(args[0]);
   return most < 0 ? -EINVAL : Answer{most};
 }
 
-Answer Process::sys_sched_get_priority_min(const Args& args) {
+Answer ProgramCalls::sys_sched_get_priority_min(const Args& args) {
   const std::int32_t most = most_priority(args[0]);
   return most < 0 ? -EINVAL : Answer{most == 0 ? 0 : 1};
 }
 
-Answer Process::sys_sched_getscheduler(const Args& args) {
+Answer ProgramCalls::sys_sched_getscheduler(const Args& args) {
   const int error = check_thread(args[0]);
   return error != 0 ? -Answer{error} : Answer{traits_.policy};
 }
 
-Answer Process::sys_sched_getparam(const Args& args) {
+Answer ProgramCalls::sys_sched_getparam(const Args& args) {
   const int error = args[1] == 0 ? EINVAL : check_thread(args[0]);
   if (error != 0) {
     return -Answer{error};
@@ -64,7 +64,8 @@ Answer Process::sys_sched_getparam(const Args& args) {
 }
 
 // Nobody's right is to be before others.
-Answer Process::set_policy(std::uint64_t thread, std::int32_t policy, std::uint64_t parameters) {
+Answer ProgramCalls::set_policy(std::uint64_t thread, std::int32_t policy,
+                                std::uint64_t parameters) {
   std::int32_t priority = 0;
   if (parameters == 0 || static_cast<std::int32_t>(thread) < 0) {
     return -EINVAL;
@@ -88,16 +89,16 @@ Answer Process::set_policy(std::uint64_t thread, std::int32_t policy, std::uint6
   return 0;
 }
 
-Answer Process::sys_sched_setscheduler(const Args& args) {
+Answer ProgramCalls::sys_sched_setscheduler(const Args& args) {
   const auto policy = static_cast<std::int32_t>(args[1]);
   return policy < 0 ? -EINVAL : set_policy(args[0], policy, args[2]);
 }
 
-Answer Process::sys_sched_setparam(const Args& args) {
+Answer ProgramCalls::sys_sched_setparam(const Args& args) {
   return set_policy(args[0], traits_.policy, args[1]);
 }
 
-Answer Process::sys_sched_rr_get_interval(const Args& args) {
+Answer ProgramCalls::sys_sched_rr_get_interval(const Args& args) {
   constexpr long slice_ns = 4'000'000; // about what Linux gives
   const int error = check_thread(args[0]);
   if (error != 0) {
@@ -107,7 +108,7 @@ Answer Process::sys_sched_rr_get_interval(const Args& args) {
 }
 
 // Any set will do that has a vCPU in it.
-Answer Process::sys_sched_setaffinity(const Args& args) {
+Answer ProgramCalls::sys_sched_setaffinity(const Args& args) {
   std::uint64_t set = 0;
   const std::uint64_t bytes = std::min<std::uint64_t>(args[1], sizeof set);
   for (std::uint64_t at = 0; at < bytes; ++at) {
@@ -124,7 +125,7 @@ Answer Process::sys_sched_setaffinity(const Args& args) {
   return (set & 1U) != 0 ? 0 : -EINVAL;
 }
 
-Answer Process::sys_getcpu(const Args& args) {
+Answer ProgramCalls::sys_getcpu(const Args& args) {
   constexpr std::uint32_t first = 0;
   if (args[1] != 0 && !user_.may_write(args[1], sizeof first)) {
     return -EFAULT; // before anything is written
@@ -134,7 +135,7 @@ Answer Process::sys_getcpu(const Args& args) {
   return all ? 0 : -EFAULT;
 }
 
-Answer Process::sys_ioprio_get(const Args& args) {
+Answer ProgramCalls::sys_ioprio_get(const Args& args) {
   const auto who = static_cast<std::int32_t>(args[1]);
   switch (args[0]) {
   case IOPRIO_WHO_PROCESS:
@@ -150,7 +151,7 @@ Answer Process::sys_ioprio_get(const Args& args) {
   }
 }
 
-Answer Process::sys_ioprio_set(const Args& args) {
+Answer ProgramCalls::sys_ioprio_set(const Args& args) {
   const auto priority = static_cast<std::int32_t>(args[2]);
   const std::int32_t kind = priority >> IOPRIO_CLASS_SHIFT;
   const std::int32_t level = priority & ((1 << IOPRIO_CLASS_SHIFT) - 1);
@@ -174,7 +175,7 @@ Answer Process::sys_ioprio_set(const Args& args) {
 }
 
 // On one vCPU a thread sees what others did before it in their order.
-Answer Process::sys_membarrier(const Args& args) {
+Answer ProgramCalls::sys_membarrier(const Args& args) {
   constexpr std::uint64_t known = MEMBARRIER_CMD_GLOBAL | MEMBARRIER_CMD_GLOBAL_EXPEDITED |
                                   MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED |
                                   MEMBARRIER_CMD_PRIVATE_EXPEDITED |

@@ -5,14 +5,12 @@
 #include <sys/un.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <climits>
-#include <csignal>
 #include <cstring>
 
 #include "guest/linux/files/local_socket.hpp"
-#include "guest/linux/process/process.hpp"
+#include "guest/linux/process/socket_calls.hpp"
 
 namespace guest::linux {
 
@@ -35,10 +33,36 @@ struct Sender { // struct ucred
 };
 constexpr std::uint64_t control_alignment = 8;
 
+// What is told of a message that was longer than there was room (MSG_TRUNC).
+Answer received_bytes(const LocalSocket::Received& got, std::uint64_t flags) {
+  return static_cast<Answer>((flags & MSG_TRUNC) != 0 ? got.whole_bytes : got.bytes);
+}
+
+// At so many bytes into all of the parts, which reach far enough.
+bool put_parts(const UserMemory& user, const std::vector<iovec>& parts, std::uint64_t offset,
+               std::span<const std::byte> bytes) {
+  for (const iovec& part : parts) {
+    const std::uint64_t skipped = std::min<std::uint64_t>(offset, part.iov_len);
+    const std::uint64_t some = std::min<std::uint64_t>(part.iov_len - skipped, bytes.size());
+    offset -= skipped;
+    if (some == 0) {
+      continue;
+    }
+    const Or<std::span<std::byte>> to =
+        user.room_at(reinterpret_cast<std::uint64_t>(part.iov_base) + skipped, some);
+    if (!to) {
+      return false;
+    }
+    std::memcpy(to->data(), bytes.data(), some);
+    bytes = bytes.subspan(some);
+  }
+  return true;
+}
+
 } // namespace
 
 // EBADF, ENOTSOCK.
-Or<std::shared_ptr<OpenFile>> Process::socket_at(std::uint64_t descriptor) const {
+Or<std::shared_ptr<OpenFile>> SocketCalls::socket_at(std::uint64_t descriptor) const {
   std::shared_ptr<OpenFile> file = open_files_.share(descriptor & 0xffffffff);
   if (file == nullptr || (file->open_flags & O_PATH) != 0) {
     return std::unexpected(EBADF);
@@ -47,7 +71,7 @@ Or<std::shared_ptr<OpenFile>> Process::socket_at(std::uint64_t descriptor) const
                                          : std::move(file);
 }
 
-Answer Process::sys_socketpair(const Args& args) {
+Answer SocketCalls::sys_socketpair(const Args& args) {
   const auto [family, type, protocol, address, unused4, unused5] = args;
   constexpr std::uint64_t flags = SOCK_CLOEXEC | SOCK_NONBLOCK;
   LocalSocket::Kind kind = LocalSocket::Kind::stream;
@@ -81,7 +105,7 @@ Answer Process::sys_socketpair(const Args& args) {
 // ---- sending -----------------------------------------------------------------------------------
 
 // What goes along with a message: files. EBADF, EFAULT, EINVAL, EPERM.
-Or<Process::SharedFiles> Process::files_to_send(const msghdr& message) const {
+Or<SocketCalls::SharedFiles> SocketCalls::files_to_send(const msghdr& message) const {
   SharedFiles files;
   const auto start = reinterpret_cast<std::uint64_t>(message.msg_control);
   for (std::uint64_t at = 0; message.msg_controllen - at >= sizeof(ControlHeader);) {
@@ -129,8 +153,8 @@ Or<Process::SharedFiles> Process::files_to_send(const msghdr& message) const {
 }
 
 // One piece: all of a message, of a stream as much as goes.
-Answer Process::send_piece(const OpenFile& file, std::span<const std::byte> piece, BytesOf whose,
-                           const SharedFiles& files, std::uint64_t flags) {
+Answer SocketCalls::send_piece(const OpenFile& file, std::span<const std::byte> piece,
+                               BytesOf whose, const SharedFiles& files, std::uint64_t flags) {
   LocalSocket& socket = *file.file->socket();
   const bool waits = (flags & MSG_DONTWAIT) == 0 && (file.open_flags & O_NONBLOCK) == 0;
   for (;;) {
@@ -151,8 +175,8 @@ Answer Process::send_piece(const OpenFile& file, std::span<const std::byte> piec
   }
 }
 
-Answer Process::send_parts(const OpenFile& file, const std::vector<iovec>& parts, SharedFiles files,
-                           std::uint64_t flags) {
+Answer SocketCalls::send_parts(const OpenFile& file, const std::vector<iovec>& parts,
+                               SharedFiles files, std::uint64_t flags) {
   if ((flags & MSG_OOB) != 0) {
     return -EOPNOTSUPP;
   }
@@ -188,16 +212,16 @@ Answer Process::send_parts(const OpenFile& file, const std::vector<iovec>& parts
 }
 
 // The same, and whether a program's memory can reach so far: EFAULT.
-Or<std::shared_ptr<OpenFile>> Process::socket_to_move(std::uint64_t descriptor,
-                                                      std::uint64_t address,
-                                                      std::uint64_t bytes) const {
+Or<std::shared_ptr<OpenFile>> SocketCalls::socket_to_move(std::uint64_t descriptor,
+                                                          std::uint64_t address,
+                                                          std::uint64_t bytes) const {
   if (address > highest_address || bytes > highest_address - address) {
     return std::unexpected(EFAULT);
   }
   return socket_at(descriptor);
 }
 
-Answer Process::sys_sendto(const Args& args) {
+Answer SocketCalls::sys_sendto(const Args& args) {
   const auto [descriptor, address, bytes, flags, to, to_bytes] = args;
   const std::uint64_t whole = std::min(bytes, UserMemory::max_transfer_bytes);
   const Or<std::shared_ptr<OpenFile>> file = socket_to_move(descriptor, address, whole);
@@ -212,8 +236,8 @@ Answer Process::sys_sendto(const Args& args) {
 }
 
 // What sendmsg and recvmsg are asked for. EBADF, ENOTSOCK, EFAULT, EMSGSIZE, EINVAL.
-Or<Process::SocketMessage> Process::message_at(std::uint64_t descriptor,
-                                               std::uint64_t address) const {
+Or<SocketCalls::SocketMessage> SocketCalls::message_at(std::uint64_t descriptor,
+                                                       std::uint64_t address) const {
   SocketMessage message;
   Or<std::shared_ptr<OpenFile>> file = socket_at(descriptor);
   if (!file) {
@@ -235,7 +259,7 @@ Or<Process::SocketMessage> Process::message_at(std::uint64_t descriptor,
   return message;
 }
 
-Answer Process::sys_sendmsg(const Args& args) {
+Answer SocketCalls::sys_sendmsg(const Args& args) {
   const Or<SocketMessage> message = message_at(args[0], args[1]);
   if (!message) {
     return -Answer{message.error()};
@@ -250,30 +274,10 @@ Answer Process::sys_sendmsg(const Args& args) {
 
 // ---- receiving ---------------------------------------------------------------------------------
 
-// At so many bytes into all of the parts, which reach far enough.
-bool Process::put_parts(const std::vector<iovec>& parts, std::uint64_t offset,
-                        std::span<const std::byte> bytes) {
-  for (const iovec& part : parts) {
-    const std::uint64_t skipped = std::min<std::uint64_t>(offset, part.iov_len);
-    const std::uint64_t some = std::min<std::uint64_t>(part.iov_len - skipped, bytes.size());
-    offset -= skipped;
-    if (some == 0) {
-      continue;
-    }
-    const Or<std::span<std::byte>> to =
-        user_.room_at(reinterpret_cast<std::uint64_t>(part.iov_base) + skipped, some);
-    if (!to) {
-      return false;
-    }
-    std::memcpy(to->data(), bytes.data(), some);
-    bytes = bytes.subspan(some);
-  }
-  return true;
-}
-
 // Into one part after the other; a message as far as they reach.
-Or<LocalSocket::Received>
-Process::receive_parts(const OpenFile& file, const std::vector<iovec>& parts, std::uint64_t flags) {
+Or<LocalSocket::Received> SocketCalls::receive_parts(const OpenFile& file,
+                                                     const std::vector<iovec>& parts,
+                                                     std::uint64_t flags) {
   LocalSocket& socket = *file.file->socket();
   const bool is_stream = socket.kind() == LocalSocket::Kind::stream;
   const bool waits = (flags & MSG_DONTWAIT) == 0 && (file.open_flags & O_NONBLOCK) == 0;
@@ -293,7 +297,7 @@ Process::receive_parts(const OpenFile& file, const std::vector<iovec>& parts, st
         std::span(bytes).first(std::min<std::uint64_t>(bytes.size(), room - all.bytes));
     Or<LocalSocket::Received> got = socket.receive(rest, taking);
     if (got) {
-      if (!put_parts(parts, all.bytes, rest.first(got->bytes))) {
+      if (!put_parts(user_, parts, all.bytes, rest.first(got->bytes))) {
         return std::unexpected(EFAULT);
       }
       all.bytes += got->bytes;
@@ -324,12 +328,7 @@ Process::receive_parts(const OpenFile& file, const std::vector<iovec>& parts, st
   return all;
 }
 
-// What is told of a message that was longer than there was room (MSG_TRUNC).
-Answer Process::received_bytes(const LocalSocket::Received& got, std::uint64_t flags) {
-  return static_cast<Answer>((flags & MSG_TRUNC) != 0 ? got.whole_bytes : got.bytes);
-}
-
-Answer Process::sys_recvfrom(const Args& args) {
+Answer SocketCalls::sys_recvfrom(const Args& args) {
   const auto [descriptor, address, bytes, flags, from, from_bytes] = args;
   const std::uint64_t whole = std::min(bytes, UserMemory::max_transfer_bytes);
   const Or<std::shared_ptr<OpenFile>> file = socket_to_move(descriptor, address, whole);
@@ -351,8 +350,8 @@ Answer Process::sys_recvfrom(const Args& args) {
 }
 
 // Puts one behind the others; how many bytes it took. 0: there was no room for its header.
-std::uint64_t Process::put_control(std::uint64_t to, std::uint64_t room, std::int32_t type,
-                                   std::span<const std::byte> content) const {
+std::uint64_t SocketCalls::put_control(std::uint64_t to, std::uint64_t room, std::int32_t type,
+                                       std::span<const std::byte> content) const {
   ControlHeader header{.level = SOL_SOCKET, .type = type};
   if (room < sizeof header) {
     return 0;
@@ -372,9 +371,9 @@ std::uint64_t Process::put_control(std::uint64_t to, std::uint64_t room, std::in
 
 // The files of a message become descriptors, as many as there is room for; what does not fit is
 // closed. The bytes of control data that there are then.
-std::uint64_t Process::receive_control(const LocalSocket& socket, SharedFiles files,
-                                       const msghdr& message, std::uint64_t flags,
-                                       std::int32_t& told) {
+std::uint64_t SocketCalls::receive_control(const LocalSocket& socket, SharedFiles files,
+                                           const msghdr& message, std::uint64_t flags,
+                                           std::int32_t& told) {
   const auto start = reinterpret_cast<std::uint64_t>(message.msg_control);
   const std::uint64_t room = start == 0 ? 0 : message.msg_controllen;
   std::uint64_t used = 0;
@@ -408,7 +407,7 @@ std::uint64_t Process::receive_control(const LocalSocket& socket, SharedFiles fi
                                               std::as_bytes(std::span(numbers)));
 }
 
-Answer Process::sys_recvmsg(const Args& args) {
+Answer SocketCalls::sys_recvmsg(const Args& args) {
   Or<SocketMessage> message = message_at(args[0], args[1]);
   const std::uint64_t flags = args[2];
   if (!message) {
@@ -434,7 +433,7 @@ Answer Process::sys_recvmsg(const Args& args) {
 
 // ---- the rest ----------------------------------------------------------------------------------
 
-Answer Process::sys_shutdown(const Args& args) {
+Answer SocketCalls::sys_shutdown(const Args& args) {
   const Or<std::shared_ptr<OpenFile>> file = socket_at(args[0]);
   if (!file) {
     return -Answer{file.error()};
@@ -448,7 +447,7 @@ Answer Process::sys_shutdown(const Args& args) {
 }
 
 // Both ends have the same name: none.
-Answer Process::sys_getsockname(const Args& args) {
+Answer SocketCalls::sys_getsockname(const Args& args) {
   const Or<std::shared_ptr<OpenFile>> file = socket_at(args[0]);
   if (!file) {
     return -Answer{file.error()};
@@ -470,7 +469,7 @@ Answer Process::sys_getsockname(const Args& args) {
   return user_.store(args[2], static_cast<std::int32_t>(sizeof family)) ? 0 : -EFAULT;
 }
 
-Answer Process::sys_getsockopt(const Args& args) {
+Answer SocketCalls::sys_getsockopt(const Args& args) {
   const auto [descriptor, level, option, address, bytes_address, unused5] = args;
   const Or<std::shared_ptr<OpenFile>> file = socket_at(descriptor);
   if (!file) {
@@ -540,7 +539,7 @@ Answer Process::sys_getsockopt(const Args& args) {
   }
 }
 
-Answer Process::sys_setsockopt(const Args& args) {
+Answer SocketCalls::sys_setsockopt(const Args& args) {
   const auto [descriptor, level, option, address, bytes, unused5] = args;
   const Or<std::shared_ptr<OpenFile>> file = socket_at(descriptor);
   if (!file) {

@@ -6,7 +6,7 @@
 #include <cerrno>
 
 #include "guest/linux/files/terminal.hpp"
-#include "guest/linux/process/process.hpp"
+#include "guest/linux/process/file_calls.hpp"
 
 namespace guest::linux {
 
@@ -25,7 +25,7 @@ constexpr std::uint64_t set_with_speeds_last = set_with_speeds + 2;
 
 } // namespace
 
-std::uint64_t Process::patience_ns(const OpenFile& file) {
+std::uint64_t FileCalls::patience_ns(const OpenFile& file) {
   constexpr std::uint64_t ns_per_tenth = 100'000'000; // of a second
   Terminal* const terminal = file.file->terminal();
   const Or<abi::TerminalMode> mode =
@@ -37,7 +37,8 @@ std::uint64_t Process::patience_ns(const OpenFile& file) {
 }
 
 // Output is with the host's terminal at once, so nothing is waited for before a change.
-Answer Process::control_terminal(Terminal& terminal, std::uint64_t request, std::uint64_t address) {
+Answer FileCalls::control_terminal(Terminal& terminal, std::uint64_t request,
+                                   std::uint64_t address) {
   const auto give = [&](const auto& what) { return user_.store(address, what) ? 0 : -EFAULT; };
   switch (request) {
   case TCGETS:

@@ -5,12 +5,11 @@
 #include <sys/syscall.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstring>
 #include <utility>
 
-#include "guest/linux/process/process.hpp"
+#include "guest/linux/process/program_calls.hpp"
 
 namespace guest::linux {
 
@@ -32,28 +31,20 @@ struct CloneArguments {
 };
 constexpr std::uint64_t least_clone_arguments = 64; // of the first kernel that had them
 
-// The kernel's struct robust_list_head.
-struct RobustList {
-  std::uint64_t first;
-  std::int64_t word_offset; // from an entry to its lock
-  std::uint64_t pending;    // the entry that is locked or unlocked now
-};
-constexpr unsigned most_robust_locks = 2048; // ROBUST_LIST_LIMIT
-
 } // namespace
 
-Answer Process::sys_gettid(const Args& /*args*/) {
+Answer ProgramCalls::sys_gettid(const Args& /*args*/) {
   return scheduler_.running().id;
 }
 
-Answer Process::sys_sched_yield(const Args& /*args*/) {
+Answer ProgramCalls::sys_sched_yield(const Args& /*args*/) {
   scheduler_.yield();
   return 0;
 }
 
 // ---- the beginning -----------------------------------------------------------------------------
 
-Answer Process::start_thread(const ThreadStart& start) {
+Answer ProgramCalls::start_thread(const ThreadStart& start) {
   if ((start.flags & CLONE_SIGHAND) != 0 && (start.flags & CLONE_VM) == 0) {
     return -EINVAL;
   }
@@ -96,12 +87,7 @@ Answer Process::start_thread(const ThreadStart& start) {
   return id;
 }
 
-void Process::begin_thread() {
-  scheduler_.arrive();
-  catch_up();
-}
-
-Answer Process::sys_clone(const Args& args) {
+Answer ProgramCalls::sys_clone(const Args& args) {
   return start_thread({.flags = args[0] & 0xffffffff & ~signal_bits,
                        .stack = args[1],
                        .thread_pointer = args[4],
@@ -109,7 +95,7 @@ Answer Process::sys_clone(const Args& args) {
                        .child_id_at = args[3]});
 }
 
-Answer Process::sys_clone3(const Args& args) {
+Answer ProgramCalls::sys_clone3(const Args& args) {
   const auto [address, bytes, unused2, unused3, unused4, unused5] = args;
   if (bytes < least_clone_arguments) {
     return -EINVAL;
@@ -139,34 +125,33 @@ Answer Process::sys_clone3(const Args& args) {
                        .child_id_at = start.child_id_at});
 }
 
-Answer Process::sys_set_tid_address(const Args& args) {
+Answer ProgramCalls::sys_set_tid_address(const Args& args) {
   scheduler_.running().clear_at_end = args[0];
   return scheduler_.running().id;
 }
 
-Answer Process::sys_set_robust_list(const Args& args) {
-  if (args[1] != sizeof(RobustList)) {
+Answer ProgramCalls::sys_set_robust_list(const Args& args) {
+  if (args[1] != robust_list_bytes) {
     return -EINVAL;
   }
   scheduler_.running().robust_list = args[0];
   return 0;
 }
 
-Answer Process::sys_get_robust_list(const Args& args) {
+Answer ProgramCalls::sys_get_robust_list(const Args& args) {
   const Thread* const thread =
       args[0] == 0 ? &scheduler_.running() : scheduler_.find(static_cast<std::int32_t>(args[0]));
   if (thread == nullptr) {
     return -ESRCH;
   }
-  return user_.store(args[2], std::uint64_t{sizeof(RobustList)}) &&
-                 user_.store(args[1], thread->robust_list)
+  return user_.store(args[2], robust_list_bytes) && user_.store(args[1], thread->robust_list)
              ? 0
              : -EFAULT;
 }
 
 // ---- the end -----------------------------------------------------------------------------------
 
-Answer Process::sys_exit(const Args& args) {
+Answer ProgramCalls::sys_exit(const Args& args) {
   const auto status = static_cast<std::uint8_t>(args[0] & 0xff);
   const bool is_first = scheduler_.running().id == process_id;
   if (is_alone()) {
@@ -176,111 +161,6 @@ Answer Process::sys_exit(const Args& args) {
   end_thread();
 }
 
-// The compiler does not know that nobody goes on with a thread that has ended.
-void Process::end_thread() {
-  Thread& thread = scheduler_.running();
-  tell_end_of(thread);
-  thread.signals.set_blocked(~SignalSet{0}); // it takes none any more
-  machine_.set_handled_signals(handled_signals());
-  scheduler_.end_running();
-  std::unreachable();
-}
-
-void Process::tell_end_of(Thread& thread) {
-  abandon_locks(thread);
-  if (thread.clear_at_end != 0 && user_.store(thread.clear_at_end, std::int32_t{0})) {
-    futexes_.wake(thread.clear_at_end, 1);
-  }
-}
-
-void Process::abandon_lock(const Thread& thread, std::uint64_t address, bool has_priorities) {
-  std::uint32_t value = 0;
-  if (address % sizeof value != 0 || !user_.fetch(address, value) ||
-      (value & FUTEX_TID_MASK) != static_cast<std::uint32_t>(thread.id)) {
-    return;
-  }
-  if (!user_.store(address, (value & FUTEX_WAITERS) | FUTEX_OWNER_DIED)) {
-    return;
-  }
-  if ((value & FUTEX_WAITERS) != 0 || has_priorities) {
-    futexes_.wake(address, 1);
-  }
-}
-
-// The list is the program's, and may be anything: it is followed so far and no further.
-void Process::abandon_locks(const Thread& thread) {
-  constexpr std::uint64_t has_priorities = 1; // in the address of an entry
-  RobustList list{};
-  if (thread.robust_list == 0 || !user_.fetch(thread.robust_list, list)) {
-    return;
-  }
-  const auto abandon = [&](std::uint64_t entry) {
-    abandon_lock(thread, (entry & ~has_priorities) + static_cast<std::uint64_t>(list.word_offset),
-                 (entry & has_priorities) != 0);
-  };
-  std::uint64_t entry = list.first;
-  for (unsigned count = 0; count < most_robust_locks; ++count) {
-    if ((entry & ~has_priorities) == thread.robust_list) {
-      break;
-    }
-    std::uint64_t next = 0;
-    const bool has_next = user_.fetch(entry & ~has_priorities, next);
-    if (entry != list.pending) {
-      abandon(entry);
-    }
-    if (!has_next) {
-      break;
-    }
-    entry = next;
-  }
-  if (list.pending != 0) {
-    abandon(list.pending);
-  }
-}
-
-bool Process::end_others() {
-  Thread& self = scheduler_.running();
-  for (const auto& thread : scheduler_.threads()) {
-    if (thread.get() != &self) {
-      thread->is_to_end = true;
-      scheduler_.wake(*thread);
-    }
-  }
-  while (!is_alone()) {
-    if (self.is_to_end) {
-      return false; // one of them was faster
-    }
-    scheduler_.yield();
-  }
-  return true;
-}
-
 // ---- between calls -----------------------------------------------------------------------------
-
-void Process::catch_up() {
-  receive_signals();
-  if (scheduler_.next_tick_ns() != Machine::never) {
-    scheduler_.tick();
-  }
-  arm_alarm();
-}
-
-// Setting a timer is dear, and being interrupted too early does no harm: an alarm for other threads
-// that is set already stays.
-void Process::arm_alarm() {
-  const std::uint64_t tick_ns = scheduler_.next_tick_ns();
-  const bool has_timers = timers_.any_set();
-  if (tick_ns == Machine::never && tick_ns_ == Machine::never && !has_timers && !has_alarm_) {
-    return;
-  }
-  const Timers::Now is = now();
-  if (tick_ns_ > tick_ns || tick_ns_ <= is.elapsed_ns) {
-    tick_ns_ = tick_ns;
-  }
-  const std::uint64_t next_ns =
-      std::min(has_timers ? timers_.next_while_computing_ns(is) : Machine::never, tick_ns_);
-  has_alarm_ = next_ns != Machine::never;
-  machine_.set_alarm_ns(next_ns);
-}
 
 } // namespace guest::linux

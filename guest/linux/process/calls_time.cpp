@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+// Clocks, and sleeping by them.
 #include <sys/time.h>
 #include <sys/times.h>
 
@@ -6,7 +7,8 @@
 #include <cerrno>
 #include <ctime>
 
-#include "guest/linux/process/process.hpp"
+#include "guest/linux/process/clock_base.hpp"
+#include "guest/linux/process/program_calls.hpp"
 #include "guest/linux/process/times.hpp"
 
 namespace guest::linux {
@@ -14,32 +16,6 @@ namespace guest::linux {
 namespace {
 
 constexpr std::int64_t ns_per_tick = 10'000'000; // of times(): AT_CLKTCK is 100
-constexpr std::uint64_t realtime_clocks =
-    (1U << CLOCK_REALTIME) | (1U << CLOCK_REALTIME_COARSE) | (1U << CLOCK_TAI);
-constexpr std::uint64_t boot_clocks = (1U << CLOCK_MONOTONIC) | (1U << CLOCK_MONOTONIC_RAW) |
-                                      (1U << CLOCK_MONOTONIC_COARSE) | (1U << CLOCK_BOOTTIME) |
-                                      (1U << CLOCK_REALTIME_ALARM) | (1U << CLOCK_BOOTTIME_ALARM);
-
-enum class ClockBase : std::uint8_t { boot, epoch, used, none };
-bool is_one_of(std::uint64_t clock, std::uint64_t clocks) {
-  return clock < 64 && ((clocks >> clock) & 1) != 0;
-}
-
-// Negative ones are those of a process or thread: its number's complement, and which clock.
-ClockBase clock_base(std::uint64_t clock) {
-  const auto number = static_cast<std::int32_t>(clock);
-  if (is_one_of(clock, boot_clocks)) {
-    return ClockBase::boot;
-  }
-  if (is_one_of(clock, realtime_clocks)) {
-    return ClockBase::epoch;
-  }
-  const std::int32_t process = ~(number >> 3);
-  const bool own = number < 0 && (number & 3) != 3 && (process == 0 || process == process_id);
-  return own || number == CLOCK_PROCESS_CPUTIME_ID || number == CLOCK_THREAD_CPUTIME_ID
-             ? ClockBase::used
-             : ClockBase::none;
-}
 
 timespec to_timespec(std::int64_t ns) {
   return {ns / signed_ns_per_second, ns % signed_ns_per_second};
@@ -48,7 +24,7 @@ timespec to_timespec(std::int64_t ns) {
 } // namespace
 
 // Of a clock that shows what a thread has used of the processor (pthread_getcpuclockid(3)).
-const Thread* Process::thread_of_clock(std::uint64_t clock) const {
+const Thread* ProgramCalls::thread_of_clock(std::uint64_t clock) const {
   constexpr std::int32_t kind = 7; // of a clock by number: CPUCLOCK_SCHED, of a thread
   constexpr std::int32_t used_by_thread = 6;
   const auto number = static_cast<std::int32_t>(clock);
@@ -60,7 +36,7 @@ const Thread* Process::thread_of_clock(std::uint64_t clock) const {
   return is_numbered ? scheduler_.find(id) : nullptr;
 }
 
-Or<std::int64_t> Process::clock_ns(std::uint64_t clock) {
+Or<std::int64_t> ProgramCalls::clock_ns(std::uint64_t clock) {
   if (const Thread* const thread = thread_of_clock(clock); thread != nullptr) {
     return static_cast<std::int64_t>(scheduler_.used_ns(*thread));
   }
@@ -77,21 +53,7 @@ Or<std::int64_t> Process::clock_ns(std::uint64_t clock) {
   return std::unexpected(EINVAL);
 }
 
-Or<Process::TimerClock> Process::timer_clock(std::uint64_t clock) const {
-  switch (clock_base(clock)) {
-  case ClockBase::boot:
-    return TimerClock{.clock = Timers::Clock::elapsed, .epoch_ns = 0};
-  case ClockBase::epoch:
-    return TimerClock{.clock = Timers::Clock::elapsed, .epoch_ns = start_.realtime_ns};
-  case ClockBase::used:
-    return TimerClock{.clock = Timers::Clock::used, .epoch_ns = 0};
-  case ClockBase::none:
-    break;
-  }
-  return std::unexpected(EINVAL);
-}
-
-Answer Process::sys_clock_gettime(const Args& args) {
+Answer ProgramCalls::sys_clock_gettime(const Args& args) {
   const Or<std::int64_t> now = clock_ns(args[0]);
   if (!now) {
     return -Answer{now.error()};
@@ -99,25 +61,25 @@ Answer Process::sys_clock_gettime(const Args& args) {
   return user_.store(args[1], to_timespec(*now)) ? 0 : -EFAULT;
 }
 
-Answer Process::sys_clock_getres(const Args& args) {
+Answer ProgramCalls::sys_clock_getres(const Args& args) {
   if (clock_base(args[0]) == ClockBase::none && thread_of_clock(args[0]) == nullptr) {
     return -EINVAL;
   }
   return args[1] == 0 || user_.store(args[1], timespec{0, 1}) ? 0 : -EFAULT;
 }
 
-Answer Process::sys_gettimeofday(const Args& args) {
+Answer ProgramCalls::sys_gettimeofday(const Args& args) {
   const timespec now = to_timespec(realtime_ns());
   return args[0] == 0 || user_.store(args[0], timeval{now.tv_sec, now.tv_nsec / 1000}) ? 0
                                                                                        : -EFAULT;
 }
 
-Answer Process::sys_time(const Args& args) {
+Answer ProgramCalls::sys_time(const Args& args) {
   const time_t now = to_timespec(realtime_ns()).tv_sec;
   return args[0] == 0 || user_.store(args[0], now) ? now : -EFAULT;
 }
 
-Answer Process::sys_times(const Args& args) {
+Answer ProgramCalls::sys_times(const Args& args) {
   const Timers::Now is = now();
   const auto ticks = static_cast<std::int64_t>(is.elapsed_ns) / ns_per_tick;
   const tms used{.tms_utime = static_cast<std::int64_t>(is.used_ns) / ns_per_tick,
@@ -127,7 +89,7 @@ Answer Process::sys_times(const Args& args) {
   return args[0] == 0 || user_.store(args[0], used) ? ticks : -EFAULT;
 }
 
-bool Process::sleep_until(std::uint64_t deadline_ns) {
+bool ProgramCalls::sleep_until(std::uint64_t deadline_ns) {
   // A call that unblocks signals may find one waiting.
   while (!is_diverted()) {
     if (machine_.now_ns() >= deadline_ns) {
@@ -138,30 +100,11 @@ bool Process::sleep_until(std::uint64_t deadline_ns) {
   return false;
 }
 
-void Process::idle_until_ns(std::uint64_t deadline) {
-  const std::uint64_t began_ns = machine_.now_ns();
-  const std::uint64_t wake_ns = std::min(deadline, timers_.next_while_sleeping_ns());
-  // Nobody knows how long: what lies in the guest of files may be wanted again soon.
-  std::uint64_t first_ns = wake_ns;
-  if (wake_ns == Machine::never && !contents_.is_empty()) {
-    first_ns = began_ns + HostContents::unused_time_ns;
-  }
-  contents_.rest_until(first_ns == wake_ns ? wake_ns : began_ns);
-  machine_.sleep_until_ns(first_ns);
-  if (first_ns != wake_ns && machine_.now_ns() >= first_ns) {
-    contents_.rest_until(wake_ns);
-    machine_.sleep_until_ns(wake_ns);
-  }
-  slept_ns_ += machine_.now_ns() - began_ns;
-  scheduler_.wake_watchers(); // one of them may have a stream that is ready now
-  receive_signals();
-}
-
-Answer Process::sys_nanosleep(const Args& args) {
+Answer ProgramCalls::sys_nanosleep(const Args& args) {
   return sys_clock_nanosleep({CLOCK_MONOTONIC, 0, args[0], args[1], 0, 0});
 }
 
-Answer Process::sys_clock_nanosleep(const Args& args) {
+Answer ProgramCalls::sys_clock_nanosleep(const Args& args) {
   timespec wanted{};
   if (!user_.fetch(args[2], wanted)) {
     return -EFAULT;

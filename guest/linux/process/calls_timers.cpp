@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+// Timers that send signals: one for each kind of time, and as many as a program makes.
 #include <sys/time.h>
 
 #include <algorithm>
@@ -6,7 +7,7 @@
 #include <csignal>
 #include <ctime>
 
-#include "guest/linux/process/process.hpp"
+#include "guest/linux/process/program_calls.hpp"
 #include "guest/linux/process/times.hpp"
 
 namespace guest::linux {
@@ -19,12 +20,12 @@ struct IntervalTime { // struct itimerval
 
 } // namespace
 
-void Process::set_timer(std::int32_t timer, const Timers::Setting& setting) {
+void ProgramCalls::set_timer(std::int32_t timer, const Timers::Setting& setting) {
   timers_.set(timer, setting);
   arm_alarm();
 }
 
-Process::TimerRest Process::rest_of(std::int32_t timer) {
+ProgramCalls::TimerRest ProgramCalls::rest_of(std::int32_t timer) {
   const Timers::Setting setting = timers_.setting(timer);
   if (setting.next_ns == Timers::never) {
     return {};
@@ -37,7 +38,7 @@ Process::TimerRest Process::rest_of(std::int32_t timer) {
 
 // ---- one for each kind of time -----------------------------------------------------------------
 
-Answer Process::sys_setitimer(const Args& args) {
+Answer ProgramCalls::sys_setitimer(const Args& args) {
   const auto [which, value, old_value, unused3, unused4, unused5] = args;
   IntervalTime time{};
   if (value != 0 && !user_.fetch(value, time)) {
@@ -57,7 +58,7 @@ Answer Process::sys_setitimer(const Args& args) {
   return old_value == 0 || user_.store(old_value, before) ? 0 : -EFAULT;
 }
 
-Answer Process::sys_getitimer(const Args& args) {
+Answer ProgramCalls::sys_getitimer(const Args& args) {
   if (args[0] >= std::uint64_t{Timers::interval_timers}) {
     return -EINVAL;
   }
@@ -68,7 +69,7 @@ Answer Process::sys_getitimer(const Args& args) {
 }
 
 // Seconds that are left are rounded to the nearest, but for the last.
-Answer Process::sys_alarm(const Args& args) {
+Answer ProgramCalls::sys_alarm(const Args& args) {
   const std::uint64_t seconds = args[0] & 0xffffffff;
   const std::uint64_t left_ns = rest_of(ITIMER_REAL).left_ns;
   set_timer(ITIMER_REAL,
@@ -81,7 +82,7 @@ Answer Process::sys_alarm(const Args& args) {
 
 // ---- as many as are made -----------------------------------------------------------------------
 
-Answer Process::sys_timer_create(const Args& args) {
+Answer ProgramCalls::sys_timer_create(const Args& args) {
   const Or<TimerClock> clock = timer_clock(args[0]);
   if (!clock) {
     return -Answer{clock.error()};
@@ -119,7 +120,7 @@ Answer Process::sys_timer_create(const Args& args) {
 }
 
 // By the number that the program has of it; EINVAL.
-Or<std::int32_t> Process::timer_at(std::uint64_t number) const {
+Or<std::int32_t> ProgramCalls::timer_at(std::uint64_t number) const {
   const auto given = static_cast<std::int32_t>(number);
   const std::int64_t timer = std::int64_t{given} + Timers::interval_timers;
   if (given < 0 || !timers_.has(timer)) {
@@ -128,7 +129,7 @@ Or<std::int32_t> Process::timer_at(std::uint64_t number) const {
   return static_cast<std::int32_t>(timer);
 }
 
-Answer Process::sys_timer_settime(const Args& args) {
+Answer ProgramCalls::sys_timer_settime(const Args& args) {
   const Or<std::int32_t> timer = timer_at(args[0]);
   itimerspec time{};
   if (!timer) {
@@ -158,7 +159,7 @@ Answer Process::sys_timer_settime(const Args& args) {
   return args[3] == 0 || user_.store(args[3], before) ? 0 : -EFAULT;
 }
 
-Answer Process::sys_timer_gettime(const Args& args) {
+Answer ProgramCalls::sys_timer_gettime(const Args& args) {
   const Or<std::int32_t> timer = timer_at(args[0]);
   if (!timer) {
     return -Answer{timer.error()};
@@ -169,12 +170,12 @@ Answer Process::sys_timer_gettime(const Args& args) {
              : -EFAULT;
 }
 
-Answer Process::sys_timer_getoverrun(const Args& args) {
+Answer ProgramCalls::sys_timer_getoverrun(const Args& args) {
   const Or<std::int32_t> timer = timer_at(args[0]);
   return timer ? Answer{timers_.overruns(*timer)} : -Answer{timer.error()};
 }
 
-Answer Process::sys_timer_delete(const Args& args) {
+Answer ProgramCalls::sys_timer_delete(const Args& args) {
   const Or<std::int32_t> timer = timer_at(args[0]);
   if (!timer) {
     return -Answer{timer.error()};

@@ -6,9 +6,8 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <csignal>
 
-#include "guest/linux/process/process.hpp"
+#include "guest/linux/process/file_calls.hpp"
 
 namespace guest::linux {
 
@@ -18,9 +17,45 @@ constexpr std::uint64_t piece_bytes = 65536;
 constexpr std::uint64_t splice_flags =
     SPLICE_F_MOVE | SPLICE_F_NONBLOCK | SPLICE_F_MORE | SPLICE_F_GIFT;
 
+// Where a transfer begins: at the offset that `address` names, or where the file is. EFAULT.
+Or<std::uint64_t> transfer_offset(const UserMemory& user, const OpenFile& file,
+                                  std::uint64_t address) {
+  std::uint64_t offset = file.position;
+  if (address != 0 && !user.fetch(address, offset)) {
+    return std::unexpected(EFAULT);
+  }
+  return offset;
+}
+
+// Behind one, which ends at `offset`. False: it cannot be told there.
+bool end_transfer(const UserMemory& user, OpenFile& file, std::uint64_t address,
+                  std::uint64_t offset) {
+  if (address != 0) {
+    return user.store(address, offset);
+  }
+  file.position = offset;
+  return true;
+}
+
+// A piece of what `from` has: of a stream without waiting, and without taking it where it can be
+// left there.
+Or<std::uint64_t> look_at(const OpenFile& from, std::uint64_t offset, std::span<std::byte> piece) {
+  if (!from.file->is_stream()) {
+    return from.file->read(offset, piece);
+  }
+  const Or<std::uint64_t> got = from.file->peek(piece);
+  return got || got.error() != EINVAL ? got : from.file->read(0, piece);
+}
+
+bool is_same_pipe(const OpenFile& one, const OpenFile& other) {
+  const Or<abi::FileStat> its = one.file->stat();
+  const Or<abi::FileStat> others = other.file->stat();
+  return its && others && its->device == others->device && its->inode == others->inode;
+}
+
 } // namespace
 
-Answer Process::sys_sendfile(const Args& args) {
+Answer FileCalls::sys_sendfile(const Args& args) {
   OpenFile* const to = held_file_at(args[0]);
   OpenFile* const from = held_file_at(args[1]);
   if (to == nullptr || from == nullptr || !to->may_write() || !from->may_read()) {
@@ -63,31 +98,15 @@ Answer Process::sys_sendfile(const Args& args) {
 
 // ---- between files -----------------------------------------------------------------------------
 
-Or<std::uint64_t> Process::transfer_offset(const OpenFile& file, std::uint64_t address) const {
-  std::uint64_t offset = file.position;
-  if (address != 0 && !user_.fetch(address, offset)) {
-    return std::unexpected(EFAULT);
-  }
-  return offset;
-}
-
-bool Process::end_transfer(OpenFile& file, std::uint64_t address, std::uint64_t offset) {
-  if (address != 0) {
-    return user_.store(address, offset);
-  }
-  file.position = offset;
-  return true;
-}
-
-Answer Process::sys_copy_file_range(const Args& args) {
+Answer FileCalls::sys_copy_file_range(const Args& args) {
   const auto [from_descriptor, from_address, to_descriptor, to_address, bytes, flags] = args;
   OpenFile* const from = held_file_at(from_descriptor);
   OpenFile* const to = held_file_at(to_descriptor);
   if (from == nullptr || to == nullptr) {
     return -EBADF;
   }
-  const Or<std::uint64_t> from_offset = transfer_offset(*from, from_address);
-  const Or<std::uint64_t> to_offset = transfer_offset(*to, to_address);
+  const Or<std::uint64_t> from_offset = transfer_offset(user_, *from, from_address);
+  const Or<std::uint64_t> to_offset = transfer_offset(user_, *to, to_address);
   if (!from_offset || !to_offset) {
     return -EFAULT;
   }
@@ -134,8 +153,8 @@ Answer Process::sys_copy_file_range(const Args& args) {
     }
     done += static_cast<std::uint64_t>(last);
   }
-  if (!end_transfer(*from, from_address, *from_offset + done) ||
-      !end_transfer(*to, to_address, *to_offset + done)) {
+  if (!end_transfer(user_, *from, from_address, *from_offset + done) ||
+      !end_transfer(user_, *to, to_address, *to_offset + done)) {
     return -EFAULT;
   }
   return done != 0 ? static_cast<Answer>(done) : last;
@@ -143,20 +162,9 @@ Answer Process::sys_copy_file_range(const Args& args) {
 
 // ---- with pipes --------------------------------------------------------------------------------
 
-// A piece of what `from` has: of a stream without waiting, and without taking it where it can be
-// left there.
-Or<std::uint64_t> Process::look_at(const OpenFile& from, std::uint64_t offset,
-                                   std::span<std::byte> piece) {
-  if (!from.file->is_stream()) {
-    return from.file->read(offset, piece);
-  }
-  const Or<std::uint64_t> got = from.file->peek(piece);
-  return got || got.error() != EINVAL ? got : from.file->read(0, piece);
-}
-
 // Moves one piece, or copies it (tee); waits for it, and for room, where that is wanted.
-Answer Process::move_piece(OpenFile& from, std::uint64_t from_offset, OpenFile& to,
-                           std::uint64_t to_offset, std::uint64_t bytes, Piece what) {
+Answer FileCalls::move_piece(OpenFile& from, std::uint64_t from_offset, OpenFile& to,
+                             std::uint64_t to_offset, std::uint64_t bytes, Piece what) {
   std::vector<std::byte> room(std::min(bytes, piece_bytes));
   std::span<const std::byte> piece;
   const auto waits = [&](const OpenFile& file) {
@@ -197,7 +205,7 @@ Answer Process::move_piece(OpenFile& from, std::uint64_t from_offset, OpenFile& 
   }
 }
 
-Answer Process::sys_splice(const Args& args) {
+Answer FileCalls::sys_splice(const Args& args) {
   const auto [from_descriptor, from_address, to_descriptor, to_address, bytes, flags] = args;
   if ((flags & ~splice_flags) != 0) {
     return -EINVAL;
@@ -215,8 +223,8 @@ Answer Process::sys_splice(const Args& args) {
   if ((from_pipe && from_address != 0) || (to_pipe && to_address != 0)) {
     return -ESPIPE;
   }
-  const Or<std::uint64_t> from_offset = transfer_offset(*from, from_address);
-  const Or<std::uint64_t> to_offset = transfer_offset(*to, to_address);
+  const Or<std::uint64_t> from_offset = transfer_offset(user_, *from, from_address);
+  const Or<std::uint64_t> to_offset = transfer_offset(user_, *to, to_address);
   if (!from_offset || !to_offset) {
     return -EFAULT;
   }
@@ -234,21 +242,16 @@ Answer Process::sys_splice(const Args& args) {
                                   {.flags = flags, .taking = Taking::yes});
   if (moved > 0) {
     const auto by = static_cast<std::uint64_t>(moved);
-    if ((!from->file->is_stream() && !end_transfer(*from, from_address, *from_offset + by)) ||
-        (!to->file->is_stream() && !end_transfer(*to, to_address, *to_offset + by))) {
+    if ((!from->file->is_stream() &&
+         !end_transfer(user_, *from, from_address, *from_offset + by)) ||
+        (!to->file->is_stream() && !end_transfer(user_, *to, to_address, *to_offset + by))) {
       return -EFAULT;
     }
   }
   return moved;
 }
 
-bool Process::is_same_pipe(const OpenFile& one, const OpenFile& other) {
-  const Or<abi::FileStat> its = one.file->stat();
-  const Or<abi::FileStat> others = other.file->stat();
-  return its && others && its->device == others->device && its->inode == others->inode;
-}
-
-Answer Process::sys_tee(const Args& args) {
+Answer FileCalls::sys_tee(const Args& args) {
   const auto [from_descriptor, to_descriptor, bytes, flags, unused4, unused5] = args;
   if ((flags & ~splice_flags) != 0) {
     return -EINVAL;

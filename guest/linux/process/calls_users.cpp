@@ -10,7 +10,7 @@
 #include <cerrno>
 #include <string_view>
 
-#include "guest/linux/process/process.hpp"
+#include "guest/linux/process/program_calls.hpp"
 
 namespace guest::linux {
 
@@ -47,66 +47,84 @@ std::size_t words_of(std::uint32_t version) {
   }
 }
 
+Answer store_ids(const UserMemory& user, const Credentials::Ids& ids, const Args& to) {
+  if (!user.may_write(to[0], sizeof ids.real) || !user.may_write(to[1], sizeof ids.effective)) {
+    return -EFAULT; // before anything is written
+  }
+  const bool all = user.store(to[2], ids.saved) && user.store(to[1], ids.effective) &&
+                   user.store(to[0], ids.real);
+  return all ? 0 : -EFAULT;
+}
+
+// What capget and capset begin with: how many words of each set follow; 0 and a word of what is
+// wrong, which has no effect when nothing was to follow.
+Or<std::size_t> capability_words(const UserMemory& user, std::uint64_t header,
+                                 std::int32_t& process) {
+  CapabilityHeader asked;
+  if (!user.fetch(header, asked)) {
+    return std::unexpected(EFAULT);
+  }
+  process = asked.process;
+  const std::size_t words = words_of(asked.version);
+  if (words == 0) {
+    asked.version = _LINUX_CAPABILITY_VERSION_3;
+    return std::unexpected(user.store(header, asked) ? EINVAL : EFAULT);
+  }
+  return words;
+}
+
 } // namespace
 
 // ---- users and groups --------------------------------------------------------------------------
 
-Answer Process::sys_getuid(const Args& /*args*/) {
+Answer ProgramCalls::sys_getuid(const Args& /*args*/) {
   return credentials_.ids(Kind::user).real;
 }
-Answer Process::sys_geteuid(const Args& /*args*/) {
+Answer ProgramCalls::sys_geteuid(const Args& /*args*/) {
   return credentials_.ids(Kind::user).effective;
 }
-Answer Process::sys_getgid(const Args& /*args*/) {
+Answer ProgramCalls::sys_getgid(const Args& /*args*/) {
   return credentials_.ids(Kind::group).real;
 }
-Answer Process::sys_getegid(const Args& /*args*/) {
+Answer ProgramCalls::sys_getegid(const Args& /*args*/) {
   return credentials_.ids(Kind::group).effective;
 }
 
-Answer Process::sys_setuid(const Args& args) {
+Answer ProgramCalls::sys_setuid(const Args& args) {
   return -Answer{credentials_.set(Kind::user, id_of(args[0]))};
 }
-Answer Process::sys_setgid(const Args& args) {
+Answer ProgramCalls::sys_setgid(const Args& args) {
   return -Answer{credentials_.set(Kind::group, id_of(args[0]))};
 }
-Answer Process::sys_setreuid(const Args& args) {
+Answer ProgramCalls::sys_setreuid(const Args& args) {
   return -Answer{credentials_.set(Kind::user, id_of(args[0]), id_of(args[1]))};
 }
-Answer Process::sys_setregid(const Args& args) {
+Answer ProgramCalls::sys_setregid(const Args& args) {
   return -Answer{credentials_.set(Kind::group, id_of(args[0]), id_of(args[1]))};
 }
-Answer Process::sys_setresuid(const Args& args) {
+Answer ProgramCalls::sys_setresuid(const Args& args) {
   return -Answer{credentials_.set(
       Kind::user, {.real = id_of(args[0]), .effective = id_of(args[1]), .saved = id_of(args[2])})};
 }
-Answer Process::sys_setresgid(const Args& args) {
+Answer ProgramCalls::sys_setresgid(const Args& args) {
   return -Answer{credentials_.set(
       Kind::group, {.real = id_of(args[0]), .effective = id_of(args[1]), .saved = id_of(args[2])})};
 }
-Answer Process::sys_setfsuid(const Args& args) {
+Answer ProgramCalls::sys_setfsuid(const Args& args) {
   return credentials_.set_files(Kind::user, id_of(args[0]));
 }
-Answer Process::sys_setfsgid(const Args& args) {
+Answer ProgramCalls::sys_setfsgid(const Args& args) {
   return credentials_.set_files(Kind::group, id_of(args[0]));
 }
 
-Answer Process::store_ids(const Credentials::Ids& ids, const Args& to) const {
-  if (!user_.may_write(to[0], sizeof ids.real) || !user_.may_write(to[1], sizeof ids.effective)) {
-    return -EFAULT; // before anything is written
-  }
-  const bool all = user_.store(to[2], ids.saved) && user_.store(to[1], ids.effective) &&
-                   user_.store(to[0], ids.real);
-  return all ? 0 : -EFAULT;
+Answer ProgramCalls::sys_getresuid(const Args& args) {
+  return store_ids(user_, credentials_.ids(Kind::user), args);
 }
-Answer Process::sys_getresuid(const Args& args) {
-  return store_ids(credentials_.ids(Kind::user), args);
-}
-Answer Process::sys_getresgid(const Args& args) {
-  return store_ids(credentials_.ids(Kind::group), args);
+Answer ProgramCalls::sys_getresgid(const Args& args) {
+  return store_ids(user_, credentials_.ids(Kind::group), args);
 }
 
-Answer Process::sys_getgroups(const Args& args) {
+Answer ProgramCalls::sys_getgroups(const Args& args) {
   const auto room = static_cast<std::int32_t>(args[0]);
   const std::span<const std::uint32_t> groups = credentials_.groups();
   if (room < 0 || (room != 0 && static_cast<std::size_t>(room) < groups.size())) {
@@ -120,7 +138,7 @@ Answer Process::sys_getgroups(const Args& args) {
   return static_cast<Answer>(groups.size());
 }
 
-Answer Process::sys_setgroups(const Args& args) {
+Answer ProgramCalls::sys_setgroups(const Args& args) {
   const std::uint64_t count = id_of(args[0]);
   if (!credentials_.has(CAP_SETGID)) {
     return -EPERM;
@@ -139,25 +157,9 @@ Answer Process::sys_setgroups(const Args& args) {
 
 // ---- capabilities ------------------------------------------------------------------------------
 
-// What capget and capset begin with: how many words of each set follow; 0 and a word of what is
-// wrong, which has no effect when nothing was to follow.
-Or<std::size_t> Process::capability_words(std::uint64_t header, std::int32_t& process) const {
-  CapabilityHeader asked;
-  if (!user_.fetch(header, asked)) {
-    return std::unexpected(EFAULT);
-  }
-  process = asked.process;
-  const std::size_t words = words_of(asked.version);
-  if (words == 0) {
-    asked.version = _LINUX_CAPABILITY_VERSION_3;
-    return std::unexpected(user_.store(header, asked) ? EINVAL : EFAULT);
-  }
-  return words;
-}
-
-Answer Process::sys_capget(const Args& args) {
+Answer ProgramCalls::sys_capget(const Args& args) {
   std::int32_t process = 0;
-  const Or<std::size_t> words = capability_words(args[0], process);
+  const Or<std::size_t> words = capability_words(user_, args[0], process);
   if (!words) {
     return words.error() == EINVAL && args[1] == 0 ? 0 : -Answer{words.error()};
   }
@@ -180,9 +182,9 @@ Answer Process::sys_capget(const Args& args) {
   return 0;
 }
 
-Answer Process::sys_capset(const Args& args) {
+Answer ProgramCalls::sys_capset(const Args& args) {
   std::int32_t process = 0;
-  const Or<std::size_t> words = capability_words(args[0], process);
+  const Or<std::size_t> words = capability_words(user_, args[0], process);
   if (!words) {
     return -Answer{words.error()};
   }
@@ -206,19 +208,19 @@ Answer Process::sys_capset(const Args& args) {
 }
 
 // What would need one that no program in a guest has.
-Answer Process::sys_not_permitted(const Args& /*args*/) {
+Answer ProgramCalls::sys_not_permitted(const Args& /*args*/) {
   return -EPERM;
 }
 
 // ---- a session and a group of one process, which leads both ------------------------------------
 
-Answer Process::sys_getpgid(const Args& args) {
+Answer ProgramCalls::sys_getpgid(const Args& args) {
   const auto process = static_cast<std::int32_t>(args[0]);
   return process == 0 || process == process_id ? process_id : -ESRCH;
 }
 
 // Who leads a session stays in its group.
-Answer Process::sys_setpgid(const Args& args) {
+Answer ProgramCalls::sys_setpgid(const Args& args) {
   const auto process = static_cast<std::int32_t>(args[0]);
   if (static_cast<std::int32_t>(args[1]) < 0) {
     return -EINVAL;
@@ -228,7 +230,7 @@ Answer Process::sys_setpgid(const Args& args) {
 
 // ---- what else a process is --------------------------------------------------------------------
 
-Answer Process::sys_prctl(const Args& args) {
+Answer ProgramCalls::sys_prctl(const Args& args) {
   const auto [option, first, second, third, fourth, unused] = args;
   const bool has_rest = second != 0 || third != 0 || fourth != 0;
   // Of a setting that is on or off.
@@ -316,7 +318,7 @@ Answer Process::sys_prctl(const Args& args) {
 }
 
 // So much of it as there is room for; what is read is one byte less.
-Answer Process::set_name(std::uint64_t address) {
+Answer ProgramCalls::set_name(std::uint64_t address) {
   std::array<char, Thread::name_bytes> name{};
   for (std::size_t at = 0; at + 1 < name.size(); ++at) {
     if (!user_.fetch(address + at, name[at])) {
@@ -331,7 +333,8 @@ Answer Process::set_name(std::uint64_t address) {
 }
 
 // For those who look into /proc/self/maps: nobody sees it there.
-Answer Process::name_memory(std::uint64_t address, std::uint64_t bytes, std::uint64_t name) const {
+Answer ProgramCalls::name_memory(std::uint64_t address, std::uint64_t bytes,
+                                 std::uint64_t name) const {
   constexpr std::uint64_t longest_name = 79;
   if (name != 0) {
     const Or<std::string_view> text = user_.string_at(name, longest_name, EINVAL);
@@ -353,7 +356,7 @@ Answer Process::name_memory(std::uint64_t address, std::uint64_t bytes, std::uin
   return whole == 0 || memory_.allows(address, whole, 0) ? 0 : -ENOMEM;
 }
 
-Answer Process::sys_personality(const Args& args) {
+Answer ProgramCalls::sys_personality(const Args& args) {
   constexpr std::uint32_t only_asks = 0xffffffff;
   const std::uint32_t before = traits_.personality;
   const auto wanted = static_cast<std::uint32_t>(args[0]);

@@ -13,20 +13,14 @@
 
 #include "guest/linux/files/pipe.hpp"
 #include "guest/linux/files/poll_events.hpp"
-#include "guest/linux/process/process.hpp"
+#include "guest/linux/process/file_calls.hpp"
 #include "guest/linux/process/times.hpp"
 
 namespace guest::linux {
 
-namespace {
-
-constexpr std::uint64_t most_seconds = std::uint64_t{1} << 32;
-
-} // namespace
-
 // ---- pipes -------------------------------------------------------------------------------------
 
-Answer Process::sys_pipe2(const Args& args) {
+Answer FileCalls::sys_pipe2(const Args& args) {
   constexpr std::uint64_t known = O_CLOEXEC | O_NONBLOCK;
   if ((args[1] & ~known) != 0) {
     return -EINVAL;
@@ -38,65 +32,13 @@ Answer Process::sys_pipe2(const Args& args) {
   return add_two(ends.reader, ends.writer, args[1] | O_RDONLY, args[1] | O_WRONLY, args[0]);
 }
 
-// Takes over both, and tells their descriptors at `address`.
-Answer Process::add_two(File* one, File* other, std::uint64_t flags, std::uint64_t other_flags,
-                        std::uint64_t address) {
-  const Answer first = add_file(one, flags, {});
-  const Answer second = add_file(other, other_flags, {});
-  const std::array<std::int32_t, 2> numbers{static_cast<std::int32_t>(first),
-                                            static_cast<std::int32_t>(second)};
-  if (first >= 0 && second >= 0 && user_.store(address, numbers)) {
-    return 0;
-  }
-  for (const Answer made : {first, second}) {
-    if (made >= 0) {
-      static_cast<void>(open_files_.remove(static_cast<std::uint64_t>(made)));
-    }
-  }
-  return first < 0 || second < 0 ? -EMFILE : -EFAULT;
-}
-
-Answer Process::sys_pipe(const Args& args) {
+Answer FileCalls::sys_pipe(const Args& args) {
   return sys_pipe2({args[0], 0, 0, 0, 0, 0});
 }
 
 // ---- waiting -----------------------------------------------------------------------------------
 
-OpenFile* Process::held_file_at(std::uint64_t descriptor) {
-  std::shared_ptr<OpenFile> file = open_files_.share(descriptor & 0xffffffff);
-  OpenFile* const held = file.get();
-  if (file != nullptr) {
-    scheduler_.running().held.push_back(std::move(file));
-  }
-  return held;
-}
-
-Answer Process::wait_for_stream(const OpenFile& file, Readiness wanted, std::uint64_t timeout_ns) {
-  const std::uint64_t until =
-      timeout_ns == wait_for_ever ? Machine::never : machine_.now_ns() + timeout_ns;
-  scheduler_.running().held.push_back(file.shared_from_this());
-  scheduler_.wake_watchers(); // for what the call has moved before it has to wait
-  for (;;) {
-    if (file.file->ready_for(wanted).value_or(abi::file_hung_up) != 0 ||
-        (until != Machine::never && machine_.now_ns() >= until)) {
-      return 0;
-    }
-    if (is_diverted()) {
-      return restart;
-    }
-    const std::uint64_t first = std::min(until, file.file->ready_at_ns());
-    if (file.file->may_become_ready()) {
-      if (const int error = file.file->watch(wanted); error != 0) {
-        return -Answer{error};
-      }
-    } else if (first == Machine::never && is_alone() && !may_be_interrupted()) {
-      return -EDEADLK; // nobody is there to end it
-    }
-    rest_until(first, Scheduler::Wakes::by_any_files);
-  }
-}
-
-Or<std::uint64_t> Process::wait_for(std::span<Watched> all, std::uint64_t timeout_ns) {
+Or<std::uint64_t> FileCalls::wait_for(std::span<Watched> all, std::uint64_t timeout_ns) {
   bool may_become_ready = false;
   const std::uint64_t until =
       timeout_ns == wait_for_ever ? Machine::never : machine_.now_ns() + timeout_ns;
@@ -137,23 +79,7 @@ Or<std::uint64_t> Process::wait_for(std::span<Watched> all, std::uint64_t timeou
   }
 }
 
-Or<std::uint64_t> Process::timeout_at(std::uint64_t address) const {
-  timespec time{};
-  if (address == 0) {
-    return wait_for_ever;
-  }
-  if (!user_.fetch(address, time)) {
-    return std::unexpected(EFAULT);
-  }
-  if (time.tv_sec < 0 || time.tv_nsec < 0 ||
-      time.tv_nsec >= static_cast<std::int64_t>(ns_per_second)) {
-    return std::unexpected(EINVAL);
-  }
-  const auto seconds = std::min(static_cast<std::uint64_t>(time.tv_sec), most_seconds);
-  return seconds * ns_per_second + static_cast<std::uint64_t>(time.tv_nsec);
-}
-
-Answer Process::poll_until(std::uint64_t address, std::uint64_t count, std::uint64_t timeout_ns) {
+Answer FileCalls::poll_until(std::uint64_t address, std::uint64_t count, std::uint64_t timeout_ns) {
   if (count > OpenFiles::max_descriptors) {
     return -EINVAL;
   }
@@ -190,11 +116,11 @@ Answer Process::poll_until(std::uint64_t address, std::uint64_t count, std::uint
   return static_cast<Answer>(*ready);
 }
 
-Answer Process::sys_poll(const Args& args) {
+Answer FileCalls::sys_poll(const Args& args) {
   return poll_until(args[0], args[1] & 0xffffffff, timeout_of_ms(args[2]));
 }
 
-Answer Process::sys_ppoll(const Args& args) {
+Answer FileCalls::sys_ppoll(const Args& args) {
   const Or<std::uint64_t> timeout = timeout_at(args[2]);
   if (!timeout) {
     return -Answer{timeout.error()};
@@ -208,7 +134,7 @@ Answer Process::sys_ppoll(const Args& args) {
 }
 
 // Sets are bits, in words of 64; which of them `what` stands for is the order of the arguments.
-Answer Process::select_until(const Args& args, std::uint64_t timeout_ns) {
+Answer FileCalls::select_until(const Args& args, std::uint64_t timeout_ns) {
   const auto count = static_cast<std::int32_t>(args[0]);
   if (count < 0 || count > FD_SETSIZE) {
     return -EINVAL;
@@ -268,7 +194,7 @@ Answer Process::select_until(const Args& args, std::uint64_t timeout_ns) {
   return bits;
 }
 
-Answer Process::sys_select(const Args& args) {
+Answer FileCalls::sys_select(const Args& args) {
   timeval time{};
   if (args[4] == 0) {
     return select_until(args, wait_for_ever);
@@ -279,12 +205,12 @@ Answer Process::sys_select(const Args& args) {
   if (time.tv_sec < 0 || time.tv_usec < 0) {
     return -EINVAL;
   }
-  const auto seconds = std::min(static_cast<std::uint64_t>(time.tv_sec), most_seconds);
+  const auto seconds = std::min(static_cast<std::uint64_t>(time.tv_sec), most_timeout_seconds);
   return select_until(args, seconds * ns_per_second +
                                 static_cast<std::uint64_t>(time.tv_usec) * ns_per_us);
 }
 
-Answer Process::sys_pselect6(const Args& args) {
+Answer FileCalls::sys_pselect6(const Args& args) {
   const Or<std::uint64_t> timeout = timeout_at(args[4]);
   if (!timeout) {
     return -Answer{timeout.error()};

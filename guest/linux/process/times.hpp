@@ -20,6 +20,9 @@ inline constexpr std::uint64_t ns_per_us = 1'000;
 inline constexpr std::int64_t signed_ns_per_second = 1'000'000'000;
 inline constexpr std::int64_t signed_ns_per_us = 1'000;
 
+// No time-out of a call is longer.
+inline constexpr std::uint64_t most_timeout_seconds = std::uint64_t{1} << 32;
+
 // At most centuries.
 [[nodiscard]] constexpr std::uint64_t to_ns(std::int64_t seconds, std::uint64_t ns) {
   constexpr std::uint64_t most_ns = std::uint64_t{1} << 62;

@@ -19,8 +19,9 @@ struct AlternateStack {
   std::int32_t flags = disabled;
   std::int32_t unused = 0;
   std::uint64_t bytes = 0;
-  static constexpr std::int32_t in_use = 1;   // SS_ONSTACK
-  static constexpr std::int32_t disabled = 2; // SS_DISABLE
+  static constexpr std::int32_t in_use = 1;          // SS_ONSTACK
+  static constexpr std::int32_t disabled = 2;        // SS_DISABLE
+  static constexpr std::uint64_t least_bytes = 2048; // MINSIGSTKSZ
 
   // Whether it is the stack of who has that RSP; one that is empty has it at its end.
   [[nodiscard]] bool is_used_at(std::uint64_t stack_pointer) const {

@@ -121,10 +121,18 @@ class HostedProcess {
     start.environment = 1;
     start.user = 1000;
     start.group = 1000;
-    process.emplace(
-        start, strings_, memory, memory.tables(), memory.zones(), files, machine, contexts,
-        guest::linux::SitePatcher::Enter{0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90},
-        std::span<const std::byte>{});
+    process.emplace(guest::linux::ProcessParts{
+        .start = start,
+        .strings = strings_,
+        .frames = memory,
+        .tables = memory.tables(),
+        .zones = memory.zones(),
+        .files = files,
+        .machine = machine,
+        .contexts = contexts,
+        .enter = {0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90},
+        .vdso = {},
+    });
     memory.serve(process->memory());
   }
 

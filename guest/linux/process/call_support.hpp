@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MIT
+// What calls of several subjects do on their way: reach files, wait, send signals, end. Each part
+// is in a support_*.cpp.
+#pragma once
+
+#include <cerrno>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+
+#include "guest/linux/process/process_state.hpp"
+#include "guest/linux/signals/waiting_signals.hpp"
+
+namespace guest::linux {
+
+class CallSupport : protected ProcessState, protected WaitingSignals {
+ public:
+  using ProcessState::ProcessState;
+
+ protected:
+  ~CallSupport() = default;
+
+  // A call, or what is wanted of one, that there is not: ENOSYS, and told at the end.
+  [[nodiscard]] Answer missing(std::uint64_t call) {
+    start_.missing[call / 64] |= std::uint64_t{1} << (call % 64);
+    return -ENOSYS;
+  }
+
+  // ---- files: support_files.cpp
+  using Place = FileTree::Place;
+  using Last = FileTree::Last;
+  [[nodiscard]] OpenFile* file_at(std::uint64_t descriptor) const {
+    return open_files_.get(descriptor & 0xffffffff);
+  }
+  // One that is there still when the call has waited for another file.
+  [[nodiscard]] OpenFile* held_file_at(std::uint64_t descriptor);
+  // Where a directory's descriptor and a path lead.
+  [[nodiscard]] Or<Place> walk(std::uint64_t directory, std::string_view path, Last last);
+  [[nodiscard]] Or<Place> place_at(std::uint64_t directory, std::uint64_t path, Last last);
+  // What `flags` make of a place.
+  [[nodiscard]] Or<File*> open_place(const Place& place, std::uint64_t flags, std::uint32_t mode);
+  // Takes over the file; its descriptor.
+  [[nodiscard]] Answer add_file(File* file, std::uint64_t flags, Text path);
+  // Takes over both, and tells their descriptors at `address`.
+  [[nodiscard]] Answer add_two(File* one, File* other, std::uint64_t flags,
+                               std::uint64_t other_flags, std::uint64_t address);
+  // At an offset, or where the program is in the file, which moves it.
+  using Offset = std::optional<std::uint64_t>;
+  // Whose memory bytes are in: the program's may be unmapped by another thread while a call waits.
+  enum class BytesOf : std::uint8_t { program, kernel };
+  // No: they have been unmapped meanwhile (EFAULT).
+  [[nodiscard]] bool are_there(std::span<const std::byte> bytes, BytesOf whose) const;
+  [[nodiscard]] Answer write_bytes(OpenFile& file, std::span<const std::byte> from, Offset offset,
+                                   BytesOf whose);
+  // The signal that a program gets beside that error of a stream.
+  void signal_failed_write(const OpenFile& to, int error);
+
+  // ---- waiting: support_waiting.cpp
+  // Whether the thread is to go on elsewhere than behind its call, and waits for nothing any more.
+  [[nodiscard]] bool is_diverted() const {
+    const Thread& thread = scheduler_.running();
+    return thread.signals.due() || thread.handler_returns || thread.is_to_end ||
+           follower_.has_value();
+  }
+  [[nodiscard]] bool is_alone() const { return scheduler_.threads().size() == 1; }
+  // Whether something could end a wait that has no other end.
+  [[nodiscard]] bool may_be_interrupted() const {
+    return actions_.has_handlers() || timers_.any_set();
+  }
+  // Until then, or until something happens.
+  void rest_until(std::uint64_t deadline_ns, Scheduler::Wakes wakes = Scheduler::Wakes::by_name) {
+    scheduler_.wait_until_ns(deadline_ns, wakes);
+  }
+  // Waits until a stream is ready for `wanted`, or for so long. 0; EDEADLK when it would never be;
+  // `restart` for a signal.
+  [[nodiscard]] Answer wait_for_stream(const OpenFile& file, Readiness wanted,
+                                       std::uint64_t timeout_ns);
+  // Of a timespec's address; none for a null pointer. EFAULT, EINVAL.
+  [[nodiscard]] Or<std::uint64_t> timeout_at(std::uint64_t address) const;
+  // That clock by which timers go, and what it shows when it shows 0 for them; EINVAL.
+  struct TimerClock {
+    Timers::Clock clock = Timers::Clock::elapsed;
+    std::int64_t epoch_ns = 0;
+  };
+  [[nodiscard]] Or<TimerClock> timer_clock(std::uint64_t clock) const;
+  // Has the program interrupted when a timer runs out or another thread is to run.
+  void arm_alarm();
+
+  // ---- signals: support_signals.cpp
+  // Those that are the program's to handle when they come, or to end by.
+  [[nodiscard]] SignalSet handled_signals() const;
+  // While a call waits, other signals are blocked: the set of `bytes` at `address`, if there is
+  // one. 0, EFAULT, EINVAL.
+  [[nodiscard]] int suspend_signals(std::uint64_t address, std::uint64_t bytes);
+  // Behind that call.
+  void end_suspension();
+  [[nodiscard]] SignalCause cause_of(std::uint64_t signal, std::int32_t code) const;
+  // Those from outside, and of timers that have run out.
+  void receive_signals();
+  // To a thread, or to whichever takes it.
+  void send(Thread& thread, const SignalCause& cause);
+  void send_to_any(const SignalCause& cause);
+  // Does to the process what a signal does.
+  void suffer(SignalEffect effect, std::uint64_t signal);
+  // Of a timer's signal, which the program gets.
+  void count_overruns(SignalCause& cause);
+  [[nodiscard]] std::optional<SignalCause> accept_signal(SignalSet wanted) override;
+
+  // ---- the end: support_end.cpp
+  [[noreturn]] void end(std::uint8_t status);
+  [[noreturn]] void end_by_signal(std::uint64_t signal);
+  // What the program has written goes where it belongs. The exit status to end with.
+  [[nodiscard]] std::uint8_t leave(std::uint8_t status);
+  // Of the running thread, which is not alone.
+  [[noreturn]] void end_thread();
+  // The others end; no, if the running one is to end, too.
+  [[nodiscard]] bool end_others();
+  static constexpr std::uint64_t robust_list_bytes = 24; // struct robust_list_head
+
+ private:
+  void idle_until_ns(std::uint64_t deadline) override;
+  [[nodiscard]] SignalSet waiting_signals() const override { return signals().waiting(); }
+  [[nodiscard]] std::uint64_t signal_arrivals() const override { return signals().arrivals(); }
+
+  [[nodiscard]] Answer write_stream(const OpenFile& file, std::span<const std::byte> from,
+                                    BytesOf whose);
+  void complain(std::string_view path, int error);
+  void stop();
+  // Who waits for its end, or for what it has locked, is told.
+  void tell_end_of(Thread& thread);
+  // A lock that the thread holds is nobody's any more.
+  void abandon_lock(const Thread& thread, std::uint64_t address, bool has_priorities);
+  void abandon_locks(const Thread& thread);
+};
+
+} // namespace guest::linux

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: MIT
+#include "guest/linux/process/process_state.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "guest/linux/files/host_stream.hpp"
+
+namespace guest::linux {
+
+namespace {
+
+constexpr std::uint64_t temporary_device = 2;
+constexpr std::uint64_t shared_device = 6;
+
+// Takes the first string, without its NUL, off `strings`.
+std::string_view next_string(std::string_view& strings) {
+  const std::string_view text = strings.substr(0, strings.find('\0'));
+  strings.remove_prefix(std::min(strings.size(), text.size() + 1));
+  return text;
+}
+
+// The first `count` strings with their NULs, off `strings`.
+std::string_view next_strings(std::string_view& strings, std::uint32_t count) {
+  const std::string_view all = strings;
+  for (; count != 0; --count) {
+    static_cast<void>(next_string(strings));
+  }
+  return all.substr(0, all.size() - strings.size());
+}
+
+// In what is memory of the guest's: where a bind is, folders are that a program can use.
+void make_folders_above(std::string_view mount, MemoryFiles& temporary) {
+  constexpr std::string_view place = "/tmp";
+  if (!mount.starts_with(place) || !mount.substr(place.size()).starts_with('/')) {
+    return;
+  }
+  const std::string_view inside = mount.substr(place.size());
+  for (std::size_t slash = inside.find('/', 1); slash != std::string_view::npos;
+       slash = inside.find('/', slash + 1)) {
+    // It may be there already, and a name that is too long is told when it is used.
+    static_cast<void>(temporary.make_folder(inside.substr(0, slash), 0755));
+  }
+}
+
+} // namespace
+
+ProcessState::ProcessState(const ProcessParts& parts)
+    : start_(parts.start), machine_(parts.machine), views_(areas_, parts.tables), mapped_(views_),
+      cache_pages_(parts.frames), contents_(cache_pages_, parts.machine, mapped_),
+      frames_(parts.frames, contents_),
+      memory_(frames_, parts.tables, areas_, mapped_, parts.zones), user_(memory_),
+      files_(memory_, parts.files), random_(files_), code_(memory_), sites_(code_, parts.enter),
+      pages_(frames_), host_to_read_(files_, parts.machine, contents_, HostFiles::Use::read_only),
+      host_to_change_(files_, parts.machine, contents_, HostFiles::Use::changed),
+      temporary_(pages_, mapped_, *this, {parts.start.user, parts.start.group}, temporary_device),
+      shared_(pages_, mapped_, *this, {parts.start.user, parts.start.group}, shared_device),
+      credentials_(parts.start.user, parts.start.group), loader_({.tree = tree_,
+                                                                  .memory = memory_,
+                                                                  .mapped = mapped_,
+                                                                  .port = files_,
+                                                                  .vdso = parts.vdso,
+                                                                  .user = parts.start.user,
+                                                                  .group = parts.start.group}),
+      contexts_(parts.contexts),
+      scheduler_(
+          parts.machine, parts.contexts, *this,
+          std::make_unique<Thread>(process_id, actions_, shared_pending_, parts.contexts.first())),
+      futexes_(scheduler_) {
+  const abi::ProgramStart& start = parts.start;
+  std::string_view strings = parts.strings;
+  command_.path = to_text(next_string(strings));
+  const std::string_view directory = next_string(strings);
+  command_.arguments = to_text(next_strings(strings, start.arguments));
+  command_.argument_count = start.arguments;
+  command_.environment = to_text(next_strings(strings, start.environment));
+  command_.environment_count = start.environment;
+  std::optional<std::uint32_t> terminal;
+  for (std::uint32_t number = 0; number < HostStream::count; ++number) {
+    if (((start.closed_streams >> number) & 1) != 0) {
+      continue;
+    }
+    auto stream = std::make_unique<HostStream>(files_, number);
+    const bool is_terminal = stream->terminal() != nullptr;
+    terminal = !terminal && is_terminal ? number : terminal;
+    static_cast<void>(
+        open_files_.add(std::make_unique<OpenFile>(stream.release(), std::uint32_t{O_RDWR},
+                                                   is_terminal ? to_text(terminal_path) : Text{}),
+                        static_cast<int>(number)));
+  }
+  for (std::uint64_t signal = 1; signal <= last_signal; ++signal) {
+    if ((start.ignored_signals & set_of(signal)) != 0) {
+      actions_.set(signal, {.handler = SignalAction::ignore});
+    }
+  }
+  synthetic_ = std::make_unique<SyntheticFiles>(SyntheticFacts{.program = executable_place_,
+                                                               .arguments = command_.arguments,
+                                                               .environment = command_.environment,
+                                                               .user = start.user,
+                                                               .group = start.group,
+                                                               .machine = machine_,
+                                                               .pages = pages_,
+                                                               .port = files_,
+                                                               .memory = memory_,
+                                                               .files = open_files_,
+                                                               .tree = tree_,
+                                                               .directory = directory_,
+                                                               .terminal = terminal});
+  tree_.mount("", host_to_read_, FileTree::Paths::whole);
+  for (const std::string_view place : {"/dev", "/proc", "/sys"}) {
+    tree_.mount(place, *synthetic_, FileTree::Paths::whole);
+  }
+  tree_.mount("/tmp", temporary_, FileTree::Paths::below_the_mount);
+  tree_.mount("/dev/shm", shared_, FileTree::Paths::below_the_mount);
+  for (std::uint64_t count = start.mounts; count != 0; --count) {
+    const std::string_view mount = next_string(strings);
+    make_folders_above(mount.substr(1), temporary_);
+    tree_.mount(mount.substr(1),
+                mount.starts_with(abi::mount_to_change) ? host_to_change_ : host_to_read_,
+                FileTree::Paths::whole);
+  }
+  const Or<FileTree::Place> place = tree_.walk({}, directory, FileTree::Last::follow);
+  if (place && place->stat && S_ISDIR(place->stat->mode)) {
+    directory_ = place->path;
+  } else {
+    missing_directory_ = directory;
+  }
+}
+
+} // namespace guest::linux

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: MIT
+// How calls wait: until a file is ready, or a time has come; and what happens when all threads do.
+#include <algorithm>
+#include <cerrno>
+#include <ctime>
+
+#include "guest/linux/process/call_support.hpp"
+#include "guest/linux/process/clock_base.hpp"
+#include "guest/linux/process/times.hpp"
+
+namespace guest::linux {
+
+Answer CallSupport::wait_for_stream(const OpenFile& file, Readiness wanted,
+                                    std::uint64_t timeout_ns) {
+  const std::uint64_t until =
+      timeout_ns == wait_for_ever ? Machine::never : machine_.now_ns() + timeout_ns;
+  scheduler_.running().held.push_back(file.shared_from_this());
+  scheduler_.wake_watchers(); // for what the call has moved before it has to wait
+  for (;;) {
+    if (file.file->ready_for(wanted).value_or(abi::file_hung_up) != 0 ||
+        (until != Machine::never && machine_.now_ns() >= until)) {
+      return 0;
+    }
+    if (is_diverted()) {
+      return restart;
+    }
+    const std::uint64_t first = std::min(until, file.file->ready_at_ns());
+    if (file.file->may_become_ready()) {
+      if (const int error = file.file->watch(wanted); error != 0) {
+        return -Answer{error};
+      }
+    } else if (first == Machine::never && is_alone() && !may_be_interrupted()) {
+      return -EDEADLK; // nobody is there to end it
+    }
+    rest_until(first, Scheduler::Wakes::by_any_files);
+  }
+}
+
+void CallSupport::idle_until_ns(std::uint64_t deadline) {
+  const std::uint64_t began_ns = machine_.now_ns();
+  const std::uint64_t wake_ns = std::min(deadline, timers_.next_while_sleeping_ns());
+  // Nobody knows how long: what lies in the guest of files may be wanted again soon.
+  std::uint64_t first_ns = wake_ns;
+  if (wake_ns == Machine::never && !contents_.is_empty()) {
+    first_ns = began_ns + HostContents::unused_time_ns;
+  }
+  contents_.rest_until(first_ns == wake_ns ? wake_ns : began_ns);
+  machine_.sleep_until_ns(first_ns);
+  if (first_ns != wake_ns && machine_.now_ns() >= first_ns) {
+    contents_.rest_until(wake_ns);
+    machine_.sleep_until_ns(wake_ns);
+  }
+  slept_ns_ += machine_.now_ns() - began_ns;
+  scheduler_.wake_watchers(); // one of them may have a stream that is ready now
+  receive_signals();
+}
+
+// ---- times -------------------------------------------------------------------------------------
+
+Or<std::uint64_t> CallSupport::timeout_at(std::uint64_t address) const {
+  timespec time{};
+  if (address == 0) {
+    return wait_for_ever;
+  }
+  if (!user_.fetch(address, time)) {
+    return std::unexpected(EFAULT);
+  }
+  if (time.tv_sec < 0 || time.tv_nsec < 0 ||
+      time.tv_nsec >= static_cast<std::int64_t>(ns_per_second)) {
+    return std::unexpected(EINVAL);
+  }
+  const auto seconds = std::min(static_cast<std::uint64_t>(time.tv_sec), most_timeout_seconds);
+  return seconds * ns_per_second + static_cast<std::uint64_t>(time.tv_nsec);
+}
+
+Or<CallSupport::TimerClock> CallSupport::timer_clock(std::uint64_t clock) const {
+  switch (clock_base(clock)) {
+  case ClockBase::boot:
+    return TimerClock{.clock = Timers::Clock::elapsed, .epoch_ns = 0};
+  case ClockBase::epoch:
+    return TimerClock{.clock = Timers::Clock::elapsed, .epoch_ns = start_.realtime_ns};
+  case ClockBase::used:
+    return TimerClock{.clock = Timers::Clock::used, .epoch_ns = 0};
+  case ClockBase::none:
+    break;
+  }
+  return std::unexpected(EINVAL);
+}
+
+// Setting a timer is dear, and being interrupted too early does no harm: an alarm for other threads
+// that is set already stays.
+void CallSupport::arm_alarm() {
+  const std::uint64_t tick_ns = scheduler_.next_tick_ns();
+  const bool has_timers = timers_.any_set();
+  if (tick_ns == Machine::never && tick_ns_ == Machine::never && !has_timers && !has_alarm_) {
+    return;
+  }
+  const Timers::Now is = now();
+  if (tick_ns_ > tick_ns || tick_ns_ <= is.elapsed_ns) {
+    tick_ns_ = tick_ns;
+  }
+  const std::uint64_t next_ns =
+      std::min(has_timers ? timers_.next_while_computing_ns(is) : Machine::never, tick_ns_);
+  has_alarm_ = next_ns != Machine::never;
+  machine_.set_alarm_ns(next_ns);
+}
+
+} // namespace guest::linux
