@@ -43,6 +43,9 @@ enum Feature : std::uint64_t {
   // host's files (shared/file_call.hpp). RAM may be executed; SYSCALL, which enters at
   // ImageHeader::syscall_gpa, and the FSBASE instructions work.
   feature_files = 1U << 11,
+  // Since 1.2, with feature_files. The program may have connections through the host
+  // (shared/socket_call.hpp).
+  feature_sockets = 1U << 12,
 };
 
 // All that a host of 1.0 offers.

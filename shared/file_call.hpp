@@ -2,20 +2,18 @@
 // File calls, since ABI 1.2 with feature_files: what a program in the guest may ask of the host's
 // files.
 //
-// A vCPU has a mailbox in its page, for one call at a time. The guest writes `call`, then raises
-// `asked`; the host carries the call out, writes `result`, then sets `answered` to what it read in
-// `asked`. While `host_watches` is set, a thread of the host looks at the mailbox by itself; the
-// hypercall `file` wakes it otherwise, and returns once it has answered what was asked before.
+// They travel by the mailbox (shared/call_mailbox.hpp) at EBB_FILE_MAILBOX; its hypercall is
+// `file`.
 //
 // Files have numbers of the guest's, 0 to max_open_files - 1, which mean nothing to the host beyond
 // its own table: 0, 1 and 2 are the vmm's own input, output and errors, the others are given by
-// `open`. The host copies a call once and validates the copy; buffers are RAM or the guest's own
-// area, and at most file_transfer_bytes long.
+// `open`. Buffers are RAM or the guest's own area, and at most file_transfer_bytes long.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
+#include "shared/call_mailbox.hpp"
 #include "shared/hypercall.hpp"
 #include "shared/layout.h"
 
@@ -129,18 +127,8 @@ static_assert(offsetof(FileCall, path_gpa) == 40);
 static_assert(offsetof(FileCall, length) == 56);
 static_assert(sizeof(FileCall) == 64);
 
-// Results are at least 0, or the negative of an error number as Linux has them on x86-64.
-using FileResult = std::int64_t;
-
-// At EBB_FILE_MAILBOX in a vCPU page.
-struct FileMailbox {
-  std::uint32_t asked = 0;        // guest-written: counts its calls
-  std::uint32_t answered = 0;     // host-written: the `asked` that `result` belongs to
-  std::uint32_t host_watches = 0; // host-written
-  std::uint32_t reserved = 0;
-  FileResult result = 0; // host-written
-  FileCall call;         // guest-written
-};
+using FileResult = CallResult;
+using FileMailbox = CallMailbox<FileCall>;
 static_assert(offsetof(FileMailbox, answered) == 4);
 static_assert(offsetof(FileMailbox, host_watches) == 8);
 static_assert(offsetof(FileMailbox, result) == 16);

@@ -41,6 +41,8 @@ enum class Hypercall : std::uint64_t {
   // Since 1.2, with feature_files. Returns when the file call in this vCPU's mailbox
   // (shared/file_call.hpp) has been answered. Result unknown where no program is run.
   file = 11,
+  // Since 1.2, with feature_sockets. The same for the socket call (shared/socket_call.hpp).
+  socket = 12,
 };
 
 enum class Status : std::uint64_t {

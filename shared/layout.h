@@ -73,6 +73,7 @@
 
 /* In a vCPU page, behind abi::VcpuPage. */
 #define EBB_FILE_MAILBOX 1536 /* abi::FileMailbox, with feature_files */
+#define EBB_SOCKET_MAILBOX 1664 /* abi::SocketMailbox, with feature_sockets */
 #define EBB_VCPU_OWN 2048     /* from here on it is the guest's own */
 
 /* Offset of abi::VcpuPage::wake_pending; shared/hypercall.hpp asserts it. */

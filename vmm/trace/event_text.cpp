@@ -171,6 +171,8 @@ std::string_view hypercall_name(std::uint64_t number) {
     return "prefault";
   case abi::Hypercall::file:
     return "file";
+  case abi::Hypercall::socket:
+    return "socket";
   }
   return "unknown";
 }

@@ -100,6 +100,12 @@ abi::Status Hypercalls::perform(const Call& call, const abi::VcpuPage& page) {
       return abi::Status::ok;
     }
     break;
+  case abi::Hypercall::socket:
+    if (targets_.on_socket) {
+      targets_.on_socket();
+      return abi::Status::ok;
+    }
+    break;
   }
   return abi::Status::unknown;
 }

@@ -46,6 +46,8 @@ struct HypercallTargets {
   std::uint64_t features_offered = 0;
   // Returns when the file calls in the vCPUs' mailboxes are answered. Empty: no program is run.
   std::function<void()> on_file{};
+  // The same of socket calls. Empty: the program has no network.
+  std::function<void()> on_socket{};
   abi::Gpa free_start; // hints below are never accepted, whatever the guest says it manages
 };
 

@@ -25,6 +25,7 @@ VcpuLoops::VcpuLoops(const VcpuLoopParts& parts)
                    .listener = parts.listener,
                    .features_offered = parts.features_offered,
                    .on_file = parts.on_file,
+                   .on_socket = parts.on_socket,
                    .free_start = parts.free_start}) {
   for (unsigned index = 0; index < parts.vcpus.size(); ++index) {
     runners_.push_back(std::make_unique<VcpuRunner>(parts.vcpus[index], index,

@@ -36,7 +36,8 @@ struct VcpuLoopParts {
   HintService& hints;
   HypercallListener& listener;
   std::uint64_t features_offered = 0;
-  std::function<void()> on_file;    // of HypercallTargets
+  std::function<void()> on_file; // of HypercallTargets, as the next
+  std::function<void()> on_socket{};
   abi::Gpa free_start;              // of HypercallTargets
   Console::Sink console;            // where the guest's text goes
   HintObserver* observer = nullptr; // null: nobody watches doorbells
