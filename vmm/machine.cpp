@@ -108,7 +108,7 @@ Result<std::unique_ptr<FileService>> Machine::make_files(const Config& config) {
                                     short events) { watch.watch(stream, events); },
       .stop = BlockedSignals::stop_process};
   EBB_TRY_ASSIGN(mounts, FileMounts::open(config.program.root_directory(), config.program.binds));
-  return std::make_unique<FileService>(
+  return FileService::create(
       FileCalls(std::move(mounts), guest_->memory(), end_->stop_fd(), std::move(wishes)),
       guest_->memory(), guest_->plan().vcpus);
 }

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "vmm/calls/call_result.hpp"
 #include "vmm/files/file_status.hpp"
 
 namespace vmm {

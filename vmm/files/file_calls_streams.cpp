@@ -10,6 +10,7 @@
 #include <climits>
 #include <cstring>
 
+#include "vmm/calls/call_result.hpp"
 #include "vmm/files/file_calls.hpp"
 #include "vmm/files/file_status.hpp"
 

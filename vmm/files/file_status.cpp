@@ -12,6 +12,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "vmm/calls/call_result.hpp"
+
 namespace vmm {
 namespace {
 

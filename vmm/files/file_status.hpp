@@ -4,18 +4,12 @@
 
 #include <sys/stat.h>
 
-#include <cerrno>
 #include <cstddef>
 #include <span>
 
 #include "shared/file_call.hpp"
 
 namespace vmm {
-
-// What the guest is answered where a call of the host's has just failed: the negative of errno.
-[[nodiscard]] inline abi::FileResult failed() {
-  return -abi::FileResult{errno};
-}
 
 // fstat by number: the C library makes it a call that also takes paths, which the sandbox forbids.
 // 0, or -1 with errno set.
