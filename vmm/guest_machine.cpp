@@ -56,6 +56,9 @@ std::uint64_t features_offered(const Config& config, const GuestFiles& files,
   }
   if (!files.program.empty()) {
     features |= abi::feature_files;
+    if (config.network.any()) {
+      features |= abi::feature_sockets;
+    }
   }
   return features;
 }

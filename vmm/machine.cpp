@@ -12,6 +12,7 @@
 #include "vmm/base/clock.hpp"
 #include "vmm/measure/auto_policy.hpp"
 #include "vmm/probe/unit_costs.hpp"
+#include "vmm/sockets/socket_address.hpp"
 #include "vmm/vcpu/crash_report.hpp"
 
 namespace vmm {
@@ -51,6 +52,8 @@ Result<void> Machine::build(const Config& config, GuestFiles files,
   companions_ = std::move(companions);
   EBB_TRY_ASSIGN(file_service, make_files(config));
   files_ = std::move(file_service);
+  EBB_TRY_ASSIGN(socket_service, make_sockets(config));
+  sockets_ = std::move(socket_service);
   if (files_) {
     program_signals_ = std::make_unique<ProgramSignals>(guest_->first_vcpu_page(),
                                                         [&guest = *guest_] { guest.wake(0); });
@@ -113,10 +116,29 @@ Result<std::unique_ptr<FileService>> Machine::make_files(const Config& config) {
       guest_->memory(), guest_->plan().vcpus);
 }
 
+Result<std::unique_ptr<SocketService>> Machine::make_sockets(const Config& config) {
+  if (!config.network.any()) {
+    return nullptr;
+  }
+  EBB_TRY_ASSIGN(network, AllowedNetwork::open(config.network));
+  for (const HostPort& port : network.ports()) {
+    if (port.was_chosen()) {
+      chosen_ports_.push_back(
+          fmt::format("port {} of the guest is {}", port.guest_port(), text_of(port.address())));
+    }
+  }
+  return SocketService::create(std::move(network), guest_->memory(), guest_->plan().vcpus,
+                               guest_->first_vcpu_page(), [&guest = *guest_] { guest.wake(0); });
+}
+
 std::unique_ptr<VcpuLoops> Machine::make_loops() {
   std::function<void()> on_file;
   if (files_) {
     on_file = [&files = *files_] { files.serve(); };
+  }
+  std::function<void()> on_socket;
+  if (sockets_) {
+    on_socket = [&sockets = *sockets_] { sockets.serve(); };
   }
   // --step and --gdb exclude each other.
   VcpuHook* const hook = stepping_ ? &stepping_->hook() : companions_->hook();
@@ -129,6 +151,7 @@ std::unique_ptr<VcpuLoops> Machine::make_loops() {
                                                    .listener = *milestones_,
                                                    .features_offered = guest_->features(),
                                                    .on_file = std::move(on_file),
+                                                   .on_socket = std::move(on_socket),
                                                    .free_start = guest_->plan().free_start,
                                                    .console = output_.console,
                                                    .observer = watch_->trace(),
@@ -156,15 +179,19 @@ Result<void> Machine::start_threads(Sandbox& sandbox) {
   EBB_TRY(sandbox.give_up_privileges());
   EBB_TRY_ASSIGN(talking, companions_->start(sandbox));
   EBB_TRY_ASSIGN(watching, watch_->start(sandbox, guest_->threads()));
-  unsigned filing = 0;
+  unsigned calling = 0;
   if (files_) {
     EBB_TRY(files_->start(sandbox.start_of(ThreadKind::files)));
-    filing = 1;
+    ++calling;
+  }
+  if (sockets_) {
+    EBB_TRY(sockets_->start(sandbox.start_of(ThreadKind::sockets)));
+    ++calling;
   }
   EBB_TRY(guest_->threads().start(sandbox.start_of(ThreadKind::vcpu),
                                   [&loops = *loops_](unsigned vcpu) { loops.run(vcpu); }));
   EBB_TRY_ASSIGN(serving, hints_->service().make_threads(sandbox.start_of(ThreadKind::worker)));
-  return sandbox.complete(talking + watching + filing + guest_->threads().count() + serving);
+  return sandbox.complete(talking + watching + calling + guest_->threads().count() + serving);
 }
 
 void Machine::wait_for_end(const BlockedSignals& signals) {
@@ -215,6 +242,9 @@ void Machine::stop(const BlockedSignals& signals) {
   }
   if (files_) {
     files_->stop();
+  }
+  if (sockets_) {
+    sockets_->stop();
   }
   guest_->threads().stop();
   companions_->say_goodbye();

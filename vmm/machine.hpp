@@ -9,6 +9,7 @@
 //   HintSide       what answers hints, and tells the guest how to report
 //   Companions     control socket, debugger
 //   FileService    what a program sees of the host's files
+//   SocketService  what it reaches of the host's network
 //   Milestones     what the guest's hello and workload mean to all of these
 //   VcpuLoops      what vCPU threads run
 //
@@ -21,6 +22,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "vmm/base/blocked_signals.hpp"
 #include "vmm/companions.hpp"
@@ -33,6 +35,8 @@
 #include "vmm/record/trace_target.hpp"
 #include "vmm/sandbox/sandbox.hpp"
 #include "vmm/settings/config.hpp"
+#include "vmm/sockets/host_port.hpp"
+#include "vmm/sockets/socket_service.hpp"
 #include "vmm/step/step_session.hpp"
 #include "vmm/vcpu/guest_end.hpp"
 #include "vmm/vcpu/vcpu_loops.hpp"
@@ -61,6 +65,9 @@ class Machine {
     return companions_->gdb_address();
   }
 
+  // Ports of the guest's that the host has chosen ones for, a line each; of --listen.
+  [[nodiscard]] const std::vector<std::string>& chosen_ports() const { return chosen_ports_; }
+
   // Runs until the guest ends, by itself or by a signal. Once. `signals` was made before
   // the machine. From here on the process has only what `sandbox` leaves it. Signals have their
   // usual effect on the caller once the guest has ended.
@@ -81,6 +88,7 @@ class Machine {
   [[nodiscard]] std::unique_ptr<StepSession> make_stepping(const Config& config);
   [[nodiscard]] HintSideFriends hint_friends();
   [[nodiscard]] Result<std::unique_ptr<FileService>> make_files(const Config& config);
+  [[nodiscard]] Result<std::unique_ptr<SocketService>> make_sockets(const Config& config);
   [[nodiscard]] std::unique_ptr<VcpuLoops> make_loops();
   [[nodiscard]] Result<void> start_threads(Sandbox& sandbox);
   void wait_for_end(const BlockedSignals& signals);
@@ -89,6 +97,7 @@ class Machine {
 
   // In order of construction.
   const MachineOutput output_;
+  std::vector<std::string> chosen_ports_;
   std::unique_ptr<GuestEnd> end_;
   std::unique_ptr<GuestMachine> guest_;
   std::unique_ptr<Watch> watch_;
@@ -97,6 +106,7 @@ class Machine {
   std::unique_ptr<Companions> companions_;
   std::unique_ptr<StreamWatch> streams_;            // null unless a program is run
   std::unique_ptr<FileService> files_;              // with streams_
+  std::unique_ptr<SocketService> sockets_;          // null unless a program has a network
   std::unique_ptr<ProgramSignals> program_signals_; // with files_
   std::unique_ptr<Milestones> milestones_;
   std::unique_ptr<VcpuLoops> loops_;

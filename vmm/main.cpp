@@ -127,6 +127,16 @@ vmm::SandboxOptions sandbox_options(const vmm::Config& config,
     options.features.add(vmm::SandboxFeature::program);
     options.descriptors_to_come += abi::max_open_files;
     options.readable.push_back(config.program.root_directory());
+    if (!config.network.listens.empty()) {
+      options.features.add(vmm::SandboxFeature::listen);
+    }
+    for (const vmm::ConnectRequest& connect : config.network.connects) {
+      options.features.add(vmm::SandboxFeature::connect);
+      options.connect_ports.push_back(connect.port);
+    }
+    if (config.network.any()) {
+      options.descriptors_to_come += abi::max_sockets;
+    }
     for (const vmm::ProgramMount& bind : config.program.binds) {
       const bool changes = bind.access == vmm::MountAccess::read_write;
       (changes ? options.changeable : options.readable).push_back(bind.host);
@@ -249,6 +259,9 @@ vmm::Result<int> run(const vmm::Config& config, const vmm::Inheritance& inherita
                           }}));
   if (const auto address = machine->gdb_address()) {
     vmm::tell("vmm: the guest waits for gdb: target remote {}\n", *address);
+  }
+  for (const std::string& chosen : machine->chosen_ports()) {
+    vmm::tell("vmm: {}\n", chosen);
   }
   const vmm::GuestEnding ending = machine->run(signals, *sandbox);
   terminal.reset();

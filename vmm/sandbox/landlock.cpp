@@ -22,7 +22,15 @@ struct RulesetAttributes {
   std::uint64_t scoped = 0;  // since version 6
 };
 
-constexpr std::uint64_t tcp_bind_and_connect = 3;
+// linux/landlock.h of 6.7.
+constexpr std::uint64_t connect_tcp = 2;
+constexpr std::uint64_t tcp_bind_and_connect = 1 | connect_tcp;
+constexpr int net_port_rule = 2; // LANDLOCK_RULE_NET_PORT
+struct NetPort {                 // struct landlock_net_port_attr
+  std::uint64_t access = 0;
+  std::uint64_t port = 0;
+};
+constexpr unsigned network_version = 4;
 constexpr std::uint64_t abstract_sockets_and_signals = 3;
 
 // Access rights to files are numbered without gaps.
@@ -51,6 +59,16 @@ Result<void> allow_beneath(const UniqueFd& ruleset, std::span<const std::string>
   return {};
 }
 
+Result<void> allow_connecting(const UniqueFd& ruleset, std::span<const std::uint16_t> ports) {
+  for (const std::uint16_t port : ports) {
+    const NetPort rule{.access = connect_tcp, .port = port};
+    if (::syscall(SYS_landlock_add_rule, ruleset.get(), net_port_rule, &rule, 0U) != 0) {
+      return system_error("cannot confine the vmm to port {}", port);
+    }
+  }
+  return {};
+}
+
 } // namespace
 
 unsigned landlock_version() {
@@ -59,11 +77,11 @@ unsigned landlock_version() {
   return version < 0 ? 0 : static_cast<unsigned>(version);
 }
 
-Result<void> confine_to_folders(const ConfinedFolders& folders) {
+Result<void> confine_by_landlock(const LandlockExceptions& exceptions) {
   const unsigned version = landlock_version();
   RulesetAttributes attributes;
   attributes.files = all_file_rights(version);
-  attributes.network = version >= 4 ? tcp_bind_and_connect : 0;
+  attributes.network = version >= network_version ? tcp_bind_and_connect : 0;
   attributes.scoped = version >= 6 ? abstract_sockets_and_signals : 0;
   const UniqueFd ruleset(
       static_cast<int>(::syscall(SYS_landlock_create_ruleset, &attributes, sizeof attributes, 0U)));
@@ -77,9 +95,12 @@ Result<void> confine_to_folders(const ConfinedFolders& folders) {
       (read | put_in_place | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR |
        LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_SYM | move_between_folders | cut) &
       attributes.files;
-  EBB_TRY(allow_beneath(ruleset, folders.put_in_place, put_in_place));
-  EBB_TRY(allow_beneath(ruleset, folders.read, read));
-  EBB_TRY(allow_beneath(ruleset, folders.change, change));
+  EBB_TRY(allow_beneath(ruleset, exceptions.put_in_place, put_in_place));
+  EBB_TRY(allow_beneath(ruleset, exceptions.read, read));
+  EBB_TRY(allow_beneath(ruleset, exceptions.change, change));
+  if (attributes.network != 0) {
+    EBB_TRY(allow_connecting(ruleset, exceptions.connect_ports));
+  }
   if (::syscall(SYS_landlock_restrict_self, ruleset.get(), 0U) != 0) {
     return system_error("cannot put a Landlock ruleset in force");
   }

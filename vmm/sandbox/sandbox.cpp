@@ -35,7 +35,9 @@ Result<void> Sandbox::compile() {
     if ((kind == ThreadKind::control && !options_.features.has(SandboxFeature::control_socket)) ||
         (kind == ThreadKind::trace && !options_.features.has(SandboxFeature::trace)) ||
         (kind == ThreadKind::debugger && !options_.features.has(SandboxFeature::debugger)) ||
-        (kind == ThreadKind::files && !options_.features.has(SandboxFeature::program))) {
+        (kind == ThreadKind::files && !options_.features.has(SandboxFeature::program)) ||
+        (kind == ThreadKind::sockets && !options_.features.has(SandboxFeature::listen) &&
+         !options_.features.has(SandboxFeature::connect))) {
       continue;
     }
     EBB_TRY_ASSIGN(filter, SeccompFilter::compile(
@@ -63,9 +65,10 @@ Result<void> Sandbox::give_up_privileges() const {
       static_cast<unsigned>(highest_descriptor()) + 1 + options_.descriptors_to_come;
   EBB_TRY(forbid_new_privileges());
   if (landlock_version() > 0) {
-    EBB_TRY(confine_to_folders({.put_in_place = options_.folders,
-                                .read = options_.readable,
-                                .change = options_.changeable}));
+    EBB_TRY(confine_by_landlock({.put_in_place = options_.folders,
+                                 .read = options_.readable,
+                                 .change = options_.changeable,
+                                 .connect_ports = options_.connect_ports}));
   }
   EBB_TRY(limit_resources(options_.longest_file_bytes, descriptors));
   return drop_capabilities();

@@ -34,7 +34,10 @@ struct SandboxOptions {
   // Folders below which a program may read, or read and change.
   std::vector<std::string> readable;
   std::vector<std::string> changeable;
-  // That may yet be opened, all at once: connections to the control socket and to a debugger.
+  // TCP ports that a program may connect to, of any address.
+  std::vector<std::uint16_t> connect_ports;
+  // That may yet be opened, all at once: connections to the control socket and to a debugger, and
+  // a program's files and sockets.
   unsigned descriptors_to_come = 0;
   // Nothing that the process writes grows further, standard output in a file included.
   std::uint64_t longest_file_bytes = 0;

@@ -3,9 +3,11 @@
 
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <termios.h>
 #include <unistd.h>
@@ -15,6 +17,7 @@
 
 #include "vmm/kvm/kvm_api.hpp"
 #include "vmm/memory/page_scan.hpp"
+#include "vmm/sockets/socket_options.hpp"
 
 namespace vmm {
 namespace {
@@ -25,7 +28,7 @@ constexpr int populate_write = 23;
 constexpr int fchmodat2_number = 452;
 
 constexpr std::array<std::string_view, thread_kinds> kind_names{
-    "main", "vcpu", "worker", "sampler", "control", "trace", "debugger", "files"};
+    "main", "vcpu", "worker", "sampler", "control", "trace", "debugger", "files", "sockets"};
 
 class Rules {
  public:
@@ -141,7 +144,8 @@ void add_vcpu(Rules& rules, FeatureSet features, int process) {
   }
 }
 
-void add_sockets(Rules& rules) {
+// Clients of the vmm's own.
+void add_serving(Rules& rules) {
   rules.allow({SYS_poll, SYS_accept4, SYS_recvfrom, SYS_sendto, SYS_read, SYS_close});
 }
 
@@ -161,6 +165,51 @@ void add_files(Rules& rules, FeatureSet features) {
     rules.allow_if(fchmodat2_number, {{.index = 3, .value = AT_EMPTY_PATH}});
     rules.allow_if(SYS_utimensat, {{.index = 3, .value = AT_EMPTY_PATH}});
     rules.allow_if(SYS_fchownat, {{.index = 4, .value = AT_EMPTY_PATH}});
+  }
+}
+
+void allow_option(Rules& rules, int number, KernelOption option) {
+  rules.allow_if(number, {{.index = 1, .value = static_cast<std::uint64_t>(option.level)},
+                          {.index = 2, .value = static_cast<std::uint64_t>(option.name)}});
+}
+
+// Connections that are there, by TCP; which end one is to is not among the arguments, and so is
+// AllowedNetwork's part, and Landlock's. Sockets that listen were bound before, and no other can
+// be: one that has no address is sent nothing to, or from.
+void add_sockets(Rules& rules, FeatureSet features) {
+  constexpr std::uint64_t stream = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
+  constexpr std::uint64_t no_address = 0;
+  rules.allow({SYS_poll, SYS_read, SYS_close, SYS_shutdown, SYS_getsockname, SYS_getpeername});
+  rules.allow({SYS_epoll_wait, SYS_epoll_pwait});
+  for (const std::uint64_t operation : {EPOLL_CTL_ADD, EPOLL_CTL_DEL}) {
+    rules.allow_if(SYS_epoll_ctl, {{.index = 1, .value = operation}});
+  }
+  rules.allow_if(SYS_recvfrom,
+                 {{.index = 3, .mask = ~std::uint64_t{MSG_DONTWAIT | MSG_PEEK}, .value = 0},
+                  {.index = 4, .value = no_address}});
+  for (const std::uint64_t more : {std::uint64_t{0}, std::uint64_t{MSG_MORE}}) {
+    rules.allow_if(SYS_sendto, {{.index = 3, .value = MSG_DONTWAIT | MSG_NOSIGNAL | more},
+                                {.index = 4, .value = no_address}});
+  }
+  rules.allow_ioctl({FIONREAD});
+  for (const OptionPair& pair : option_pairs()) {
+    allow_option(rules, SYS_setsockopt, pair.kernel);
+    allow_option(rules, SYS_getsockopt, pair.kernel);
+  }
+  allow_option(rules, SYS_setsockopt, {SOL_SOCKET, SO_LINGER});
+  allow_option(rules, SYS_getsockopt, {SOL_SOCKET, SO_ERROR});
+  if (features.has(SandboxFeature::listen)) {
+    rules.allow({SYS_listen});
+    rules.allow_if(SYS_accept4, {{.index = 3, .value = SOCK_NONBLOCK | SOCK_CLOEXEC}});
+    allow_option(rules, SYS_setsockopt, {SOL_SOCKET, SO_REUSEADDR});
+  }
+  if (features.has(SandboxFeature::connect)) {
+    for (const std::uint64_t family : {std::uint64_t{AF_INET}, std::uint64_t{AF_INET6}}) {
+      rules.allow_if(
+          SYS_socket,
+          {{.index = 0, .value = family}, {.index = 1, .value = stream}, {.index = 2, .value = 0}});
+    }
+    rules.allow({SYS_connect});
   }
 }
 
@@ -196,7 +245,7 @@ std::vector<SyscallRule> syscall_rules(ThreadKind kind, FeatureSet features, int
     add_samples(rules);
     break;
   case ThreadKind::control:
-    add_sockets(rules);
+    add_serving(rules);
     break;
   case ThreadKind::trace:
     add_trace(rules);
@@ -204,8 +253,11 @@ std::vector<SyscallRule> syscall_rules(ThreadKind kind, FeatureSet features, int
   case ThreadKind::files:
     add_files(rules, features);
     break;
+  case ThreadKind::sockets:
+    add_sockets(rules, features);
+    break;
   case ThreadKind::debugger:
-    add_sockets(rules);
+    add_serving(rules);
     add_samples(rules);
     add_own_memory(rules, process);
     rules.allow({SYS_shutdown});

@@ -26,8 +26,9 @@ enum class ThreadKind : std::uint8_t {
   trace,    // keeps the trace file ahead of its writers
   debugger, // talks to a debugger
   files,    // carries out file calls of a program in the guest
+  sockets,  // carries out its socket calls
 };
-inline constexpr std::uint8_t thread_kinds = 8;
+inline constexpr std::uint8_t thread_kinds = 9;
 
 [[nodiscard]] std::string_view name_of(ThreadKind kind);
 
@@ -40,6 +41,8 @@ enum class SandboxFeature : std::uint8_t {
   terminal_input, // reads standard input
   program,        // runs a program, which reads files and standard input
   program_changes_files,
+  listen,  // a program takes connections at ports that are bound before
+  connect, // a program begins connections
 };
 
 class FeatureSet {

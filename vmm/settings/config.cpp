@@ -127,8 +127,8 @@ Result<void> settle_output(const Given& given, Config& config) {
 Result<void> settle_program(const Given& given, std::span<const char* const> arguments,
                             Config& config) {
   if (arguments.empty()) {
-    for (const char* const option :
-         {"--bind", "--root", "--env", "--clear-env", "--cwd", "--argv0", "--user"}) {
+    for (const char* const option : {"--bind", "--root", "--env", "--clear-env", "--cwd", "--argv0",
+                                     "--user", "--listen", "--connect"}) {
       if (given(option)) {
         return user_error("{}: is for a program; give one behind the options: -- PROGRAM", option);
       }
@@ -159,6 +159,7 @@ Result<void> settle_program(const Given& given, std::span<const char* const> arg
                         bind->guest);
     }
   }
+  EBB_TRY(check_network(config.network));
   config.program.arguments.assign(arguments.begin(), arguments.end());
   if (!given("--mem")) {
     config.mem_bytes = program_default_bytes;

@@ -29,6 +29,7 @@
 #include "vmm/settings/host_mode.hpp"
 #include "vmm/settings/memory_policy.hpp"
 #include "vmm/settings/memory_price.hpp"
+#include "vmm/settings/network_request.hpp"
 #include "vmm/settings/program_request.hpp"
 #include "vmm/settings/report_settings.hpp"
 #include "vmm/settings/sandbox_mode.hpp"
@@ -88,6 +89,7 @@ struct Config {
   std::optional<GdbAddress> gdb;      // where a debugger connects; the guest waits for it
   std::string workload = "idle";
   ProgramRequest program;           // instead of a workload; without arguments: none
+  NetworkRequest network;           // what it may do with TCP
   std::optional<std::string> input; // a recording, plain or xz
   std::optional<Speed> speed;       // as given; workloads that know of none must not hear of one
   std::uint64_t seed = 1;

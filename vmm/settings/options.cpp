@@ -206,6 +206,18 @@ Result<void> program_bind(std::string_view option, std::string_view value, Confi
   return {};
 }
 
+Result<void> program_listen(std::string_view option, std::string_view value, Config& config) {
+  EBB_TRY_ASSIGN(listen, parse_listen(option, value));
+  config.network.listens.push_back(std::move(listen));
+  return {};
+}
+
+Result<void> program_connect(std::string_view option, std::string_view value, Config& config) {
+  EBB_TRY_ASSIGN(connect, parse_connect(option, value));
+  config.network.connects.push_back(std::move(connect));
+  return {};
+}
+
 constexpr const char* guest = "Guest";
 constexpr const char* program = "Linux program: vmm IMAGE [options] -- PROGRAM [ARGUMENT...]";
 constexpr const char* free_memory = "Free memory";
@@ -242,6 +254,14 @@ constexpr OptionRow rows[] = {
      program_name},
     {{"--user", "UID[:GID]", program, "Whom the program takes itself for [this user]"},
      program_user},
+    {{"--listen", "[HOST:]PORT[:GUESTPORT]", program,
+      "TCP port whose connections are the program's, there or at another port of the guest's; PORT "
+      "0: any free one; repeatable [none; HOST: 127.0.0.1]",
+      OptionUse::often},
+     program_listen},
+    {{"--connect", "HOST:PORT", program,
+      "Where the program may connect to by TCP; repeatable [nowhere]", OptionUse::often},
+     program_connect},
     {{"--list-syscalls", "", program, "List the system calls that the image has, then exit",
       OptionUse::flag},
      noted},

@@ -3,6 +3,8 @@
 #include "vmm/sandbox/sandbox.hpp"
 
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -19,11 +21,13 @@
 #include <functional>
 #include <set>
 #include <string>
+#include <vector>
 
 #include <doctest/doctest.h>
 #include <stdlib.h>
 
 #include "tests/support/temporary_folder.hpp"
+#include "vmm/base/unique_fd.hpp"
 #include "vmm/kvm/kvm_api.hpp"
 #include "vmm/memory/page_scan.hpp"
 #include "vmm/sandbox/landlock.hpp"
@@ -215,8 +219,10 @@ TEST_CASE("rules without a condition are few, and for calls that need none") {
       SYS_exit,      SYS_exit_group,    SYS_getpid,          SYS_gettid,      SYS_poll,
       SYS_ppoll,     SYS_read,          SYS_close,           SYS_pread64,     SYS_fstat,
       SYS_accept4,   SYS_recvfrom,      SYS_sendto,          SYS_epoll_wait,  SYS_epoll_pwait,
-      SYS_ftruncate, SYS_shutdown};
-  for (const ThreadKind kind : all_kinds) {
+      SYS_ftruncate, SYS_shutdown,      SYS_getsockname,     SYS_getpeername};
+  std::vector<ThreadKind> kinds(all_kinds.begin(), all_kinds.end());
+  kinds.push_back(ThreadKind::sockets);
+  for (const ThreadKind kind : kinds) {
     for (const SyscallRule& rule : syscall_rules(kind, no_features, 1)) {
       INFO(name_of(kind), ": ", rule.number);
       CHECK((!rule.tests.empty() || harmless.contains(rule.number)));
@@ -312,7 +318,7 @@ TEST_CASE("Landlock leaves files in the given folders to be read or changed, and
   CHECK(child([&] {
           const std::array read{(root / "read").string()};
           const std::array change{(root / "change").string()};
-          if (!forbid_new_privileges() || !confine_to_folders({.read = read, .change = change})) {
+          if (!forbid_new_privileges() || !confine_by_landlock({.read = read, .change = change})) {
             return 1;
           }
           const auto opens = [&](const char* name, int flags) {
@@ -327,6 +333,128 @@ TEST_CASE("Landlock leaves files in the given folders to be read or changed, and
             return 3;
           }
           return ::mkfifo((root / "change" / "pipe").c_str(), 0600) != 0 ? 0 : 4;
+        }) == 0);
+}
+
+TEST_CASE("only the thread of socket calls may use sockets, and only as an option lets it") {
+  constexpr FeatureSet none{SandboxFeature::program};
+  constexpr FeatureSet listens{SandboxFeature::program, SandboxFeature::listen};
+  constexpr FeatureSet connects{SandboxFeature::program, SandboxFeature::connect};
+  constexpr FeatureSet both{SandboxFeature::program, SandboxFeature::listen,
+                            SandboxFeature::connect};
+  constexpr long type = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
+  const auto make = [](long family, long kind, long protocol = 0) {
+    return [=] { ::syscall(SYS_socket, family, kind, protocol); };
+  };
+  const auto connect = [] { ::syscall(SYS_connect, -1, 0, 0); };
+  const auto listen = [] { ::syscall(SYS_listen, -1, 0); };
+  const auto accept = [] { ::syscall(SYS_accept4, -1, 0, 0, SOCK_NONBLOCK | SOCK_CLOEXEC); };
+  for (const ThreadKind kind : all_kinds) {
+    CHECK(confined(kind, both, make(AF_INET, type)) == -SIGSYS);
+    CHECK(confined(kind, both, connect) == -SIGSYS);
+    CHECK(confined(kind, both, listen) == -SIGSYS);
+  }
+  const auto sockets = [](FeatureSet features, const auto& attempt) {
+    return confined(ThreadKind::sockets, features, attempt);
+  };
+  for (const long family : {AF_INET, AF_INET6}) {
+    CHECK(sockets(connects, make(family, type)) == survived);
+    CHECK(sockets(listens, make(family, type)) == -SIGSYS);
+  }
+  CHECK(sockets(connects, connect) == survived);
+  CHECK(sockets(listens, connect) == -SIGSYS);
+  CHECK(sockets(listens, listen) == survived);
+  CHECK(sockets(connects, listen) == -SIGSYS);
+  CHECK(sockets(listens, accept) == survived);
+  CHECK(sockets(connects, accept) == -SIGSYS);
+  // No other kind of socket, and none without an end of its own.
+  CHECK(sockets(both, make(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC)) == -SIGSYS);
+  CHECK(sockets(both, make(AF_INET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC)) == -SIGSYS);
+  CHECK(sockets(both, make(AF_INET, SOCK_STREAM)) == -SIGSYS); // it would wait
+  CHECK(sockets(both, make(AF_INET, type, IPPROTO_MPTCP)) == -SIGSYS);
+  CHECK(sockets(both, make(AF_UNIX, type)) == -SIGSYS);
+  CHECK(sockets(both, make(AF_NETLINK, type)) == -SIGSYS);
+  CHECK(sockets(both, make(AF_PACKET, type)) == -SIGSYS);
+  CHECK(sockets(both, make(AF_VSOCK, type)) == -SIGSYS);
+  CHECK(sockets(both, [] { ::syscall(SYS_socketpair, AF_UNIX, type, 0, 0); }) == -SIGSYS);
+  CHECK(sockets(both, [] { ::syscall(SYS_bind, -1, 0, 0); }) == -SIGSYS);
+  CHECK(sockets(both, [] { ::syscall(SYS_sendmsg, -1, 0, 0); }) == -SIGSYS);
+  CHECK(sockets(both, [] { ::syscall(SYS_recvmsg, -1, 0, 0); }) == -SIGSYS);
+  // What is sent goes where the socket is connected to, and at once.
+  constexpr long at_once = MSG_DONTWAIT | MSG_NOSIGNAL;
+  const auto send = [](long flags, long address) {
+    return [=] { ::syscall(SYS_sendto, -1, 0, 0, flags, address, 0); };
+  };
+  CHECK(sockets(none, send(at_once, 0)) == survived);
+  CHECK(sockets(none, send(at_once | MSG_MORE, 0)) == survived);
+  CHECK(sockets(none, send(at_once, 4096)) == -SIGSYS);
+  CHECK(sockets(none, send(0, 0)) == -SIGSYS);
+  CHECK(sockets(none, send(at_once | MSG_FASTOPEN, 0)) == -SIGSYS);
+  CHECK(sockets(none, [] { ::syscall(SYS_recvfrom, -1, 0, 0, MSG_DONTWAIT, 0, 0); }) == survived);
+  CHECK(sockets(none, [] { ::syscall(SYS_recvfrom, -1, 0, 0, MSG_DONTWAIT, 4096, 0); }) == -SIGSYS);
+  // Options one by one.
+  const auto set = [](long level, long name) {
+    return [=] { ::syscall(SYS_setsockopt, -1, level, name, 0, 0); };
+  };
+  CHECK(sockets(none, set(IPPROTO_TCP, TCP_NODELAY)) == survived);
+  CHECK(sockets(none, set(SOL_SOCKET, SO_LINGER)) == survived);
+  CHECK(sockets(none, set(SOL_SOCKET, SO_REUSEADDR)) == -SIGSYS);
+  CHECK(sockets(listens, set(SOL_SOCKET, SO_REUSEADDR)) == survived);
+  CHECK(sockets(both, set(SOL_SOCKET, SO_MARK)) == -SIGSYS);
+  CHECK(sockets(both, set(SOL_SOCKET, SO_BINDTODEVICE)) == -SIGSYS);
+  CHECK(sockets(both, set(SOL_SOCKET, SO_ATTACH_FILTER)) == -SIGSYS);
+  CHECK(sockets(both, set(IPPROTO_IP, IP_TRANSPARENT)) == -SIGSYS);
+  CHECK(sockets(both, set(IPPROTO_TCP, TCP_REPAIR)) == -SIGSYS);
+  CHECK(sockets(both, [] { call(SYS_openat2, -1, 0, 0, 0); }) == -SIGSYS);
+}
+
+TEST_CASE("Landlock leaves the given ports to connect to, and none to bind to") {
+  if (landlock_version() < 4) {
+    MESSAGE("this kernel's Landlock knows no ports");
+    return;
+  }
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  auto* const generic = reinterpret_cast<sockaddr*>(&address);
+  // Two that listen.
+  std::array<UniqueFd, 2> listeners;
+  std::array<std::uint16_t, 2> ports{};
+  for (std::size_t index = 0; index < ports.size(); ++index) {
+    socklen_t bytes = sizeof address;
+    address.sin_port = 0;
+    listeners.at(index) = UniqueFd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    REQUIRE(::bind(listeners.at(index).get(), generic, sizeof address) == 0);
+    REQUIRE(::listen(listeners.at(index).get(), 4) == 0);
+    REQUIRE(::getsockname(listeners.at(index).get(), generic, &bytes) == 0);
+    ports.at(index) = ntohs(address.sin_port);
+  }
+  CHECK(child([&] {
+          const std::array allowed{ports[0]};
+          if (!forbid_new_privileges() || !confine_by_landlock({.connect_ports = allowed})) {
+            return 1;
+          }
+          const auto connects = [&](std::uint16_t port) {
+            const UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+            address.sin_port = htons(port);
+            return ::connect(fd.get(), generic, sizeof address) == 0 ? 0 : errno;
+          };
+          if (connects(ports[0]) != 0) {
+            return 2;
+          }
+          if (connects(ports[1]) != EACCES) {
+            return 3;
+          }
+          const UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+          address.sin_port = htons(ports[0]);
+          if (::bind(fd.get(), generic, sizeof address) == 0 || errno != EACCES) {
+            return 4;
+          }
+          // What was bound before goes on.
+          return ::shutdown(listeners[1].get(), SHUT_RDWR) == 0 &&
+                         ::listen(listeners[1].get(), 4) == 0
+                     ? 0
+                     : 5;
         }) == 0);
 }
 
@@ -366,7 +494,7 @@ TEST_CASE("Landlock leaves files in the given folders to be moved and removed, a
   std::ofstream(root / "other" / "c") << "c";
   CHECK(child([&] {
           const std::array folders{(root / "mine").string()};
-          if (!forbid_new_privileges() || !confine_to_folders({.put_in_place = folders})) {
+          if (!forbid_new_privileges() || !confine_by_landlock({.put_in_place = folders})) {
             return 1;
           }
           if (::open((root / "mine" / "a").c_str(), O_RDONLY) >= 0 || errno != EACCES) {
