@@ -228,7 +228,6 @@ int main(int count, char** arguments) {
                              .port = static_cast<std::uint16_t>(std::atoi(arguments[2]))};
   inet_pton(AF_INET, arguments[1], allowed.address);
   const auto port = static_cast<std::uint16_t>(std::atoi(arguments[3]));
-  ask_nonsense();
   // Its kernel may have done so.
   const abi::CallResult started = ask({.operation = SocketOperation::start,
                                        .buffer_gpa = gpa_of(&board),
