@@ -17,6 +17,33 @@ constexpr std::uint64_t piece_bytes = 65536;
 constexpr std::uint64_t splice_flags =
     SPLICE_F_MOVE | SPLICE_F_NONBLOCK | SPLICE_F_MORE | SPLICE_F_GIFT;
 
+// What was copied, and what was said of the piece behind it.
+struct Copied {
+  std::uint64_t bytes = 0;
+  Answer last = 0;
+};
+// Up to `bytes` of what `from` has at an offset, piece after piece: put(piece, offset in all of it)
+// answers as write() does. Ends with the file, or when a piece is not taken.
+template <typename Put>
+Copied copy_pieces(const OpenFile& from, std::uint64_t offset, std::uint64_t bytes, Put put) {
+  std::vector<std::byte> room(std::min(bytes, piece_bytes));
+  Copied copied;
+  while (copied.bytes < bytes) {
+    const std::span<std::byte> part =
+        std::span(room).first(std::min(bytes - copied.bytes, piece_bytes));
+    const Or<std::uint64_t> got = from.file->read(offset + copied.bytes, part);
+    copied.last = answer_of(got);
+    if (copied.last > 0) {
+      copied.last = put(part.first(*got), copied.bytes);
+    }
+    if (copied.last <= 0) {
+      break;
+    }
+    copied.bytes += static_cast<std::uint64_t>(copied.last);
+  }
+  return copied;
+}
+
 // Where a transfer begins: at the offset that `address` names, or where the file is. EFAULT.
 Or<std::uint64_t> transfer_offset(const UserMemory& user, const OpenFile& file,
                                   std::uint64_t address) {
@@ -72,22 +99,11 @@ Answer FileCalls::sys_sendfile(const Args& args) {
       static_cast<std::int64_t>(offset) < 0 || static_cast<std::int64_t>(args[3]) < 0) {
     return -EINVAL;
   }
-  std::vector<std::byte> piece(piece_bytes);
-  const std::uint64_t whole = std::min(args[3], UserMemory::max_transfer_bytes);
-  std::uint64_t done = 0;
-  Answer last = 0;
-  while (done < whole) {
-    const std::span<std::byte> part = std::span(piece).first(std::min(whole - done, piece_bytes));
-    const Or<std::uint64_t> got = from->file->read(offset + done, part);
-    last = answer_of(got);
-    if (last > 0) {
-      last = write_bytes(*to, part.first(*got), {}, BytesOf::kernel);
-    }
-    if (last <= 0) {
-      break;
-    }
-    done += static_cast<std::uint64_t>(last);
-  }
+  const auto [done, last] =
+      copy_pieces(*from, offset, std::min(args[3], UserMemory::max_transfer_bytes),
+                  [&](std::span<const std::byte> piece, std::uint64_t /*done*/) {
+                    return write_bytes(*to, piece, {}, BytesOf::kernel);
+                  });
   if (args[2] == 0) {
     from->position += done;
   } else if (!user_.store(args[2], offset + done)) {
@@ -138,21 +154,10 @@ Answer FileCalls::sys_copy_file_range(const Args& args) {
   if (is_same && *from_offset < *to_offset + whole && *to_offset < *from_offset + whole) {
     return -EINVAL;
   }
-  std::vector<std::byte> piece(std::min(whole, piece_bytes));
-  std::uint64_t done = 0;
-  Answer last = 0;
-  while (done < whole) {
-    const std::span<std::byte> part = std::span(piece).first(std::min(whole - done, piece_bytes));
-    const Or<std::uint64_t> got = from->file->read(*from_offset + done, part);
-    last = answer_of(got);
-    if (last > 0) {
-      last = answer_of(to->file->write(*to_offset + done, part.first(*got)));
-    }
-    if (last <= 0) {
-      break;
-    }
-    done += static_cast<std::uint64_t>(last);
-  }
+  const auto [done, last] = copy_pieces(
+      *from, *from_offset, whole, [&](std::span<const std::byte> piece, std::uint64_t behind) {
+        return answer_of(to->file->write(*to_offset + behind, piece));
+      });
   if (!end_transfer(user_, *from, from_address, *from_offset + done) ||
       !end_transfer(user_, *to, to_address, *to_offset + done)) {
     return -EFAULT;
@@ -205,19 +210,25 @@ Answer FileCalls::move_piece(OpenFile& from, std::uint64_t from_offset, OpenFile
   }
 }
 
-Answer FileCalls::sys_splice(const Args& args) {
-  const auto [from_descriptor, from_address, to_descriptor, to_address, bytes, flags] = args;
+Or<FileCalls::Ends> FileCalls::splice_ends(std::uint64_t from, std::uint64_t to,
+                                           std::uint64_t bytes, std::uint64_t flags) {
   if ((flags & ~splice_flags) != 0) {
-    return -EINVAL;
+    return std::unexpected(EINVAL);
   }
   if (bytes == 0) {
-    return 0;
+    return Ends{};
   }
-  OpenFile* const from = held_file_at(from_descriptor);
-  OpenFile* const to = held_file_at(to_descriptor);
-  if (from == nullptr || to == nullptr) {
-    return -EBADF;
+  const Ends ends{.from = held_file_at(from), .to = held_file_at(to)};
+  return ends.from == nullptr || ends.to == nullptr ? Or<Ends>(std::unexpected(EBADF)) : ends;
+}
+
+Answer FileCalls::sys_splice(const Args& args) {
+  const auto [from_descriptor, from_address, to_descriptor, to_address, bytes, flags] = args;
+  const Or<Ends> ends = splice_ends(from_descriptor, to_descriptor, bytes, flags);
+  if (!ends || ends->from == nullptr) {
+    return ends ? 0 : -Answer{ends.error()};
   }
+  const auto [from, to] = *ends;
   const bool from_pipe = from->file->capacity().has_value();
   const bool to_pipe = to->file->capacity().has_value();
   if ((from_pipe && from_address != 0) || (to_pipe && to_address != 0)) {
@@ -253,15 +264,12 @@ Answer FileCalls::sys_splice(const Args& args) {
 
 Answer FileCalls::sys_tee(const Args& args) {
   const auto [from_descriptor, to_descriptor, bytes, flags, unused4, unused5] = args;
-  if ((flags & ~splice_flags) != 0) {
-    return -EINVAL;
+  const Or<Ends> ends = splice_ends(from_descriptor, to_descriptor, bytes, flags);
+  if (!ends || ends->from == nullptr) {
+    return ends ? 0 : -Answer{ends.error()};
   }
-  if (bytes == 0) {
-    return 0;
-  }
-  OpenFile* const from = held_file_at(from_descriptor);
-  OpenFile* const to = held_file_at(to_descriptor);
-  if (from == nullptr || to == nullptr || !from->may_read() || !to->may_write()) {
+  const auto [from, to] = *ends;
+  if (!from->may_read() || !to->may_write()) {
     return -EBADF;
   }
   if (!from->file->peek({}) || !from->file->capacity() || !to->file->capacity() ||

@@ -66,6 +66,14 @@ class FileCalls : protected SocketCalls {
   Answer sys_fadvise64(const Args& args);
 
   // ---- calls_transfers.cpp
+  // What splice and tee begin with: both files, which stay while the call waits; none, when there
+  // is nothing to move. EINVAL of the flags, EBADF.
+  struct Ends {
+    OpenFile* from = nullptr;
+    OpenFile* to = nullptr;
+  };
+  [[nodiscard]] Or<Ends> splice_ends(std::uint64_t from, std::uint64_t to, std::uint64_t bytes,
+                                     std::uint64_t flags);
   enum class Taking : std::uint8_t { no, yes };
   struct Piece {
     std::uint64_t flags = 0; // SPLICE_F_
