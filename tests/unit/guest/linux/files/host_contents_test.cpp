@@ -5,16 +5,12 @@
 #include <cerrno>
 #include <cstring>
 #include <memory>
-#include <random>
 #include <string>
 #include <vector>
 
 #include <doctest/doctest.h>
 
-#include "guest/linux/files/host_files.hpp"
-#include "guest/linux/memory/reclaiming_frames.hpp"
-#include "tests/support/fake_file_host.hpp"
-#include "tests/support/fake_frames.hpp"
+#include "tests/support/linux/host_contents_fixture.hpp"
 
 namespace {
 
@@ -24,40 +20,8 @@ using abi::FileOperation;
 
 constexpr std::uint64_t page = 4096;
 
-struct Fixture {
-  FakeFileHost host;
-  FakeMachine machine;
-  FakePool pool;
-  NoViews views;
-  HostContents contents{pool, machine, views};
-  HostFiles files{host, machine, contents, HostFiles::Use::changed};
-  HostFiles elsewhere{host, machine, contents, HostFiles::Use::read_only};
-
-  std::unique_ptr<File> open(const std::string& path, FileAccess access = FileAccess::write) {
-    return std::unique_ptr<File>(files.open(path, access, {.mode = S_IFREG | 0644U}).value());
-  }
-  int calls(FileOperation operation) { return host.asked[operation]; }
-};
-
-std::span<const std::byte> bytes_of(std::string_view text) {
-  return std::as_bytes(std::span(text));
-}
-
-void put(File& file, std::uint64_t offset, std::string_view text) {
-  REQUIRE(file.write(offset, bytes_of(text)) == Or<std::uint64_t>(text.size()));
-}
-
-std::string get(File& file, std::uint64_t offset, std::size_t bytes) {
-  std::vector<std::byte> to(bytes);
-  const Or<std::uint64_t> got = file.read(offset, to);
-  REQUIRE(got);
-  return {reinterpret_cast<const char*>(to.data()), *got};
-}
-
-} // namespace
-
 TEST_CASE("host contents: small writes wait, and reach the host in few calls when it is closed") {
-  Fixture fixture;
+  HostContentsFixture fixture;
   fixture.host.make("/a", "");
   auto file = fixture.open("/a");
   std::string all;
@@ -78,7 +42,7 @@ TEST_CASE("host contents: small writes wait, and reach the host in few calls whe
 }
 
 TEST_CASE("host contents: sync writes all of the file, and then the host's own") {
-  Fixture fixture;
+  HostContentsFixture fixture;
   fixture.host.make("/a", std::string(3 * page, 'a'));
   const auto file = fixture.open("/a");
   const auto other = fixture.open("/a");
@@ -92,7 +56,7 @@ TEST_CASE("host contents: sync writes all of the file, and then the host's own")
 }
 
 TEST_CASE("host contents: one file by several names and descriptors is one content") {
-  Fixture fixture;
+  HostContentsFixture fixture;
   fixture.host.make("/a", "old content");
   REQUIRE(fixture.files.link("/a", "/b") == 0);
   const auto reader = fixture.open("/a", FileAccess::read); // before anybody writes
@@ -110,7 +74,7 @@ TEST_CASE("host contents: one file by several names and descriptors is one conte
 }
 
 TEST_CASE("host contents: memory that shows a file shows what waits, too") {
-  Fixture fixture;
+  HostContentsFixture fixture;
   fixture.host.make("/a", std::string(2 * page, 'x'));
   const auto file = fixture.open("/a");
   const auto reader = fixture.open("/a", FileAccess::read);
@@ -126,7 +90,7 @@ TEST_CASE("host contents: memory that shows a file shows what waits, too") {
 }
 
 TEST_CASE("host contents: pages that memory shows are the file's own, and wait once written to") {
-  Fixture fixture;
+  HostContentsFixture fixture;
   fixture.host.make("/a", std::string(3 * page, 'x'));
   const auto file = fixture.open("/a");
   SharedPages& pages = *file->shared_pages();
@@ -150,7 +114,7 @@ TEST_CASE("host contents: pages that memory shows are the file's own, and wait o
 
 TEST_CASE("host contents: pages are hidden before they go, whyever they go") {
   const auto hides = [](std::uint64_t number, auto act) {
-    Fixture fixture;
+    HostContentsFixture fixture;
     fixture.host.make("/a", std::string(10 * page, 'x'));
     const auto file = fixture.open("/a");
     for (std::uint64_t at = 0; at < 10; ++at) {
@@ -164,20 +128,23 @@ TEST_CASE("host contents: pages are hidden before they go, whyever they go") {
       return range.first <= number && number < range.second;
     });
   };
-  CHECK(hides(5, [](Fixture&, File& file) { CHECK(file.truncate(3 * page + 1) == 0); }));
-  CHECK(hides(2, [](Fixture&, File& file) { CHECK(file.allocate(3, 2 * page, page) == 0); }));
-  CHECK(hides(0, [](Fixture&, File& file) { put(file, 0, std::string(5 * page * 8, 'y')); }));
-  CHECK(hides(9, [](Fixture&, File& file) {
+  CHECK(
+      hides(5, [](HostContentsFixture&, File& file) { CHECK(file.truncate(3 * page + 1) == 0); }));
+  CHECK(hides(
+      2, [](HostContentsFixture&, File& file) { CHECK(file.allocate(3, 2 * page, page) == 0); }));
+  CHECK(hides(
+      0, [](HostContentsFixture&, File& file) { put(file, 0, std::string(5 * page * 8, 'y')); }));
+  CHECK(hides(9, [](HostContentsFixture&, File& file) {
     std::uint64_t end = 0;
     CHECK(file.append(bytes_of("more"), end) == 4);
     CHECK(file.truncate(page) == 0);
   }));
-  CHECK(hides(7, [](Fixture& fixture, File&) { CHECK(fixture.contents.give_back()); }));
-  CHECK(hides(7, [](Fixture& fixture, File& file) {
+  CHECK(hides(7, [](HostContentsFixture& fixture, File&) { CHECK(fixture.contents.give_back()); }));
+  CHECK(hides(7, [](HostContentsFixture& fixture, File& file) {
     fixture.host.change("/a", std::string(10 * page, 'z'));
     CHECK(file.stat());
   }));
-  CHECK(hides(7, [](Fixture& fixture, File& file) {
+  CHECK(hides(7, [](HostContentsFixture& fixture, File& file) {
     REQUIRE(file.shared_pages()->page_to_show(7, Access::write));
     fixture.host.refuse(FileOperation::write, EIO);
     CHECK(file.sync() == EIO);
@@ -186,7 +153,7 @@ TEST_CASE("host contents: pages are hidden before they go, whyever they go") {
 
 TEST_CASE(
     "host contents: what memory shows behind the end of the file is not written, nor seen later") {
-  Fixture fixture;
+  HostContentsFixture fixture;
   fixture.host.make("/a", "short");
   const auto file = fixture.open("/a");
   const auto scribble = [&] {
@@ -205,7 +172,7 @@ TEST_CASE(
 }
 
 TEST_CASE("host contents: what gets a name or times is written before") {
-  Fixture fixture;
+  HostContentsFixture fixture;
   fixture.host.make("/a", "");
   const auto file = fixture.open("/a");
   put(*file, 0, "one");
@@ -224,7 +191,7 @@ TEST_CASE("host contents: what gets a name or times is written before") {
 }
 
 TEST_CASE("host contents: what is appended goes to the end that the host has") {
-  Fixture fixture;
+  HostContentsFixture fixture;
   fixture.host.make("/log", "a\n");
   const auto file = fixture.open("/log");
   CHECK(get(*file, 0, 100) == "a\n");
@@ -238,7 +205,7 @@ TEST_CASE("host contents: what is appended goes to the end that the host has") {
 
 TEST_CASE(
     "host contents: changes by others show when the file is opened, looked at, or at its end") {
-  Fixture fixture;
+  HostContentsFixture fixture;
   fixture.host.make("/a", "first");
   const auto file = fixture.open("/a");
   CHECK(get(*file, 0, 5) == "first");
@@ -256,43 +223,8 @@ TEST_CASE(
   CHECK(fixture.calls(FileOperation::write) == 0); // nobody here has written
 }
 
-TEST_CASE("host contents: an error of what waited is told once, to each open file") {
-  for (const auto tell : {0, 1, 2}) {
-    Fixture fixture;
-    fixture.host.make("/a", "kept");
-    auto file = fixture.open("/a");
-    const auto other = fixture.open("/a");
-    put(*file, 4, std::string(page, 'x'));
-    fixture.host.refuse(FileOperation::write, ENOSPC);
-    fixture.contents.write_out();
-    CHECK(!fixture.contents.is_dirty());
-    const auto told = [&](File& to) { return tell == 0 ? to.sync() : to.write_out(); };
-    CHECK(told(*file) == ENOSPC);
-    CHECK(told(*file) == 0);
-    CHECK(told(*other) == ENOSPC);
-    CHECK(told(*other) == 0);
-    CHECK(file->stat()->bytes == 4); // what could not be written is not there
-    CHECK(get(*file, 0, 100) == "kept");
-    if (tell == 2) { // from now on who writes is told
-      CHECK(file->write(4, bytes_of("y")).error() == ENOSPC);
-    }
-  }
-}
-
-TEST_CASE("host contents: on a disk that is nearly full, who writes is told") {
-  Fixture fixture;
-  fixture.host.make("/a", "");
-  fixture.host.free_bytes = HostContents::least_space_bytes - page;
-  const auto file = fixture.open("/a");
-  put(*file, 0, "there");
-  CHECK(fixture.host.content("/a") == "there");
-  fixture.host.refuse(FileOperation::write, ENOSPC);
-  CHECK(file->write(5, bytes_of("not")).error() == ENOSPC);
-  CHECK(file->write_out() == 0);
-}
-
 TEST_CASE("host contents: far behind the end, and around the cache, writes go to the host") {
-  Fixture fixture;
+  HostContentsFixture fixture;
   fixture.host.make("/a", "");
   const auto file = fixture.open("/a");
   fixture.host.refuse(FileOperation::write, EFBIG);
@@ -309,7 +241,7 @@ TEST_CASE("host contents: far behind the end, and around the cache, writes go to
 }
 
 TEST_CASE("host contents: what waits is bounded in bytes and in time") {
-  Fixture fixture;
+  HostContentsFixture fixture;
   fixture.host.make("/a", "");
   const auto file = fixture.open("/a");
   std::uint64_t written = 0;
@@ -338,7 +270,7 @@ TEST_CASE("host contents: what waits is bounded in bytes and in time") {
 
 TEST_CASE(
     "host contents: pages go back after a while, for a long wait, for memory, or for others") {
-  Fixture fixture;
+  HostContentsFixture fixture;
   fixture.host.make("/a", std::string(200 * page, 'x'));
   const auto file = fixture.open("/a");
   const auto touch = [&] {
@@ -370,160 +302,4 @@ TEST_CASE(
   CHECK(get(*file, 0, 3) == "xyx");
 }
 
-TEST_CASE("host contents: with little or no memory everything still works") {
-  for (const std::size_t most : {0U, 1U, 2U, 7U, 100U}) {
-    Fixture fixture;
-    fixture.host.make("/a", std::string(50 * page, 'x'));
-    fixture.pool.most = most;
-    auto file = fixture.open("/a");
-    std::string all = fixture.host.content("/a");
-    for (std::uint64_t at = 5; at < 60 * page; at += page - 100) {
-      put(*file, at, "some words");
-      all.resize(std::max<std::size_t>(all.size(), at + 10));
-      all.replace(at, 10, "some words");
-      REQUIRE(get(*file, 0, all.size() + 1) == all);
-      REQUIRE(get(*file, at, 100) == all.substr(at, 100));
-      fixture.contents.tend();
-    }
-    CHECK(file->write_out() == 0);
-    CHECK(fixture.host.content("/a") == all);
-  }
-}
-
-// Whatever happens to a file by several descriptors is what happens to a string; and the host has
-// all of it whenever something was to be written.
-TEST_CASE("host contents: by chance, as without a cache") {
-  for (unsigned seed = 0; seed < 60; ++seed) {
-    CAPTURE(seed);
-    std::mt19937 chance(seed);
-    const auto below = [&](std::uint64_t end) {
-      return std::uniform_int_distribution<std::uint64_t>(0, end - 1)(chance);
-    };
-    Fixture fixture;
-    fixture.pool.most = seed % 3 == 0 ? 40 : 100'000;
-    fixture.host.takes = seed % 4 == 1 ? 5000 : ~std::uint64_t{0};
-    std::string all(below(100'000), 'x');
-    fixture.host.make("/a", all);
-    std::vector<std::unique_ptr<File>> open;
-    for (int count = 0; count < 3; ++count) {
-      open.push_back(fixture.open("/a"));
-    }
-    const auto reader = fixture.open("/a", FileAccess::read);
-    for (int step = 0; step < 1500; ++step) {
-      File& file = *open[below(open.size())];
-      const std::uint64_t offset = below(4) == 0 ? below(50) * page : below(200'000);
-      const std::string text(1 + (below(8) == 0 ? below(300'000) : below(9000)),
-                             static_cast<char>('a' + step % 26));
-      switch (below(12)) {
-      case 0:
-      case 1:
-      case 2:
-        put(file, offset, text);
-        all.resize(std::max(all.size(), offset + text.size()));
-        all.replace(offset, text.size(), text);
-        break;
-      case 3:
-      case 4:
-      case 5: {
-        File& from = below(3) == 0 ? *reader : file;
-        const std::string wanted = offset < all.size() ? all.substr(offset, text.size()) : "";
-        REQUIRE(get(from, offset, text.size()) == wanted);
-        break;
-      }
-      case 6: {
-        const std::uint64_t bytes =
-            below(3) == 0 ? offset : all.size() - std::min(all.size(), below(9000));
-        REQUIRE(file.truncate(bytes) == 0);
-        all.resize(bytes);
-        break;
-      }
-      case 7: {
-        std::uint64_t end = 0;
-        REQUIRE(file.append(bytes_of(text), end) == text.size());
-        all += text;
-        REQUIRE(end == all.size());
-        break;
-      }
-      case 8:
-        REQUIRE(file.sync() == 0);
-        REQUIRE(fixture.host.names["/a"]->on_disk == all);
-        break;
-      case 9:
-        REQUIRE(file.bytes() == all.size());
-        REQUIRE((below(2) == 0 ? file.stat()->bytes : fixture.files.look_up("/a")->bytes) ==
-                all.size());
-        break;
-      case 10:
-        REQUIRE(file.allocate(3, offset, text.size()) == 0);
-        for (std::uint64_t at = offset; at < std::min(all.size(), offset + text.size()); ++at) {
-          all[at] = 0;
-        }
-        break;
-      default:
-        fixture.machine.now += below(3'000'000'000);
-        open[below(open.size())] = fixture.open("/a");
-        if (below(8) == 0) {
-          static_cast<void>(fixture.contents.give_back());
-        }
-      }
-      fixture.contents.tend();
-    }
-    open.clear();
-    REQUIRE(fixture.host.content("/a") == all);
-  }
-}
-
-// The host refuses each write in turn: somebody is told, and what was not refused is there.
-TEST_CASE("host contents: whichever write is refused, it is told") {
-  bool refused_any = true;
-  for (int after = 0; refused_any; ++after) {
-    CAPTURE(after);
-    Fixture fixture;
-    fixture.pool.most = 300;
-    fixture.host.make("/a", std::string(30 * page, 'x'));
-    fixture.host.refuse(FileOperation::write, EIO, after);
-    auto file = fixture.open("/a");
-    int told = 0;
-    for (std::uint64_t at = 0; at < 400; ++at) {
-      const std::string text(at % 50 == 49 ? HostContent::large_bytes : 3000, 'y');
-      told += !file->write(at * 5000, bytes_of(text)) ? 1 : 0;
-      fixture.contents.tend();
-      told += at % 100 == 60 && file->sync() != 0 ? 1 : 0;
-    }
-    told += file->write_out() != 0 ? 1 : 0;
-    refused_any = fixture.host.refusals_after == 0 && fixture.calls(FileOperation::write) > after;
-    CHECK((told != 0) == refused_any);
-    CHECK(!fixture.contents.is_dirty());
-    CHECK(file->write_out() == 0);
-    CHECK(file->stat()->bytes == fixture.host.content("/a").size());
-    REQUIRE(after < 500);
-  }
-}
-
-TEST_CASE("reclaiming frames: what is kept for a while is had back when there are too few") {
-  FakeFrames frames;
-  struct Kept final : FrameReserve {
-    explicit Kept(FakeFrames& all) : frames(all) {}
-    bool give_back() override {
-      ++asked;
-      const bool had = count != 0;
-      frames.release({0x400}, count);
-      count = 0;
-      return had;
-    }
-    FakeFrames& frames;
-    std::uint64_t count = 0;
-    int asked = 0;
-  } kept(frames);
-  ReclaimingFrames reclaiming(frames, kept);
-  REQUIRE(frames.claim({0x400}, 32));
-  kept.count = 32;
-  CHECK(!reclaiming.claim({0x400}, 1)); // somebody's: there is enough elsewhere
-  CHECK(kept.asked == 0);
-  REQUIRE(reclaiming.allocate(32));
-  CHECK(kept.asked == 0);
-  CHECK(reclaiming.allocate(16));
-  CHECK(kept.asked == 1);
-  CHECK(!reclaiming.allocate(32));
-  CHECK(kept.asked == 2);
-}
+} // namespace

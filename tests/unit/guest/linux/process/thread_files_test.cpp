@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: MIT
+// Threads of a hosted program: files and memory that a call waits for or with.
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+#include <cerrno>
+#include <cstring>
+#include <string>
+
+#include <doctest/doctest.h>
+
+#include "tests/support/linux/threaded_program.hpp"
+
+namespace {
+
+using test_support::ThreadedProgram;
+
+TEST_CASE("a pipe wakes who waits for it, also when its descriptor is closed meanwhile") {
+  ThreadedProgram program;
+  CHECK(program.call(SYS_pipe2, program.at(0), 0) == 0);
+  const std::uint32_t reader = program.word(0);
+  const std::uint32_t writer = program.word(1);
+  program.begin([&] {
+    const long got = program.call(SYS_read, reader, program.at(64), 16);
+    program.told += std::to_string(got);
+  });
+  program.yield();
+  program.word(32) = 7;
+  SUBCASE("written") {
+    CHECK(program.call(SYS_write, writer, program.at(32), 4) == 4);
+    program.yield();
+    CHECK(program.told == "4");
+    CHECK(program.word(64) == 7);
+  }
+  SUBCASE("closed at the other end") {
+    CHECK(program.call(SYS_close, writer) == 0);
+    program.yield();
+    CHECK(program.told == "0");
+  }
+  SUBCASE("closed under its feet") {
+    CHECK(program.call(SYS_close, reader) == 0);
+    CHECK(program.call(SYS_write, writer, program.at(32), 4) == 4); // it is there still
+    program.yield();
+    CHECK(program.told == "4");
+    CHECK(program.call(SYS_read, reader, program.at(64), 16) == -EBADF);
+  }
+  SUBCASE("its memory is unmapped under its feet") {
+    const std::uint64_t page = (program.at(64) & ~0xfffULL);
+    program.word(2000) = 9;
+    CHECK(program.call(SYS_munmap, page, 4096) == 0);
+    CHECK(program.call(SYS_write, writer, program.at(2000), 4) == 4);
+    program.yield();
+    CHECK(program.told == std::to_string(-EFAULT));
+  }
+}
+
+TEST_CASE("a call with two files keeps both while it waits for one") {
+  ThreadedProgram program;
+  CHECK(program.call(SYS_pipe2, program.at(0), 0) == 0);
+  CHECK(program.call(SYS_pipe2, program.at(2), 0) == 0);
+  const std::uint32_t source = program.word(0);
+  const std::uint32_t source_writer = program.word(1);
+  const std::uint32_t target_reader = program.word(2);
+  const std::uint32_t target = program.word(3);
+  program.begin([&] {
+    const long moved = program.call(SYS_splice, source, 0, target, 0, 100, 0);
+    program.told = std::to_string(moved);
+  });
+  program.yield();
+  CHECK(program.call(SYS_close, target) == 0); // the last descriptor of it
+  program.word(32) = 7;
+  CHECK(program.call(SYS_write, source_writer, program.at(32), 4) == 4);
+  program.yield();
+  CHECK(program.told == "4");
+  CHECK(program.call(SYS_read, target_reader, program.at(64), 16) == 4);
+  CHECK(program.word(64) == 7);
+}
+
+TEST_CASE("what is sent is looked for again when another thread has unmapped it meanwhile") {
+  ThreadedProgram program;
+  const auto source = static_cast<std::uint64_t>(program.call(
+      SYS_mmap, 0, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  std::memset(reinterpret_cast<void*>(source), 1, 1 << 20); // NOLINT
+  int call = 0;
+  SUBCASE("write to a pipe") {
+    CHECK(program.call(SYS_pipe2, program.at(0), 0) == 0);
+    call = SYS_write;
+  }
+  SUBCASE("send to a socket") {
+    CHECK(program.call(SYS_socketpair, AF_UNIX, SOCK_STREAM, 0, program.at(0)) == 0);
+    call = SYS_sendto;
+  }
+  const std::uint32_t reader = program.word(0);
+  const std::uint32_t writer = program.word(1);
+  program.begin([&] {
+    const long put = program.call(call, writer, source, 1 << 20, 0, 0, 0);
+    program.told = put > 0 && put < (1 << 20) ? "part" : std::to_string(put);
+  });
+  program.yield();
+  CHECK(program.told.empty());
+  CHECK(program.call(SYS_munmap, source, 1 << 20) == 0);
+  for (int reads = 0; program.told.empty() && reads < 20; ++reads) { // until there is room
+    CHECK(program.call(SYS_read, reader, program.at(64), 32768) > 0);
+    program.yield();
+  }
+  CHECK(program.told == "part");
+}
+
+TEST_CASE("sendfile to a full pipe goes on when another thread reads") {
+  ThreadedProgram program;
+  program.files.content["/data"] = std::string(200'000, 'd');
+  std::memcpy(&program.word(100), "/data", 6);
+  const long file = program.call(SYS_open, program.at(100), O_RDONLY, 0);
+  REQUIRE(file >= 0);
+  CHECK(program.call(SYS_pipe2, program.at(0), 0) == 0);
+  const std::uint32_t reader = program.word(0);
+  const std::uint32_t writer = program.word(1);
+  program.begin([&] {
+    long sent = 0;
+    while (sent < 200'000) {
+      const long part = program.call(SYS_sendfile, writer, file, 0, 200'000 - sent);
+      REQUIRE(part > 0);
+      sent += part;
+    }
+    program.told = std::to_string(sent);
+  });
+  program.yield();
+  const auto to = static_cast<std::uint64_t>(program.call(
+      SYS_mmap, 0, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  long got = 0;
+  while (got < 200'000) {
+    const long part = program.call(SYS_read, reader, to, 8192);
+    REQUIRE(part > 0);
+    got += part;
+  }
+  program.yield();
+  CHECK(program.told == "200000");
+}
+
+TEST_CASE("a full pipe lets its writer go on when another thread reads") {
+  ThreadedProgram program;
+  CHECK(program.call(SYS_pipe2, program.at(0), 0) == 0);
+  const std::uint32_t reader = program.word(0);
+  const std::uint32_t writer = program.word(1);
+  constexpr long more_than_fits = 65536 + 4096;
+  const auto big = static_cast<std::uint64_t>(program.call(
+      SYS_mmap, 0, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  program.begin([&] {
+    CHECK(program.call(SYS_write, writer, big, more_than_fits) == more_than_fits);
+    program.told += 'w';
+  });
+  program.yield();
+  CHECK(program.told.empty());
+  long got = 0;
+  while (got < more_than_fits) {
+    const long part = program.call(SYS_read, reader, big + (1 << 19), 8192);
+    REQUIRE(part > 0);
+    got += part;
+  }
+  program.yield();
+  CHECK(program.told == "w");
+}
+
+} // namespace
