@@ -194,9 +194,9 @@ abi::CallResult SocketCalls::accept(const Socket& listener, const abi::SocketCal
     result = fd.valid() ? 0 : failed();
     if (result == 0) {
       for (const auto& [option, value] : listener.options) {
-        static_cast<void>(vmm::set_option(fd.get(), option, value));
+        static_cast<void>(set_kernel_option(fd.get(), option, value));
       }
-      static_cast<void>(set_linger(fd.get(), listener.linger));
+      static_cast<void>(set_kernel_linger(fd.get(), listener.linger));
       result = add(*number, {.kind = Socket::Kind::connection,
                              .fd = std::move(fd),
                              .guest_port = listener.guest_port,

@@ -140,7 +140,7 @@ abi::CallResult SocketCalls::set_option(Socket& socket, const abi::SocketCall& c
   const bool is_connection = socket.kind == Socket::Kind::connection;
   if (!is_linger(call)) {
     if (is_connection) {
-      const abi::CallResult result = vmm::set_option(socket.fd.get(), call.mode, call.value);
+      const abi::CallResult result = set_kernel_option(socket.fd.get(), call.mode, call.value);
       look_again(socket, call.socket); // it may hold less, or more, than before
       return result;
     }
@@ -158,7 +158,7 @@ abi::CallResult SocketCalls::set_option(Socket& socket, const abi::SocketCall& c
     return -EINVAL;
   }
   socket.linger = call.value;
-  return is_connection ? set_linger(socket.fd.get(), call.value) : 0;
+  return is_connection ? set_kernel_linger(socket.fd.get(), call.value) : 0;
 }
 
 abi::CallResult SocketCalls::get_option(const Socket& socket, const abi::SocketCall& call) const {
@@ -166,7 +166,7 @@ abi::CallResult SocketCalls::get_option(const Socket& socket, const abi::SocketC
     return socket.linger;
   }
   if (socket.kind == Socket::Kind::connection) {
-    return vmm::get_option(socket.fd.get(), call.mode);
+    return kernel_option(socket.fd.get(), call.mode);
   }
   for (const auto& [option, value] : socket.options) {
     if (option == call.mode) {
@@ -175,7 +175,7 @@ abi::CallResult SocketCalls::get_option(const Socket& socket, const abi::SocketC
   }
   for (const HostPort& port : network_.ports()) {
     if (port.guest_port() == socket.guest_port) {
-      return vmm::get_option(port.fd(), call.mode);
+      return kernel_option(port.fd(), call.mode);
     }
   }
   return -EINVAL;

@@ -47,7 +47,7 @@ std::span<const OptionPair> option_pairs() {
   return pairs;
 }
 
-abi::CallResult set_option(int fd, std::uint32_t option, std::int64_t value) {
+abi::CallResult set_kernel_option(int fd, std::uint32_t option, std::int64_t value) {
   const OptionPair* const pair = pair_of(option);
   if (pair == nullptr || value < 0 || value > std::numeric_limits<int>::max()) {
     return -EINVAL;
@@ -58,12 +58,12 @@ abi::CallResult set_option(int fd, std::uint32_t option, std::int64_t value) {
              : failed();
 }
 
-abi::CallResult set_linger(int fd, std::int64_t seconds) {
+abi::CallResult set_kernel_linger(int fd, std::int64_t seconds) {
   const linger at_close{.l_onoff = seconds == 0 ? 1 : 0, .l_linger = 0};
   return ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_close, sizeof at_close) == 0 ? 0 : failed();
 }
 
-abi::CallResult get_option(int fd, std::uint32_t option) {
+abi::CallResult kernel_option(int fd, std::uint32_t option) {
   const OptionPair* const pair = pair_of(option);
   if (pair == nullptr) {
     return -EINVAL;

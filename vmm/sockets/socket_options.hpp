@@ -23,11 +23,11 @@ struct OptionPair {
 
 // 0, or the negative of an error number: EINVAL for one that there is not, and a value that is
 // none.
-[[nodiscard]] abi::CallResult set_option(int fd, std::uint32_t option, std::int64_t value);
+[[nodiscard]] abi::CallResult set_kernel_option(int fd, std::uint32_t option, std::int64_t value);
 // abi::SocketOption::linger: only whether close(2) throws away what has not been sent, as 0 says.
 // For any longer it would wait, and the thread with it.
-[[nodiscard]] abi::CallResult set_linger(int fd, std::int64_t seconds);
+[[nodiscard]] abi::CallResult set_kernel_linger(int fd, std::int64_t seconds);
 // The value, or likewise.
-[[nodiscard]] abi::CallResult get_option(int fd, std::uint32_t option);
+[[nodiscard]] abi::CallResult kernel_option(int fd, std::uint32_t option);
 
 } // namespace vmm
