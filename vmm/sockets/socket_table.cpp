@@ -37,15 +37,14 @@ void SocketTable::set_ready(std::uint32_t number, std::uint32_t ready) {
   Entry& entry = entries_[number];
   entry.ready = ready;
   abi::SocketState& state = board_->states[number];
-  std::atomic_ref(state.ready).store(ready, std::memory_order_relaxed);
-  std::atomic_ref(state.changes).store(entry.changes, std::memory_order_release);
+  std::atomic_ref(state.ready).store(ready, std::memory_order_seq_cst);
+  std::atomic_ref(state.changes).store(entry.changes, std::memory_order_seq_cst);
 }
 
+// In one order with the guest, which says that it waits and then looks once more.
 void SocketTable::changed(std::uint32_t number, std::uint32_t ready) {
   ++entries_[number].changes;
   set_ready(number, ready);
-  // In the same order as the guest, which says that it waits and then looks once more.
-  std::atomic_thread_fence(std::memory_order_seq_cst);
   if (std::atomic_ref(board_->waits).exchange(0, std::memory_order_seq_cst) != 0) {
     interrupt_();
   }
