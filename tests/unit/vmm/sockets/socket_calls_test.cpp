@@ -36,10 +36,10 @@ constexpr std::uint16_t guest_port = 6379;
 constexpr std::uint32_t in = abi::socket_readable;
 constexpr std::uint32_t out = abi::socket_writable;
 
-abi::SocketAddress loopback(std::uint16_t port) {
+abi::SocketAddress loopback(std::uint16_t port, std::uint8_t last = 1) {
   abi::SocketAddress address{.family = AF_INET, .port = port};
   address.address[0] = 127;
-  address.address[3] = 1;
+  address.address[3] = last;
   return address;
 }
 
@@ -48,9 +48,10 @@ class Outside {
  public:
   explicit Outside(UniqueFd fd) : fd_(std::move(fd)) {}
   // Connected to a port of this machine; not valid: refused.
-  static Outside connected(std::uint16_t port) {
+  static Outside connected(std::uint16_t port) { return connected(loopback(port)); }
+  static Outside connected(const abi::SocketAddress& end) {
     UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    const KernelAddress address = kernel_address(loopback(port)).value();
+    const KernelAddress address = kernel_address(end).value();
     return Outside(::connect(fd.get(), address.generic(), address.bytes) == 0 ? std::move(fd)
                                                                               : UniqueFd{});
   }
@@ -97,16 +98,18 @@ class OutsideServer {
   std::uint16_t port_ = 0;
 };
 
-// A guest that may listen at `guest_port`, and connect to `end`.
+// A guest that may listen at `guest_port`, which two ports of the host's are, and connect to `end`.
 class Guest {
  public:
   explicit Guest(std::uint16_t end = 1) {
     NetworkRequest request;
     request.listens.push_back({"0", loopback(0), guest_port});
+    request.listens.push_back({"127.0.0.2:0", loopback(0, 2), guest_port});
     request.connects.push_back({"test", "127.0.0.1", end});
     auto network = AllowedNetwork::open(request);
     REQUIRE_MESSAGE(network.has_value(), network.error().message);
     host_port_ = network->ports().front().address().port;
+    other_end_ = network->ports().back().address();
     auto calls = SocketCalls::create(std::move(*network), *memory_, [this] { ++interrupts; });
     REQUIRE(calls);
     calls_.emplace(std::move(*calls));
@@ -194,12 +197,14 @@ class Guest {
     return static_cast<std::uint32_t>(result);
   }
   [[nodiscard]] std::uint16_t host_port() const { return host_port_; }
+  [[nodiscard]] const abi::SocketAddress& other_end() const { return other_end_; }
 
   unsigned interrupts = 0;
 
  private:
   Result<GuestMemory> memory_ = GuestMemory::create(16 * mib, Backing::small_pages);
   std::uint16_t host_port_ = 0;
+  abi::SocketAddress other_end_;
   std::optional<SocketCalls> calls_;
 };
 
@@ -458,6 +463,24 @@ TEST_CASE("socket calls: clients are refused once nobody listens, until somebody
     guest.wait_for(socket, in);
     CHECK(guest.text(guest.receive(socket, 100)) == "stays");
   }
+}
+
+TEST_CASE("socket calls: a listener takes what comes to each of its host's ports") {
+  Started guest;
+  CHECK_FALSE(Outside::connected(guest.other_end()).valid());
+  const std::uint32_t listener = guest.listen();
+  const Outside first = Outside::connected(guest.other_end());
+  guest.wait_for(listener, in);
+  const Outside second = Outside::connected(guest.host_port());
+  const Outside third = Outside::connected(guest.other_end());
+  for (unsigned left = 3; left > 0; --left) {
+    guest.wait_for(listener, in);
+    CHECK(guest.accept(listener) >= 0);
+  }
+  CHECK(guest.accept(listener) == -EAGAIN);
+  CHECK(guest.ready(listener) == 0);
+  CHECK(guest.on(SocketOperation::close, listener) == 0);
+  CHECK_FALSE(Outside::connected(guest.other_end()).valid());
 }
 
 TEST_CASE("socket calls: a listener that was shut down and one that took its place are two") {
