@@ -20,7 +20,7 @@ namespace {
 constexpr std::uint64_t features_known =
     abi::feature_report | abi::feature_zeroed | abi::feature_plug | abi::feature_async |
     abi::feature_interrupt | abi::feature_smp | abi::feature_vmcall | abi::feature_retune |
-    abi::feature_trace | abi::feature_prefault | abi::feature_files;
+    abi::feature_trace | abi::feature_prefault | abi::feature_files | abi::feature_sockets;
 // Longest sleep in a hypercall of a vCPU that no interrupt can wake.
 constexpr std::uint64_t longest_wait_ns = 10'000'000;
 constexpr std::uint64_t settle_timeout_ns = 10'000'000'000;

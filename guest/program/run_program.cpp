@@ -15,7 +15,7 @@
 #include "guest/linux/process/process.hpp"
 #include "guest/linux/signals/fault.hpp"
 #include "guest/linux/signals/hidden_fault.hpp"
-#include "guest/program/file_mailbox.hpp"
+#include "guest/program/host_calls.hpp"
 #include "guest/program/program_contexts.hpp"
 #include "guest/program/program_machine.hpp"
 #include "guest/program/program_memory.hpp"
@@ -38,16 +38,18 @@ struct Running {
   Running(Kernel& kernel, abi::ProgramStart& start, std::string_view strings)
       : frames(kernel.pages(), bytes, vcpu), table_pages(kernel),
         tables(table_pages, {kernel.boot().page_table_gpa}), files(kernel, start.left),
-        machine(kernel), contexts(kernel), process({.start = start,
-                                                    .strings = strings,
-                                                    .frames = frames,
-                                                    .tables = tables,
-                                                    .zones = zones_of(kernel.boot()),
-                                                    .files = files,
-                                                    .machine = machine,
-                                                    .contexts = contexts,
-                                                    .enter = arch::enter_kernel,
-                                                    .vdso = arch::vdso_image}) {}
+        sockets(kernel, start.left), machine(kernel), contexts(kernel),
+        process({.start = start,
+                 .strings = strings,
+                 .frames = frames,
+                 .tables = tables,
+                 .zones = zones_of(kernel.boot()),
+                 .files = files,
+                 .sockets = sockets.start() ? &sockets : nullptr,
+                 .machine = machine,
+                 .contexts = contexts,
+                 .enter = arch::enter_kernel,
+                 .vdso = arch::vdso_image}) {}
 
   static constexpr unsigned vcpu = 0; // programs have one
   FrameBytes bytes;
@@ -55,6 +57,7 @@ struct Running {
   TablePages table_pages;
   linux::PageTables tables;
   FileMailbox files;
+  SocketMailbox sockets;
   ProgramMachine machine;
   ProgramContexts contexts;
   linux::Process process;

@@ -73,6 +73,10 @@ void file() {
   call(abi::Hypercall::file);
 }
 
+void socket() {
+  call(abi::Hypercall::socket);
+}
+
 void workload_begin() {
   call(abi::Hypercall::workload_begin);
 }

@@ -26,6 +26,8 @@ void prefault(abi::Gpa start, std::uint64_t bytes);
 [[noreturn]] void panic(const abi::PanicRecord& record);
 // Returns when the file call in this vCPU's mailbox has been answered. Needs feature_files.
 void file();
+// The same of a socket call. Needs feature_sockets.
+void socket();
 void workload_begin();
 // `since_last_free_ns`: time from the workload's last free to this call.
 void workload_end(std::uint64_t since_last_free_ns);

@@ -22,8 +22,8 @@ inline constexpr Readiness file_failed = 1U << 31;       // nobody reads what is
 inline constexpr std::uint64_t wait_for_ever = ~std::uint64_t{0}; // as a time-out
 
 class InterestList;
-class LocalSocket;
 class SignalFile;
+class Socket;
 class Terminal;
 class TimerFile;
 
@@ -137,7 +137,7 @@ class File {
   [[nodiscard]] virtual TimerFile* timer() { return nullptr; }
   [[nodiscard]] virtual SignalFile* signals() { return nullptr; }
   [[nodiscard]] virtual InterestList* interests() { return nullptr; }
-  [[nodiscard]] virtual LocalSocket* socket() { return nullptr; }
+  [[nodiscard]] virtual Socket* socket() { return nullptr; }
 };
 
 } // namespace guest::linux

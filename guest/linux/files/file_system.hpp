@@ -54,6 +54,10 @@ class FileSystem {
   [[nodiscard]] virtual int make_link(std::string_view /*path*/, std::string_view /*text*/) {
     return EROFS;
   }
+  // A name of unix(7).
+  [[nodiscard]] virtual int make_socket(std::string_view /*path*/, std::uint32_t /*mode*/) {
+    return EPERM;
+  }
   [[nodiscard]] virtual int remove(std::string_view /*path*/, NameKind /*kind*/) { return EROFS; }
   // `flags`: 0, RENAME_NOREPLACE or RENAME_EXCHANGE.
   [[nodiscard]] virtual int rename(std::string_view /*from*/, std::string_view /*to*/,

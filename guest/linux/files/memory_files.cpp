@@ -246,6 +246,9 @@ Or<File*> MemoryFiles::open(std::string_view path, FileAccess access,
   if ((*file)->is_folder() && access == FileAccess::write) {
     return std::unexpected(EISDIR);
   }
+  if (S_ISSOCK((*file)->attributes().mode)) {
+    return std::unexpected(ENXIO);
+  }
   return new OpenMemoryFile(*this, **file);
 }
 
@@ -307,6 +310,11 @@ int MemoryFiles::make_link(std::string_view path, std::string_view text) {
   }
   (*made)->set_link(text);
   return 0;
+}
+
+int MemoryFiles::make_socket(std::string_view path, std::uint32_t mode) {
+  const Or<MemoryFile*> made = make_named(path, S_IFSOCK | (mode & rights));
+  return made ? 0 : made.error();
 }
 
 void MemoryFiles::unlink(const Place& place) {

@@ -21,27 +21,25 @@ OpenFiles::~OpenFiles() {
   }
 }
 
-Or<int> OpenFiles::free_slot(std::uint64_t lowest) {
+Or<std::uint64_t> OpenFiles::free_slot(std::uint64_t lowest) const {
   std::uint64_t index = lowest;
   while (index < slots_.size() && slots_[index].file != nullptr) {
     ++index;
   }
-  if (index >= max_descriptors) {
-    return std::unexpected(EMFILE);
-  }
-  if (index >= slots_.size()) {
-    slots_.resize(index + 1);
-  }
-  return static_cast<int>(index);
+  return index < max_descriptors ? Or<std::uint64_t>(index) : std::unexpected(EMFILE);
 }
 
 Or<int> OpenFiles::add(std::shared_ptr<OpenFile> file, int lowest) {
-  const Or<int> slot = free_slot(static_cast<std::uint64_t>(lowest));
-  if (slot) {
-    ++file->descriptors;
-    slots_[static_cast<std::size_t>(*slot)] = {std::move(file), false};
+  const Or<std::uint64_t> slot = free_slot(static_cast<std::uint64_t>(lowest));
+  if (!slot) {
+    return std::unexpected(slot.error());
   }
-  return slot;
+  if (*slot >= slots_.size()) {
+    slots_.resize(*slot + 1);
+  }
+  ++file->descriptors;
+  slots_[*slot] = {std::move(file), false};
+  return static_cast<int>(*slot);
 }
 
 OpenFile* OpenFiles::get(std::uint64_t descriptor) const {
@@ -60,12 +58,7 @@ Or<int> OpenFiles::duplicate(std::uint64_t descriptor, std::uint64_t lowest) {
   if (lowest >= max_descriptors) {
     return std::unexpected(EINVAL);
   }
-  const Or<int> slot = free_slot(lowest);
-  if (slot) {
-    ++file->descriptors;
-    slots_[static_cast<std::size_t>(*slot)] = {file, false};
-  }
-  return slot;
+  return add(file, static_cast<int>(lowest));
 }
 
 int OpenFiles::remove(std::uint64_t descriptor) {

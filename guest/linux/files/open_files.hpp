@@ -53,6 +53,8 @@ class OpenFiles {
   // FD_CLOEXEC.
   [[nodiscard]] bool closes_on_exec(std::uint64_t descriptor) const;
   void set_close_on_exec(std::uint64_t descriptor, bool closes);
+  // Whether another would be EMFILE.
+  [[nodiscard]] bool is_full() const { return !free_slot(0); }
   // One above the highest descriptor.
   [[nodiscard]] std::uint64_t end() const { return slots_.size(); }
 
@@ -62,7 +64,7 @@ class OpenFiles {
     bool close_on_exec = false;
   };
   // EMFILE.
-  [[nodiscard]] Or<int> free_slot(std::uint64_t lowest);
+  [[nodiscard]] Or<std::uint64_t> free_slot(std::uint64_t lowest) const;
 
   std::vector<Slot> slots_;
 };

@@ -124,8 +124,8 @@ Answer FileCalls::move_vector(const Args& args, Move move, Offset offset) {
     }
     const bool is_nothing =
         std::ranges::all_of(*parts, [](const iovec& part) { return part.iov_len == 0; });
-    const Or<LocalSocket::Received> got =
-        is_nothing ? LocalSocket::Received{} : receive_parts(*kept, *parts, 0);
+    const Or<Socket::Received> got =
+        is_nothing ? Socket::Received{} : receive_parts(*kept, *parts, 0);
     return got ? static_cast<Answer>(got->bytes) : -Answer{got.error()};
   }
   Answer total = 0;

@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: MIT
-// Sockets within the guest: pairs of AF_UNIX. Others are not there to be made.
+// What goes through sockets; pairs of them. How others are connected is in calls_network.cpp.
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <climits>
+#include <csignal>
 #include <cstring>
 
-#include "guest/linux/files/local_socket.hpp"
 #include "guest/linux/process/socket_calls.hpp"
+#include "guest/linux/sockets/local_socket.hpp"
 
 namespace guest::linux {
 
@@ -34,22 +36,20 @@ struct Sender { // struct ucred
 constexpr std::uint64_t control_alignment = 8;
 
 // What is told of a message that was longer than there was room (MSG_TRUNC).
-Answer received_bytes(const LocalSocket::Received& got, std::uint64_t flags) {
+Answer received_bytes(const Socket::Received& got, std::uint64_t flags) {
   return static_cast<Answer>((flags & MSG_TRUNC) != 0 ? got.whole_bytes : got.bytes);
 }
 
-// At so many bytes into all of the parts, which reach far enough.
-bool put_parts(const UserMemory& user, const std::vector<iovec>& parts, std::uint64_t offset,
+// Into one part after the other, which reach far enough.
+bool put_parts(const UserMemory& user, const std::vector<iovec>& parts,
                std::span<const std::byte> bytes) {
   for (const iovec& part : parts) {
-    const std::uint64_t skipped = std::min<std::uint64_t>(offset, part.iov_len);
-    const std::uint64_t some = std::min<std::uint64_t>(part.iov_len - skipped, bytes.size());
-    offset -= skipped;
+    const std::uint64_t some = std::min<std::uint64_t>(part.iov_len, bytes.size());
     if (some == 0) {
       continue;
     }
     const Or<std::span<std::byte>> to =
-        user.room_at(reinterpret_cast<std::uint64_t>(part.iov_base) + skipped, some);
+        user.room_at(reinterpret_cast<std::uint64_t>(part.iov_base), some);
     if (!to) {
       return false;
     }
@@ -74,7 +74,7 @@ Or<std::shared_ptr<OpenFile>> SocketCalls::socket_at(std::uint64_t descriptor) c
 Answer SocketCalls::sys_socketpair(const Args& args) {
   const auto [family, type, protocol, address, unused4, unused5] = args;
   constexpr std::uint64_t flags = SOCK_CLOEXEC | SOCK_NONBLOCK;
-  LocalSocket::Kind kind = LocalSocket::Kind::stream;
+  Socket::Kind kind = Socket::Kind::stream;
   if ((type & ~(type_mask | flags)) != 0 || (type & type_mask) > SOCK_PACKET) {
     return -EINVAL;
   }
@@ -89,17 +89,32 @@ Answer SocketCalls::sys_socketpair(const Args& args) {
     break;
   case SOCK_DGRAM:
   case SOCK_RAW:
-    kind = LocalSocket::Kind::datagrams;
+    kind = Socket::Kind::datagrams;
     break;
   case SOCK_SEQPACKET:
-    kind = LocalSocket::Kind::packets;
+    kind = Socket::Kind::packets;
     break;
   default:
     return -ESOCKTNOSUPPORT;
   }
-  const LocalSocket::Pair pair = LocalSocket::make(kind, pipes_ + 1);
-  pipes_ += 2;
+  SocketTraits traits;
+  traits.family = AF_UNIX;
+  LocalSocket::End one{.traits = traits, .name = {}};
+  one.name.family = AF_UNIX;
+  LocalSocket::End other = one;
+  one.traits.inode = network_.next_inode();
+  other.traits.inode = network_.next_inode();
+  const LocalSocket::Pair pair = LocalSocket::make(kind, one, other);
   return add_two(pair.one, pair.other, O_RDWR | (type & flags), O_RDWR | (type & flags), address);
+}
+
+Answer SocketCalls::wait_for_socket(const OpenFile& file, Readiness wanted,
+                                    std::uint64_t until_ns) {
+  if (until_ns == Machine::never) {
+    return wait_for_stream(file, wanted, wait_for_ever);
+  }
+  const std::uint64_t now_ns = machine_.now_ns();
+  return now_ns >= until_ns ? -EAGAIN : wait_for_stream(file, wanted, until_ns - now_ns);
 }
 
 // ---- sending -----------------------------------------------------------------------------------
@@ -155,18 +170,20 @@ Or<SocketCalls::SharedFiles> SocketCalls::files_to_send(const msghdr& message) c
 // One piece: all of a message, of a stream as much as goes.
 Answer SocketCalls::send_piece(const OpenFile& file, std::span<const std::byte> piece,
                                BytesOf whose, const SharedFiles& files, std::uint64_t flags) {
-  LocalSocket& socket = *file.file->socket();
+  const std::shared_ptr<File> is = file.file; // whatever the open file becomes meanwhile
+  Socket& socket = *is->socket();
   const bool waits = (flags & MSG_DONTWAIT) == 0 && (file.open_flags & O_NONBLOCK) == 0;
+  const Socket::More more = (flags & MSG_MORE) != 0 ? Socket::More::follows : Socket::More::no;
+  const std::uint64_t until = deadline_of(socket.traits().send_timeout_ns);
   for (;;) {
-    const Or<std::uint64_t> sent = socket.send(piece, files);
+    const Or<std::uint64_t> sent = socket.send(piece, files, more);
     if (!sent && (flags & MSG_NOSIGNAL) == 0) {
       signal_failed_write(file, sent.error());
     }
     if (sent || sent.error() != EAGAIN || !waits) {
       return answer_of(sent);
     }
-    if (const Answer failed = wait_for_stream(file, abi::file_writable, wait_for_ever);
-        failed != 0) {
+    if (const Answer failed = wait_for_socket(file, abi::file_writable, until); failed != 0) {
       return failed;
     }
     if (!are_there(piece, whose)) {
@@ -180,7 +197,7 @@ Answer SocketCalls::send_parts(const OpenFile& file, const std::vector<iovec>& p
   if ((flags & MSG_OOB) != 0) {
     return -EOPNOTSUPP;
   }
-  const bool is_stream = file.file->socket()->kind() == LocalSocket::Kind::stream;
+  const bool is_stream = file.file->socket()->kind() == Socket::Kind::stream;
   std::vector<std::byte> message;
   Answer total = 0;
   for (const iovec& part : parts) {
@@ -192,14 +209,16 @@ Answer SocketCalls::send_parts(const OpenFile& file, const std::vector<iovec>& p
         return total != 0 ? total : -Answer{from.error()};
       }
       if (!is_stream) {
-        if (message.size() + from->size() > LocalSocket::usual_bytes * 2) {
+        if (message.size() + from->size() > SocketTraits::usual_bytes * 2) {
           return -EMSGSIZE;
         }
         message.insert(message.end(), from->begin(), from->end());
         done += from->size();
         continue;
       }
-      const Answer sent = send_piece(file, *from, BytesOf::program, files, flags);
+      const bool is_last = &part == &parts.back() && done + from->size() == part.iov_len;
+      const Answer sent =
+          send_piece(file, *from, BytesOf::program, files, is_last ? flags : flags | MSG_MORE);
       if (sent < 0) {
         return total != 0 ? total : sent;
       }
@@ -228,9 +247,12 @@ Answer SocketCalls::sys_sendto(const Args& args) {
   if (!file) {
     return -Answer{file.error()};
   }
-  const LocalSocket::Kind kind = (*file)->file->socket()->kind();
-  if (to != 0 && static_cast<std::int32_t>(to_bytes) != 0 && kind != LocalSocket::Kind::packets) {
-    return kind == LocalSocket::Kind::stream ? -EISCONN : -ECONNREFUSED; // nobody has a name
+  const Socket& socket = *(*file)->file->socket();
+  const bool is_named = to != 0 && static_cast<std::int32_t>(to_bytes) != 0;
+  if (is_named && socket.traits().family == AF_UNIX && socket.kind() != Socket::Kind::packets) {
+    return socket.kind() == Socket::Kind::datagrams ? -ECONNREFUSED // nobody has a name
+           : socket.is_connected()                  ? -EISCONN
+                                                    : -EOPNOTSUPP;
   }
   return send_parts(**file, {{reinterpret_cast<void*>(address), whole}}, {}, flags); // NOLINT
 }
@@ -274,55 +296,88 @@ Answer SocketCalls::sys_sendmsg(const Args& args) {
 
 // ---- receiving ---------------------------------------------------------------------------------
 
-// Into one part after the other; a message as far as they reach.
-Or<LocalSocket::Received> SocketCalls::receive_parts(const OpenFile& file,
-                                                     const std::vector<iovec>& parts,
-                                                     std::uint64_t flags) {
-  LocalSocket& socket = *file.file->socket();
-  const bool is_stream = socket.kind() == LocalSocket::Kind::stream;
+// What comes next, once it has come.
+Or<Socket::Received> SocketCalls::receive_piece(const OpenFile& file, std::span<std::byte> to,
+                                                std::uint64_t flags) {
+  const std::shared_ptr<File> is = file.file; // whatever the open file becomes meanwhile
+  Socket& socket = *is->socket();
   const bool waits = (flags & MSG_DONTWAIT) == 0 && (file.open_flags & O_NONBLOCK) == 0;
-  const auto taking = (flags & MSG_PEEK) != 0 ? LocalSocket::Taking::no : LocalSocket::Taking::yes;
+  const auto taking = (flags & MSG_PEEK) != 0 ? Socket::Taking::no : Socket::Taking::yes;
+  const std::uint64_t until = deadline_of(socket.traits().receive_timeout_ns);
+  for (;;) {
+    Or<Socket::Received> got = socket.receive(to, taking);
+    if (got || got.error() != EAGAIN || !waits) {
+      return got;
+    }
+    if (const Answer failed = wait_for_socket(file, abi::file_readable, until); failed != 0) {
+      return std::unexpected(static_cast<int>(-failed));
+    }
+    const bool is_kernels = (flags & kernel_room) != 0;
+    if (!is_kernels && !user_.may_write(reinterpret_cast<std::uint64_t>(to.data()), to.size())) {
+      return std::unexpected(EFAULT);
+    }
+  }
+}
+
+// A message, as far as the parts reach.
+Or<Socket::Received> SocketCalls::receive_message(const OpenFile& file,
+                                                  const std::vector<iovec>& parts,
+                                                  std::uint64_t flags) {
   std::uint64_t room = 0;
   for (const iovec& part : parts) {
     room += part.iov_len;
+  }
+  std::vector<std::byte> bytes(std::min(room, SocketTraits::usual_bytes * 2));
+  Or<Socket::Received> got = receive_piece(file, bytes, flags | kernel_room);
+  if (got && !put_parts(user_, parts, std::span(bytes).first(got->bytes))) {
+    return std::unexpected(EFAULT);
+  }
+  return got;
+}
+
+// Of a stream what is there, into one part after the other; with MSG_WAITALL all that they have
+// room for.
+Or<Socket::Received> SocketCalls::receive_parts(const OpenFile& file,
+                                                const std::vector<iovec>& parts,
+                                                std::uint64_t flags) {
+  for (const iovec& part : parts) {
     if (part.iov_len != 0 &&
         !user_.may_write(reinterpret_cast<std::uint64_t>(part.iov_base), part.iov_len)) {
       return std::unexpected(EFAULT);
     }
   }
-  std::vector<std::byte> bytes(std::min(room, LocalSocket::usual_bytes * 2));
-  LocalSocket::Received all;
-  for (;;) {
-    const std::span<std::byte> rest =
-        std::span(bytes).first(std::min<std::uint64_t>(bytes.size(), room - all.bytes));
-    Or<LocalSocket::Received> got = socket.receive(rest, taking);
-    if (got) {
-      if (!put_parts(user_, parts, all.bytes, rest.first(got->bytes))) {
-        return std::unexpected(EFAULT);
+  if (file.file->socket()->kind() != Socket::Kind::stream ||
+      ((flags & MSG_PEEK) != 0 && parts.size() > 1)) {
+    return receive_message(file, parts, flags);
+  }
+  const bool has_room =
+      std::ranges::any_of(parts, [](const iovec& part) { return part.iov_len != 0; });
+  if (!has_room && file.file->socket()->traits().family == AF_UNIX) {
+    return receive_piece(file, {}, flags | kernel_room); // which still has to be ready
+  }
+  const bool only_looks = (flags & MSG_PEEK) != 0;
+  const bool waits_for_all = (flags & MSG_WAITALL) != 0 && !only_looks;
+  Socket::Received all;
+  for (const iovec& part : parts) {
+    for (std::uint64_t done = 0; done < part.iov_len;) {
+      const Or<std::span<std::byte>> to = user_.room_from(
+          reinterpret_cast<std::uint64_t>(part.iov_base) + done, part.iov_len - done);
+      if (!to) {
+        return std::unexpected(to.error());
       }
+      const bool may_wait = all.bytes == 0 || waits_for_all;
+      Or<Socket::Received> got = receive_piece(file, *to, may_wait ? flags : flags | MSG_DONTWAIT);
+      if (!got) {
+        return all.bytes != 0 ? Or<Socket::Received>(std::move(all)) : std::move(got);
+      }
+      done += got->bytes;
       all.bytes += got->bytes;
-      all.whole_bytes += got->whole_bytes;
-      all.files = got->files.empty() ? std::move(all.files) : std::move(got->files);
-      const bool wants_more = is_stream && (flags & MSG_WAITALL) != 0 && got->bytes != 0 &&
-                              taking == LocalSocket::Taking::yes && all.files.empty() &&
-                              all.bytes < room;
-      if (!wants_more) {
-        break;
+      all.whole_bytes = all.bytes;
+      all.files = std::move(got->files);
+      const bool is_short = got->bytes < to->size() && !waits_for_all;
+      if (got->bytes == 0 || is_short || only_looks || !all.files.empty()) {
+        return all;
       }
-      continue;
-    }
-    if (got.error() != EAGAIN || !waits) {
-      if (all.bytes != 0) {
-        break;
-      }
-      return std::unexpected(got.error());
-    }
-    if (const Answer failed = wait_for_stream(file, abi::file_readable, wait_for_ever);
-        failed != 0) {
-      if (all.bytes != 0) {
-        break;
-      }
-      return std::unexpected(static_cast<int>(-failed));
     }
   }
   return all;
@@ -338,12 +393,12 @@ Answer SocketCalls::sys_recvfrom(const Args& args) {
   if ((flags & MSG_OOB) != 0) {
     return -EOPNOTSUPP;
   }
-  const Or<LocalSocket::Received> got =
+  const Or<Socket::Received> got =
       receive_parts(**file, {{reinterpret_cast<void*>(address), whole}}, flags); // NOLINT
   if (!got) {
     return -Answer{got.error()};
   }
-  if (from != 0 && !user_.store(from_bytes, std::int32_t{0})) { // the other end has no name
+  if (from != 0 && !user_.store(from_bytes, std::int32_t{0})) { // a connection's other end is known
     return -EFAULT;
   }
   return received_bytes(*got, flags);
@@ -371,13 +426,13 @@ std::uint64_t SocketCalls::put_control(std::uint64_t to, std::uint64_t room, std
 
 // The files of a message become descriptors, as many as there is room for; what does not fit is
 // closed. The bytes of control data that there are then.
-std::uint64_t SocketCalls::receive_control(const LocalSocket& socket, SharedFiles files,
+std::uint64_t SocketCalls::receive_control(const Socket& socket, SharedFiles files,
                                            const msghdr& message, std::uint64_t flags,
                                            std::int32_t& told) {
   const auto start = reinterpret_cast<std::uint64_t>(message.msg_control);
   const std::uint64_t room = start == 0 ? 0 : message.msg_controllen;
   std::uint64_t used = 0;
-  if (socket.tells_senders) {
+  if (socket.traits().tells_senders) {
     const Sender sender{.process = static_cast<std::int32_t>(process_id),
                         .user = credentials_.ids(Credentials::Kind::user).real,
                         .group = credentials_.ids(Credentials::Kind::group).real};
@@ -416,15 +471,15 @@ Answer SocketCalls::sys_recvmsg(const Args& args) {
   if ((flags & MSG_OOB) != 0) {
     return -EOPNOTSUPP;
   }
-  Or<LocalSocket::Received> got = receive_parts(*message->file, message->parts, flags);
+  Or<Socket::Received> got = receive_parts(*message->file, message->parts, flags);
   if (!got) {
     return -Answer{got.error()};
   }
-  const LocalSocket& socket = *message->file->file->socket();
+  const Socket& socket = *message->file->file->socket();
   msghdr& header = message->header;
   std::int32_t told = static_cast<std::int32_t>(flags & MSG_CMSG_CLOEXEC);
   told |= got->whole_bytes > got->bytes ? MSG_TRUNC : 0;
-  told |= socket.kind() == LocalSocket::Kind::packets && got->whole_bytes != 0 ? MSG_EOR : 0;
+  told |= socket.kind() == Socket::Kind::packets && got->whole_bytes != 0 ? MSG_EOR : 0;
   header.msg_controllen = receive_control(socket, std::move(got->files), header, flags, told);
   header.msg_namelen = 0;
   header.msg_flags = told;
@@ -441,144 +496,8 @@ Answer SocketCalls::sys_shutdown(const Args& args) {
   if (args[1] > SHUT_RDWR) {
     return -EINVAL;
   }
-  (*file)->file->socket()->shut_down(
-      {.reading = args[1] != SHUT_WR, .writing = args[1] != SHUT_RD});
-  return 0;
-}
-
-// Both ends have the same name: none.
-Answer SocketCalls::sys_getsockname(const Args& args) {
-  const Or<std::shared_ptr<OpenFile>> file = socket_at(args[0]);
-  if (!file) {
-    return -Answer{file.error()};
-  }
-  constexpr sa_family_t family = AF_UNIX;
-  std::int32_t room = 0;
-  if (!user_.fetch(args[2], room)) {
-    return -EFAULT;
-  }
-  if (room < 0) {
-    return -EINVAL;
-  }
-  const auto bytes = std::min<std::uint64_t>(static_cast<std::uint64_t>(room), sizeof family);
-  for (std::uint64_t at = 0; at < bytes; ++at) {
-    if (!user_.store(args[1] + at, static_cast<std::uint8_t>(family >> (8 * at)))) {
-      return -EFAULT;
-    }
-  }
-  return user_.store(args[2], static_cast<std::int32_t>(sizeof family)) ? 0 : -EFAULT;
-}
-
-Answer SocketCalls::sys_getsockopt(const Args& args) {
-  const auto [descriptor, level, option, address, bytes_address, unused5] = args;
-  const Or<std::shared_ptr<OpenFile>> file = socket_at(descriptor);
-  if (!file) {
-    return -Answer{file.error()};
-  }
-  if (level != SOL_SOCKET) {
-    return -EOPNOTSUPP;
-  }
-  LocalSocket& socket = *(*file)->file->socket();
-  std::int32_t room = 0;
-  if (!user_.fetch(bytes_address, room)) {
-    return -EFAULT;
-  }
-  if (room < 0) {
-    return -EINVAL;
-  }
-  const auto give = [&](const auto& what) -> Answer {
-    const auto bytes = std::min<std::uint64_t>(sizeof what, static_cast<std::uint64_t>(room));
-    const std::span content = std::as_bytes(std::span(&what, 1));
-    if (!user_.may_write(address, bytes)) {
-      return -EFAULT;
-    }
-    for (std::uint64_t at = 0; at < bytes; ++at) {
-      static_cast<void>(user_.store(address + at, content[at]));
-    }
-    return user_.store(bytes_address, static_cast<std::int32_t>(bytes)) ? 0 : -EFAULT;
-  };
-  switch (option) {
-  case SO_TYPE:
-    return give(static_cast<std::int32_t>(socket.kind() == LocalSocket::Kind::stream ? SOCK_STREAM
-                                          : socket.kind() == LocalSocket::Kind::datagrams
-                                              ? SOCK_DGRAM
-                                              : SOCK_SEQPACKET));
-  case SO_DOMAIN:
-    return give(std::int32_t{AF_UNIX});
-  case SO_ERROR:
-    return give(std::int32_t{socket.take_error()});
-  case SO_SNDBUF:
-    return give(static_cast<std::int32_t>(socket.most_sent_bytes));
-  case SO_RCVBUF:
-    return give(static_cast<std::int32_t>(socket.most_received_bytes));
-  case SO_PASSCRED:
-    return give(std::int32_t{socket.tells_senders ? 1 : 0});
-  case SO_RCVLOWAT:
-    return give(std::int32_t{1});
-  case SO_PROTOCOL:
-  case SO_ACCEPTCONN:
-  case SO_REUSEADDR:
-  case SO_KEEPALIVE:
-  case SO_BROADCAST:
-  case SO_DEBUG:
-  case SO_DONTROUTE:
-  case SO_OOBINLINE:
-  case SO_PRIORITY:
-    return give(std::int32_t{0});
-  case SO_LINGER:
-    return give(linger{});
-  case SO_RCVTIMEO:
-  case SO_SNDTIMEO:
-    return give(timeval{});
-  case SO_PEERCRED:
-    return give(Sender{.process = static_cast<std::int32_t>(process_id),
-                       .user = credentials_.ids(Credentials::Kind::user).real,
-                       .group = credentials_.ids(Credentials::Kind::group).real});
-  default:
-    return -ENOPROTOOPT;
-  }
-}
-
-Answer SocketCalls::sys_setsockopt(const Args& args) {
-  const auto [descriptor, level, option, address, bytes, unused5] = args;
-  const Or<std::shared_ptr<OpenFile>> file = socket_at(descriptor);
-  if (!file) {
-    return -Answer{file.error()};
-  }
-  if (level != SOL_SOCKET) {
-    return -EOPNOTSUPP;
-  }
-  LocalSocket& socket = *(*file)->file->socket();
-  std::int32_t value = 0;
-  if (static_cast<std::int32_t>(bytes) < static_cast<std::int32_t>(sizeof value)) {
-    return -EINVAL;
-  }
-  if (!user_.fetch(address, value)) {
-    return -EFAULT;
-  }
-  // Linux takes twice of what is asked, within bounds.
-  const auto wanted = [value] {
-    const auto most = static_cast<std::int64_t>(LocalSocket::usual_bytes);
-    const std::int64_t twice = std::clamp<std::int64_t>(value, 0, most) * 2;
-    return std::max(static_cast<std::uint64_t>(twice), LocalSocket::least_bytes);
-  };
-  switch (option) {
-  case SO_SNDBUF:
-    socket.most_sent_bytes = wanted();
-    return 0;
-  case SO_RCVBUF:
-    socket.most_received_bytes = wanted();
-    return 0;
-  case SO_PASSCRED:
-    socket.tells_senders = value != 0;
-    return 0;
-  case SO_REUSEADDR:
-  case SO_KEEPALIVE:
-  case SO_BROADCAST: // which mean nothing here
-    return 0;
-  default:
-    return -ENOPROTOOPT;
-  }
+  return -Answer{(*file)->file->socket()->shut_down(
+      {.reading = args[1] != SHUT_WR, .writing = args[1] != SHUT_RD})};
 }
 
 } // namespace guest::linux

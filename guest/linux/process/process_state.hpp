@@ -36,6 +36,8 @@
 #include "guest/linux/signals/signals.hpp"
 #include "guest/linux/signals/timers.hpp"
 #include "guest/linux/sites/site_patcher.hpp"
+#include "guest/linux/sockets/network.hpp"
+#include "guest/linux/sockets/translated_sockets.hpp"
 #include "guest/linux/threads/futexes.hpp"
 #include "guest/linux/threads/scheduler.hpp"
 #include "shared/program_start.hpp"
@@ -50,6 +52,7 @@ struct ProcessParts {
   PageTables& tables;
   const AddressZones& zones;
   FilePort& files;
+  SocketPort* sockets = nullptr; // null: there are no connections but the guest's own
   Machine& machine;
   Contexts& contexts;
   const SitePatcher::Enter& enter;
@@ -100,8 +103,10 @@ class ProcessState : private RealTime, protected Idle {
   MemoryFiles shared_;    // /dev/shm
   FileTree tree_;
   OpenFiles open_files_;
-  std::uint64_t pipes_ = 0; // ever made
-  Text directory_;          // the working directory, as Place::path
+  std::uint64_t pipes_ = 0;                  // ever made
+  std::optional<TranslatedSockets> sockets_; // nothing: no connections but the guest's own
+  Network network_;
+  Text directory_; // the working directory, as Place::path
   std::uint32_t umask_ = 022;
 
   // What runs, and as whom.

@@ -10,8 +10,8 @@
 #include <span>
 #include <vector>
 
-#include "guest/linux/files/local_socket.hpp"
 #include "guest/linux/process/call_support.hpp"
+#include "guest/linux/sockets/socket.hpp"
 
 namespace guest::linux {
 
@@ -38,11 +38,17 @@ class SocketCalls : protected CallSupport {
                                   BytesOf whose, const SharedFiles& files, std::uint64_t flags);
   [[nodiscard]] Answer send_parts(const OpenFile& file, const std::vector<iovec>& parts,
                                   SharedFiles files, std::uint64_t flags);
-  [[nodiscard]] Or<LocalSocket::Received>
+  // Beside MSG_ flags: what is received into is not the program's.
+  static constexpr std::uint64_t kernel_room = std::uint64_t{1} << 32;
+  [[nodiscard]] Or<Socket::Received> receive_piece(const OpenFile& file, std::span<std::byte> to,
+                                                   std::uint64_t flags);
+  [[nodiscard]] Or<Socket::Received>
+  receive_message(const OpenFile& file, const std::vector<iovec>& parts, std::uint64_t flags);
+  [[nodiscard]] Or<Socket::Received>
   receive_parts(const OpenFile& file, const std::vector<iovec>& parts, std::uint64_t flags);
   [[nodiscard]] std::uint64_t put_control(std::uint64_t to, std::uint64_t room, std::int32_t type,
                                           std::span<const std::byte> content) const;
-  [[nodiscard]] std::uint64_t receive_control(const LocalSocket& socket, SharedFiles files,
+  [[nodiscard]] std::uint64_t receive_control(const Socket& socket, SharedFiles files,
                                               const msghdr& message, std::uint64_t flags,
                                               std::int32_t& told);
   Answer sys_socketpair(const Args& args);
@@ -51,9 +57,34 @@ class SocketCalls : protected CallSupport {
   Answer sys_recvfrom(const Args& args);
   Answer sys_recvmsg(const Args& args);
   Answer sys_shutdown(const Args& args);
+
+  // ---- calls_network.cpp
+  [[nodiscard]] Or<SocketName> socket_name_at(std::uint64_t address, std::uint64_t bytes) const;
+  [[nodiscard]] int find_socket_file(SocketName& name);
+  [[nodiscard]] int make_socket_file(SocketName& name);
+  [[nodiscard]] Answer put_socket_name(const SocketName& name, std::uint64_t address,
+                                       std::uint64_t bytes_address) const;
+  Answer sys_socket(const Args& args);
+  Answer sys_bind(const Args& args);
+  Answer sys_listen(const Args& args);
+  Answer sys_connect(const Args& args);
+  Answer sys_accept(const Args& args);
+  Answer sys_accept4(const Args& args);
   Answer sys_getsockname(const Args& args);
+  Answer sys_getpeername(const Args& args);
+
+  // ---- calls_socket_options.cpp
   Answer sys_getsockopt(const Args& args);
   Answer sys_setsockopt(const Args& args);
+
+ private:
+  // Since boot, when so long is over from now on.
+  [[nodiscard]] std::uint64_t deadline_of(std::uint64_t timeout_ns) const {
+    return timeout_ns == wait_for_ever ? Machine::never : machine_.now_ns() + timeout_ns;
+  }
+  // As wait_for_stream(); -EAGAIN when it is not by then.
+  [[nodiscard]] Answer wait_for_socket(const OpenFile& file, Readiness wanted,
+                                       std::uint64_t until_ns);
 };
 
 } // namespace guest::linux

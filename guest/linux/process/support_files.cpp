@@ -7,9 +7,9 @@
 #include <cerrno>
 #include <csignal>
 
-#include "guest/linux/files/local_socket.hpp"
 #include "guest/linux/files/place_file.hpp"
 #include "guest/linux/process/call_support.hpp"
+#include "guest/linux/sockets/socket.hpp"
 
 namespace guest::linux {
 
@@ -180,8 +180,8 @@ Answer CallSupport::write_stream(const OpenFile& file, std::span<const std::byte
 
 // EFBIG of a stream: whoever started the vmm has set a limit.
 void CallSupport::signal_failed_write(const OpenFile& to, int error) {
-  const LocalSocket* const socket = to.file->socket();
-  if (socket != nullptr && socket->kind() != LocalSocket::Kind::stream) {
+  const Socket* const socket = to.file->socket();
+  if (socket != nullptr && socket->kind() != Socket::Kind::stream) {
     return;
   }
   if (error == EPIPE || error == EFBIG) {

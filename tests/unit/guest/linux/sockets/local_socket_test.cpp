@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
-#include "guest/linux/files/local_socket.hpp"
+#include "guest/linux/sockets/local_socket.hpp"
 
 #include <array>
+#include <sys/socket.h>
+
 #include <cerrno>
 #include <memory>
 #include <string>
@@ -19,7 +21,9 @@ using Taking = LocalSocket::Taking;
 
 struct Ends {
   explicit Ends(Kind kind) {
-    const LocalSocket::Pair pair = LocalSocket::make(kind, 1);
+    SocketTraits traits;
+    traits.family = AF_UNIX;
+    const LocalSocket::Pair pair = LocalSocket::make(kind, {traits, {}}, {traits, {}});
     one.reset(pair.one);
     other.reset(pair.other);
   }
@@ -28,7 +32,7 @@ struct Ends {
 };
 
 Or<std::uint64_t> send(LocalSocket& to, std::string_view text, LocalSocket::Files files = {}) {
-  return to.send(std::as_bytes(std::span(text)), std::move(files));
+  return to.send(std::as_bytes(std::span(text)), std::move(files), Socket::More::no);
 }
 
 struct Got {
@@ -82,7 +86,7 @@ TEST_CASE("local socket: what waits is bounded, however small the messages are")
       ++times;
       REQUIRE(times < 1000);
     }
-    CHECK(sent + times * 512 <= LocalSocket::usual_bytes);
+    CHECK(sent + times * 512 <= SocketTraits::usual_bytes);
     CHECK(stream.one->ready_for(writable) == Readiness{0});
     const std::uint64_t room = stream.one->arrivals(writable);
     std::uint64_t got = 0;
@@ -94,7 +98,7 @@ TEST_CASE("local socket: what waits is bounded, however small the messages are")
     CHECK(stream.one->ready_for(writable) == writable);
   }
   Ends packets(Kind::packets);
-  CHECK(send(*packets.one, std::string(LocalSocket::usual_bytes, 'x')).error() == EMSGSIZE);
+  CHECK(send(*packets.one, std::string(SocketTraits::usual_bytes, 'x')).error() == EMSGSIZE);
   Ends datagrams(Kind::datagrams);
   std::size_t count = 0;
   while (send(*datagrams.one, "x")) {
@@ -107,7 +111,7 @@ TEST_CASE("local socket: ends are told to who reads and who writes") {
   constexpr Readiness all = abi::file_readable | abi::file_writable | file_read_hung_up;
   Ends pair(Kind::stream);
   REQUIRE(send(*pair.one, "last"));
-  pair.one->shut_down({.reading = false, .writing = true});
+  static_cast<void>(pair.one->shut_down({.reading = false, .writing = true});
   CHECK(send(*pair.one, "x").error() == EPIPE);
   CHECK(pair.other->ready_for(all) == all);
   CHECK(take(*pair.other).text == "last");

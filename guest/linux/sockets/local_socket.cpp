@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-#include "guest/linux/files/local_socket.hpp"
+#include "guest/linux/sockets/local_socket.hpp"
 
-#include <sys/stat.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -10,14 +10,11 @@
 #include <utility>
 
 #include "guest/linux/files/open_files.hpp"
-#include "shared/address.hpp"
 
 namespace guest::linux {
 
 namespace {
 
-constexpr std::uint64_t socket_device = 8;
-constexpr std::uint64_t socket_system = 0x534F434B; // SOCKFS_MAGIC
 // What a message costs beside its bytes, so that many small ones are not too many.
 constexpr std::uint64_t message_bytes = 512;
 constexpr std::uint64_t most_message_bytes_less = 32; // than SO_SNDBUF
@@ -31,12 +28,13 @@ struct LocalSocket::Side {
   struct Message {
     std::vector<std::byte> bytes;
     std::uint64_t taken = 0;
-    LocalSocket::Files files;
+    Socket::Files files;
 
     [[nodiscard]] std::uint64_t left() const { return bytes.size() - taken; }
     [[nodiscard]] std::uint64_t cost() const { return bytes.size() + message_bytes; }
   };
 
+  SocketName name;
   std::deque<Message> messages;
   std::uint64_t cost = 0; // of those
   bool is_open = true;
@@ -52,22 +50,23 @@ struct LocalSocket::Side {
   }
 };
 
-LocalSocket::LocalSocket(Kind kind, std::uint64_t inode, std::shared_ptr<Side> own,
+LocalSocket::LocalSocket(Kind kind, const End& end, std::shared_ptr<Side> own,
                          std::shared_ptr<Side> other)
-    : kind_(kind), inode_(inode), mode_(S_IFSOCK | 0777U), own_(std::move(own)),
-      other_(std::move(other)) {}
+    : Socket(kind, end.traits), own_(std::move(own)), other_(std::move(other)) {
+  own_->name = end.name;
+}
 
-LocalSocket::Pair LocalSocket::make(Kind kind, std::uint64_t inode) {
-  const auto one = std::shared_ptr<Side>(new Side);
-  const auto other = std::shared_ptr<Side>(new Side);
-  return {new LocalSocket(kind, inode, one, other), new LocalSocket(kind, inode + 1, other, one)};
+LocalSocket::Pair LocalSocket::make(Kind kind, const End& one, const End& other) {
+  const auto first = std::shared_ptr<Side>(new Side);
+  const auto second = std::shared_ptr<Side>(new Side);
+  return {new LocalSocket(kind, one, first, second), new LocalSocket(kind, other, second, first)};
 }
 
 LocalSocket::~LocalSocket() {
   own_->is_open = false;
-  if (kind_ != Kind::datagrams) {
+  if (kind() != Kind::datagrams) {
     other_->error = own_->messages.empty() ? other_->error : ECONNRESET;
-    shut_down({.reading = true, .writing = true});
+    static_cast<void>(shut_down({.reading = true, .writing = true}));
   }
   ++other_->arrivals;
   ++other_->releases;
@@ -76,17 +75,17 @@ LocalSocket::~LocalSocket() {
 
 // ---- what goes through it ----------------------------------------------------------------------
 
-Or<std::uint64_t> LocalSocket::send(std::span<const std::byte> bytes, Files files) {
-  if (!other_->is_open && kind_ == Kind::datagrams) {
+Or<std::uint64_t> LocalSocket::send(std::span<const std::byte> bytes, Files files, More /*more*/) {
+  if (!other_->is_open && kind() == Kind::datagrams) {
     return std::unexpected(std::exchange(was_refused_, true) ? ENOTCONN : ECONNREFUSED);
   }
   if (!own_->writes || !other_->is_open || !other_->reads) {
     return std::unexpected(EPIPE);
   }
   const std::uint64_t used = other_->cost + message_bytes;
-  const std::uint64_t room = most_sent_bytes > used ? most_sent_bytes - used : 0;
+  const std::uint64_t room = traits().most_sent_bytes > used ? traits().most_sent_bytes - used : 0;
   std::uint64_t sent = bytes.size();
-  if (kind_ == Kind::stream) {
+  if (kind() == Kind::stream) {
     sent = std::min(sent, room);
     if (bytes.empty()) {
       return 0;
@@ -95,10 +94,10 @@ Or<std::uint64_t> LocalSocket::send(std::span<const std::byte> bytes, Files file
       return std::unexpected(EAGAIN);
     }
   } else {
-    if (sent > most_sent_bytes - most_message_bytes_less) {
+    if (sent > traits().most_sent_bytes - most_message_bytes_less) {
       return std::unexpected(EMSGSIZE);
     }
-    const bool is_full = kind_ == Kind::datagrams && other_->messages.size() > most_datagrams;
+    const bool is_full = kind() == Kind::datagrams && other_->messages.size() > most_datagrams;
     if (is_full || (sent > room && !other_->messages.empty())) {
       return std::unexpected(EAGAIN);
     }
@@ -111,9 +110,9 @@ Or<std::uint64_t> LocalSocket::send(std::span<const std::byte> bytes, Files file
   return sent;
 }
 
-Or<LocalSocket::Received> LocalSocket::receive(std::span<std::byte> to, Taking taking) {
+Or<Socket::Received> LocalSocket::receive(std::span<std::byte> to, Taking taking) {
   std::deque<Side::Message>& messages = own_->messages;
-  if (own_->error != 0 && (messages.empty() || kind_ != Kind::stream)) {
+  if (own_->error != 0 && (messages.empty() || kind() != Kind::stream)) {
     return std::unexpected(take_error());
   }
   if (messages.empty()) {
@@ -131,7 +130,7 @@ Or<LocalSocket::Received> LocalSocket::receive(std::span<std::byte> to, Taking t
     received.bytes += part;
     return part;
   };
-  if (kind_ != Kind::stream) {
+  if (kind() != Kind::stream) {
     Side::Message& first = messages.front();
     received.whole_bytes = first.left();
     copy(first);
@@ -164,8 +163,8 @@ Or<LocalSocket::Received> LocalSocket::receive(std::span<std::byte> to, Taking t
   return received;
 }
 
-void LocalSocket::shut_down(Ends ends) {
-  const bool tells_other = kind_ != Kind::datagrams;
+int LocalSocket::shut_down(Ends ends) {
+  const bool tells_other = kind() != Kind::datagrams;
   if (ends.reading) {
     own_->reads = false;
     other_->writes = other_->writes && !tells_other;
@@ -178,64 +177,30 @@ void LocalSocket::shut_down(Ends ends) {
     ++side->arrivals;
     ++side->releases;
   }
+  return 0;
 }
 
 int LocalSocket::take_error() {
   return std::exchange(own_->error, 0);
 }
 
+Or<SocketName> LocalSocket::own_name() {
+  return own_->name;
+}
+
+Or<SocketName> LocalSocket::peer_name() {
+  return other_->is_open || kind() == Kind::datagrams || traits().family == AF_UNIX
+             ? Or<SocketName>(other_->name)
+             : std::unexpected(ENOTCONN);
+}
+
 // ---- as a file ---------------------------------------------------------------------------------
-
-Or<std::uint64_t> LocalSocket::read(std::uint64_t /*offset*/, std::span<std::byte> to) {
-  if (to.empty()) {
-    return 0;
-  }
-  const Or<Received> got = receive(to, Taking::yes);
-  return got ? Or<std::uint64_t>(got->bytes) : std::unexpected(got.error());
-}
-
-Or<std::uint64_t> LocalSocket::write(std::uint64_t /*offset*/, std::span<const std::byte> from) {
-  return send(from, {});
-}
-
-Or<std::uint64_t> LocalSocket::peek(std::span<std::byte> to) {
-  if (kind_ != Kind::stream) {
-    return std::unexpected(EINVAL); // what is not read whole is lost
-  }
-  const Or<Received> got = receive(to, Taking::no);
-  return got ? Or<std::uint64_t>(got->bytes) : std::unexpected(got.error());
-}
-
-Or<abi::FileStat> LocalSocket::stat() {
-  return abi::FileStat{.device = socket_device,
-                       .inode = inode_,
-                       .links = 1,
-                       .mode = mode_,
-                       .user = owner_.user,
-                       .group = owner_.group,
-                       .block_bytes = abi::page_bytes};
-}
-
-int LocalSocket::set_mode(std::uint32_t mode) {
-  mode_ = S_IFSOCK | mode;
-  return 0;
-}
-
-int LocalSocket::set_owner(const abi::FileOwner& owner) {
-  owner_.user = owner.user == abi::file_owner_kept ? owner_.user : owner.user;
-  owner_.group = owner.group == abi::file_owner_kept ? owner_.group : owner.group;
-  return 0;
-}
-
-Or<abi::FileSpace> LocalSocket::space() {
-  return abi::FileSpace{.type = socket_system, .block_bytes = abi::page_bytes, .name_bytes = 255};
-}
 
 Or<std::uint64_t> LocalSocket::readable_bytes() {
   std::uint64_t bytes = 0;
   for (const Side::Message& message : own_->messages) {
     bytes += message.left();
-    if (kind_ == Kind::datagrams) {
+    if (kind() == Kind::datagrams) {
       break;
     }
   }
@@ -243,8 +208,8 @@ Or<std::uint64_t> LocalSocket::readable_bytes() {
 }
 
 bool LocalSocket::is_writable() const {
-  const bool is_full = kind_ == Kind::datagrams && other_->messages.size() > most_datagrams;
-  return other_->cost * 4 <= most_sent_bytes && !is_full;
+  const bool is_full = kind() == Kind::datagrams && other_->messages.size() > most_datagrams;
+  return other_->cost * 4 <= traits().most_sent_bytes && !is_full;
 }
 
 Or<Readiness> LocalSocket::ready_for(Readiness wanted) {

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+// A socket that is connected to another one in the guest: socketpair(2) of AF_UNIX, as unix(7) has
+// it, or both ends of a connection within the guest. What is sent waits with the other one. Pure.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "guest/linux/sockets/socket.hpp"
+
+namespace guest::linux {
+
+class LocalSocket final : public Socket {
+ public:
+  struct Pair {
+    LocalSocket* one = nullptr;
+    LocalSocket* other = nullptr;
+  };
+  // What each end has from before; their names are each other's peers'.
+  struct End {
+    SocketTraits traits;
+    SocketName name;
+  };
+  // Both belong to the caller.
+  [[nodiscard]] static Pair make(Kind kind, const End& one, const End& other);
+  ~LocalSocket() override;
+
+  [[nodiscard]] Or<std::uint64_t> send(std::span<const std::byte> bytes, Files files,
+                                       More more) override;
+  [[nodiscard]] Or<Received> receive(std::span<std::byte> to, Taking taking) override;
+  [[nodiscard]] int shut_down(Ends ends) override;
+  [[nodiscard]] int take_error() override;
+  [[nodiscard]] bool is_connected() const override { return true; }
+  [[nodiscard]] Or<SocketName> own_name() override;
+  [[nodiscard]] Or<SocketName> peer_name() override;
+
+  // SO_SNDBUF is at least that, in bytes, as Linux counts them.
+  static constexpr std::uint64_t least_bytes = 4608;
+
+  [[nodiscard]] Or<std::uint64_t> readable_bytes() override;
+  [[nodiscard]] Or<Readiness> ready_for(Readiness wanted) override;
+  [[nodiscard]] std::uint64_t arrivals(Readiness wanted) override;
+
+ private:
+  struct Side;
+  LocalSocket(Kind kind, const End& end, std::shared_ptr<Side> own, std::shared_ptr<Side> other);
+
+  [[nodiscard]] bool is_writable() const;
+
+  std::shared_ptr<Side> own_;
+  std::shared_ptr<Side> other_;
+  bool was_refused_ = false; // the other end of datagrams was gone
+};
+
+} // namespace guest::linux
