@@ -111,7 +111,7 @@ TEST_CASE("local socket: ends are told to who reads and who writes") {
   constexpr Readiness all = abi::file_readable | abi::file_writable | file_read_hung_up;
   Ends pair(Kind::stream);
   REQUIRE(send(*pair.one, "last"));
-  static_cast<void>(pair.one->shut_down({.reading = false, .writing = true});
+  CHECK(pair.one->shut_down({.reading = false, .writing = true}) == 0);
   CHECK(send(*pair.one, "x").error() == EPIPE);
   CHECK(pair.other->ready_for(all) == all);
   CHECK(take(*pair.other).text == "last");
