@@ -144,7 +144,8 @@ Or<Socket*> Network::connect(const UnconnectedSocket& socket, const SocketName& 
     return std::unexpected(ECONNREFUSED);
   }
   const SocketName there = with_host(to);
-  ListeningSocket* const listener = names_.listener_at(there);
+  const bool is_here = family == AF_UNIX || there.is_loopback();
+  ListeningSocket* const listener = is_here ? names_.listener_at(there) : nullptr;
   if (listener == nullptr) {
     return family == AF_UNIX ? std::unexpected(ECONNREFUSED) : connect_through_host(socket, there);
   }
