@@ -28,6 +28,11 @@ class ProgramMachine final : public linux::Machine {
     }
     ready.store(0, std::memory_order_relaxed);
   }
+  [[nodiscard]] bool take_ready_files() override {
+    const std::atomic_ref ready(arch::vcpu_page().streams_ready);
+    return ready.load(std::memory_order_relaxed) != 0 &&
+           ready.exchange(0, std::memory_order_acquire) != 0;
+  }
   void set_alarm_ns(std::uint64_t deadline) override {
     if (deadline != alarm_ns_) {
       alarm_ns_ = deadline;

@@ -14,6 +14,9 @@ class Machine {
   static constexpr std::uint64_t never = UINT64_MAX;
   // Until then, or until a signal comes from outside, or a file that is watched is ready.
   virtual void sleep_until_ns(std::uint64_t deadline) = 0;
+  // Whether a file that is watched has become ready since this was asked last; the program's own
+  // code has been interrupted then.
+  [[nodiscard]] virtual bool take_ready_files() = 0;
   // Has the program's own code interrupted then; never: no longer.
   virtual void set_alarm_ns(std::uint64_t deadline) = 0;
   // Signals that have come from outside, which are the program's now.

@@ -82,6 +82,9 @@ void Process::begin_thread() {
 
 void Process::catch_up() {
   receive_signals();
+  if (scheduler_.has_watchers() && machine_.take_ready_files()) {
+    scheduler_.wake_watchers();
+  }
   if (scheduler_.next_tick_ns() != Machine::never) {
     scheduler_.tick();
   }

@@ -73,7 +73,9 @@ class MadeUpFiles final : public guest::linux::FilePort {
       std::memset(buffer, 0x5a, call.buffer_bytes);
       return static_cast<abi::FileResult>(call.buffer_bytes);
     case abi::FileOperation::wait:
-      return static_cast<abi::FileResult>(call.flags);
+      return is_dry ? 0 : static_cast<abi::FileResult>(call.flags);
+    case abi::FileOperation::watch:
+      return 0;
     case abi::FileOperation::close:
       return 0;
     default:
@@ -85,6 +87,7 @@ class MadeUpFiles final : public guest::linux::FilePort {
   std::string input;
   std::string output;
   std::uint64_t calls = 0;
+  bool is_dry = false; // streams are ready for nothing
 
  private:
   [[nodiscard]] abi::FileStat stat_of(const std::string& path) const {

@@ -24,6 +24,7 @@ class StillMachine final : public guest::linux::Machine {
     }
     now = std::max(now, deadline);
   }
+  [[nodiscard]] bool take_ready_files() override { return std::exchange(files_ready, false); }
   void set_alarm_ns(std::uint64_t deadline) override { alarm = deadline; }
   [[nodiscard]] guest::linux::SignalSet take_signals() override {
     return std::exchange(signals, guest::linux::SignalSet{0});
@@ -36,6 +37,7 @@ class StillMachine final : public guest::linux::Machine {
 
   std::uint64_t now = 1'000'000'000;
   std::uint64_t alarm = never;
+  bool files_ready = false;
   guest::linux::SignalSet signals = 0;
   guest::linux::SignalSet handled = 0;
   std::uint64_t thread_pointer = 0;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Threads of a hosted program: files and memory that a call waits for or with.
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -16,6 +17,30 @@
 namespace {
 
 using test_support::ThreadedProgram;
+
+TEST_CASE("a thread that makes no calls lets one run whose file of the host's has become ready") {
+  Program program;
+  program.files.is_dry = true;
+  program.begin([&] {
+    const pollfd wanted{.fd = 0, .events = POLLIN, .revents = 0};
+    std::memcpy(&program.word(0), &wanted, sizeof wanted);
+    CHECK(program.call(SYS_poll, program.at(0), 1, -1) == 1);
+    program.told += "ready";
+  });
+  program.yield();
+  program.files.is_dry = false;
+  program.machine.now += 1'000'000'000;
+  program.process->catch_up(); // interrupted for something else
+  program.machine.now += 1'000'000'000;
+  program.process->catch_up();
+  CHECK(program.told.empty());
+  program.machine.files_ready = true;
+  program.process->catch_up(); // interrupted for that
+  CHECK(program.process->wants_interrupts());
+  program.machine.now += 1'000'000'000;
+  program.process->catch_up(); // its time is over
+  CHECK(program.told == "ready");
+}
 
 TEST_CASE("a pipe wakes who waits for it, also when its descriptor is closed meanwhile") {
   ThreadedProgram program;
