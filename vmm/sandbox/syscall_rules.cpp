@@ -181,8 +181,8 @@ void add_sockets(Rules& rules, FeatureSet features) {
   constexpr std::uint64_t no_address = 0;
   rules.allow({SYS_poll, SYS_read, SYS_close, SYS_shutdown, SYS_getsockname, SYS_getpeername});
   rules.allow({SYS_epoll_wait, SYS_epoll_pwait});
-  for (const std::uint64_t operation : {EPOLL_CTL_ADD, EPOLL_CTL_DEL}) {
-    rules.allow_if(SYS_epoll_ctl, {{.index = 1, .value = operation}});
+  for (const int operation : {EPOLL_CTL_ADD, EPOLL_CTL_DEL}) {
+    rules.allow_if(SYS_epoll_ctl, {{.index = 1, .value = static_cast<std::uint64_t>(operation)}});
   }
   rules.allow_if(SYS_recvfrom,
                  {{.index = 3, .mask = ~std::uint64_t{MSG_DONTWAIT | MSG_PEEK}, .value = 0},
