@@ -41,8 +41,9 @@ struct LocalSocket::Side {
   bool reads = true;
   bool writes = true;
   int error = 0;
-  std::uint64_t arrivals = 0; // of messages and ends
-  std::uint64_t releases = 0; // of room with the other side
+  // That it is connected is one of each, to who has waited for it before.
+  std::uint64_t arrivals = 1; // of messages and ends
+  std::uint64_t releases = 1; // of room with the other side
 
   void take_first() {
     cost -= messages.front().cost();

@@ -268,6 +268,18 @@ TEST_CASE("network: sockets that are not to be had") {
   CHECK(fixture.made(AF_INET)->receive(room, Socket::Taking::yes).error() == ENOTCONN);
 }
 
+TEST_CASE("network: that it is connected is an edge to who has waited for the socket before") {
+  Fixture fixture;
+  const SocketName name = address(AF_INET, "127.0.0.1", 80);
+  const auto listener = fixture.listening(name);
+  const auto socket = fixture.made(AF_INET);
+  const std::uint64_t seen = socket->arrivals(abi::file_writable);
+  const std::unique_ptr<Socket> connected(
+      fixture.network.connect(*socket->unconnected(), name).value());
+  CHECK(connected->arrivals(abi::file_writable) != seen);
+  CHECK(connected->arrivals(abi::file_readable) != socket->arrivals(abi::file_readable));
+}
+
 // ---- through the host --------------------------------------------------------------------------
 
 TEST_CASE("network: the host's connections come to who listens, with the guest's port") {
