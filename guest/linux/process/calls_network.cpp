@@ -215,7 +215,7 @@ Answer SocketCalls::sys_accept4(const Args& args) {
   }
   const std::uint64_t until = deadline_of(listening.traits().receive_timeout_ns);
   for (;;) {
-    const Or<Socket*> accepted = listening.accept();
+    const Or<Socket::Accepted> accepted = listening.accept();
     if (!accepted && accepted.error() == EAGAIN && (file.open_flags & O_NONBLOCK) == 0) {
       if (const Answer failed = wait_for_socket(file, abi::file_readable, until); failed != 0) {
         return failed;
@@ -225,14 +225,10 @@ Answer SocketCalls::sys_accept4(const Args& args) {
     if (!accepted) {
       return -Answer{accepted.error()};
     }
-    Socket& socket = **accepted;
-    socket.traits().inode = network_.next_inode();
-    const Or<SocketName> peer = socket.peer_name();
-    const Answer number = add_file(&socket, O_RDWR | (flags & socket_flags), {});
+    accepted->socket->traits().inode = network_.next_inode();
+    const Answer number = add_file(accepted->socket, O_RDWR | (flags & socket_flags), {});
     if (number >= 0 && address != 0) {
-      SocketName unknown;
-      unknown.family = unknown.internet.family = socket.traits().family;
-      if (const Answer failed = put_socket_name(peer.value_or(unknown), address, bytes_address);
+      if (const Answer failed = put_socket_name(accepted->peer, address, bytes_address);
           failed != 0) {
         static_cast<void>(open_files_.remove(static_cast<std::uint64_t>(number)));
         return failed;

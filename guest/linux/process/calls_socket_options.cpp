@@ -17,12 +17,6 @@ namespace guest::linux {
 
 namespace {
 
-struct Credential { // struct ucred
-  std::int32_t process = 0;
-  std::uint32_t user = 0;
-  std::uint32_t group = 0;
-};
-
 bool is_internet(const Socket& socket) {
   return socket.traits().family != AF_UNIX;
 }
@@ -241,9 +235,9 @@ Answer SocketCalls::sys_getsockopt(const Args& args) {
         timeval_of(option == SO_RCVTIMEO ? traits.receive_timeout_ns : traits.send_timeout_ns));
   }
   if (level == SOL_SOCKET && option == SO_PEERCRED) {
-    return give(Credential{.process = static_cast<std::int32_t>(process_id),
-                           .user = credentials_.ids(Credentials::Kind::user).real,
-                           .group = credentials_.ids(Credentials::Kind::group).real});
+    return give(ucred{.pid = static_cast<std::int32_t>(process_id),
+                      .uid = credentials_.ids(Credentials::Kind::user).real,
+                      .gid = credentials_.ids(Credentials::Kind::group).real});
   }
   const std::optional<Or<std::int32_t>> number = number_of(socket, level, option);
   if (!number) {

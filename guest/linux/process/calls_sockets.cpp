@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: MIT
-// What goes through sockets; pairs of them. How others are connected is in calls_network.cpp.
+// What goes through sockets; pairs of them. How others are connected is in calls_network.cpp, and
+// messages with more than bytes in calls_socket_messages.cpp.
 #include <fcntl.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
-#include <climits>
-#include <csignal>
 #include <cstring>
 
 #include "guest/linux/process/socket_calls.hpp"
@@ -20,25 +17,6 @@ namespace {
 
 static_assert(SOCK_CLOEXEC == O_CLOEXEC && SOCK_NONBLOCK == O_NONBLOCK);
 constexpr std::uint64_t type_mask = 0xf; // SOCK_TYPE_MASK
-constexpr std::size_t most_files = 253;  // SCM_MAX_FD
-
-// The kernel's struct cmsghdr, and what it puts behind each.
-struct ControlHeader {
-  std::uint64_t bytes = 0; // with the header
-  std::int32_t level = 0;
-  std::int32_t type = 0;
-};
-struct Sender { // struct ucred
-  std::int32_t process = 0;
-  std::uint32_t user = 0;
-  std::uint32_t group = 0;
-};
-constexpr std::uint64_t control_alignment = 8;
-
-// What is told of a message that was longer than there was room (MSG_TRUNC).
-Answer received_bytes(const Socket::Received& got, std::uint64_t flags) {
-  return static_cast<Answer>((flags & MSG_TRUNC) != 0 ? got.whole_bytes : got.bytes);
-}
 
 // Into one part after the other, which reach far enough.
 bool put_parts(const UserMemory& user, const std::vector<iovec>& parts,
@@ -118,54 +96,6 @@ Answer SocketCalls::wait_for_socket(const OpenFile& file, Readiness wanted,
 }
 
 // ---- sending -----------------------------------------------------------------------------------
-
-// What goes along with a message: files. EBADF, EFAULT, EINVAL, EPERM.
-Or<SocketCalls::SharedFiles> SocketCalls::files_to_send(const msghdr& message) const {
-  SharedFiles files;
-  const auto start = reinterpret_cast<std::uint64_t>(message.msg_control);
-  for (std::uint64_t at = 0; message.msg_controllen - at >= sizeof(ControlHeader);) {
-    ControlHeader header;
-    if (!user_.fetch(start + at, header)) {
-      return std::unexpected(EFAULT);
-    }
-    if (header.bytes < sizeof header || header.bytes > message.msg_controllen - at) {
-      return std::unexpected(EINVAL);
-    }
-    const std::uint64_t content = start + at + sizeof header;
-    const std::uint64_t bytes = header.bytes - sizeof header;
-    if (header.level == SOL_SOCKET && header.type == SCM_RIGHTS) {
-      for (std::uint64_t index = 0; index < bytes / sizeof(std::int32_t); ++index) {
-        std::uint32_t descriptor = 0;
-        if (!user_.fetch(content + index * sizeof descriptor, descriptor)) {
-          return std::unexpected(EFAULT);
-        }
-        files.push_back(open_files_.share(descriptor));
-        if (files.back() == nullptr) {
-          return std::unexpected(EBADF);
-        }
-        if (files.size() > most_files) {
-          return std::unexpected(EINVAL);
-        }
-      }
-    } else if (header.level == SOL_SOCKET && header.type == SCM_CREDENTIALS) {
-      Sender sender;
-      if (bytes != sizeof sender) {
-        return std::unexpected(EINVAL);
-      }
-      if (!user_.fetch(content, sender)) {
-        return std::unexpected(EFAULT);
-      }
-      if (sender.process != process_id) {
-        return std::unexpected(EPERM);
-      }
-    } else if (header.level == SOL_SOCKET) {
-      return std::unexpected(EINVAL);
-    }
-    const std::uint64_t next = abi::align_up(header.bytes, control_alignment);
-    at = std::min<std::uint64_t>(at + next, message.msg_controllen);
-  }
-  return files;
-}
 
 // One piece: all of a message, of a stream as much as goes.
 Answer SocketCalls::send_piece(const OpenFile& file, std::span<const std::byte> piece,
@@ -257,48 +187,11 @@ Answer SocketCalls::sys_sendto(const Args& args) {
   return send_parts(**file, {{reinterpret_cast<void*>(address), whole}}, {}, flags); // NOLINT
 }
 
-// What sendmsg and recvmsg are asked for. EBADF, ENOTSOCK, EFAULT, EMSGSIZE, EINVAL.
-Or<SocketCalls::SocketMessage> SocketCalls::message_at(std::uint64_t descriptor,
-                                                       std::uint64_t address) const {
-  SocketMessage message;
-  Or<std::shared_ptr<OpenFile>> file = socket_at(descriptor);
-  if (!file) {
-    return std::unexpected(file.error());
-  }
-  message.file = std::move(*file);
-  if (!user_.fetch(address, message.header)) {
-    return std::unexpected(EFAULT);
-  }
-  if (message.header.msg_iovlen > IOV_MAX) {
-    return std::unexpected(EMSGSIZE);
-  }
-  Or<std::vector<iovec>> parts = user_.vectors_at(
-      reinterpret_cast<std::uint64_t>(message.header.msg_iov), message.header.msg_iovlen);
-  if (!parts) {
-    return std::unexpected(parts.error());
-  }
-  message.parts = std::move(*parts);
-  return message;
-}
-
-Answer SocketCalls::sys_sendmsg(const Args& args) {
-  const Or<SocketMessage> message = message_at(args[0], args[1]);
-  if (!message) {
-    return -Answer{message.error()};
-  }
-  if (message->header.msg_controllen > INT_MAX) {
-    return -ENOBUFS;
-  }
-  const Or<SharedFiles> files = files_to_send(message->header);
-  return files ? send_parts(*message->file, message->parts, *files, args[2])
-               : -Answer{files.error()};
-}
-
 // ---- receiving ---------------------------------------------------------------------------------
 
 // What comes next, once it has come.
 Or<Socket::Received> SocketCalls::receive_piece(const OpenFile& file, std::span<std::byte> to,
-                                                std::uint64_t flags) {
+                                                BytesOf whose, std::uint64_t flags) {
   const std::shared_ptr<File> is = file.file; // whatever the open file becomes meanwhile
   Socket& socket = *is->socket();
   const bool waits = (flags & MSG_DONTWAIT) == 0 && (file.open_flags & O_NONBLOCK) == 0;
@@ -312,9 +205,9 @@ Or<Socket::Received> SocketCalls::receive_piece(const OpenFile& file, std::span<
     if (const Answer failed = wait_for_socket(file, abi::file_readable, until); failed != 0) {
       return std::unexpected(static_cast<int>(-failed));
     }
-    const bool is_kernels = (flags & kernel_room) != 0;
-    if (!is_kernels && !user_.may_write(reinterpret_cast<std::uint64_t>(to.data()), to.size())) {
-      return std::unexpected(EFAULT);
+    if (whose == BytesOf::program &&
+        !user_.room_at(reinterpret_cast<std::uint64_t>(to.data()), to.size())) {
+      return std::unexpected(EFAULT); // another thread has unmapped it meanwhile
     }
   }
 }
@@ -328,7 +221,7 @@ Or<Socket::Received> SocketCalls::receive_message(const OpenFile& file,
     room += part.iov_len;
   }
   std::vector<std::byte> bytes(std::min(room, SocketTraits::usual_bytes * 2));
-  Or<Socket::Received> got = receive_piece(file, bytes, flags | kernel_room);
+  Or<Socket::Received> got = receive_piece(file, bytes, BytesOf::kernel, flags);
   if (got && !put_parts(user_, parts, std::span(bytes).first(got->bytes))) {
     return std::unexpected(EFAULT);
   }
@@ -353,7 +246,7 @@ Or<Socket::Received> SocketCalls::receive_parts(const OpenFile& file,
   const bool has_room =
       std::ranges::any_of(parts, [](const iovec& part) { return part.iov_len != 0; });
   if (!has_room && file.file->socket()->traits().family == AF_UNIX) {
-    return receive_piece(file, {}, flags | kernel_room); // which still has to be ready
+    return receive_piece(file, {}, BytesOf::kernel, flags); // which still has to be ready
   }
   const bool only_looks = (flags & MSG_PEEK) != 0;
   const bool waits_for_all = (flags & MSG_WAITALL) != 0 && !only_looks;
@@ -366,7 +259,8 @@ Or<Socket::Received> SocketCalls::receive_parts(const OpenFile& file,
         return std::unexpected(to.error());
       }
       const bool may_wait = all.bytes == 0 || waits_for_all;
-      Or<Socket::Received> got = receive_piece(file, *to, may_wait ? flags : flags | MSG_DONTWAIT);
+      Or<Socket::Received> got =
+          receive_piece(file, *to, BytesOf::program, may_wait ? flags : flags | MSG_DONTWAIT);
       if (!got) {
         return all.bytes != 0 ? Or<Socket::Received>(std::move(all)) : std::move(got);
       }
@@ -402,88 +296,6 @@ Answer SocketCalls::sys_recvfrom(const Args& args) {
     return -EFAULT;
   }
   return received_bytes(*got, flags);
-}
-
-// Puts one behind the others; how many bytes it took. 0: there was no room for its header.
-std::uint64_t SocketCalls::put_control(std::uint64_t to, std::uint64_t room, std::int32_t type,
-                                       std::span<const std::byte> content) const {
-  ControlHeader header{.level = SOL_SOCKET, .type = type};
-  if (room < sizeof header) {
-    return 0;
-  }
-  const std::uint64_t fits = std::min<std::uint64_t>(content.size(), room - sizeof header);
-  header.bytes = sizeof header + fits;
-  if (!user_.store(to, header)) {
-    return 0;
-  }
-  for (std::uint64_t at = 0; at < fits; ++at) {
-    if (!user_.store(to + sizeof header + at, content[at])) {
-      return 0;
-    }
-  }
-  return std::min(abi::align_up(header.bytes, control_alignment), room);
-}
-
-// The files of a message become descriptors, as many as there is room for; what does not fit is
-// closed. The bytes of control data that there are then.
-std::uint64_t SocketCalls::receive_control(const Socket& socket, SharedFiles files,
-                                           const msghdr& message, std::uint64_t flags,
-                                           std::int32_t& told) {
-  const auto start = reinterpret_cast<std::uint64_t>(message.msg_control);
-  const std::uint64_t room = start == 0 ? 0 : message.msg_controllen;
-  std::uint64_t used = 0;
-  if (socket.traits().tells_senders) {
-    const Sender sender{.process = static_cast<std::int32_t>(process_id),
-                        .user = credentials_.ids(Credentials::Kind::user).real,
-                        .group = credentials_.ids(Credentials::Kind::group).real};
-    used = put_control(start, room, SCM_CREDENTIALS, std::as_bytes(std::span(&sender, 1)));
-    told |= used < sizeof(ControlHeader) + sizeof sender ? MSG_CTRUNC : 0;
-  }
-  if (files.empty()) {
-    return used;
-  }
-  const std::uint64_t left = room - used;
-  const std::size_t fit =
-      left < sizeof(ControlHeader) ? 0 : (left - sizeof(ControlHeader)) / sizeof(std::int32_t);
-  std::vector<std::int32_t> numbers;
-  for (const std::shared_ptr<OpenFile>& file : files) {
-    const Or<int> number =
-        numbers.size() < fit ? open_files_.add(file) : Or<int>(std::unexpected(EMSGSIZE));
-    if (!number) {
-      told |= MSG_CTRUNC;
-      break;
-    }
-    open_files_.set_close_on_exec(static_cast<std::uint64_t>(*number),
-                                  (flags & MSG_CMSG_CLOEXEC) != 0);
-    numbers.push_back(*number);
-  }
-  return numbers.empty() ? used
-                         : used + put_control(start + used, left, SCM_RIGHTS,
-                                              std::as_bytes(std::span(numbers)));
-}
-
-Answer SocketCalls::sys_recvmsg(const Args& args) {
-  Or<SocketMessage> message = message_at(args[0], args[1]);
-  const std::uint64_t flags = args[2];
-  if (!message) {
-    return -Answer{message.error()};
-  }
-  if ((flags & MSG_OOB) != 0) {
-    return -EOPNOTSUPP;
-  }
-  Or<Socket::Received> got = receive_parts(*message->file, message->parts, flags);
-  if (!got) {
-    return -Answer{got.error()};
-  }
-  const Socket& socket = *message->file->file->socket();
-  msghdr& header = message->header;
-  std::int32_t told = static_cast<std::int32_t>(flags & MSG_CMSG_CLOEXEC);
-  told |= got->whole_bytes > got->bytes ? MSG_TRUNC : 0;
-  told |= socket.kind() == Socket::Kind::packets && got->whole_bytes != 0 ? MSG_EOR : 0;
-  header.msg_controllen = receive_control(socket, std::move(got->files), header, flags, told);
-  header.msg_namelen = 0;
-  header.msg_flags = told;
-  return user_.store(args[1], header) ? received_bytes(*got, flags) : -EFAULT;
 }
 
 // ---- the rest ----------------------------------------------------------------------------------

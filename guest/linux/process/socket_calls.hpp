@@ -27,6 +27,26 @@ class SocketCalls : protected CallSupport {
   [[nodiscard]] Or<std::shared_ptr<OpenFile>> socket_at(std::uint64_t descriptor) const;
   [[nodiscard]] Or<std::shared_ptr<OpenFile>>
   socket_to_move(std::uint64_t descriptor, std::uint64_t address, std::uint64_t bytes) const;
+  [[nodiscard]] Answer send_piece(const OpenFile& file, std::span<const std::byte> piece,
+                                  BytesOf whose, const SharedFiles& files, std::uint64_t flags);
+  [[nodiscard]] Answer send_parts(const OpenFile& file, const std::vector<iovec>& parts,
+                                  SharedFiles files, std::uint64_t flags);
+  // What is told of a message that was longer than there was room (MSG_TRUNC).
+  [[nodiscard]] static Answer received_bytes(const Socket::Received& got, std::uint64_t flags) {
+    return static_cast<Answer>((flags & MSG_TRUNC) != 0 ? got.whole_bytes : got.bytes);
+  }
+  [[nodiscard]] Or<Socket::Received> receive_piece(const OpenFile& file, std::span<std::byte> to,
+                                                   BytesOf whose, std::uint64_t flags);
+  [[nodiscard]] Or<Socket::Received>
+  receive_message(const OpenFile& file, const std::vector<iovec>& parts, std::uint64_t flags);
+  [[nodiscard]] Or<Socket::Received>
+  receive_parts(const OpenFile& file, const std::vector<iovec>& parts, std::uint64_t flags);
+  Answer sys_socketpair(const Args& args);
+  Answer sys_sendto(const Args& args);
+  Answer sys_recvfrom(const Args& args);
+  Answer sys_shutdown(const Args& args);
+
+  // ---- calls_socket_messages.cpp
   struct SocketMessage {
     std::shared_ptr<OpenFile> file;
     msghdr header{};
@@ -34,29 +54,13 @@ class SocketCalls : protected CallSupport {
   };
   [[nodiscard]] Or<SocketMessage> message_at(std::uint64_t descriptor, std::uint64_t address) const;
   [[nodiscard]] Or<SharedFiles> files_to_send(const msghdr& message) const;
-  [[nodiscard]] Answer send_piece(const OpenFile& file, std::span<const std::byte> piece,
-                                  BytesOf whose, const SharedFiles& files, std::uint64_t flags);
-  [[nodiscard]] Answer send_parts(const OpenFile& file, const std::vector<iovec>& parts,
-                                  SharedFiles files, std::uint64_t flags);
-  // Beside MSG_ flags: what is received into is not the program's.
-  static constexpr std::uint64_t kernel_room = std::uint64_t{1} << 32;
-  [[nodiscard]] Or<Socket::Received> receive_piece(const OpenFile& file, std::span<std::byte> to,
-                                                   std::uint64_t flags);
-  [[nodiscard]] Or<Socket::Received>
-  receive_message(const OpenFile& file, const std::vector<iovec>& parts, std::uint64_t flags);
-  [[nodiscard]] Or<Socket::Received>
-  receive_parts(const OpenFile& file, const std::vector<iovec>& parts, std::uint64_t flags);
   [[nodiscard]] std::uint64_t put_control(std::uint64_t to, std::uint64_t room, std::int32_t type,
                                           std::span<const std::byte> content) const;
   [[nodiscard]] std::uint64_t receive_control(const Socket& socket, SharedFiles files,
                                               const msghdr& message, std::uint64_t flags,
                                               std::int32_t& told);
-  Answer sys_socketpair(const Args& args);
-  Answer sys_sendto(const Args& args);
   Answer sys_sendmsg(const Args& args);
-  Answer sys_recvfrom(const Args& args);
   Answer sys_recvmsg(const Args& args);
-  Answer sys_shutdown(const Args& args);
 
   // ---- calls_network.cpp
   [[nodiscard]] Or<SocketName> socket_name_at(std::uint64_t address, std::uint64_t bytes) const;

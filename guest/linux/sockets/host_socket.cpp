@@ -38,6 +38,13 @@ Or<std::uint64_t> HostNumber::ask(abi::SocketCall call) const {
                     : static_cast<std::uint64_t>(result);
 }
 
+int HostNumber::set_option(abi::SocketOption option, std::int64_t value) const {
+  const Or<std::uint64_t> set = ask({.operation = abi::SocketOperation::set_option,
+                                     .mode = static_cast<std::uint32_t>(option),
+                                     .value = value});
+  return set ? 0 : set.error();
+}
+
 Readiness HostNumber::ready_for(Readiness wanted) const {
   const std::uint32_t ready = port_.state(number_).ready;
   Readiness is = 0;
@@ -59,13 +66,13 @@ void HostNumber::watch(Readiness wanted) const {
 
 HostSocket::HostSocket(const SocketTraits& traits, SocketPort& port, std::uint32_t number,
                        std::uint16_t own_port)
-    : Socket(Kind::stream, traits), number_(port, number), own_port_(own_port) {
-  const SocketTraits usual;
-  for (std::size_t option = 1; option < SocketTraits::options; ++option) {
-    if (traits.option[option] != usual.option[option]) {
-      static_cast<void>(set_option(static_cast<abi::SocketOption>(option), traits.option[option]));
-    }
-  }
+    : Socket(Kind::stream, traits), number_(port, number), own_port_(own_port) {}
+
+void HostSocket::begin() {
+  is_under_way_ = true;
+  traits().options.visit_changed([this](abi::SocketOption option, std::int64_t value) {
+    static_cast<void>(number_.set_option(option, value));
+  });
 }
 
 Or<std::uint64_t> HostSocket::send(std::span<const std::byte> bytes, Files files, More more) {
@@ -141,13 +148,7 @@ Or<SocketName> HostSocket::name(std::uint32_t flags) {
   if (!told) {
     return std::unexpected(told.error());
   }
-  const SocketName is = SocketName::of(name);
-  if (traits().family == AF_INET6) {
-    return is.as_version_6();
-  }
-  const SocketName plain = is.as_version_4();
-  return plain.family == AF_INET ? plain // or what no address of IPv4 stands for
-                                 : SocketName::of({.family = AF_INET, .port = plain.port()});
+  return SocketName::of(name).as_family(traits().family);
 }
 
 Or<SocketName> HostSocket::own_name() {
@@ -163,10 +164,8 @@ Or<SocketName> HostSocket::peer_name() {
 }
 
 int HostSocket::set_option(abi::SocketOption option, std::int64_t value) {
-  const Or<std::uint64_t> set = number_.ask({.operation = abi::SocketOperation::set_option,
-                                             .mode = static_cast<std::uint32_t>(option),
-                                             .value = value});
-  return set ? Socket::set_option(option, value) : set.error();
+  const int error = number_.set_option(option, value);
+  return error == 0 ? Socket::set_option(option, value) : error;
 }
 
 Or<std::int64_t> HostSocket::option(abi::SocketOption option) {

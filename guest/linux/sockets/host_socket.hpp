@@ -23,6 +23,8 @@ class HostNumber {
 
   // `call.socket` is set here. A result, or an error number.
   [[nodiscard]] Or<std::uint64_t> ask(abi::SocketCall call) const;
+  // 0 or an error number.
+  [[nodiscard]] int set_option(abi::SocketOption option, std::int64_t value) const;
   // As File has these.
   [[nodiscard]] Readiness ready_for(Readiness wanted) const;
   [[nodiscard]] std::uint64_t arrivals() const { return port_.state(number_).changes; }
@@ -39,8 +41,8 @@ class HostSocket final : public Socket {
   // `own_port` is the program's end of it; 0: what the host says.
   HostSocket(const SocketTraits& traits, SocketPort& port, std::uint32_t number,
              std::uint16_t own_port);
-  // It is still to be connected.
-  void begin() { is_under_way_ = true; }
+  // It is still to be connected, and begins with what setsockopt has said before.
+  void begin();
 
   [[nodiscard]] Or<std::uint64_t> send(std::span<const std::byte> bytes, Files files,
                                        More more) override;

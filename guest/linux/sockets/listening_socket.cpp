@@ -21,6 +21,18 @@ ListeningSocket::~ListeningSocket() {
   name_->listener = nullptr;
 }
 
+void ListeningSocket::listen_at_host(SocketPort& port, std::uint32_t number) {
+  host_.emplace(port, number);
+  traits().options.visit_changed([this](abi::SocketOption option, std::int64_t value) {
+    static_cast<void>(host_->set_option(option, value));
+  });
+}
+
+int ListeningSocket::set_option(abi::SocketOption option, std::int64_t value) {
+  const int error = host_ ? host_->set_option(option, value) : 0;
+  return error == 0 ? Socket::set_option(option, value) : error;
+}
+
 void ListeningSocket::set_backlog(std::uint32_t backlog) {
   backlog_ = std::min(backlog, most_waiting);
 }
@@ -29,37 +41,40 @@ LocalSocket* ListeningSocket::connect(const LocalSocket::End& from, const Socket
   if (waiting_.size() > backlog_ || is_shut_) {
     return nullptr;
   }
-  const SocketName own = traits().family == AF_UNIX   ? name_->name
-                         : traits().family == AF_INET ? to.as_version_4()
-                                                      : to.as_version_6();
+  const std::uint16_t family = traits().family;
+  const SocketName own = family == AF_UNIX ? name_->name : to.as_family(family);
   const LocalSocket::Pair pair = LocalSocket::make(kind(), from, {.traits = traits(), .name = own});
-  waiting_.emplace_back(pair.other);
+  waiting_.push_back({.socket = std::unique_ptr<LocalSocket>(pair.other), .peer = from.name});
   ++arrivals_;
   return pair.one;
 }
 
-Or<Socket*> ListeningSocket::accept() {
+Or<Socket::Accepted> ListeningSocket::accept() {
   if (is_shut_) {
     return std::unexpected(EINVAL);
   }
   if (!waiting_.empty()) {
-    Socket* const next = waiting_.front().release();
+    Waiting next = std::move(waiting_.front());
     waiting_.pop_front();
-    return next;
+    return Accepted{.socket = next.socket.release(), .peer = std::move(next.peer)};
   }
   return host_ ? accept_from_host() : std::unexpected(EAGAIN);
 }
 
-Or<Socket*> ListeningSocket::accept_from_host() {
+Or<Socket::Accepted> ListeningSocket::accept_from_host() {
   if (host_->ready_for(abi::file_readable) == 0) {
     return std::unexpected(EAGAIN); // without asking
   }
-  const Or<std::uint64_t> number = host_->ask({.operation = abi::SocketOperation::accept});
+  abi::SocketAddress peer;
+  const Or<std::uint64_t> number = host_->ask({.operation = abi::SocketOperation::accept,
+                                               .buffer_gpa = address_of(&peer),
+                                               .buffer_bytes = sizeof peer});
   if (!number) {
     return std::unexpected(number.error());
   }
-  return new HostSocket(traits(), host_->port(), static_cast<std::uint32_t>(*number),
-                        name_->name.port());
+  return Accepted{.socket = new HostSocket(traits(), host_->port(),
+                                           static_cast<std::uint32_t>(*number), name_->name.port()),
+                  .peer = SocketName::of(peer).as_family(traits().family)};
 }
 
 // Who waits for connections then waits in vain; new ones are refused.

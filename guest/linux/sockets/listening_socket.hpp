@@ -23,17 +23,18 @@ class ListeningSocket final : public Socket {
                   std::uint32_t backlog);
   ~ListeningSocket() override;
 
-  // Those that come through the host, too.
-  void listen_at_host(SocketPort& port, std::uint32_t number) { host_.emplace(port, number); }
+  // Those that come through the host, too. What setsockopt has said is said there of all of them.
+  void listen_at_host(SocketPort& port, std::uint32_t number);
   void set_backlog(std::uint32_t backlog) override;
   // Somebody in the guest connects to that name of this, and is connected then. Null: too many
   // wait.
   [[nodiscard]] LocalSocket* connect(const LocalSocket::End& from, const SocketName& to);
 
   [[nodiscard]] bool is_listening() const override { return true; }
-  [[nodiscard]] Or<Socket*> accept() override;
+  [[nodiscard]] Or<Accepted> accept() override;
   [[nodiscard]] Or<SocketName> own_name() override { return name_->name; }
   [[nodiscard]] int shut_down(Ends ends) override;
+  [[nodiscard]] int set_option(abi::SocketOption option, std::int64_t value) override;
 
   [[nodiscard]] Or<std::uint64_t> send(std::span<const std::byte> bytes, Files files,
                                        More more) override;
@@ -44,11 +45,15 @@ class ListeningSocket final : public Socket {
   [[nodiscard]] int watch(Readiness wanted) override;
 
  private:
-  [[nodiscard]] Or<Socket*> accept_from_host();
+  [[nodiscard]] Or<Accepted> accept_from_host();
 
   std::shared_ptr<BoundName> name_;
   std::uint32_t backlog_;
-  std::deque<std::unique_ptr<LocalSocket>> waiting_;
+  struct Waiting {
+    std::unique_ptr<LocalSocket> socket;
+    SocketName peer; // it may have gone again
+  };
+  std::deque<Waiting> waiting_;
   std::uint64_t arrivals_ = 0;
   bool is_shut_ = false;
   std::optional<HostNumber> host_;

@@ -16,12 +16,12 @@ constexpr std::uint32_t all_rights = 07777;
 } // namespace
 
 int Socket::set_option(abi::SocketOption option, std::int64_t value) {
-  traits_.option[static_cast<std::size_t>(option)] = value;
+  traits_.options.set(option, value);
   return 0;
 }
 
 Or<std::int64_t> Socket::option(abi::SocketOption option) {
-  return traits_.option[static_cast<std::size_t>(option)];
+  return traits_.options.get(option);
 }
 
 // ---- as a file ---------------------------------------------------------------------------------

@@ -13,6 +13,7 @@
 
 #include "guest/linux/files/file.hpp"
 #include "guest/linux/sockets/socket_name.hpp"
+#include "guest/linux/sockets/tcp_options.hpp"
 #include "shared/socket_call.hpp"
 
 namespace guest::linux {
@@ -34,9 +35,7 @@ struct SocketTraits {
   bool reuses_address = false;
   bool reuses_port = false;
   bool is_version_6_only = false;
-  // Of TCP, indexed by abi::SocketOption; a connection through the host begins with them.
-  static constexpr std::size_t options = 13;
-  std::int64_t option[options] = {0, 0, 0, 0, 7200, 75, 9, 0, 1, 0, 0, -1, 0};
+  TcpOptions options; // a connection begins with those of its listener
 };
 
 class UnconnectedSocket;
@@ -83,8 +82,12 @@ class Socket : public File {
   [[nodiscard]] virtual bool is_listening() const { return false; }
   // Of one that listens.
   virtual void set_backlog(std::uint32_t /*backlog*/) {}
-  // The next that has connected to this one; the caller's. EINVAL: it does not listen.
-  [[nodiscard]] virtual Or<Socket*> accept() { return std::unexpected(EINVAL); }
+  struct Accepted {
+    Socket* socket = nullptr; // the caller's
+    SocketName peer;
+  };
+  // The next that has connected to this one. EINVAL: it does not listen.
+  [[nodiscard]] virtual Or<Accepted> accept() { return std::unexpected(EINVAL); }
   [[nodiscard]] virtual Or<SocketName> own_name() {
     SocketName none;
     none.family = none.internet.family = traits_.family;

@@ -136,6 +136,14 @@ SocketName SocketName::as_version_6() const {
   return name;
 }
 
+SocketName SocketName::as_family(std::uint16_t wanted) const {
+  if (wanted == AF_INET6) {
+    return as_version_6();
+  }
+  const SocketName plain = as_version_4();
+  return plain.family == AF_INET ? plain : of({.family = AF_INET, .port = plain.port()});
+}
+
 bool SocketName::is_any() const {
   const SocketName plain = as_version_4();
   return std::ranges::all_of(plain.internet.address, [](std::uint8_t byte) { return byte == 0; });

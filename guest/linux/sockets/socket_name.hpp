@@ -42,6 +42,8 @@ struct SocketName {
   // they are.
   [[nodiscard]] SocketName as_version_4() const;
   [[nodiscard]] SocketName as_version_6() const;
+  // As a socket of AF_INET or AF_INET6 has it; 0.0.0.0 for what no address of IPv4 stands for.
+  [[nodiscard]] SocketName as_family(std::uint16_t wanted) const;
 };
 
 } // namespace guest::linux

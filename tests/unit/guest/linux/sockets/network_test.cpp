@@ -59,7 +59,8 @@ class ScriptedHost final : public SocketPort {
     if (is_new && result >= 0) {
       open.insert(static_cast<std::uint32_t>(result));
     }
-    if (call.operation == Operation::name) {
+    if (call.operation == Operation::name ||
+        (call.operation == Operation::accept && call.buffer_bytes != 0 && result >= 0)) {
       std::memcpy(reinterpret_cast<void*>(call.buffer_gpa), &told, sizeof told); // NOLINT
     }
     return result;
@@ -134,7 +135,7 @@ TEST_CASE("network: within the guest, both ends know each other by name") {
     REQUIRE(client.has_value());
     CHECK(*listener->ready_for(abi::file_readable) == abi::file_readable);
     CHECK(listener->arrivals(abi::file_readable) != before);
-    const std::unique_ptr<Socket> server(listener->accept().value());
+    const std::unique_ptr<Socket> server(listener->accept().value().socket);
     CHECK(server->own_name()->bytes() == name.bytes());
     CHECK((*client)->peer_name()->bytes() == name.bytes());
     CHECK((*client)->own_name()->bytes() == server->peer_name()->bytes());
@@ -152,7 +153,7 @@ TEST_CASE(
                                address(AF_INET6, "::ffff:127.0.0.1", 80)}) {
     auto client = fixture.connected(to);
     REQUIRE(client.has_value());
-    const std::unique_ptr<Socket> server(listener->accept().value());
+    const std::unique_ptr<Socket> server(listener->accept().value().socket);
     CHECK(server->own_name()->family == AF_INET6);
     CHECK(server->own_name()->port() == 80);
     CHECK_FALSE(server->own_name()->is_any());
@@ -239,6 +240,19 @@ TEST_CASE("network: what waits to be accepted is bounded, and gone when nobody a
   }
 }
 
+TEST_CASE("network: who has gone before it is accepted is still known by name") {
+  Fixture fixture;
+  for (const SocketName& name : {address(AF_INET, "127.0.0.1", 80), abstract_name("server")}) {
+    const auto listener = fixture.listening(name);
+    auto client = fixture.connected(name);
+    const SocketName own = (*client)->own_name().value();
+    client->reset();
+    const Socket::Accepted accepted = listener->accept().value();
+    const std::unique_ptr<Socket> server(accepted.socket);
+    CHECK(accepted.peer.bytes() == own.bytes());
+  }
+}
+
 TEST_CASE("network: shutdown of a listening socket refuses, and ends waiting for it") {
   Fixture fixture;
   const SocketName name = address(AF_INET, "127.0.0.1", 80);
@@ -296,18 +310,26 @@ TEST_CASE("network: the host's connections come to who listens, with the guest's
     REQUIRE(fixture.bind(*socket, address(AF_INET, "0.0.0.0", 6379)) == 0);
     const std::unique_ptr<Socket> listener(
         fixture.network.listen(*socket->unconnected(), 511).value());
-    CHECK(host.calls.back().value == 6379);
-    CHECK(host.calls.back().mode == 511);
+    REQUIRE(host.calls.front().operation == Operation::listen);
+    CHECK(host.calls.front().value == 6379);
+    CHECK(host.calls.front().mode == 511);
     CHECK(listener->may_become_ready());
     const std::size_t before = host.calls.size();
     CHECK(listener->accept().error() == EAGAIN);
     CHECK(host.calls.size() == before); // the board says it
     host.states[7] = {.ready = abi::socket_readable, .changes = 1};
     CHECK(*listener->ready_for(abi::file_readable) == abi::file_readable);
-    const std::unique_ptr<Socket> accepted(listener->accept().value());
+    const Socket::Accepted got = listener->accept().value();
+    const std::unique_ptr<Socket> accepted(got.socket);
     CHECK(accepted->own_name()->port() == 6379);
+    CHECK(got.peer.port() == 16379);
+    CHECK(got.peer.family == AF_INET);
     CHECK(accepted->peer_name()->port() == 16379);
-    CHECK(host.count(Operation::set_option) == 1); // as its listener
+    // The host is told once what all of them begin with.
+    CHECK(host.count(Operation::set_option) == 1);
+    CHECK(listener->set_option(abi::SocketOption::keep_alive, 1) == 0);
+    CHECK(host.count(Operation::set_option) == 2);
+    CHECK(host.calls.back().socket == 7);
     CHECK(accepted->connect_again() == EISCONN);
     CHECK(listener->accept().error() == EAGAIN);
     CHECK(host.open.size() == 2);
