@@ -2,55 +2,30 @@
 // A hostile program: it goes past its kernel and writes file calls into the mailbox itself, which
 // the border between it and the host must bear. Argument: a folder that it may change. It says
 // "survived" when every answer was one that makes sense.
-#include <sys/io.h>
-
 #include <atomic>
 #include <cstdio>
 #include <cstring>
 
 #include "shared/file_call.hpp"
-#include "shared/hypercall.hpp"
-#include "shared/layout.h"
+#include "tests/programs/raw_mailbox.hpp"
 
 namespace {
 
-constexpr std::uint64_t ram_bytes = std::uint64_t{64} << 20; // as the case has it
-constexpr std::uint64_t hole_gpa = 0xd0000000;
+using hostile::expect;
+using hostile::good;
+using hostile::gpa_of;
+using hostile::hole_gpa;
+using hostile::ram_bytes;
 
 abi::FileMailbox& mailbox() {
-  return *reinterpret_cast<abi::FileMailbox*>(EBB_VCPU_PAGE_GPA + EBB_FILE_MAILBOX);
+  return hostile::mailbox_at<abi::FileCall>(EBB_FILE_MAILBOX);
 }
 
 char path_buffer[4096];
 char buffer[65536];
-bool good = true;
-
-void expect(bool holds, const char* what) {
-  if (!holds) {
-    std::printf("%s\n", what);
-    good = false;
-  }
-}
-
-std::uint64_t gpa_of(const void* object) {
-  return reinterpret_cast<std::uint64_t>(object);
-}
-
-void kick() {
-  auto& page = *reinterpret_cast<abi::VcpuPage*>(EBB_VCPU_PAGE_GPA);
-  page.number = static_cast<std::uint64_t>(abi::Hypercall::file);
-  outl(page.vcpu, EBB_PORT_HYPERCALL);
-}
 
 abi::FileResult ask(const abi::FileCall& call) {
-  abi::FileMailbox& box = mailbox();
-  box.call = call;
-  const std::uint32_t asked = box.asked + 1;
-  std::atomic_ref(box.asked).store(asked);
-  while (std::atomic_ref(box.answered).load() != asked) {
-    kick();
-  }
-  return box.result;
+  return hostile::ask_by(mailbox(), abi::Hypercall::file, call);
 }
 
 abi::FileResult ask_path(abi::FileOperation operation, const char* path, std::uint32_t flags,
@@ -139,7 +114,7 @@ void ask_without_waiting() {
       std::atomic_ref(box.asked).store(count * 7);
     }
     if (count % 4096 == 0) {
-      kick();
+      hostile::kick(abi::Hypercall::file);
     }
   }
 }

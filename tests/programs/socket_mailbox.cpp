@@ -5,7 +5,6 @@
 // "survived" when every answer was one that makes sense. Without arguments it has no network, and
 // says so if nobody answers.
 #include <arpa/inet.h>
-#include <sys/io.h>
 #include <sys/socket.h>
 
 #include <atomic>
@@ -14,53 +13,31 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "shared/hypercall.hpp"
-#include "shared/layout.h"
 #include "shared/socket_call.hpp"
+#include "tests/programs/raw_mailbox.hpp"
 
 namespace {
 
+using hostile::expect;
+using hostile::good;
+using hostile::gpa_of;
+using hostile::hole_gpa;
+using hostile::ram_bytes;
+
 using abi::SocketOperation;
 
-constexpr std::uint64_t ram_bytes = std::uint64_t{64} << 20; // as the case has it
-constexpr std::uint64_t hole_gpa = 0xd0000000;
 constexpr unsigned connections = 24; // each with as much in it as the host takes
 constexpr unsigned operations = 16;
 
 abi::SocketMailbox& mailbox() {
-  return *reinterpret_cast<abi::SocketMailbox*>(EBB_VCPU_PAGE_GPA + EBB_SOCKET_MAILBOX);
+  return hostile::mailbox_at<abi::SocketCall>(EBB_SOCKET_MAILBOX);
 }
 
 alignas(64) abi::SocketBoard board;
 alignas(64) char buffer[std::size_t{1} << 18];
-bool good = true;
-
-void expect(bool holds, const char* what) {
-  if (!holds) {
-    std::printf("%s\n", what);
-    good = false;
-  }
-}
-
-std::uint64_t gpa_of(const void* object) {
-  return reinterpret_cast<std::uint64_t>(object);
-}
-
-void kick() {
-  auto& page = *reinterpret_cast<abi::VcpuPage*>(EBB_VCPU_PAGE_GPA);
-  page.number = static_cast<std::uint64_t>(abi::Hypercall::socket);
-  outl(page.vcpu, EBB_PORT_HYPERCALL);
-}
 
 abi::CallResult ask(const abi::SocketCall& call) {
-  abi::SocketMailbox& box = mailbox();
-  box.call = call;
-  const std::uint32_t asked = box.asked + 1;
-  std::atomic_ref(box.asked).store(asked);
-  while (std::atomic_ref(box.answered).load() != asked) {
-    kick();
-  }
-  return box.result;
+  return hostile::ask_by(mailbox(), abi::Hypercall::socket, call);
 }
 
 abi::CallResult ask_on(SocketOperation operation, abi::CallResult socket, std::uint32_t mode = 0,
@@ -205,7 +182,7 @@ void ask_without_waiting() {
       std::atomic_ref(box.asked).store(count * 7);
     }
     if (count % 4096 == 0) {
-      kick();
+      hostile::kick(abi::Hypercall::socket);
     }
   }
 }
@@ -215,7 +192,7 @@ void ask_without_waiting() {
 int main(int count, char** arguments) {
   if (count == 1) {
     mailbox().asked = 1;
-    kick();
+    hostile::kick(abi::Hypercall::socket);
     const auto& page = *reinterpret_cast<abi::VcpuPage*>(EBB_VCPU_PAGE_GPA);
     const bool unknown = page.result == static_cast<std::uint64_t>(abi::Status::unknown);
     std::puts(unknown && mailbox().answered == 0 ? "nobody answers" : "somebody answers");
