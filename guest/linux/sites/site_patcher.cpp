@@ -190,7 +190,8 @@ std::optional<std::uint64_t> SitePatcher::patch(std::uint64_t behind, std::size_
   }
   // Else the program has written there since.
   forget(address, address + jump_bytes);
-  if (sites_.size() == most_sites || std::ranges::find(refused_, address) != refused_.end()) {
+  if (sites_.size() + kept_ >= most_sites ||
+      std::ranges::find(refused_, address) != refused_.end()) {
     return std::nullopt;
   }
   const std::span code(code_at(address), std::min(readable, site_bytes));
@@ -273,6 +274,7 @@ void SitePatcher::forget(std::uint64_t start, std::uint64_t end) {
       code_.write(site.address, site.before);
     }
     set_used(site.trampoline, trampoline_bytes(site.moved), keeps_trampolines_);
+    kept_ += keeps_trampolines_ ? 1 : 0;
     return true;
   });
 }

@@ -54,6 +54,9 @@ class SitePatcher {
   // `pages` outlive this.
   SitePatcher(CodePages& pages, const Enter& enter) : code_(pages), enter_(enter) {}
 
+  // So many sites are patched at once.
+  static constexpr std::size_t most_sites = 4096;
+
   // Bytes at a site, SYSCALL included, that patching may look at.
   static constexpr std::size_t site_bytes = 2 + 3 * 15;
 
@@ -72,7 +75,8 @@ class SitePatcher {
   // those whose moved instructions lie there.
   void restore(std::uint64_t start, std::uint64_t end);
 
-  // From now on there are threads that may be in a trampoline when its site goes: it stays.
+  // From now on there are threads that may be in a trampoline when its site goes: it stays, and
+  // counts as a site. A program that maps code again and again has sites that stay slow in the end.
   void keep_trampolines() { keeps_trampolines_ = true; }
 
   [[nodiscard]] std::size_t sites() const { return sites_.size(); }
@@ -81,7 +85,6 @@ class SitePatcher {
   static constexpr std::size_t jump_bytes = 5; // JMP rel32
   static constexpr std::size_t unit_bytes = 16;
   static constexpr std::size_t page_units = abi::page_bytes / unit_bytes;
-  static constexpr std::size_t most_sites = 4096;
   static constexpr std::size_t most_refused = 128;
 
   // What a patch moves away, counted from behind the SYSCALL.
@@ -118,6 +121,7 @@ class SitePatcher {
   CodePages& code_;
   Enter enter_;
   bool keeps_trampolines_ = false;
+  std::size_t kept_ = 0; // whose sites are gone
   std::vector<Page> pages_;
   std::vector<Site> sites_;
   // All sites lie in [lowest_, highest_].

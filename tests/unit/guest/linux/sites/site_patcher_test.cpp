@@ -315,6 +315,20 @@ TEST_CASE("a trampoline that a thread may be in is nobody else's, though its sit
   static_cast<void>(call(*back, 0)); // it returns from where the site was
 }
 
+TEST_CASE("trampolines that stay are bounded: code that comes and goes is not patched for ever") {
+  Arena arena;
+  const Kernel kernel;
+  SitePatcher patcher(arena, kernel.enter());
+  const std::uint64_t code = arena.base() + (std::uint64_t{1} << 32);
+  patcher.keep_trampolines();
+  std::size_t patched = 0;
+  while (patcher.patch(arena.put(code, compare_site()), SitePatcher::site_bytes)) {
+    REQUIRE(++patched <= SitePatcher::most_sites);
+    patcher.restore(code, code + page);
+  }
+  CHECK(patched == SitePatcher::most_sites);
+}
+
 TEST_CASE("where nothing can be had above, as for libraries at the top, it is looked for below") {
   Arena arena;
   const Kernel kernel;
