@@ -17,6 +17,7 @@
 #include "vmm/base/symbols.hpp"
 #include "vmm/boot/image.hpp"
 #include "vmm/boot/image_symbols.hpp"
+#include "vmm/boot/own_image.hpp"
 #include "vmm/boot/program_start.hpp"
 #include "vmm/io/file.hpp"
 #include "vmm/io/output_file.hpp"
@@ -306,6 +307,8 @@ vmm::Result<int> start(std::span<const char* const> argv, const vmm::Inheritance
     return 0;
   }
   auto& config = std::get<vmm::Config>(parsed);
+  EBB_TRY_ASSIGN(image, vmm::find_image(config.image, vmm::own_folder()));
+  config.image = std::move(image);
   if (const vmm::Backing here = vmm::backing_here(config.backing); here != config.backing) {
     config.backing = here;
     vmm::tell("vmm: this kernel has no transparent huge pages; guest memory is in pages of "

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "vmm/settings/command_line.hpp"
 
-#include <algorithm>
-
 #include <CLI/CLI.hpp>
 
 #include "shared/abi_version.hpp"
@@ -12,16 +10,6 @@ namespace vmm {
 namespace {
 
 constexpr std::size_t help_column = 30;
-
-// What CLI11 found no place for. It also leaves the mark behind which all is positional.
-std::vector<std::string> extras_of(const CLI::App& app) {
-  std::vector<std::string> extras = app.remaining();
-  const auto mark = std::ranges::find(extras, "--");
-  if (mark != extras.end()) {
-    extras.erase(mark);
-  }
-  return extras;
-}
 
 // One line for each way in which CLI11 can refuse the shape of a command line.
 std::string describe(const CLI::ParseError& error, const std::vector<std::string>& extras) {
@@ -81,14 +69,15 @@ Result<std::variant<SplitLine, ShowText>> split_command_line(std::span<const cha
   app.footer(footer);
   app.allow_extras();
   SplitLine line;
-  app.add_option("IMAGE", line.image, "Guest image: guest.bin or guest.elf");
+  app.add_option("IMAGE", line.image,
+                 "Guest image, a file or the name of one beside the vmm [guest.bin]");
   std::vector<const CLI::Option*> options;
   for (const OptionShape& shape : shapes) {
     options.push_back(declare(app, shape));
   }
   try {
     app.parse(static_cast<int>(argv.size()), argv.data());
-    if (const auto extras = extras_of(app); !extras.empty()) {
+    if (const auto extras = app.remaining(); !extras.empty()) {
       return user_error("{}", describe(CLI::ExtrasError(extras), extras));
     }
   } catch (const CLI::CallForHelp&) {
@@ -96,7 +85,7 @@ Result<std::variant<SplitLine, ShowText>> split_command_line(std::span<const cha
   } catch (const CLI::CallForVersion& show) {
     return ShowText{fmt::format("{}\n", show.what())};
   } catch (const CLI::ParseError& error) {
-    return user_error("{}", describe(error, extras_of(app)));
+    return user_error("{}", describe(error, app.remaining()));
   }
   for (std::size_t i = 0; i < shapes.size(); ++i) {
     line.values.push_back(options[i]->results());

@@ -22,9 +22,8 @@ constexpr std::uint64_t program_default_bytes = 4 * gib;
 constexpr const char* help_footer =
     "Exit status: the guest's own; 2 for a mistake in command line or files,\n"
     "3 when the guest crashed, 4 when the host lacks something.\n"
-    "Example: vmm guest.bin --mem 2G --workload replay --speed real \\\n"
-    "             --input sqlite.pgt.xz\n"
-    "         vmm guest.bin -- /usr/bin/sqlite3 :memory: 'select 1'";
+    "Example: vmm --mem 2G --workload replay --speed real --input sqlite.pgt.xz\n"
+    "         vmm -- /usr/bin/sqlite3 :memory: 'select 1'";
 
 // What was given, by an option's name.
 class Given {
@@ -204,31 +203,16 @@ Result<Config> configured(const SplitLine& line, const Given& given,
   return config;
 }
 
-// How many of the arguments come before the `--` that starts the program: the first one behind the
-// image. One before it ends the options, as it always has; all of them when there is none.
-std::size_t options_before_program(std::span<const char* const> argv,
-                                   std::span<const OptionShape> shapes) {
-  for (std::size_t index = 1; index < argv.size(); ++index) {
-    if (std::string_view(argv[index]) != "--") {
-      continue;
-    }
-    const auto split = split_command_line(argv.first(index), shapes, help_footer);
-    const auto* const line = split ? std::get_if<SplitLine>(&*split) : nullptr;
-    // What is wrong before it is told when that is looked at again.
-    if (line == nullptr || !line->image.empty()) {
-      return index;
-    }
-  }
-  return argv.size();
-}
-
 } // namespace
 
 Result<std::variant<Config, ShowText, ProbeHost>>
 parse_command_line(std::span<const char* const> argv) {
   std::vector<OptionShape> shapes;
   std::ranges::transform(option_rows(), std::back_inserter(shapes), &OptionRow::shape);
-  const std::size_t options = options_before_program(argv, shapes);
+  // The first `--` starts the program.
+  const auto mark = std::ranges::find(argv.subspan(1), "--",
+                                      [](const char* text) { return std::string_view(text); });
+  const auto options = static_cast<std::size_t>(mark - argv.begin());
   const auto program = argv.subspan(std::min(argv.size(), options + 1));
   EBB_TRY_ASSIGN(split, split_command_line(argv.first(options), shapes, help_footer));
   if (auto* const shown = std::get_if<ShowText>(&split)) {
@@ -239,11 +223,13 @@ parse_command_line(std::span<const char* const> argv) {
   if (given("--probe")) {
     return probe_request(line, given);
   }
-  if (line.image.empty()) {
-    return user_error("no guest image given; start as in: vmm guest.bin");
-  }
   if (options < argv.size() && program.empty()) {
     return user_error("--: no program stands behind it; -- PROGRAM, or leave it out");
+  }
+  // An image of one's own may know what to do; ours has to be told.
+  if (line.image.empty() && program.empty() && !given("--workload") && !given("--list-workloads") &&
+      !given("--list-syscalls")) {
+    return user_error("nothing to run; give a guest image, --workload NAME or -- PROGRAM");
   }
   EBB_TRY_ASSIGN(config, configured(line, given, program));
   return config;

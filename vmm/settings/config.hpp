@@ -71,7 +71,7 @@ enum class OracleUse : std::uint8_t {
 };
 
 struct Config {
-  std::string image;
+  std::string image;                   // as given; empty: the vmm's own
   std::uint64_t mem_bytes = 512 * mib; // a multiple of 2 MiB
   std::uint32_t cpus = 1;
   Backing backing = Backing::thp;

@@ -219,7 +219,7 @@ Result<void> program_connect(std::string_view option, std::string_view value, Co
 }
 
 constexpr const char* guest = "Guest";
-constexpr const char* program = "Linux program: vmm IMAGE [options] -- PROGRAM [ARGUMENT...]";
+constexpr const char* program = "Linux program: vmm [options] -- PROGRAM [ARGUMENT...]";
 constexpr const char* free_memory = "Free memory";
 constexpr const char* output = "Output";
 constexpr std::uint64_t any = std::numeric_limits<std::uint64_t>::max();

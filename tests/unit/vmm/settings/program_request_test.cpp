@@ -48,9 +48,10 @@ TEST_CASE("program request: what stands behind -- is the program's, whatever it 
   CHECK(request.root_directory() == "/");
 }
 
-TEST_CASE("program request: an image alone may stand behind --") {
-  CHECK(accept({"--", "guest.bin"}).arguments.empty());
-  CHECK(accept({"--mem", "64M", "--", "guest.bin"}).arguments.empty());
+TEST_CASE("program request: without an image, too, the first -- starts the program") {
+  CHECK(accept({"--", "ls"}).arguments == std::vector<std::string>{"ls"});
+  CHECK(accept({"--mem", "64M", "--", "--quiet", "--"}).arguments ==
+        std::vector<std::string>{"--quiet", "--"});
 }
 
 TEST_CASE("program request: users are numbers") {
