@@ -2,7 +2,7 @@
 # Non-recursive. Object trees below build/obj: vmm (host), guest (bare metal), unit and tsan (host
 # sources and guest/mm again, with sanitizers). Sources are found by folder: a file in vmm/ is part
 # of the vmm, one in guest/ of every guest image. How all of it is tested is in tests/tests.mk, how
-# sources are looked at in tools/dev/checks.mk.
+# sources are looked at in tools/dev/checks.mk, how it is installed in tools/install/install.mk.
 #
 # Knobs: V=1 shows full command lines; WERROR=0 lets warnings pass; T=pattern picks test cases;
 # SECONDS= and SEED= of the soak.
@@ -266,6 +266,7 @@ policy-twins: $(B)/policy_sim ## why no policy can be within 5 % of the best on 
 
 include tests/tests.mk
 include tools/dev/checks.mk
+include tools/install/install.mk
 
 -include $(wildcard $(B)/obj/*/library.hpp.d $(B)/obj/*/hot/library.hpp.d) $(VMM_OBJECTS:.o=.d) \
          $(HVTRACE_OBJECTS:.o=.d) $(GUEST_CORE_OBJECTS:.o=.d) $(WORKLOAD_OBJECTS:.o=.d) $(SIM_OBJECTS:.o=.d) \

@@ -223,12 +223,15 @@ using Command = Result<int> (*)(const Options&, Talk&);
 
 CLI::App* add(CLI::App& app, const char* name, const char* help, Options& options) {
   CLI::App* const command = app.add_subcommand(name, help);
-  command->add_option("TRACE", options.trace, "File written by vmm --trace")->required();
+  command->add_option("TRACE", options.trace, "File written by vmm --trace")
+      ->required()
+      ->type_name("FILE");
   return command;
 }
 
 void add_elf(CLI::App* command, Options& options) {
-  command->add_option("--elf", options.elf, "The image's ELF file [where it was when recorded]");
+  command->add_option("--elf", options.elf, "The image's ELF file [where it was when recorded]")
+      ->type_name("FILE");
 }
 
 int fail(std::string_view message) {
@@ -252,42 +255,47 @@ int main(int argc, char** argv) {
 
   commands[add(app, "info", "What was recorded, and of which run", options)] = run_info;
   CLI::App* const list = add(app, "list", "Records, a line each", options);
-  list->add_option("--filter", options.filter, "Condition, such as: event=range and order>=9");
+  list->add_option("--filter", options.filter, "Such as: event=range and order>=9")
+      ->type_name("CONDITION");
   add_elf(list, options);
   commands[list] = run_list;
   CLI::App* const stats =
       add(app, "stats", "Latencies, batch fill, bytes by order, call sites", options);
-  stats->add_option("--top", options.top, "Call sites to show [10]");
+  stats->add_option("--top", options.top, "Call sites to show [10]")->type_name("N");
   add_elf(stats, options);
   commands[stats] = run_stats;
   CLI::App* const step = add(app, "step", "Step through it, forwards and backwards", options);
   add_elf(step, options);
   commands[step] = run_step;
   CLI::App* const why = add(app, "why", "The history of one page", options);
-  why->add_option("ADDRESS", options.address, "Guest-physical address")->required();
+  why->add_option("ADDRESS", options.address, "Guest-physical address")
+      ->required()
+      ->type_name("NUMBER");
   why->add_option("--limit", options.limit, "Events to tell, the last ones [100]")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::PositiveNumber)
+      ->type_name("N");
   add_elf(why, options);
   commands[why] = run_why;
   commands[add(app, "check", "Verify the protocol; exit status 1 when it was broken", options)] =
       run_check;
   CLI::App* const diff = add(app, "diff", "What two runs did differently", options);
-  diff->add_option("OTHER", options.other, "The other trace")->required();
+  diff->add_option("OTHER", options.other, "The other trace")->required()->type_name("FILE");
   add_elf(diff, options);
   commands[diff] = run_diff;
   CLI::App* const replay =
       add(app, "replay", "Feed its hints to the discard engine, without KVM", options);
-  replay->add_option("--backing", options.replay.backing,
-                     "thp, 4k, memfd or hugetlb [as recorded]");
-  replay->add_option("--discard", options.replay.discard, "dontneed, free or none [as recorded]");
-  replay->add_option("--speed", options.replay.speed, "max, or real: in recorded time [max]")
+  replay->add_option("--backing", options.replay.backing, "What backs RAM [as recorded]")
+      ->type_name("thp|4k|memfd|hugetlb");
+  replay->add_option("--discard", options.replay.discard, "How memory is given back [as recorded]")
+      ->type_name("dontneed|free|none");
+  replay->add_option("--speed", options.replay.speed, "real: in recorded time [max]")
       ->check(CLI::IsMember({"max", "real"}));
   replay->add_flag("--no-touch", options.replay.no_touch, "Leave memory empty before each hint");
   commands[replay] = run_replay;
   CLI::App* const exports = add(app, "export", "For other tools", options);
-  exports->add_option("--format", options.format, "perfetto, chrome or csv [perfetto]")
+  exports->add_option("--format", options.format, "What the other tool reads [perfetto]")
       ->check(CLI::IsMember({"perfetto", "chrome", "csv"}));
-  exports->add_option("--output,-o", options.output, "File; - is standard output [-]");
+  exports->add_option("--output,-o", options.output, "- is standard output [-]")->type_name("FILE");
   commands[exports] = run_export;
 
   Talk talk;

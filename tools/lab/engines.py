@@ -12,7 +12,8 @@ import threading
 import time
 
 from . import results, runner
-from .plan import ROOT, Bad, Cell
+from .place import ROOT
+from .plan import Bad, Cell
 
 TOOL = os.path.join("tools", "experiment")
 SLURM_TASKS = 1000  # Debian's MaxArraySize is 1001

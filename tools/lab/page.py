@@ -8,7 +8,6 @@ import os
 import re
 
 from .digest import best_fixed, hot_spot, net_mib_s
-from .plan import ROOT
 
 PARTS = os.path.join(os.path.dirname(__file__), "report_page")
 CAPTIONS = {

@@ -22,7 +22,7 @@ import random
 import tomllib
 from dataclasses import dataclass
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from .place import IS_INSTALLED, ROOT, TRACES
 
 
 class Bad(Exception):
@@ -154,10 +154,11 @@ def check_value(where, name, value):
 
 
 def trace_path(trace):
-    """A bare name is a shipped trace; other paths are relative to the repository."""
+    """A bare name is a shipped trace; other paths are relative to the repository, or to where an
+    installed tool was started."""
     if "/" not in trace and "." not in trace:
-        trace = f"tests/traces/{trace}.pgt.xz"
-    return os.path.join(ROOT, trace)
+        return os.path.join(ROOT, TRACES, f"{trace}.pgt.xz")
+    return os.path.abspath(trace) if IS_INSTALLED else os.path.join(ROOT, trace)
 
 
 def normal(parameters):

@@ -14,6 +14,7 @@ import lzma
 import os
 
 from . import outputs
+from .place import told
 from .plan import Bad, Cell
 
 SCHEMA = 1
@@ -29,7 +30,7 @@ def parse(path, number, line):
     except ValueError as error:
         raise Bad(f"{path}: line {number}: not JSON; this is no result file") from error
     if not isinstance(result, dict) or "schema" not in result:
-        raise Bad(f"{path}: line {number}: no result of tools/experiment")
+        raise Bad(told(f"{path}: line {number}: no result of tools/experiment"))
     if result["schema"] != SCHEMA:
         raise Bad(f"{path}: line {number}: a result of version {result['schema']}; this tool "
                   f"knows version {SCHEMA}. Write to another file, or use the tool it came from")
@@ -74,7 +75,7 @@ class ResultFile:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise Bad(f"{path}: another tools/experiment is writing it") from error
+            raise Bad(told(f"{path}: another tools/experiment is writing it")) from error
         except OSError as error:
             raise Bad(f"{path}: {error.strerror}") from error
         # Judged before anything is changed: what is not ours stays as it is.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "vmm/settings/command_line.hpp"
 
+#include <memory>
+
 #include <CLI/CLI.hpp>
 
 #include "shared/abi_version.hpp"
@@ -10,6 +12,15 @@ namespace vmm {
 namespace {
 
 constexpr std::size_t help_column = 30;
+
+class HelpFormatter : public CLI::Formatter {
+ public:
+  [[nodiscard]] std::string make_usage(const CLI::App* /*app*/,
+                                       std::string /*name*/) const override {
+    return "Usage: vmm [OPTIONS] [IMAGE]\n"
+           "       vmm [OPTIONS] [IMAGE] -- PROGRAM [ARGUMENT...]\n";
+  }
+};
 
 // One line for each way in which CLI11 can refuse the shape of a command line.
 std::string describe(const CLI::ParseError& error, const std::vector<std::string>& extras) {
@@ -65,7 +76,9 @@ Result<std::variant<SplitLine, ShowText>> split_command_line(std::span<const cha
   CLI::App app{"Boots a unikernel whose free memory goes back to the host.", "vmm"};
   app.set_version_flag("--version", fmt::format("vmm {} (guest ABI {}.{})", version,
                                                 abi::version_major, abi::version_minor));
-  app.get_formatter()->column_width(help_column);
+  const auto formatter = std::make_shared<HelpFormatter>();
+  formatter->column_width(help_column);
+  app.formatter(formatter);
   app.footer(footer);
   app.allow_extras();
   SplitLine line;

@@ -219,7 +219,7 @@ Result<void> program_connect(std::string_view option, std::string_view value, Co
 }
 
 constexpr const char* guest = "Guest";
-constexpr const char* program = "Linux program: vmm [options] -- PROGRAM [ARGUMENT...]";
+constexpr const char* program = "Linux program";
 constexpr const char* free_memory = "Free memory";
 constexpr const char* output = "Output";
 constexpr std::uint64_t any = std::numeric_limits<std::uint64_t>::max();
@@ -288,9 +288,9 @@ constexpr OptionRow rows[] = {
      host_faults},
     {{"--control", "PATH", free_memory, "Unix socket that takes commands while the guest runs"},
      text<&Config::control>},
-    {{"--backing", "KIND", free_memory, "What backs RAM: thp, 4k, memfd, hugetlb [thp]"},
+    {{"--backing", "thp|4k|memfd|hugetlb", free_memory, "What backs RAM [thp]"},
      one_of<&Config::backing, backings>},
-    {{"--discard", "HOW", free_memory, "dontneed, free or none [dontneed]"},
+    {{"--discard", "dontneed|free|none", free_memory, "How memory is given back [dontneed]"},
      one_of<&Config::discard, discard_methods>},
     {{"--transport", "pio|ioeventfd|vmcall", free_memory,
       "How the guest rings the host [sync: pio; async, poll: ioeventfd]"},
@@ -306,7 +306,7 @@ constexpr OptionRow rows[] = {
     {{"--stats", "FILE", output, "Write statistics as JSON"}, text<&Config::stats>},
     {{"--trace", "FILE", output, "Record a hypercall trace; read it with hvtrace"},
      text<&Config::trace>},
-    {{"--trace-level", "LEVEL", output, "batches, ranges or all [ranges; --step: all]"},
+    {{"--trace-level", "batches|ranges|all", output, "What is recorded [ranges; --step: all]"},
      one_of<&Config::trace_level, trace_levels>},
     {{"--trace-size", "SIZE", output, "Keep the last records only, in a file of SIZE"}, trace_size},
     {{"--step", "", output, "Stop at each hypercall and take commands; h explains them",

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""What --help says, read, and written as manual pages and completion."""
