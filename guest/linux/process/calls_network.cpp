@@ -22,6 +22,8 @@ constexpr std::uint64_t socket_flags = SOCK_CLOEXEC | SOCK_NONBLOCK;
 constexpr std::uint64_t type_mask = 0xf; // SOCK_TYPE_MASK
 constexpr auto here = static_cast<std::uint64_t>(AT_FDCWD);
 constexpr std::uint64_t longest_name = sizeof(sockaddr_storage);
+// How long Linux asks for a connection (net.ipv4.tcp_syn_retries).
+constexpr std::uint64_t longest_way_ns = 127'000'000'000;
 
 } // namespace
 
@@ -174,28 +176,40 @@ Answer SocketCalls::sys_connect(const Args& args) {
       return -Answer{connecting.error()};
     }
     file.file.reset(*connecting);
-    if (!file.file->may_become_ready()) {
-      return 0; // within the guest
-    }
     is_new = true;
   }
   const bool waits = (file.open_flags & O_NONBLOCK) == 0;
-  const std::uint64_t until = deadline_of(file.file->socket()->traits().send_timeout_ns);
+  const SocketTraits& traits = file.file->socket()->traits();
+  const bool is_unix = traits.family == AF_UNIX;
+  const bool gives_up = traits.send_timeout_ns == wait_for_ever && !is_unix;
+  const std::uint64_t until = deadline_of(gives_up ? longest_way_ns : traits.send_timeout_ns);
   for (;;) {
-    Socket& socket = *file.file->socket();
-    const int error = socket.connect_again();
+    const int error = file.file->socket()->connect_again();
     if (error == EALREADY && waits) {
       const Answer failed = wait_for_socket(file, abi::file_writable, until);
-      if (failed != 0) {
-        return failed == -EAGAIN ? -EINPROGRESS : failed;
+      if (failed == 0) {
+        continue;
       }
-      continue;
+      if (is_unix || (failed == -EAGAIN && gives_up)) {
+        disconnect(file);
+      }
+      return failed != -EAGAIN || is_unix ? failed : gives_up ? -ETIMEDOUT : -EINPROGRESS;
+    }
+    if (error == EALREADY && is_unix) {
+      disconnect(file); // it is there at once, or not at all
+      return -EAGAIN;
     }
     if (error != 0 && error != EALREADY && error != EISCONN && error != EINVAL) {
-      file.file.reset(new UnconnectedSocket(socket.kind(), SocketTraits(socket.traits())));
+      disconnect(file);
     }
     return error == EALREADY && is_new ? -EINPROGRESS : -Answer{error};
   }
+}
+
+// What was on its way is no more: connect(2) may begin again.
+void SocketCalls::disconnect(OpenFile& file) {
+  const Socket& socket = *file.file->socket();
+  file.file.reset(new UnconnectedSocket(socket.kind(), SocketTraits(socket.traits())));
 }
 
 Answer SocketCalls::sys_accept4(const Args& args) {

@@ -71,6 +71,7 @@ class SocketCalls : protected CallSupport {
   Answer sys_socket(const Args& args);
   Answer sys_bind(const Args& args);
   Answer sys_listen(const Args& args);
+  static void disconnect(OpenFile& file);
   Answer sys_connect(const Args& args);
   Answer sys_accept(const Args& args);
   Answer sys_accept4(const Args& args);

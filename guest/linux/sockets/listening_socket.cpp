@@ -19,6 +19,7 @@ ListeningSocket::ListeningSocket(Kind kind, const SocketTraits& traits,
 
 ListeningSocket::~ListeningSocket() {
   name_->listener = nullptr;
+  refuse_all();
 }
 
 void ListeningSocket::listen_at_host(SocketPort& port, std::uint32_t number) {
@@ -35,16 +36,33 @@ int ListeningSocket::set_option(abi::SocketOption option, std::int64_t value) {
 
 void ListeningSocket::set_backlog(std::uint32_t backlog) {
   backlog_ = std::min(backlog, most_waiting);
+  let_in();
+}
+
+// Those who have a place now. Who has gone before it had one has never been here.
+void ListeningSocket::let_in() {
+  std::erase_if(waiting_, [](const Waiting& one) { return one.socket->peer_gave_up(); });
+  const std::size_t places = std::min(waiting_.size(), std::size_t{backlog_} + 1);
+  for (std::size_t index = 0; index < places; ++index) {
+    waiting_[index].socket->let_peer_in();
+  }
+}
+
+void ListeningSocket::refuse_all() {
+  for (std::size_t index = 0; index < waiting_.size(); ++index) {
+    waiting_[index].socket->refuse_peer(index <= backlog_ ? ECONNRESET : ECONNREFUSED);
+  }
+  waiting_.clear();
 }
 
 LocalSocket* ListeningSocket::connect(const LocalSocket::End& from, const SocketName& to) {
-  if (waiting_.size() > backlog_ || is_shut_) {
-    return nullptr;
-  }
   const std::uint16_t family = traits().family;
   const SocketName own = family == AF_UNIX ? name_->name : to.as_family(family);
   const LocalSocket::Pair pair = LocalSocket::make(kind(), from, {.traits = traits(), .name = own});
+  pair.one->begin();
+  pair.other->keep_peer_out();
   waiting_.push_back({.socket = std::unique_ptr<LocalSocket>(pair.other), .peer = from.name});
+  let_in();
   ++arrivals_;
   return pair.one;
 }
@@ -56,6 +74,7 @@ Or<Socket::Accepted> ListeningSocket::accept() {
   if (!waiting_.empty()) {
     Waiting next = std::move(waiting_.front());
     waiting_.pop_front();
+    let_in();
     return Accepted{.socket = next.socket.release(), .peer = std::move(next.peer)};
   }
   return host_ ? accept_from_host() : std::unexpected(EAGAIN);
@@ -82,7 +101,7 @@ int ListeningSocket::shut_down(Ends ends) {
   if (ends.reading) {
     is_shut_ = true;
     name_->listener = nullptr;
-    waiting_.clear();
+    refuse_all();
     host_.reset();
     ++arrivals_;
   }

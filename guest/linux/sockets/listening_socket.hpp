@@ -26,8 +26,8 @@ class ListeningSocket final : public Socket {
   // Those that come through the host, too. What setsockopt has said is said there of all of them.
   void listen_at_host(SocketPort& port, std::uint32_t number);
   void set_backlog(std::uint32_t backlog) override;
-  // Somebody in the guest connects to that name of this, and is connected then. Null: too many
-  // wait.
+  // Somebody in the guest connects to that name of this, and is connected once no more than the
+  // backlog has room for wait before it. The caller's.
   [[nodiscard]] LocalSocket* connect(const LocalSocket::End& from, const SocketName& to);
 
   [[nodiscard]] bool is_listening() const override { return true; }
@@ -46,6 +46,8 @@ class ListeningSocket final : public Socket {
 
  private:
   [[nodiscard]] Or<Accepted> accept_from_host();
+  void let_in();
+  void refuse_all();
 
   std::shared_ptr<BoundName> name_;
   std::uint32_t backlog_;
@@ -53,7 +55,7 @@ class ListeningSocket final : public Socket {
     std::unique_ptr<LocalSocket> socket;
     SocketName peer; // it may have gone again
   };
-  std::deque<Waiting> waiting_;
+  std::deque<Waiting> waiting_; // the first backlog_ + 1 are connected
   std::uint64_t arrivals_ = 0;
   bool is_shut_ = false;
   std::optional<HostNumber> host_;

@@ -38,6 +38,7 @@ struct LocalSocket::Side {
   std::deque<Message> messages;
   std::uint64_t cost = 0; // of those
   bool is_open = true;
+  bool has_place = true; // with who listens: it is connected
   bool reads = true;
   bool writes = true;
   int error = 0;
@@ -74,11 +75,47 @@ LocalSocket::~LocalSocket() {
   const auto unread = std::exchange(own_->messages, {}); // files in it may be the last of theirs
 }
 
+// ---- the way to be connected --------------------------------------------------------------------
+
+int LocalSocket::connect_again() {
+  if (!is_under_way_) {
+    return EISCONN;
+  }
+  if (!own_->has_place && own_->error == 0) {
+    return EALREADY;
+  }
+  is_under_way_ = false;
+  return take_error();
+}
+
+void LocalSocket::keep_peer_out() {
+  other_->has_place = false;
+}
+
+void LocalSocket::let_peer_in() {
+  if (!std::exchange(other_->has_place, true)) {
+    ++other_->arrivals;
+    ++other_->releases;
+  }
+}
+
+void LocalSocket::refuse_peer(int error) {
+  other_->error = error;
+  static_cast<void>(shut_down({.reading = true, .writing = true}));
+}
+
+bool LocalSocket::peer_gave_up() const {
+  return !other_->has_place && !other_->is_open;
+}
+
 // ---- what goes through it ----------------------------------------------------------------------
 
 Or<std::uint64_t> LocalSocket::send(std::span<const std::byte> bytes, Files files, More /*more*/) {
   if (!other_->is_open && kind() == Kind::datagrams) {
     return std::unexpected(std::exchange(was_refused_, true) ? ENOTCONN : ECONNREFUSED);
+  }
+  if (!own_->has_place && own_->error == 0) {
+    return std::unexpected(EAGAIN);
   }
   if (!own_->writes || !other_->is_open || !other_->reads) {
     return std::unexpected(EPIPE);
@@ -190,9 +227,8 @@ Or<SocketName> LocalSocket::own_name() {
 }
 
 Or<SocketName> LocalSocket::peer_name() {
-  return other_->is_open || kind() == Kind::datagrams || traits().family == AF_UNIX
-             ? Or<SocketName>(other_->name)
-             : std::unexpected(ENOTCONN);
+  const bool is_known = other_->is_open || kind() == Kind::datagrams || traits().family == AF_UNIX;
+  return is_known && own_->has_place ? Or<SocketName>(other_->name) : std::unexpected(ENOTCONN);
 }
 
 // ---- as a file ---------------------------------------------------------------------------------
@@ -210,7 +246,7 @@ Or<std::uint64_t> LocalSocket::readable_bytes() {
 
 bool LocalSocket::is_writable() const {
   const bool is_full = kind() == Kind::datagrams && other_->messages.size() > most_datagrams;
-  return other_->cost * 4 <= traits().most_sent_bytes && !is_full;
+  return own_->has_place && other_->cost * 4 <= traits().most_sent_bytes && !is_full;
 }
 
 Or<Readiness> LocalSocket::ready_for(Readiness wanted) {

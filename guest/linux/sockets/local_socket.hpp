@@ -27,6 +27,17 @@ class LocalSocket final : public Socket {
   [[nodiscard]] static Pair make(Kind kind, const End& one, const End& other);
   ~LocalSocket() override;
 
+  // ---- connect(2) has made it, and has still to say how that went
+  void begin() { is_under_way_ = true; }
+  [[nodiscard]] int connect_again() override;
+  // ---- of the end that who listens has, while the other one waits for a place with it
+  void keep_peer_out();
+  void let_peer_in();
+  // Nobody will ever take it: that error is told there.
+  void refuse_peer(int error);
+  // It has gone without having been let in.
+  [[nodiscard]] bool peer_gave_up() const;
+
   [[nodiscard]] Or<std::uint64_t> send(std::span<const std::byte> bytes, Files files,
                                        More more) override;
   [[nodiscard]] Or<Received> receive(std::span<std::byte> to, Taking taking) override;
@@ -51,6 +62,7 @@ class LocalSocket final : public Socket {
 
   std::shared_ptr<Side> own_;
   std::shared_ptr<Side> other_;
+  bool is_under_way_ = false;
   bool was_refused_ = false; // the other end of datagrams was gone
 };
 

@@ -169,11 +169,7 @@ Or<Socket*> Network::connect(const UnconnectedSocket& socket, const SocketName& 
     own.name = there;
     own.name.internet.port = port;
   }
-  LocalSocket* const connected = listener->connect(own, there);
-  if (connected == nullptr) {
-    return std::unexpected(family == AF_UNIX ? EAGAIN : ETIMEDOUT);
-  }
-  return connected;
+  return listener->connect(own, there);
 }
 
 Or<Socket*> Network::connect_through_host(const UnconnectedSocket& socket, const SocketName& to) {

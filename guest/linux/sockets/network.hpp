@@ -40,8 +40,8 @@ class Network {
   [[nodiscard]] int bind(UnconnectedSocket& socket, const SocketName& name);
   // What it becomes; the caller's. EADDRINUSE, EOPNOTSUPP; EINVAL of AF_UNIX without a name.
   [[nodiscard]] Or<Socket*> listen(const UnconnectedSocket& socket, std::uint32_t backlog);
-  // Likewise; a connection through the host is under way then: it is writable once it is there.
-  // ECONNREFUSED, ENETUNREACH, EACCES; EAGAIN, ETIMEDOUT: too many wait there already.
+  // Likewise; the connection is under way then, and writable once it is there.
+  // ECONNREFUSED, ENETUNREACH, EACCES.
   [[nodiscard]] Or<Socket*> connect(const UnconnectedSocket& socket, const SocketName& to);
   // Whether a file of AF_UNIX has its socket still.
   [[nodiscard]] bool is_listening(const SocketName& name) {

@@ -227,16 +227,55 @@ TEST_CASE("network: what waits to be accepted is bounded, and gone when nobody a
   for (const SocketName& name : {address(AF_INET, "127.0.0.1", 80), abstract_name("server")}) {
     auto listener = fixture.listening(name, 2);
     std::vector<std::unique_ptr<Socket>> clients;
-    for (int count = 0; count < 3; ++count) { // one more than the backlog, as Linux
+    for (int count = 0; count < 5; ++count) { // two more than have a place, as Linux counts them
       clients.push_back(std::move(*fixture.connected(name)));
+      CHECK(clients.back()->connect_again() == (count < 3 ? 0 : EALREADY));
     }
-    CHECK(fixture.connected(name).error() == (name.family == AF_UNIX ? EAGAIN : ETIMEDOUT));
     listener.reset();
     std::byte room[4];
-    const auto got = clients[0]->receive(room, Socket::Taking::yes);
-    CHECK((!got || got->bytes == 0));
+    CHECK(clients[0]->receive(room, Socket::Taking::yes).error() == ECONNRESET);
+    CHECK(clients[0]->receive(room, Socket::Taking::yes)->bytes == 0);
     CHECK(clients[0]->send(room, {}, Socket::More::no).error() == EPIPE);
+    CHECK((*clients[3]->ready_for(abi::file_readable) & file_failed) != 0);
+    CHECK(clients[3]->connect_again() == ECONNREFUSED);
     CHECK(fixture.connected(name).error() == ECONNREFUSED);
+  }
+}
+
+TEST_CASE(
+    "network: who finds no place with a listener waits for one, and is told when it is there") {
+  constexpr Readiness all = abi::file_readable | abi::file_writable | file_read_hung_up;
+  Fixture fixture;
+  for (const SocketName& name : {address(AF_INET, "127.0.0.1", 80), abstract_name("server")}) {
+    const auto listener = fixture.listening(name, 0);
+    std::vector<std::unique_ptr<Socket>> clients;
+    for (int count = 0; count < 4; ++count) {
+      clients.push_back(std::move(*fixture.connected(name)));
+    }
+    CHECK(clients[0]->connect_again() == 0);
+    CHECK(clients[0]->connect_again() == EISCONN);
+    Socket& late = *clients[2];
+    CHECK(late.connect_again() == EALREADY);
+    CHECK(late.ready_for(all) == Readiness{0});
+    CHECK(late.peer_name().error() == ENOTCONN);
+    std::byte room[4];
+    CHECK(late.receive(room, Socket::Taking::yes).error() == EAGAIN);
+    CHECK(late.send(room, {}, Socket::More::no).error() == EAGAIN);
+    clients[1].reset(); // which nobody accepts then
+    const std::uint64_t seen = late.arrivals(abi::file_writable);
+    std::unique_ptr<Socket> server(listener->accept().value().socket);
+    CHECK(server->own_name()->bytes() == clients[0]->peer_name()->bytes());
+    CHECK(late.arrivals(abi::file_writable) != seen);
+    CHECK(late.ready_for(all) == abi::file_writable);
+    CHECK(late.connect_again() == 0);
+    CHECK(clients[3]->connect_again() == EALREADY);
+    server.reset(listener->accept().value().socket);
+    CHECK(through(late, *server, "question") == "question");
+    CHECK(clients[3]->connect_again() == 0);
+    clients.push_back(std::move(*fixture.connected(name)));
+    CHECK(clients.back()->connect_again() == EALREADY);
+    dynamic_cast<ListeningSocket&>(*listener).set_backlog(1);
+    CHECK(clients.back()->connect_again() == 0);
   }
 }
 
