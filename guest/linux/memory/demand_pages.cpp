@@ -24,7 +24,8 @@ constexpr std::array descending{plenty, of_file, some, little};
 abi::Order DemandPages::order_of_first_try(const Area& area) const {
   const std::uint64_t free = frames_.free_count();
   const std::uint64_t all = frames_.count();
-  const abi::Order most = area.content.is_zero() ? plenty : of_file;
+  const bool is_file = !area.content.is_zero();
+  const abi::Order most = is_file ? of_file : area.content.is_sparse ? some : plenty;
   if (free > all / 2) {
     return most;
   }

@@ -20,6 +20,8 @@ struct Content {
   std::uint32_t file = zero;
   std::uint64_t offset = 0; // in bytes, a multiple of a page; of the first page
   Sharing sharing = Sharing::copied;
+  // Little of it will ever be touched, a stack, say: so a touch brings little. Without a file.
+  bool is_sparse = false;
   [[nodiscard]] bool is_zero() const { return file == zero; }
   [[nodiscard]] bool is_shared() const { return sharing == Sharing::shared; }
   // The same file, so many bytes further on.

@@ -133,7 +133,7 @@ Answer ProgramCalls::sys_mmap(const Args& args) {
                                             is_shared             ? Content::Sharing::shared
                                             : type == MAP_PRIVATE ? Content::Sharing::copied
                                                                   : Content::Sharing::read_only)
-                              : Content{};
+                              : Content{.is_sparse = (flags & MAP_STACK) != 0};
   const Or<std::uint64_t> place =
       exactly ? memory_.map_at(address, bytes, rights, content)
               : memory_.map(bytes, rights, commitment, abi::align_down(address, abi::page_bytes),

@@ -149,6 +149,21 @@ TEST_CASE("what is discarded stays mapped") {
   CHECK(f.space.discard(base + 1, page) == EINVAL);
 }
 
+TEST_CASE("a touch of what is sparse, such as a thread's stack, brings little") {
+  Fixture f(8192);
+  const guest::linux::Content sparse{.is_sparse = true};
+  const auto stack = f.space.map(8 << 20, PROT_NONE, Commitment::none, 0, sparse);
+  REQUIRE(stack);
+  CHECK(f.space.protect(*stack + page, (8 << 20) - page, read_write) == 0); // a guard page below
+  CHECK(f.space.resolve(*stack + (8 << 20) - 8, Access::write) == Resolution::resolved);
+  CHECK(f.frames.in_use.size() == 16);
+  const auto moved = f.space.remap(*stack + page, (8 << 20) - page, (8 << 20) - page,
+                                   AddressSpace::Move::yes, *stack - (std::uint64_t{1} << 30));
+  REQUIRE(moved);
+  CHECK(f.space.resolve(*moved + huge, Access::write) == Resolution::resolved);
+  CHECK(f.frames.in_use.size() == 32); // wherever it goes
+}
+
 TEST_CASE(
     "what is not small, or not for reading and writing, takes no memory until it is touched") {
   Fixture f(8192);
