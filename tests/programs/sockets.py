@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Sockets with names, both ends in one program: TCP of both kinds and AF_UNIX.
 import asyncio
+import errno
 import http.server
 import os
 import select
@@ -134,6 +135,28 @@ async def converse():
 
 
 asyncio.run(converse())
+
+# Of TCP: connections that nobody waits for, and ends that have gone.
+s = socket.create_server(("127.0.0.1", 0))
+client = socket.socket()
+client.setblocking(False)
+print([errno.errorcode.get(client.connect_ex(s.getsockname())) for _ in range(3)])
+client.setblocking(True)
+server, _ = s.accept()
+client.close()
+print(server.getpeername() != s.getsockname(), [error_of(lambda: server.send(b"x")) for _ in range(3)], server.recv(1))
+client = socket.create_connection(s.getsockname())
+server, _ = s.accept()
+client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+client.close()
+print(error_of(lambda: server.recv(1)), server.recv(1))
+client = socket.create_connection(s.getsockname())
+s.close()
+print(error_of(lambda: client.recv(1)))
+both = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+client = socket.create_connection(("127.0.0.1", both.getsockname()[1]))
+server, who = both.accept()
+print(who[0], server.getpeername()[0], client.getpeername()[0])
 
 # More than a listener has places for: they wait for one, and nobody is refused. (Linux's TCP may ask
 # again for minutes.)

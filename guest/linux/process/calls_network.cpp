@@ -183,6 +183,9 @@ Answer SocketCalls::sys_connect(const Args& args) {
   const bool is_unix = traits.family == AF_UNIX;
   const bool gives_up = traits.send_timeout_ns == wait_for_ever && !is_unix;
   const std::uint64_t until = deadline_of(gives_up ? longest_way_ns : traits.send_timeout_ns);
+  if (is_new && !waits && !is_unix) {
+    return -EINPROGRESS; // as Linux says it, however fast it was
+  }
   for (;;) {
     const int error = file.file->socket()->connect_again();
     if (error == EALREADY && waits) {

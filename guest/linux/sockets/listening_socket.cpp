@@ -75,7 +75,10 @@ Or<Socket::Accepted> ListeningSocket::accept() {
     Waiting next = std::move(waiting_.front());
     waiting_.pop_front();
     let_in();
-    return Accepted{.socket = next.socket.release(), .peer = std::move(next.peer)};
+    const std::uint16_t family = traits().family;
+    SocketName peer = std::move(next.peer);
+    return Accepted{.socket = next.socket.release(),
+                    .peer = family == AF_UNIX ? std::move(peer) : peer.as_family(family)};
   }
   return host_ ? accept_from_host() : std::unexpected(EAGAIN);
 }

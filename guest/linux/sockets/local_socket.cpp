@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "guest/linux/sockets/local_socket.hpp"
 
-#include <sys/socket.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -64,10 +62,15 @@ LocalSocket::Pair LocalSocket::make(Kind kind, const End& one, const End& other)
   return {new LocalSocket(kind, one, first, second), new LocalSocket(kind, other, second, first)};
 }
 
+// Of TCP the other end learns that it is no longer listened to by what it sends, unless something
+// was left unread here, or SO_LINGER wants it so.
 LocalSocket::~LocalSocket() {
+  const bool is_reset =
+      !own_->messages.empty() || (is_tcp() && traits().options.get(abi::SocketOption::linger) == 0);
   own_->is_open = false;
-  if (kind() != Kind::datagrams) {
-    other_->error = own_->messages.empty() ? other_->error : ECONNRESET;
+  if (kind() != Kind::datagrams && is_reset && other_->is_open) {
+    reset_other(ECONNRESET);
+  } else if (kind() != Kind::datagrams) {
     static_cast<void>(shut_down({.reading = true, .writing = true}));
   }
   ++other_->arrivals;
@@ -100,8 +103,7 @@ void LocalSocket::let_peer_in() {
 }
 
 void LocalSocket::refuse_peer(int error) {
-  other_->error = error;
-  static_cast<void>(shut_down({.reading = true, .writing = true}));
+  reset_other(error);
 }
 
 bool LocalSocket::peer_gave_up() const {
@@ -117,8 +119,18 @@ Or<std::uint64_t> LocalSocket::send(std::span<const std::byte> bytes, Files file
   if (!own_->has_place && own_->error == 0) {
     return std::unexpected(EAGAIN);
   }
-  if (!own_->writes || !other_->is_open || !other_->reads) {
+  if (own_->error != 0 && is_tcp()) {
+    return std::unexpected(take_error());
+  }
+  if (!own_->writes || (!is_tcp() && (!other_->is_open || !other_->reads))) {
     return std::unexpected(EPIPE);
+  }
+  if (!other_->is_open) { // which is told once it is there
+    own_->reads = own_->writes = false;
+    own_->error = EPIPE;
+    ++own_->arrivals;
+    ++own_->releases;
+    return bytes.size();
   }
   const std::uint64_t used = other_->cost + message_bytes;
   const std::uint64_t room = traits().most_sent_bytes > used ? traits().most_sent_bytes - used : 0;
@@ -205,7 +217,7 @@ int LocalSocket::shut_down(Ends ends) {
   const bool tells_other = kind() != Kind::datagrams;
   if (ends.reading) {
     own_->reads = false;
-    other_->writes = other_->writes && !tells_other;
+    other_->writes = other_->writes && (!tells_other || is_tcp()); // TCP has no word for it
   }
   if (ends.writing) {
     own_->writes = false;
@@ -218,6 +230,13 @@ int LocalSocket::shut_down(Ends ends) {
   return 0;
 }
 
+void LocalSocket::reset_other(int error) {
+  other_->error = error;
+  other_->reads = other_->writes = false;
+  ++other_->arrivals;
+  ++other_->releases;
+}
+
 int LocalSocket::take_error() {
   return std::exchange(own_->error, 0);
 }
@@ -227,8 +246,12 @@ Or<SocketName> LocalSocket::own_name() {
 }
 
 Or<SocketName> LocalSocket::peer_name() {
-  const bool is_known = other_->is_open || kind() == Kind::datagrams || traits().family == AF_UNIX;
-  return is_known && own_->has_place ? Or<SocketName>(other_->name) : std::unexpected(ENOTCONN);
+  if (!is_tcp()) {
+    return own_->has_place ? Or<SocketName>(other_->name) : std::unexpected(ENOTCONN);
+  }
+  const bool is_over = !other_->is_open && !own_->writes; // TCP remembers it until then
+  return own_->has_place && !is_over ? Or<SocketName>(other_->name.as_family(traits().family))
+                                     : std::unexpected(ENOTCONN);
 }
 
 // ---- as a file ---------------------------------------------------------------------------------

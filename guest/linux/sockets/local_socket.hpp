@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 // A socket that is connected to another one in the guest: socketpair(2) of AF_UNIX, as unix(7) has
-// it, or both ends of a connection within the guest. What is sent waits with the other one. Pure.
+// it, or both ends of a connection within the guest, which of TCP are closed and reset as tcp(7)
+// and the hosts of a network do it. What is sent waits with the other one. Pure.
 #pragma once
+
+#include <sys/socket.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -58,7 +61,9 @@ class LocalSocket final : public Socket {
   struct Side;
   LocalSocket(Kind kind, const End& end, std::shared_ptr<Side> own, std::shared_ptr<Side> other);
 
+  [[nodiscard]] bool is_tcp() const { return traits().family != AF_UNIX; }
   [[nodiscard]] bool is_writable() const;
+  void reset_other(int error);
 
   std::shared_ptr<Side> own_;
   std::shared_ptr<Side> other_;

@@ -153,8 +153,12 @@ TEST_CASE(
                                address(AF_INET6, "::ffff:127.0.0.1", 80)}) {
     auto client = fixture.connected(to);
     REQUIRE(client.has_value());
-    const std::unique_ptr<Socket> server(listener->accept().value().socket);
+    const Socket::Accepted accepted = listener->accept().value();
+    const std::unique_ptr<Socket> server(accepted.socket);
     CHECK(server->own_name()->family == AF_INET6);
+    CHECK(accepted.peer.family == AF_INET6);
+    CHECK(server->peer_name()->family == AF_INET6);
+    CHECK((*client)->peer_name()->family == to.family);
     CHECK(server->own_name()->port() == 80);
     CHECK_FALSE(server->own_name()->is_any());
     CHECK_FALSE((*client)->own_name()->is_any());
@@ -289,6 +293,51 @@ TEST_CASE("network: who has gone before it is accepted is still known by name") 
     const Socket::Accepted accepted = listener->accept().value();
     const std::unique_ptr<Socket> server(accepted.socket);
     CHECK(accepted.peer.bytes() == own.bytes());
+  }
+}
+
+TEST_CASE("network: of TCP, that the other end has gone is learnt by sending to it") {
+  constexpr Readiness all = abi::file_readable | abi::file_writable | file_read_hung_up;
+  constexpr Readiness told = abi::file_hung_up | file_failed;
+  Fixture fixture;
+  const SocketName name = address(AF_INET, "127.0.0.1", 80);
+  const auto listener = fixture.listening(name);
+  auto client = std::move(*fixture.connected(name));
+  const std::unique_ptr<Socket> server(listener->accept().value().socket);
+  std::byte room[4];
+  const auto send = [&] { return server->send(room, {}, Socket::More::no); };
+  const auto receive = [&] { return server->receive(room, Socket::Taking::yes); };
+  SUBCASE("closed") {
+    client.reset();
+    CHECK(server->ready_for(all) == all);
+    CHECK(server->peer_name()->port() != 0);
+    const std::uint64_t seen = server->arrivals(abi::file_writable);
+    CHECK(send() == 4);
+    CHECK(server->arrivals(abi::file_writable) != seen);
+    CHECK(server->ready_for(all) == (all | told));
+    CHECK(server->peer_name().error() == ENOTCONN);
+    CHECK(send().error() == EPIPE);
+    CHECK(server->ready_for(all) == (all | abi::file_hung_up));
+    CHECK(receive()->bytes == 0);
+  }
+  SUBCASE("closed with something unread") {
+    CHECK(send() == 4);
+    client.reset();
+    CHECK(server->ready_for(all) == (all | told));
+    CHECK(send().error() == ECONNRESET);
+    CHECK(send().error() == EPIPE);
+  }
+  SUBCASE("closed at once, as SO_LINGER wants it") {
+    CHECK(client->set_option(abi::SocketOption::linger, 0) == 0);
+    client.reset();
+    CHECK(server->take_error() == ECONNRESET);
+    CHECK(receive()->bytes == 0);
+  }
+  SUBCASE("it only reads no more") {
+    CHECK(client->shut_down({.reading = true}) == 0);
+    CHECK(send() == 4);
+    CHECK(client->receive(room, Socket::Taking::yes)->bytes == 4);
+    CHECK(client->receive(room, Socket::Taking::yes)->bytes == 0);
   }
 }
 
