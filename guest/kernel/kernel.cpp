@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "guest/arch/cpu.hpp"
+#include "guest/kernel/program_window.hpp"
 #include "guest/mm/status_field.hpp"
 #include "guest/runtime/hypercall.hpp"
 #include "guest/runtime/panic.hpp"
@@ -52,7 +53,8 @@ std::span<std::byte> own_memory(const abi::BootInfo& boot) {
 // guest's own, else what is behind the metadata.
 struct Layout {
   explicit Layout(const abi::BootInfo& boot)
-      : metadata{boot.free_start_gpa}, end(abi::to_pfn({boot.ram_bytes})),
+      : metadata{std::max(boot.free_start_gpa, program_window(boot).end)},
+        end(abi::to_pfn({boot.ram_bytes})),
         metadata_bytes(
             abi::align_up(mm::Buddy::metadata_bytes(abi::to_pfn(metadata), end), abi::page_bytes)),
         managed(metadata + metadata_bytes) {

@@ -10,6 +10,7 @@
 #include "guest/arch/cpu.hpp"
 #include "guest/arch/program.hpp"
 #include "guest/kernel/kernel.hpp"
+#include "guest/kernel/program_window.hpp"
 #include "guest/linux/memory/address_zones.hpp"
 #include "guest/linux/memory/page_frames.hpp"
 #include "guest/linux/memory/page_tables.hpp"
@@ -61,6 +62,8 @@ class TablePages final : public linux::TableStore {
   const std::uint64_t hole_start =
       boot.hole_start_gpa != 0 ? boot.hole_start_gpa : std::uint64_t{EBB_IMAGE_GPA};
   linux::AddressZones zones;
+  const ProgramWindow window = program_window(boot);
+  zones.window = {window.start, window.end};
   zones.ram_end = boot.ram_bytes;
   zones.closed = {{{0, boot.free_start_gpa},
                    {std::min(hole_start, std::uint64_t{EBB_IMAGE_GPA}),

@@ -12,7 +12,7 @@
 #include "guest/arch/program.hpp"
 #include "guest/linux/base/told_name.hpp"
 #include "guest/linux/memory/page_frames.hpp"
-#include "guest/linux/process/process.hpp"
+#include "guest/linux/process/system.hpp"
 #include "guest/linux/signals/fault.hpp"
 #include "guest/linux/signals/hidden_fault.hpp"
 #include "guest/program/host_calls.hpp"
@@ -39,17 +39,20 @@ struct Running {
       : frames(kernel.pages(), bytes, vcpu), table_pages(kernel),
         tables(table_pages, {kernel.boot().page_table_gpa}), files(kernel, start.left),
         sockets(kernel, start.left), machine(kernel), contexts(kernel),
-        process({.start = start,
-                 .strings = strings,
-                 .frames = frames,
-                 .tables = tables,
-                 .zones = zones_of(kernel.boot()),
-                 .files = files,
-                 .sockets = sockets.start() ? &sockets : nullptr,
-                 .machine = machine,
-                 .contexts = contexts,
-                 .enter = arch::enter_kernel,
-                 .vdso = arch::vdso_image}) {}
+        system({.start = start,
+                .strings = strings,
+                .frames = frames,
+                .tables = tables,
+                .zones = zones_of(kernel.boot()),
+                .files = files,
+                .sockets = sockets.start() ? &sockets : nullptr,
+                .machine = machine,
+                .contexts = contexts,
+                .enter = arch::enter_kernel,
+                .vdso = arch::vdso_image}) {
+    const ProgramWindow window = program_window(kernel.boot());
+    tables.detach(window.start, window.end); // RAM was there
+  }
 
   static constexpr unsigned vcpu = 0; // programs have one
   FrameBytes bytes;
@@ -60,7 +63,7 @@ struct Running {
   SocketMailbox sockets;
   ProgramMachine machine;
   ProgramContexts contexts;
-  linux::Process process;
+  linux::System system;
   linux::Resolution last_fault = linux::Resolution::unmapped; // what came of the last page fault
   arch::ExtendedFeatures extended;                            // once a signal has needed them
 };
@@ -86,33 +89,35 @@ void go_on(arch::TrapFrame& frame, std::byte* extended_state) {
     }
   }
   linux::Registers registers = registers_of(frame);
-  running->process.go_on(registers, {.bytes = {extended_state, running->extended.bytes},
-                                     .features = running->extended.mask});
+  running->system.go_on(registers, {.bytes = {extended_state, running->extended.bytes},
+                                    .features = running->extended.mask});
   frame = std::bit_cast<arch::TrapFrame>(registers);
 }
 
 linux::ToldName told_program() {
-  return linux::ToldName(running->process.program_path());
+  return linux::ToldName(running->system.program_path());
 }
 
 // As the kernel does it that has run out of memory: there is nothing else to take it from.
 [[noreturn]] void end_without_memory(std::uint64_t address) {
   print("{}: out of memory: nothing is left to put behind address {:#x}; try a larger --mem\n",
         told_program().view(), address);
-  running->machine.exit(running->process.leave(128 + SIGKILL));
+  running->machine.exit(running->system.leave(128 + SIGKILL));
 }
 
 // A debugger stops here (tools/ebb-gdb.py).
 [[noreturn, gnu::noinline]] void end_by_fault(const arch::TrapFrame& frame, std::uint64_t signal) {
-  print("{}: {} at {:#x}, address {:#x}: signal {}\n", told_program().view(),
-        arch::vector_name(frame.vector), frame.rip,
-        frame.vector == linux::page_fault_vector ? frame.cr2 : 0, signal);
-  running->machine.exit(running->process.leave(static_cast<std::uint8_t>(128 + signal)));
+  if (running->system.is_first_running()) { // of others their parents know what to say
+    print("{}: {} at {:#x}, address {:#x}: signal {}\n", told_program().view(),
+          arch::vector_name(frame.vector), frame.rip,
+          frame.vector == linux::page_fault_vector ? frame.cr2 : 0, signal);
+  }
+  running->system.end_by_fault(signal);
 }
 
 // As much of an instruction there as the program can execute.
 std::span<const std::uint8_t> code_at(std::uint64_t address) {
-  const linux::AddressSpace& memory = running->process.memory();
+  const linux::AddressSpace& memory = running->system.memory();
   const auto* const code = arch::pointer_to<const std::uint8_t>({address});
   const std::uint64_t in_page = abi::page_bytes - address % abi::page_bytes;
   if (memory.allows(address, linux::longest_instruction, PROT_READ | PROT_EXEC)) {
@@ -125,13 +130,13 @@ std::span<const std::uint8_t> code_at(std::uint64_t address) {
 
 void handle_trap(arch::TrapFrame& frame, std::byte* extended_state) {
   if (frame.vector == EBB_WAKE_VECTOR) {
-    running->process.catch_up();
+    running->system.catch_up();
     arch::arm_alarm(); // whatever has used the timer meanwhile
     go_on(frame, extended_state);
     return;
   }
   if (frame.vector == linux::invalid_opcode_vector) {
-    if (const auto moved = running->process.resume_site(frame.rip)) {
+    if (const auto moved = running->system.resume_site(frame.rip)) {
       frame.rip = *moved;
       return;
     }
@@ -144,7 +149,7 @@ void handle_trap(arch::TrapFrame& frame, std::byte* extended_state) {
   const linux::SignalCause cause = linux::fault_cause(
       registers_of(frame), running->last_fault,
       linux::FloatingPoint::of({extended_state, linux::ExtendedState::legacy_bytes}));
-  if (!running->process.take_fault(cause)) {
+  if (!running->system.take_fault(cause)) {
     end_by_fault(frame, cause.signal);
   }
   go_on(frame, extended_state);
@@ -194,15 +199,15 @@ void run_program(Kernel& kernel, abi::ProgramStart& start) {
   const abi::BootInfo& boot = kernel.boot();
   const std::uint64_t break_start = abi::align_up(
       std::min(boot.free_start_gpa + kernel.ram_bytes() / 2, break_at_most), abi::huge_page_bytes);
-  if (const std::string_view missing = running->process.missing_directory(); !missing.empty()) {
+  if (const std::string_view missing = running->system.missing_directory(); !missing.empty()) {
     print("{}: {} is no folder in the guest, so it begins in /; --bind shows it a folder of the "
           "host's, --cwd names another\n",
           told_program().view(), linux::ToldName(missing).view());
   }
-  const auto entry = running->process.load(break_start);
+  const auto entry = running->system.load(break_start);
   if (!entry) {
-    const std::string_view program = running->process.program_path();
-    const std::string_view loaded = running->process.loaded_path();
+    const std::string_view program = running->system.program_path();
+    const std::string_view loaded = running->system.loaded_path();
     // As a shell names the interpreter of a script, or the dynamic linker.
     if (loaded != program) {
       print("{}: needs {}: {}\n", told_program().view(), linux::ToldName(loaded).view(),
@@ -223,7 +228,7 @@ extern "C" bool program_page_fault(const arch::TrapFrame* frame) {
   const linux::Access access = (frame->error_code & error_fetch) != 0   ? linux::Access::execute
                                : (frame->error_code & error_write) != 0 ? linux::Access::write
                                                                         : linux::Access::read;
-  linux::AddressSpace& memory = running->process.memory();
+  linux::AddressSpace& memory = running->system.memory();
   const bool is_its_own_code =
       memory.has_any(abi::align_down(frame->rip, abi::page_bytes), abi::page_bytes);
   const linux::Resolution resolution = is_its_own_code
@@ -240,8 +245,8 @@ namespace {
 
 // Behind a call.
 void divert_if_wanted() {
-  if (running->process.is_diverted() ||
-      (arch::program_is_masked() && running->process.wants_interrupts())) {
+  if (running->system.is_diverted() ||
+      (arch::program_is_masked() && running->system.wants_interrupts())) {
     arch::divert_program();
   }
 }
@@ -252,14 +257,14 @@ void divert_if_wanted() {
 extern "C" std::int64_t program_call(const arch::ProgramCall* call) {
   linux::Call request{.number = call->number, .args = {}, .stack = call->rsp};
   std::copy(std::begin(call->args), std::end(call->args), request.args.begin());
-  const std::int64_t answer = running->process.answer(request);
-  running->process.catch_up();
+  const std::int64_t answer = running->system.answer(request);
+  running->system.catch_up();
   divert_if_wanted();
   return answer;
 }
 // The first that a new thread does; its answer is that of the call that has made it.
 extern "C" std::int64_t program_thread(const arch::ProgramCall* /*call*/) {
-  running->process.begin_thread();
+  running->system.begin_thread();
   divert_if_wanted();
   return 0;
 }
@@ -270,8 +275,8 @@ extern "C" void program_diverted(arch::TrapFrame* frame, std::byte* extended_sta
 // The same for a call that came by a SYSCALL instruction.
 extern "C" std::int64_t program_call_by_instruction(arch::ProgramCall* call) {
   const std::int64_t answer = program_call(call);
-  if (!running->process.is_followed()) {
-    call->rip = running->process.patch_site(call->rip);
+  if (!running->system.is_followed()) {
+    call->rip = running->system.patch_site(call->rip);
   }
   return answer;
 }

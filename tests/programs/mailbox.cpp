@@ -21,8 +21,8 @@ abi::FileMailbox& mailbox() {
   return hostile::mailbox_at<abi::FileCall>(EBB_FILE_MAILBOX);
 }
 
-char path_buffer[4096];
-char buffer[65536];
+auto& path_buffer = hostile::in_ram<char[4096]>();
+auto& buffer = hostile::in_ram<char[65536]>();
 
 abi::FileResult ask(const abi::FileCall& call) {
   return hostile::ask_by(mailbox(), abi::Hypercall::file, call);
@@ -106,9 +106,9 @@ void ask_without_waiting() {
     box.call.operation = static_cast<abi::FileOperation>(count % 34);
     box.call.file = 3 + count % 8;
     box.call.flags = count % 4096;
-    box.call.buffer_gpa = count % 3 == 0 ? gpa_of(buffer) : std::uint64_t{count} << 20;
+    box.call.buffer_gpa = count % 3 == 0 ? gpa_of(buffer) : hostile::wild_gpa(count);
     box.call.buffer_bytes = count % sizeof buffer;
-    box.call.path_gpa = count % 3 == 1 ? gpa_of(path_buffer) : std::uint64_t{count} << 24;
+    box.call.path_gpa = count % 3 == 1 ? gpa_of(path_buffer) : hostile::wild_gpa(count);
     box.call.path_bytes = count % 5000;
     if (count % 16 == 0) {
       std::atomic_ref(box.asked).store(count * 7);
@@ -126,6 +126,7 @@ int main(int count, char** arguments) {
     return 2;
   }
   std::memset(path_buffer, 0, sizeof path_buffer);
+  hostile::load_all();
   ask_nonsense();
   ask_for_ways_out(arguments[1]);
   std::strcpy(path_buffer, "/no/such/path");

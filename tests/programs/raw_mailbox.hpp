@@ -3,7 +3,9 @@
 // themselves, and say what does not hold.
 #pragma once
 
+#include <link.h>
 #include <sys/io.h>
+#include <sys/mman.h>
 
 #include <atomic>
 #include <cstdint>
@@ -28,8 +30,42 @@ inline void expect(bool holds, const char* what) {
   }
 }
 
+// Somewhere in RAM where the guest keeps nothing (guest/kernel/program_window.hpp), or behind it.
+inline std::uint64_t wild_gpa(std::uint64_t number) {
+  constexpr std::uint64_t mib = std::uint64_t{1} << 20;
+  constexpr std::uint64_t window_start_mib = 4;
+  constexpr std::uint64_t window_mib = 8;
+  return number % 2 == 0 ? (window_start_mib + number % window_mib) * mib
+                         : ram_bytes + number * mib;
+}
+
 inline std::uint64_t gpa_of(const void* object) {
   return reinterpret_cast<std::uint64_t>(object);
+}
+
+// An object of zeroes where the host sees it at the same address: a small mapping has RAM at its
+// own.
+template <typename T> T& in_ram() {
+  void* const room =
+      mmap(nullptr, sizeof(T), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  expect(gpa_of(room) < ram_bytes, "a small mapping is not in RAM");
+  return *static_cast<T*>(room);
+}
+
+// Has the program's own pages loaded: who closes files that are its kernel's gets none later.
+inline void load_all() {
+  dl_iterate_phdr(
+      [](dl_phdr_info* info, std::size_t, void*) {
+        for (int index = 0; index < info->dlpi_phnum; ++index) {
+          const auto& header = info->dlpi_phdr[index];
+          for (std::uint64_t at = 0; header.p_type == PT_LOAD && at < header.p_memsz; at += 4096) {
+            static_cast<void>(
+                *reinterpret_cast<volatile const char*>(info->dlpi_addr + header.p_vaddr + at));
+          }
+        }
+        return 0;
+      },
+      nullptr);
 }
 
 // In the page of the only vCPU.

@@ -33,8 +33,8 @@ abi::SocketMailbox& mailbox() {
   return hostile::mailbox_at<abi::SocketCall>(EBB_SOCKET_MAILBOX);
 }
 
-alignas(64) abi::SocketBoard board;
-alignas(64) char buffer[std::size_t{1} << 18];
+auto& board = hostile::in_ram<abi::SocketBoard>();
+auto& buffer = hostile::in_ram<char[std::size_t{1} << 18]>();
 
 abi::CallResult ask(const abi::SocketCall& call) {
   return hostile::ask_by(mailbox(), abi::Hypercall::socket, call);
@@ -175,7 +175,7 @@ void ask_without_waiting() {
     box.call.flags = count % 8;
     box.call.mode = count % 17;
     box.call.value = count;
-    box.call.buffer_gpa = count % 3 == 0 ? gpa_of(buffer) : std::uint64_t{count} << 20;
+    box.call.buffer_gpa = count % 3 == 0 ? gpa_of(buffer) : hostile::wild_gpa(count);
     box.call.buffer_bytes = count % sizeof buffer;
     board.waits = count;
     if (count % 16 == 0) {

@@ -73,6 +73,15 @@ int OpenFiles::remove(std::uint64_t descriptor) {
   return file->file->write_out();
 }
 
+void OpenFiles::share_all(const OpenFiles& others) {
+  slots_ = others.slots_;
+  for (const Slot& slot : slots_) {
+    if (slot.file != nullptr) {
+      ++slot.file->descriptors;
+    }
+  }
+}
+
 bool OpenFiles::closes_on_exec(std::uint64_t descriptor) const {
   return get(descriptor) != nullptr && slots_[descriptor].close_on_exec;
 }

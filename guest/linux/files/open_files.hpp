@@ -50,6 +50,8 @@ class OpenFiles {
   // 0, or EBADF. The file is closed with its last descriptor; an error of File::write_out() is told
   // then, and the descriptor is gone all the same.
   [[nodiscard]] int remove(std::uint64_t descriptor);
+  // The same descriptors for the same files as `others`, where there are none yet.
+  void share_all(const OpenFiles& others);
   // FD_CLOEXEC.
   [[nodiscard]] bool closes_on_exec(std::uint64_t descriptor) const;
   void set_close_on_exec(std::uint64_t descriptor, bool closes);

@@ -59,17 +59,25 @@ constexpr auto rows = std::to_array<Row>({
     {"/proc/uptime", Kind::text, {}, uptime_text},
     {"/proc/version", Kind::text, "Linux version 6.1.0-ebb (ebb) #1 SMP Ebb\n"},
     {"/proc/self/cgroup", Kind::text, "0::/\n"},
-    {"/proc/self/cmdline", Kind::text, {}, [](const Facts& facts) { return facts.arguments; }},
+    {"/proc/self/cmdline",
+     Kind::text,
+     {},
+     [](const Facts& facts) { return facts.process.arguments(); }},
     {"/proc/self/comm",
      Kind::text,
      {},
-     [](const Facts& facts) { return text_of(name_of(view(facts.program)), "\n"); }},
+     [](const Facts& facts) { return text_of(name_of(view(facts.process.program())), "\n"); }},
     {"/proc/self/cwd",
      Kind::link,
      {},
-     [](const Facts& facts) { return facts.directory.empty() ? to_text("/") : facts.directory; }},
-    {"/proc/self/environ", Kind::text, {}, [](const Facts& facts) { return facts.environment; }},
-    {"/proc/self/exe", Kind::link, {}, [](const Facts& facts) { return facts.program; }},
+     [](const Facts& facts) {
+       return facts.process.directory().empty() ? to_text("/") : facts.process.directory();
+     }},
+    {"/proc/self/environ",
+     Kind::text,
+     {},
+     [](const Facts& facts) { return facts.process.environment(); }},
+    {"/proc/self/exe", Kind::link, {}, [](const Facts& facts) { return facts.process.program(); }},
     {"/proc/self/limits", Kind::text, {}, limits_text},
     {"/proc/self/maps", Kind::text, {}, map_text},
     {"/proc/self/mounts", Kind::text, {}, mount_text},
@@ -98,9 +106,9 @@ constexpr auto rows = std::to_array<Row>({
 });
 
 // The process by its number is the same as "self".
-Text by_self(std::string_view path) {
-  constexpr std::string_view by_number = "/proc/2";
-  if (path == by_number || is_below(path, by_number)) {
+Text by_self(std::string_view path, const Facts& facts) {
+  const Text by_number = text_of("/proc/", static_cast<std::uint64_t>(facts.process.numbers().id));
+  if (path == view(by_number) || is_below(path, view(by_number))) {
     return text_of("/proc/self", path.substr(by_number.size()));
   }
   return to_text(path);
@@ -246,7 +254,7 @@ class SyntheticFolder final : public File {
     constexpr std::uint64_t dots = 2;
     DirectoryEntries entries(to);
     const bool numbers = view(path_) == descriptors;
-    const std::uint64_t end = dots + (numbers ? facts_.files.end() : rows.size());
+    const std::uint64_t end = dots + (numbers ? facts_.process.files().end() : rows.size());
     while (position < end) {
       std::uint8_t type = DT_DIR;
       const Text name = position < dots ? to_text(position == 0 ? "." : "..")
@@ -263,7 +271,7 @@ class SyntheticFolder final : public File {
  private:
   [[nodiscard]] Text descriptor_name(std::uint64_t number, std::uint8_t& type) const {
     type = DT_LNK;
-    return facts_.files.get(number) == nullptr ? Text{} : text_of(number);
+    return facts_.process.files().get(number) == nullptr ? Text{} : text_of(number);
   }
   // What the row has in this folder, unless a row before it had the same; empty: nothing.
   [[nodiscard]] Text row_name(std::uint64_t index, std::uint8_t& type) const {
@@ -300,7 +308,7 @@ class SyntheticFolder final : public File {
 // ---- the file system ---------------------------------------------------------------------------
 
 Or<abi::FileStat> SyntheticFiles::look_up(std::string_view given) {
-  const Text whole = by_self(given);
+  const Text whole = by_self(given, facts_);
   const std::string_view path = view(whole);
   if (const Row* const row = find_row(path, facts_)) {
     return stat_of_row(*row, facts_);
@@ -308,16 +316,16 @@ Or<abi::FileStat> SyntheticFiles::look_up(std::string_view given) {
   if (is_folder(path)) {
     return stat_of(1, S_IFDIR | 0555U, facts_);
   }
-  if (descriptor_at(path, facts_.files) != nullptr) {
+  if (descriptor_at(path, facts_.process.files()) != nullptr) {
     return stat_of(rows.size() + 2, S_IFLNK | 0777U, facts_);
   }
   return std::unexpected(ENOENT);
 }
 
 Or<Text> SyntheticFiles::link_text(std::string_view given) {
-  const Text whole = by_self(given);
+  const Text whole = by_self(given, facts_);
   const std::string_view path = view(whole);
-  if (const OpenFile* const file = descriptor_at(path, facts_.files)) {
+  if (const OpenFile* const file = descriptor_at(path, facts_.process.files())) {
     return file->path.empty() ? text_of("stream:", name_of(path)) : file->path;
   }
   const Row* const row = find_row(path, facts_);
@@ -329,7 +337,7 @@ Or<Text> SyntheticFiles::link_text(std::string_view given) {
 
 Or<File*> SyntheticFiles::open(std::string_view given, FileAccess access,
                                const abi::FileStat& stat) {
-  const Text whole = by_self(given);
+  const Text whole = by_self(given, facts_);
   const std::string_view path = view(whole);
   if (is_folder(path)) {
     return access == FileAccess::write ? Or<File*>(std::unexpected(EISDIR))

@@ -50,13 +50,16 @@ Text map_text(const SyntheticFacts& facts) {
 }
 
 Text status_text(const SyntheticFacts& facts) {
+  const ShownProcess::Numbers is = facts.process.numbers();
+  const auto own_id = static_cast<std::uint64_t>(is.id);
   const std::uint64_t kib = facts.memory.mapped_bytes() >> 10;
   const auto identity = [](std::uint64_t id) {
     return text_of("\t", id, "\t", id, "\t", id, "\t", id);
   };
-  return text_of("Name:\t", name_of(view(facts.program)),
-                 "\nState:\tR (running)\nTgid:\t2\nPid:\t2\n",
-                 "PPid:\t1\nTracerPid:\t0\nUid:", view(identity(facts.user)),
+  return text_of("Name:\t", name_of(view(facts.process.program())),
+                 "\nState:\tR (running)\nTgid:\t", own_id, "\nPid:\t", own_id, "\nPPid:\t",
+                 static_cast<std::uint64_t>(is.parent),
+                 "\nTracerPid:\t0\nUid:", view(identity(facts.user)),
                  "\nGid:", view(identity(facts.group)), "\nVmPeak:\t", kib, " kB\nVmSize:\t", kib,
                  " kB\nVmHWM:\t", kib, " kB\nVmRSS:\t", kib, " kB\nThreads:\t1\n");
 }
@@ -65,8 +68,12 @@ Text status_text(const SyntheticFacts& facts) {
 Text stat_text(const SyntheticFacts& facts) {
   const std::uint64_t bytes = facts.memory.mapped_bytes();
   const std::uint64_t ticks = facts.machine.now_ns() / (ns_per_second / 100);
-  return text_of("2 (", name_of(view(facts.program)), ") R 1 2 2 0 -1 0 0 0 0 0 ", ticks,
-                 " 0 0 0 20 0 1 0 0 ", bytes, " ", bytes / abi::page_bytes,
+  const ShownProcess::Numbers is = facts.process.numbers();
+  const auto number = [](std::int32_t of) { return static_cast<std::uint64_t>(of); };
+  return text_of(number(is.id), " (", name_of(view(facts.process.program())), ") R ",
+                 number(is.parent), " ", number(is.group), " ", number(is.session),
+                 " 0 -1 0 0 0 0 0 ", ticks, " 0 0 0 20 0 1 0 0 ", bytes, " ",
+                 bytes / abi::page_bytes,
                  " 18446744073709551615 0 0 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n");
 }
 

@@ -18,20 +18,37 @@
 
 namespace guest::linux {
 
+// The process that asks.
+class ShownProcess {
+ public:
+  struct Numbers {
+    std::int32_t id = 0;
+    std::int32_t parent = 0;
+    std::int32_t group = 0;
+    std::int32_t session = 0;
+  };
+  [[nodiscard]] virtual Numbers numbers() const = 0;
+  [[nodiscard]] virtual const Text& program() const = 0;     // path of what runs
+  [[nodiscard]] virtual const Text& arguments() const = 0;   // with a NUL behind each
+  [[nodiscard]] virtual const Text& environment() const = 0; // likewise
+  [[nodiscard]] virtual const Text& directory() const = 0;   // as FileTree::Place::path
+  [[nodiscard]] virtual const OpenFiles& files() const = 0;
+
+ protected:
+  ShownProcess() = default;
+  ~ShownProcess() = default;
+};
+
 // What is told there. All of it outlives the files.
 struct SyntheticFacts {
-  const Text& program;     // path of what runs
-  const Text& arguments;   // with a NUL behind each
-  const Text& environment; // likewise
+  const ShownProcess& process;
   std::uint32_t user = 0;
   std::uint32_t group = 0;
   Machine& machine;
   PagePool& pages;
   FilePort& port; // for random bytes
   const AddressSpace& memory;
-  const OpenFiles& files;
   const FileTree& tree;
-  const Text& directory;                 // the working directory, as FileTree::Place::path
   std::optional<std::uint32_t> terminal; // which stream is one
 };
 

@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <bit>
+#include <cassert>
 #include <cerrno>
+#include <utility>
 
 #include "guest/linux/memory/address_range.hpp"
 
@@ -27,9 +29,78 @@ int fault_of_range(std::uint64_t address, std::uint64_t bytes) {
 
 } // namespace
 
-// Where nothing can be, addresses may still be reserved.
+// ---- who is there
+// --------------------------------------------------------------------------------
+
+const Area* AddressSpace::own_area(std::uint64_t address) const {
+  const Area* const area = areas_.find(address);
+  return area != nullptr && is_own(*area) ? area : nullptr;
+}
+
+std::vector<Area> AddressSpace::own_inside(std::uint64_t start, std::uint64_t end) const {
+  std::vector<Area> parts = areas_.inside(start, end);
+  std::erase_if(parts, [this](const Area& part) { return !is_own(part); });
+  return parts;
+}
+
+void AddressSpace::add_own(Area area) {
+  area.owner = here_->number;
+  areas_.add(area);
+}
+
+void AddressSpace::add(Occupant& occupant) {
+  occupants_.push_back(&occupant);
+}
+
+// The window changes hands when it must: who has nothing there does not mind who has.
+int AddressSpace::enter(Occupant& occupant) {
+  if (!occupant.window_areas.empty()) {
+    if (const int error = take_window(occupant); error != 0) {
+      return error;
+    }
+  }
+  here_ = &occupant;
+  return 0;
+}
+
+int AddressSpace::take_window(Occupant& occupant) {
+  if (&occupant == in_window_) {
+    return 0;
+  }
+  const auto [start, end] = zones_.window;
+  // Where one has nothing yet, what is kept of it is nothing, too.
+  if (!tables_.exchange(start, end, occupant.window_entries)) {
+    return ENOMEM;
+  }
+  in_window_->window_entries = std::exchange(occupant.window_entries, {});
+  in_window_->window_areas = areas_.inside(start, end);
+  areas_.remove(start, end);
+  for (const Area& area : std::exchange(occupant.window_areas, {})) {
+    areas_.add(area);
+  }
+  in_window_ = &occupant;
+  return 0;
+}
+
+void AddressSpace::remove(Occupant& occupant, Occupant& next) {
+  [[maybe_unused]] int error = enter(occupant);
+  assert(error == 0); // what is kept had tables
+  unmap_all();
+  if (in_window_ == &occupant) {
+    in_window_ = &nobody_; // who has nothing there, either
+  }
+  error = enter(&next == &occupant ? nobody_ : next);
+  assert(error == 0);
+  std::erase(occupants_, &occupant);
+}
+
+// ---- where it can be
+// -----------------------------------------------------------------------------
+
+// Where nothing can be, addresses may still be reserved. What others have cannot be replaced.
 bool AddressSpace::may_be(std::uint64_t start, std::uint64_t end, Protection protection) const {
-  bool possible = true;
+  const std::vector<Area> before = areas_.inside(start, end);
+  bool possible = std::ranges::all_of(before, [this](const Area& area) { return is_own(area); });
   for_each_zone(start, end, [&](Zone zone, std::uint64_t, std::uint64_t) {
     possible = possible && (zone != Zone::closed || protection == protection_none);
   });
@@ -167,14 +238,18 @@ void AddressSpace::forget_unless_shown(std::span<const Area> parts) {
 
 void AddressSpace::forget_unless_shown(const Content& content) {
   const auto shows_it = [&](const Area& area) { return area.content.file == content.file; };
-  if (!content.is_zero() && std::ranges::none_of(areas_.all(), shows_it)) {
+  const auto has_it_kept = [&](const Occupant* occupant) {
+    return std::ranges::any_of(occupant->window_areas, shows_it);
+  };
+  if (!content.is_zero() && std::ranges::none_of(areas_.all(), shows_it) &&
+      std::ranges::none_of(occupants_, has_it_kept)) {
     contents_.forget(content.file);
     demand_.give_spare_back();
   }
 }
 
 Area AddressSpace::demanded(const Area& area, std::uint64_t address) const {
-  return area.part(zones_.ram_end, zones_.at(address).end);
+  return area.part(zones_.open_start_below(address), zones_.at(address).end);
 }
 
 // ---- mapping -----------------------------------------------------------------------------------
@@ -193,14 +268,14 @@ Or<std::uint64_t> AddressSpace::map(std::uint64_t bytes, Protection protection,
   }
   if (is_range(hint, whole) && hint >= zones_.open_start() && zones_.at(hint).zone == Zone::open &&
       zones_.at(hint).end - hint >= whole && areas_.is_free(hint, hint + whole)) {
-    areas_.add({hint, hint + whole, protection, content});
+    add_own({hint, hint + whole, protection, content});
     return hint;
   }
   if (protection == read_write && is_promise &&
       (whole <= most_at_once || commitment == Commitment::at_once)) {
     if (const auto first = frames_.allocate(whole / abi::page_bytes)) {
       const std::uint64_t address = abi::to_gpa(*first).value;
-      areas_.add({address, address + whole, protection, {}});
+      add_own({address, address + whole, protection, {}});
       return address;
     }
   }
@@ -209,7 +284,7 @@ Or<std::uint64_t> AddressSpace::map(std::uint64_t bytes, Protection protection,
   if (!place) {
     return std::unexpected(ENOMEM);
   }
-  areas_.add({*place, *place + whole, protection, content});
+  add_own({*place, *place + whole, protection, content});
   return *place;
 }
 
@@ -219,8 +294,8 @@ Or<std::uint64_t> AddressSpace::map_free(std::uint64_t address, std::uint64_t by
   if (!is_range(address, bytes) || !is_range(address, whole)) {
     return std::unexpected(fault_of_range(address, bytes));
   }
-  return areas_.is_free(address, address + whole) ? map_at(address, bytes, protection, content)
-                                                  : std::unexpected(EEXIST);
+  return own_inside(address, address + whole).empty() ? map_at(address, bytes, protection, content)
+                                                      : std::unexpected(EEXIST);
 }
 
 // The gaps between what the program has there are claimed first, and leaves are cut: then nothing
@@ -234,7 +309,11 @@ Or<std::uint64_t> AddressSpace::map_at(std::uint64_t address, std::uint64_t byte
   const std::uint64_t end = address + whole;
   // In RAM an address has a frame of its own.
   const AddressZones::Part zone = zones_.at(address);
-  if (content.is_shared() && (zone.zone != Zone::open || zone.end < end)) {
+  if (content.is_shared() &&
+      (zone.zone != Zone::open || zone.end < end || address < zones_.window.end)) {
+    return std::unexpected(ENOMEM);
+  }
+  if (address < zones_.window.end && end > zones_.window.start && take_window(*here_) != 0) {
     return std::unexpected(ENOMEM);
   }
   const std::vector<Area> gaps = areas_.gaps(address, end);
@@ -249,7 +328,7 @@ Or<std::uint64_t> AddressSpace::map_at(std::uint64_t address, std::uint64_t byte
     return std::unexpected(ENOMEM);
   }
   const std::vector<Area> before = areas_.inside(address, end);
-  for (const Area& part : before) {
+  for (const Area& part : before) { // its own, as may_be() has seen
     renew(part);
   }
   const Area made{address, end, protection, content};
@@ -259,7 +338,7 @@ Or<std::uint64_t> AddressSpace::map_at(std::uint64_t address, std::uint64_t byte
     std::ranges::for_each(before, [this](const Area& part) { fold(part); });
   }
   areas_.remove(address, end);
-  areas_.add(made);
+  add_own(made);
   forget_unless_shown(before);
   if (error != 0) {
     static_cast<void>(unmap(address, bytes));
@@ -283,7 +362,7 @@ int AddressSpace::unmap(std::uint64_t address, std::uint64_t bytes) {
   if (!end) {
     return end.error();
   }
-  const std::vector<Area> parts = areas_.inside(address, *end);
+  const std::vector<Area> parts = own_inside(address, *end);
   for (const Area& part : parts) {
     for_each_zone(part.start, part.end, [&](Zone zone, std::uint64_t from, std::uint64_t to) {
       if (zone == Zone::ram) {
@@ -292,15 +371,14 @@ int AddressSpace::unmap(std::uint64_t address, std::uint64_t bytes) {
     });
     fold(part);
     give_back(part);
+    areas_.remove(part.start, part.end);
   }
-  areas_.remove(address, *end);
   forget_unless_shown(parts);
   return 0;
 }
 
 void AddressSpace::unmap_all() {
-  const std::vector<Area> all = areas_.all();
-  for (const Area& area : all) {
+  for (const Area& area : own_inside(0, highest_address)) {
     static_cast<void>(unmap(area.start, area.end - area.start)); // whole areas need no new tables
   }
 }
@@ -318,7 +396,7 @@ int AddressSpace::protect(std::uint64_t address, std::uint64_t bytes, Protection
       !cut(address, protection) || !cut(end, protection)) {
     return ENOMEM;
   }
-  const std::vector<Area> parts = areas_.inside(address, end);
+  const std::vector<Area> parts = own_inside(address, end);
   const auto is_read_only = [](const Area& part) {
     return part.content.sharing == Content::Sharing::read_only;
   };
@@ -335,7 +413,7 @@ int AddressSpace::protect(std::uint64_t address, std::uint64_t bytes, Protection
       fold(part);
     }
     areas_.remove(part.start, part.end);
-    areas_.add({part.start, part.end, protection, part.content});
+    add_own({part.start, part.end, protection, part.content});
   }
   return 0;
 }
@@ -347,7 +425,7 @@ int AddressSpace::discard(std::uint64_t address, std::uint64_t bytes) {
   }
   std::uint64_t had = 0;
   int error = 0;
-  for (const Area& part : areas_.inside(address, *end)) {
+  for (const Area& part : own_inside(address, *end)) {
     had += part.end - part.start;
     renew(part);
     error = error != 0 ? error : load(part);
@@ -367,7 +445,7 @@ std::uint64_t AddressSpace::allowed_bytes(std::uint64_t address, std::uint64_t b
   const std::uint64_t end = address + bytes;
   std::uint64_t position = address;
   for (std::size_t index = areas_.first_ending_after(address);
-       position < end && index < all.size() && all[index].start <= position &&
+       position < end && index < all.size() && all[index].start <= position && is_own(all[index]) &&
        (all[index].protection & rights) == rights;
        ++index) {
     position = std::min(all[index].end, end);
@@ -387,9 +465,7 @@ bool AddressSpace::is_resident(std::uint64_t address) const {
 
 std::uint64_t AddressSpace::mapped_bytes() const {
   std::uint64_t bytes = 0;
-  for (const Area& area : areas_.all()) {
-    bytes += area.end - area.start;
-  }
+  visit([&](std::uint64_t start, std::uint64_t end, Protection) { bytes += end - start; });
   return bytes;
 }
 

@@ -22,6 +22,7 @@
 #include "guest/linux/memory/demand_pages.hpp"
 #include "guest/linux/memory/frames.hpp"
 #include "guest/linux/memory/hidden_pages.hpp"
+#include "guest/linux/memory/occupant.hpp"
 #include "guest/linux/memory/page_tables.hpp"
 
 namespace guest::linux {
@@ -40,6 +41,16 @@ class AddressSpace {
                const AddressZones& zones)
       : frames_(frames), tables_(tables), areas_(areas), contents_(contents), zones_(zones),
         demand_(frames, tables, contents), hidden_(tables, contents) {}
+
+  // Several programs may be in it, each with areas of its own: those of others are no program's for
+  // it. All below is of the one that was entered last; at first, of one that is nobody's.
+  // An occupant outlives its stay. Its number is its own.
+  void add(Occupant& occupant);
+  // ENOMEM: no memory for tables; nothing is changed.
+  [[nodiscard]] int enter(Occupant& occupant);
+  // What it has goes back, and it is no more. Another is entered afterwards.
+  void remove(Occupant& occupant, Occupant& next);
+  [[nodiscard]] Occupant& occupant() const { return *here_; }
 
   // Any free place of `bytes`, showing `content`; at `hint`, page aligned, if that is free and
   // above RAM. Sizes are rounded up to pages. ENOMEM when there is none. With a content that is not
@@ -76,7 +87,9 @@ class AddressSpace {
   void forget_unless_shown(const Content& content);
 
   // Where the break starts, page aligned; once, before the program runs.
-  void set_break(std::uint64_t start) { break_start_ = break_ = start; }
+  void set_break(std::uint64_t start) { here_->break_start = here_->break_end = start; }
+  // Where one above RAM can be that grows far.
+  [[nodiscard]] std::uint64_t open_break(const Occupant& occupant) const;
   // Moves the break and returns where it is: unchanged when that is not possible.
   std::uint64_t move_break(std::uint64_t wanted);
 
@@ -116,7 +129,7 @@ class AddressSpace {
   }
   // Whether what lies there is a file's own.
   [[nodiscard]] bool is_shared(std::uint64_t address) const {
-    const Area* const area = areas_.find(address);
+    const Area* const area = own_area(address);
     return area != nullptr && area->content.is_shared();
   }
   // Whether there is memory behind a page that the program has.
@@ -126,7 +139,7 @@ class AddressSpace {
   // frames.
   template <typename Visit>
   void visit_shared(std::uint64_t address, std::uint64_t bytes, Visit visit) const {
-    for (const Area& part : areas_.inside(address, address + bytes)) {
+    for (const Area& part : own_inside(address, address + bytes)) {
       if (part.content.is_shared()) {
         visit(part.content);
       }
@@ -135,7 +148,9 @@ class AddressSpace {
   // Calls visit(start, end, protection) for each mapping, in order.
   template <typename Visit> void visit(Visit visit) const {
     for (const Area& area : areas_.all()) {
-      visit(area.start, area.end, area.protection);
+      if (is_own(area)) {
+        visit(area.start, area.end, area.protection);
+      }
     }
   }
 
@@ -150,6 +165,14 @@ class AddressSpace {
       start = part_end;
     }
   }
+  [[nodiscard]] bool is_own(const Area& area) const { return area.owner == here_->number; }
+  // As AreaList::find() and inside(), of the occupant's areas.
+  [[nodiscard]] const Area* own_area(std::uint64_t address) const;
+  [[nodiscard]] std::vector<Area> own_inside(std::uint64_t start, std::uint64_t end) const;
+  // Where nothing is.
+  void add_own(Area area);
+  // Has what that one has in the window there. ENOMEM.
+  [[nodiscard]] int take_window(Occupant& occupant);
   [[nodiscard]] bool may_be(std::uint64_t start, std::uint64_t end, Protection protection) const;
   [[nodiscard]] std::uint64_t choose_alignment(std::uint64_t bytes) const;
 
@@ -184,8 +207,10 @@ class AddressSpace {
   AddressZones zones_;
   DemandPages demand_;
   HiddenPages hidden_;
-  std::uint64_t break_start_ = 0;
-  std::uint64_t break_ = 0;
+  Occupant nobody_;
+  Occupant* here_ = &nobody_;
+  Occupant* in_window_ = &nobody_; // whose areas there are in the list; those of others are kept
+  std::vector<Occupant*> occupants_{&nobody_};
 };
 
 } // namespace guest::linux

@@ -20,7 +20,7 @@ Or<std::uint64_t> AddressSpace::remap(std::uint64_t address, std::uint64_t bytes
              (*to < address + old_whole && address < *to + new_whole))) {
     return std::unexpected(EINVAL);
   }
-  const Area* const area = areas_.find(address);
+  const Area* const area = own_area(address);
   if (area == nullptr) {
     return std::unexpected(EFAULT);
   }
@@ -33,7 +33,7 @@ Or<std::uint64_t> AddressSpace::remap(std::uint64_t address, std::uint64_t bytes
     return address;
   }
   const std::uint64_t kept = std::min(old_whole, new_whole == 0 ? old_whole : new_whole);
-  const Area* const from = areas_.find(address);
+  const Area* const from = own_area(address);
   if (from->end < address + kept) {
     return std::unexpected(EFAULT);
   }
@@ -97,21 +97,29 @@ Or<std::uint64_t> AddressSpace::move_to(const Area& from, std::uint64_t new_byte
   return place;
 }
 
+// Mappings are looked for from above. Two that have the same place stop growing where they meet.
+std::uint64_t AddressSpace::open_break(const Occupant& occupant) const {
+  constexpr std::uint64_t places = 512;
+  constexpr std::uint64_t place_bytes = std::uint64_t{1} << 36;
+  const std::uint64_t first = abi::align_up(zones_.open_start(), abi::huge_page_bytes);
+  return first + occupant.number % places * place_bytes;
+}
+
 std::uint64_t AddressSpace::move_break(std::uint64_t wanted) {
-  if (wanted < break_start_ || wanted > highest_address) {
-    return break_;
+  if (wanted < here_->break_start || wanted > highest_address) {
+    return here_->break_end;
   }
-  const std::uint64_t old_end = abi::align_up(break_, abi::page_bytes);
+  const std::uint64_t old_end = abi::align_up(here_->break_end, abi::page_bytes);
   const std::uint64_t new_end = abi::align_up(wanted, abi::page_bytes);
   if (new_end > old_end) {
     if (!could_hold(new_end - old_end) || !map_free(old_end, new_end - old_end, read_write)) {
-      return break_;
+      return here_->break_end;
     }
   } else if (new_end < old_end && unmap(new_end, old_end - new_end) != 0) {
-    return break_;
+    return here_->break_end;
   }
-  break_ = wanted;
-  return break_;
+  here_->break_end = wanted;
+  return here_->break_end;
 }
 
 } // namespace guest::linux

@@ -25,8 +25,7 @@ Protection rights_for(Access access) {
 } // namespace
 
 void AddressSpace::populate_files() {
-  const std::vector<Area> all = areas_.all();
-  for (const Area& area : all) {
+  for (const Area& area : own_inside(0, highest_address)) {
     if (!area.content.is_zero()) {
       static_cast<void>(populate(area.start, area.end - area.start));
     }
@@ -40,7 +39,7 @@ int AddressSpace::populate(std::uint64_t address, std::uint64_t bytes) {
   }
   Supply supply = Supply::there;
   std::uint64_t had = 0;
-  for (const Area& part : areas_.inside(address, address + whole)) {
+  for (const Area& part : own_inside(address, address + whole)) {
     had += part.end - part.start;
     for_each_zone(part.start, part.end, [&](Zone zone, std::uint64_t from, std::uint64_t to) {
       const Area inside = part.part(from, to);
@@ -58,7 +57,7 @@ int AddressSpace::populate(std::uint64_t address, std::uint64_t bytes) {
 }
 
 Resolution AddressSpace::resolve(std::uint64_t address, Access access) {
-  const Area* const area = areas_.find(address);
+  const Area* const area = own_area(address);
   if (area == nullptr) {
     return Resolution::unmapped;
   }
@@ -99,7 +98,7 @@ Resolution AddressSpace::resolve_for_guest(std::uint64_t address, Access access)
   if (resolution != Resolution::nothing_to_show) {
     return resolution;
   }
-  Area page = *areas_.find(address);
+  Area page = *own_area(address);
   if (zones_.at(address).zone == Zone::ram) {
     return hidden_.give_up(page, address) ? Resolution::resolved : Resolution::out_of_memory;
   }
@@ -117,7 +116,7 @@ Or<AddressSpace::Place> AddressSpace::place_of(std::uint64_t address, std::uint6
   if (part.zone != Zone::open) {
     return Place{{address}, std::min(bytes, part.end - address)};
   }
-  const Area* const area = areas_.find(address);
+  const Area* const area = own_area(address);
   const std::uint64_t page = abi::align_down(address, abi::page_bytes);
   if (area == nullptr) {
     return std::unexpected(EFAULT);
@@ -172,7 +171,7 @@ Or<AddressSpace::Place> AddressSpace::place_in_ram(std::uint64_t address, std::u
 
 bool AddressSpace::shows(std::uint64_t address, std::uint64_t bytes) {
   for (std::uint64_t at = address; at < address + bytes;) {
-    const Area* const area = areas_.find(at);
+    const Area* const area = own_area(at);
     if (area == nullptr || area->content.is_zero()) {
       at = area == nullptr ? address + bytes : area->end;
       continue;
@@ -190,7 +189,7 @@ void AddressSpace::write(std::uint64_t address, std::span<const std::byte> from)
   for (std::size_t done = 0; done < from.size();) {
     const std::uint64_t at = address + done;
     const Or<Place> place = place_of(at, from.size() - done);
-    const Area* const area = areas_.find(at);
+    const Area* const area = own_area(at);
     if (!place || area == nullptr) {
       return; // out of memory, or not the program's
     }

@@ -28,6 +28,9 @@ struct AddressZones {
   std::uint64_t ram_end = 0;
   std::uint64_t open_end = last_open_end;
   std::array<Range, 4> closed{}; // below open_end; what is not used is empty
+  // Open, and each program's own: where those lie that are linked to fixed addresses (0x400000 and
+  // up). Within RAM where no frame is anybody's; 2 MiB aligned; empty: none.
+  Range window{};
 
   struct Part {
     Zone zone = Zone::closed;
@@ -36,6 +39,9 @@ struct AddressZones {
   [[nodiscard]] Part at(std::uint64_t address) const {
     if (address >= open_end) {
       return {Zone::closed, ~std::uint64_t{0}};
+    }
+    if (address >= window.start && address < window.end) {
+      return {Zone::open, window.end};
     }
     const bool is_ram = address < ram_end;
     Part part{is_ram ? Zone::ram : Zone::open, is_ram ? ram_end : open_end};
@@ -47,7 +53,14 @@ struct AddressZones {
         part.end = std::min(part.end, range.start);
       }
     }
+    if (window.start > address && window.start < window.end) {
+      part.end = std::min(part.end, window.start);
+    }
     return part;
+  }
+  // Where what is open begins that an address in it lies in.
+  [[nodiscard]] std::uint64_t open_start_below(std::uint64_t address) const {
+    return address < window.end ? window.start : ram_end;
   }
   // Above it, up to open_end, everything is open.
   [[nodiscard]] std::uint64_t open_start() const {

@@ -12,14 +12,14 @@ namespace {
 // Whether the two are one area.
 bool continues(const Area& lower, const Area& upper) {
   return lower.end == upper.start && lower.protection == upper.protection &&
-         lower.content.at(lower.end - lower.start) == upper.content;
+         lower.owner == upper.owner && lower.content.at(lower.end - lower.start) == upper.content;
 }
 
 } // namespace
 
 Area Area::part(std::uint64_t from, std::uint64_t to) const {
   const std::uint64_t first = std::max(start, from);
-  return {first, std::min(end, to), protection, content.at(first - start)};
+  return {first, std::min(end, to), protection, content.at(first - start), owner};
 }
 
 std::size_t AreaList::first_ending_after(std::uint64_t address) const {

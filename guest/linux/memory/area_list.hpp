@@ -17,7 +17,8 @@ struct Area {
   std::uint64_t start = 0;
   std::uint64_t end = 0;
   Protection protection = protection_none;
-  Content content{}; // at `start`
+  Content content{};       // at `start`
+  std::uint32_t owner = 0; // the program that has it, by its Occupant's number
 
   // What of it lies in [from, to), which overlaps it.
   [[nodiscard]] Area part(std::uint64_t from, std::uint64_t to) const;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cassert>
+#include <utility>
 
 #include "shared/page_table_entry.hpp"
 
@@ -164,6 +165,26 @@ bool PageTables::cut(std::uint64_t address) {
     store(*made, index, page + index * abi::page_bytes);
   }
   store(leaf.place.table, leaf.place.index, made->value | table_bits);
+  return true;
+}
+
+bool PageTables::exchange(std::uint64_t start, std::uint64_t end,
+                          std::vector<std::uint64_t>& entries) {
+  const std::size_t count = (end - start) / abi::huge_page_bytes;
+  for (std::size_t index = 0; index < count; ++index) {
+    if (!make_place(start + index * abi::huge_page_bytes, large_level)) {
+      return false;
+    }
+  }
+  entries.resize(count);
+  for (std::size_t index = 0; index < count; ++index) {
+    const Place place = *make_place(start + index * abi::huge_page_bytes, large_level);
+    const std::uint64_t entry = load(place.table, place.index);
+    if (entry != entries[index]) {
+      store(place.table, place.index, std::exchange(entries[index], entry));
+    }
+  }
+  store_.flush();
   return true;
 }
 

@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "guest/linux/base/protection.hpp"
 #include "guest/linux/memory/frames.hpp"
@@ -63,6 +64,11 @@ class PageTables {
   // What is mapped there is mapped `distance` bytes further on (modulo 2^64), where nothing is.
   // False when there is no memory for tables; nothing is changed then.
   [[nodiscard]] bool move(std::uint64_t start, std::uint64_t end, std::uint64_t distance);
+  // What is mapped in [start, end), whole 2 MiB, is kept in `entries`, and what those kept is
+  // mapped: nothing, if they are none. False when there is no memory for tables; nothing is changed
+  // then.
+  [[nodiscard]] bool exchange(std::uint64_t start, std::uint64_t end,
+                              std::vector<std::uint64_t>& entries);
   // 2 MiB of pages that are alike, in frames in a row, become one leaf again.
   void fold(std::uint64_t start, std::uint64_t end);
 

@@ -18,9 +18,12 @@ struct Call {
   Args args{};
   std::uint64_t stack = 0; // the caller's RSP
 };
-// The number of the only process, and of its first thread. 1 would be init's, which some programs
+// The number of the first process, and of its first thread. 1 would be init's, which some programs
 // take care to be.
 inline constexpr std::int64_t process_id = 2;
+
+// CLONE_CLEAR_SIGHAND of the kernel.
+inline constexpr std::uint64_t clone_clear_handlers = std::uint64_t{1} << 32;
 
 // What a call returns: at least 0 (addresses included), or a negative error number.
 using Answer = std::int64_t;

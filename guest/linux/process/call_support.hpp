@@ -8,15 +8,16 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <vector>
 
-#include "guest/linux/process/process_state.hpp"
+#include "guest/linux/process/system_state.hpp"
 #include "guest/linux/signals/waiting_signals.hpp"
 
 namespace guest::linux {
 
-class CallSupport : protected ProcessState, protected WaitingSignals {
+class CallSupport : protected SystemState, protected WaitingSignals {
  public:
-  using ProcessState::ProcessState;
+  using SystemState::SystemState;
 
  protected:
   ~CallSupport() = default;
@@ -31,7 +32,7 @@ class CallSupport : protected ProcessState, protected WaitingSignals {
   using Place = FileTree::Place;
   using Last = FileTree::Last;
   [[nodiscard]] OpenFile* file_at(std::uint64_t descriptor) const {
-    return open_files_.get(descriptor & 0xffffffff);
+    return self().files.get(descriptor & 0xffffffff);
   }
   // One that is there still when the call has waited for another file.
   [[nodiscard]] OpenFile* held_file_at(std::uint64_t descriptor);
@@ -61,12 +62,14 @@ class CallSupport : protected ProcessState, protected WaitingSignals {
   [[nodiscard]] bool is_diverted() const {
     const Thread& thread = scheduler_.running();
     return thread.signals.due() || thread.handler_returns || thread.is_to_end ||
-           follower_.has_value();
+           self().follower.has_value();
   }
-  [[nodiscard]] bool is_alone() const { return scheduler_.threads().size() == 1; }
+  // Whether there is no other thread of the process; and of any.
+  [[nodiscard]] bool is_alone() const;
+  [[nodiscard]] bool is_only_thread() const { return scheduler_.threads().size() == 1; }
   // Whether something could end a wait that has no other end.
   [[nodiscard]] bool may_be_interrupted() const {
-    return actions_.has_handlers() || timers_.any_set();
+    return self().actions.has_handlers() || self().timers.any_set();
   }
   // Until then, or until something happens.
   void rest_until(std::uint64_t deadline_ns, Scheduler::Wakes wakes = Scheduler::Wakes::by_name) {
@@ -100,16 +103,66 @@ class CallSupport : protected ProcessState, protected WaitingSignals {
   void receive_signals();
   // To a thread, or to whichever takes it.
   void send(Thread& thread, const SignalCause& cause);
-  void send_to_any(const SignalCause& cause);
+  void send_to_any(Process& process, const SignalCause& cause);
+  void send_to_each(std::vector<Process*> targets, const SignalCause& cause);
   // Does to the process what a signal does.
-  void suffer(SignalEffect effect, std::uint64_t signal);
+  void suffer(Process& process, SignalEffect effect, std::uint64_t signal);
   // Of a timer's signal, which the program gets.
   void count_overruns(SignalCause& cause);
   [[nodiscard]] std::optional<SignalCause> accept_signal(SignalSet wanted) override;
 
+  // ---- processes: support_processes.cpp
+  // Null: there is none of that number, or it has ended.
+  [[nodiscard]] Process* find_process(std::int64_t id) const;
+  // A thread of the running process, as scheduler_.find().
+  [[nodiscard]] Thread* find_thread(std::int64_t id) const;
+  // Calls visit(thread) for each thread of a process.
+  template <typename Visit> void for_each_thread(const Process& process, Visit visit) const {
+    for (const auto& thread : scheduler_.threads()) {
+      if (thread->process == &process) {
+        visit(*thread);
+      }
+    }
+  }
+  // Those that have not ended of which is_meant(process).
+  template <typename IsMeant>
+  [[nodiscard]] std::vector<Process*> processes_that(IsMeant is_meant) const {
+    std::vector<Process*> found;
+    for (const auto& process : processes_) {
+      if (!process->wait_status && is_meant(*process)) {
+        found.push_back(process.get());
+      }
+    }
+    return found;
+  }
+  // Of the processor, by all of its threads.
+  [[nodiscard]] std::uint64_t used_ns(const Process& process) const;
+  [[nodiscard]] Timers::Now now_of(const Process& process) const {
+    return {.elapsed_ns = machine_.now_ns(), .used_ns = used_ns(process)};
+  }
+  [[nodiscard]] Timers::Now now() const { return now_of(self()); }
+  // What tells waiters at an address of the program's from those of others (futexes.hpp).
+  [[nodiscard]] std::uint64_t waiting_place(std::uint64_t address) const {
+    constexpr unsigned address_bits = 47;
+    return address | std::uint64_t{self().memory->occupant.number} << address_bits;
+  }
+  // From now on it has memory of its own, in which nothing is; what it had goes back unless another
+  // has it, too.
+  void renew_memory(Process& process);
+  // Those that have ended and were waited for are no more, but for the one that runs.
+  void forget_ended(const Process& runs);
+  // Whoever has made the process by vfork goes on.
+  void release_maker(Process& process);
+  // The running thread's process, which is not the first, has ended: its parent is told what
+  // wait(2) has for that.
+  [[noreturn]] void end_process(int wait_status);
+  // Another process, which is not the first, ends as soon as its threads find out.
+  void kill_process(Process& process, int wait_status);
+
   // ---- the end: support_end.cpp
+  // Of the running thread's process; of the guest, if that is the first.
   [[noreturn]] void end(std::uint8_t status);
-  [[noreturn]] void end_by_signal(std::uint64_t signal);
+  [[noreturn]] void end_by_signal(Process& process, std::uint64_t signal);
   // What the program has written goes where it belongs. The exit status to end with.
   [[nodiscard]] std::uint8_t leave(std::uint8_t status);
   // Of the running thread, which is not alone.
@@ -120,6 +173,10 @@ class CallSupport : protected ProcessState, protected WaitingSignals {
 
  private:
   void idle_until_ns(std::uint64_t deadline) override;
+  void enter(const Thread& next) override;
+  void receive_timers(Process& process);
+  void tell_parent(Process& process);
+  [[nodiscard]] bool any_timers() const;
   [[nodiscard]] SignalSet waiting_signals() const override { return signals().waiting(); }
   [[nodiscard]] std::uint64_t signal_arrivals() const override { return signals().arrivals(); }
 

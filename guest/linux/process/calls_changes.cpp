@@ -55,7 +55,7 @@ Answer FileCalls::sys_mkdirat(const Args& args) {
   if (place->stat) {
     return -EEXIST;
   }
-  const auto mode = static_cast<std::uint32_t>(args[2]) & 01777U & ~umask_;
+  const auto mode = static_cast<std::uint32_t>(args[2]) & 01777U & ~self().umask;
   return -Answer{place->system->make_folder(place->inner(), mode)};
 }
 
@@ -262,8 +262,8 @@ Answer FileCalls::sys_sync_file_range(const Args& args) {
 
 // What is closed is with the host, which brings it to the disk in its own time.
 Answer FileCalls::sys_sync(const Args& /*args*/) {
-  for (std::uint64_t descriptor = 0; descriptor < open_files_.end(); ++descriptor) {
-    const OpenFile* const file = open_files_.get(descriptor);
+  for (std::uint64_t descriptor = 0; descriptor < self().files.end(); ++descriptor) {
+    const OpenFile* const file = self().files.get(descriptor);
     if (file != nullptr && file->may_write() && !file->file->is_stream()) {
       static_cast<void>(file->file->sync());
     }
@@ -333,9 +333,9 @@ Answer FileCalls::set_owner(std::uint64_t directory, PathAddress path, std::uint
   const auto is_own = [](std::uint32_t wanted, std::uint32_t own) {
     return wanted == abi::file_owner_kept || wanted == own;
   };
-  if (!credentials_.has(CAP_CHOWN) &&
-      (!is_own(owner.user, credentials_.ids(Credentials::Kind::user).files) ||
-       !is_own(owner.group, credentials_.ids(Credentials::Kind::group).files))) {
+  if (!self().credentials.has(CAP_CHOWN) &&
+      (!is_own(owner.user, self().credentials.ids(Credentials::Kind::user).files) ||
+       !is_own(owner.group, self().credentials.ids(Credentials::Kind::group).files))) {
     return -EPERM;
   }
   return change(

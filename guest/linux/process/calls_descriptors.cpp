@@ -36,9 +36,9 @@ Answer FileCalls::open_path(std::uint64_t directory, std::uint64_t path, std::ui
     return place ? -EISDIR : -Answer{place.error()};
   }
   if (place->descriptor) {
-    const Or<int> copy = open_files_.duplicate(*place->descriptor, 0);
+    const Or<int> copy = self().files.duplicate(*place->descriptor, 0);
     if (copy) {
-      open_files_.set_close_on_exec(static_cast<std::uint64_t>(*copy), (flags & O_CLOEXEC) != 0);
+      self().files.set_close_on_exec(static_cast<std::uint64_t>(*copy), (flags & O_CLOEXEC) != 0);
     }
     return copy ? Answer{*copy} : copy.error() == EBADF ? -ENOENT : -Answer{copy.error()};
   }
@@ -65,7 +65,7 @@ Answer FileCalls::sys_creat(const Args& args) {
 }
 
 Answer FileCalls::sys_close(const Args& args) {
-  return -Answer{open_files_.remove(args[0] & 0xffffffff)};
+  return -Answer{self().files.remove(args[0] & 0xffffffff)};
 }
 
 Answer FileCalls::sys_close_range(const Args& args) {
@@ -74,19 +74,19 @@ Answer FileCalls::sys_close_range(const Args& args) {
   if ((args[2] & ~(unshares | on_exec)) != 0 || args[0] > args[1]) {
     return -EINVAL;
   }
-  const std::uint64_t end = std::min(args[1] + 1, open_files_.end());
+  const std::uint64_t end = std::min(args[1] + 1, self().files.end());
   for (std::uint64_t descriptor = args[0]; descriptor < end; ++descriptor) {
     if ((args[2] & on_exec) != 0) {
-      open_files_.set_close_on_exec(descriptor, true);
+      self().files.set_close_on_exec(descriptor, true);
     } else {
-      static_cast<void>(open_files_.remove(descriptor));
+      static_cast<void>(self().files.remove(descriptor));
     }
   }
   return 0;
 }
 
 Answer FileCalls::sys_dup(const Args& args) {
-  return answer_of(open_files_.duplicate(args[0] & 0xffffffff, 0));
+  return answer_of(self().files.duplicate(args[0] & 0xffffffff, 0));
 }
 
 Answer FileCalls::sys_dup3(const Args& args) {
@@ -95,13 +95,13 @@ Answer FileCalls::sys_dup3(const Args& args) {
   if (from == to || (args[2] & ~std::uint64_t{O_CLOEXEC}) != 0) {
     return -EINVAL;
   }
-  if (open_files_.get(from) == nullptr || to >= OpenFiles::max_descriptors) {
+  if (self().files.get(from) == nullptr || to >= OpenFiles::max_descriptors) {
     return -EBADF;
   }
-  static_cast<void>(open_files_.remove(to));
-  const Or<int> copy = open_files_.duplicate(from, to);
+  static_cast<void>(self().files.remove(to));
+  const Or<int> copy = self().files.duplicate(from, to);
   if (copy) {
-    open_files_.set_close_on_exec(to, args[2] != 0);
+    self().files.set_close_on_exec(to, args[2] != 0);
   }
   return answer_of(copy);
 }
@@ -117,23 +117,23 @@ Answer FileCalls::sys_dup2(const Args& args) {
 
 Answer FileCalls::sys_fcntl(const Args& args) {
   const std::uint64_t descriptor = args[0] & 0xffffffff;
-  OpenFile* const file = open_files_.get(descriptor);
+  OpenFile* const file = self().files.get(descriptor);
   if (file == nullptr) {
     return -EBADF;
   }
   switch (args[1]) {
   case F_DUPFD:
   case F_DUPFD_CLOEXEC: {
-    const Or<int> copy = open_files_.duplicate(descriptor, args[2] & 0xffffffff);
+    const Or<int> copy = self().files.duplicate(descriptor, args[2] & 0xffffffff);
     if (copy) {
-      open_files_.set_close_on_exec(static_cast<std::uint64_t>(*copy), args[1] == F_DUPFD_CLOEXEC);
+      self().files.set_close_on_exec(static_cast<std::uint64_t>(*copy), args[1] == F_DUPFD_CLOEXEC);
     }
     return answer_of(copy);
   }
   case F_GETFD:
-    return open_files_.closes_on_exec(descriptor) ? FD_CLOEXEC : 0;
+    return self().files.closes_on_exec(descriptor) ? FD_CLOEXEC : 0;
   case F_SETFD:
-    open_files_.set_close_on_exec(descriptor, (args[2] & FD_CLOEXEC) != 0);
+    self().files.set_close_on_exec(descriptor, (args[2] & FD_CLOEXEC) != 0);
     return 0;
   case F_GETFL:
     return file->open_flags;
@@ -249,8 +249,8 @@ Answer FileCalls::sys_flock(const Args& args) {
     return -EINVAL;
   }
   const Or<abi::FileStat> own = file->file->stat();
-  for (std::uint64_t descriptor = 0; own && descriptor < open_files_.end(); ++descriptor) {
-    const OpenFile* const other = open_files_.get(descriptor);
+  for (std::uint64_t descriptor = 0; own && descriptor < self().files.end(); ++descriptor) {
+    const OpenFile* const other = self().files.get(descriptor);
     if (other == nullptr || other == file || other->lock == OpenFile::Lock::none ||
         (wish == LOCK_SH && other->lock == OpenFile::Lock::shared)) {
       continue;

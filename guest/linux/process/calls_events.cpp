@@ -177,8 +177,8 @@ Answer FileCalls::sys_epoll_ctl(const Args& args) {
   if (operation != EPOLL_CTL_DEL && !user_.fetch(address, wanted)) {
     return -EFAULT;
   }
-  const std::shared_ptr<OpenFile> own = open_files_.share(list_descriptor);
-  const InterestList::Key key{descriptor, open_files_.share(descriptor)};
+  const std::shared_ptr<OpenFile> own = self().files.share(list_descriptor);
+  const InterestList::Key key{descriptor, self().files.share(descriptor)};
   if (own == nullptr || key.file == nullptr) {
     return -EBADF;
   }
@@ -212,7 +212,7 @@ Answer FileCalls::wait_for_events(const Args& args, std::uint64_t timeout_ns) {
   if (address > highest_address || bytes > highest_address - address) {
     return -EFAULT;
   }
-  const std::shared_ptr<OpenFile> own = open_files_.share(args[0]);
+  const std::shared_ptr<OpenFile> own = self().files.share(args[0]);
   if (own == nullptr) {
     return -EBADF;
   }

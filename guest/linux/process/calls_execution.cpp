@@ -12,11 +12,16 @@
 namespace guest::linux {
 
 Or<ProgramEntry> ProgramCalls::become(FoundProgram& found) {
-  const Or<ProgramEntry> entry = loader_.load(found, break_start_);
-  command_ = std::move(found.command);
-  executable_place_ = std::move(found.place);
-  traits_.begin();
-  scheduler_.running().set_name(view(executable_place_));
+  Process& process = self();
+  // A break in RAM needs no page tables; there is one such place.
+  const std::uint64_t break_start =
+      is_first(process) ? break_start_ : memory_.open_break(process.memory->occupant);
+  const Or<ProgramEntry> entry = loader_.load(found, break_start);
+  process.memory->stack_start = entry ? entry->stack_start : 0;
+  self().command = std::move(found.command);
+  self().executable = std::move(found.place);
+  self().traits.begin();
+  scheduler_.running().set_name(view(self().executable));
   if (entry && start_.debugged != 0) {
     memory_.populate_files(); // breakpoints need the pages that they are in
   }
@@ -33,27 +38,28 @@ Answer ProgramCalls::execute(Command command, std::string_view directory) {
   if (!end_others()) {
     return -EINTR;
   }
-  sites_.restore(0, highest_address);
-  memory_.unmap_all();
-  for (std::uint64_t descriptor = 0; descriptor < open_files_.end(); ++descriptor) {
-    if (open_files_.closes_on_exec(descriptor)) {
-      static_cast<void>(open_files_.remove(descriptor));
+  renew_memory(self());
+  release_maker(self());
+  self().has_executed = true;
+  for (std::uint64_t descriptor = 0; descriptor < self().files.end(); ++descriptor) {
+    if (self().files.closes_on_exec(descriptor)) {
+      static_cast<void>(self().files.remove(descriptor));
     }
   }
-  actions_.forget_handlers();
+  self().actions.forget_handlers();
   Thread& thread = scheduler_.running();
   thread.signals.alternate_stack = {};
-  thread.id = process_id;
+  thread.id = self().id;
   thread.clear_at_end = 0;
   thread.robust_list = 0;
-  timers_.remove_made();
+  self().timers.remove_made();
   machine_.set_handled_signals(handled_signals());
   machine_.set_thread_pointer(0);
   const Or<ProgramEntry> entry = become(*found);
   if (!entry) {
-    end_by_signal(SIGKILL); // there is nothing to go back to, as in Linux
+    end_by_signal(self(), SIGKILL); // there is nothing to go back to, as in Linux
   }
-  follower_ = *entry;
+  self().follower = *entry;
   return 0;
 }
 
@@ -72,7 +78,7 @@ Answer ProgramCalls::sys_execveat(const Args& args) {
     return -Answer{name.error()};
   }
   Command command;
-  Text base = directory_;
+  Text base = self().directory;
   if (static_cast<std::int32_t>(directory) != AT_FDCWD && !name->starts_with('/')) {
     const OpenFile* const file = file_at(directory);
     if (file == nullptr) {

@@ -118,7 +118,7 @@ Answer FileCalls::move_vector(const Args& args, Move move, Offset offset) {
     return -Answer{parts.error()};
   }
   if (file->file->socket() != nullptr) { // one message
-    const std::shared_ptr<OpenFile> kept = open_files_.share(args[0] & 0xffffffff);
+    const std::shared_ptr<OpenFile> kept = self().files.share(args[0] & 0xffffffff);
     if (move == &FileCalls::write_file) {
       return send_parts(*kept, *parts, {}, 0);
     }
@@ -260,7 +260,7 @@ Answer FileCalls::sys_ioctl(const Args& args) {
   switch (args[1]) {
   case FIOCLEX:
   case FIONCLEX:
-    open_files_.set_close_on_exec(args[0] & 0xffffffff, args[1] == FIOCLEX);
+    self().files.set_close_on_exec(args[0] & 0xffffffff, args[1] == FIOCLEX);
     return 0;
   case FIONBIO: {
     std::uint32_t on = 0;

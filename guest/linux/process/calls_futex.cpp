@@ -48,10 +48,11 @@ Answer ProgramCalls::wait_at(std::uint64_t address, std::uint32_t value, std::ui
   if (is != value) {
     return -EAGAIN;
   }
-  if (deadline_ns == Machine::never && is_alone() && !may_be_interrupted()) {
+  if (deadline_ns == Machine::never && is_only_thread() && !may_be_interrupted()) {
     return -EDEADLK; // nobody is there to wake it
   }
-  Futexes::Waiter waiter{.thread = &scheduler_.running(), .address = address, .bits = bits};
+  Futexes::Waiter waiter{
+      .thread = &scheduler_.running(), .address = waiting_place(address), .bits = bits};
   futexes_.add(waiter);
   while (!waiter.is_woken) {
     const bool is_late = deadline_ns != Machine::never && machine_.now_ns() >= deadline_ns;
@@ -79,7 +80,8 @@ Answer ProgramCalls::try_lock_at(std::uint64_t address) {
   if ((value & FUTEX_TID_MASK) != 0) {
     return -EAGAIN;
   }
-  const std::uint32_t others = futexes_.first_at(address) == nullptr ? 0 : FUTEX_WAITERS;
+  const std::uint32_t others =
+      futexes_.first_at(waiting_place(address)) == nullptr ? 0 : FUTEX_WAITERS;
   return user_.store(address, self | others | (value & FUTEX_OWNER_DIED)) ? 0 : -EFAULT;
 }
 
@@ -115,13 +117,14 @@ Answer ProgramCalls::unlock_at(std::uint64_t address) {
   if ((value & FUTEX_TID_MASK) != static_cast<std::uint32_t>(scheduler_.running().id)) {
     return -EPERM;
   }
-  Futexes::Waiter* const next = futexes_.first_at(address);
+  Futexes::Waiter* const next = futexes_.first_at(waiting_place(address));
   if (next == nullptr) {
     return user_.store(address, std::uint32_t{0}) ? 0 : -EFAULT;
   }
   const auto owner = static_cast<std::uint32_t>(next->thread->id);
   futexes_.wake_one(*next);
-  const std::uint32_t others = futexes_.first_at(address) == nullptr ? 0 : FUTEX_WAITERS;
+  const std::uint32_t others =
+      futexes_.first_at(waiting_place(address)) == nullptr ? 0 : FUTEX_WAITERS;
   return user_.store(address, owner | others) ? 0 : -EFAULT;
 }
 
@@ -193,8 +196,8 @@ Answer ProgramCalls::wake_by_operation(const Args& args) {
   default:
     return -ENOSYS;
   }
-  std::uint32_t woken = futexes_.wake(args[0], count_of(args[2]));
-  woken += wakes ? futexes_.wake(args[4], count_of(args[3])) : 0;
+  std::uint32_t woken = futexes_.wake(waiting_place(args[0]), count_of(args[2]));
+  woken += wakes ? futexes_.wake(waiting_place(args[4]), count_of(args[3])) : 0;
   return woken;
 }
 
@@ -215,11 +218,11 @@ Answer ProgramCalls::sys_futex(const Args& args) {
                     : -Answer{deadline.error()};
   }
   case FUTEX_WAKE:
-    return futexes_.wake(address, count_of(value));
+    return futexes_.wake(waiting_place(address), count_of(value));
   case FUTEX_WAKE_BITSET:
-    return last == 0
-               ? -EINVAL
-               : Answer{futexes_.wake(address, count_of(value), static_cast<std::uint32_t>(last))};
+    return last == 0 ? -EINVAL
+                     : Answer{futexes_.wake(waiting_place(address), count_of(value),
+                                            static_cast<std::uint32_t>(last))};
   case FUTEX_CMP_REQUEUE: {
     std::uint32_t is = 0;
     if (!user_.fetch(address, is)) {
@@ -235,8 +238,9 @@ Answer ProgramCalls::sys_futex(const Args& args) {
         static_cast<std::int32_t>(fourth) < 0) {
       return -EINVAL;
     }
-    const std::uint32_t woken = futexes_.wake(address, count_of(value));
-    return Answer{woken} + futexes_.move(address, second, count_of(fourth));
+    const std::uint32_t woken = futexes_.wake(waiting_place(address), count_of(value));
+    return Answer{woken} +
+           futexes_.move(waiting_place(address), waiting_place(second), count_of(fourth));
   }
   case FUTEX_WAKE_OP:
     return wake_by_operation(args);

@@ -122,7 +122,7 @@ Answer ProgramCalls::sys_mmap(const Args& args) {
     return -ENOMEM;
   }
   if (exactly) {
-    sites_.restore(address, address + bytes);
+    self().memory->sites.restore(address, address + bytes);
   }
   // What only this program changes by other means is copied as good as shared.
   const bool is_shared = file != nullptr && type != MAP_PRIVATE && file->may_write() &&
@@ -159,7 +159,7 @@ Answer ProgramCalls::sys_mmap(const Args& args) {
 }
 
 Answer ProgramCalls::sys_munmap(const Args& args) {
-  sites_.restore(args[0], args[0] + args[1]);
+  self().memory->sites.restore(args[0], args[0] + args[1]);
   return -Answer{memory_.unmap(args[0], args[1])};
 }
 
@@ -176,7 +176,7 @@ Answer ProgramCalls::sys_mprotect(const Args& args) {
     return -EINVAL;
   }
   if ((protection & known_protection) == 0) {
-    sites_.restore(address, address + bytes); // nobody can look there any more
+    self().memory->sites.restore(address, address + bytes); // nobody can look there any more
   }
   return -Answer{
       memory_.protect(address, bytes, static_cast<Protection>(protection & known_protection))};
@@ -192,9 +192,9 @@ Answer ProgramCalls::sys_mremap(const Args& args) {
   if (fixed && new_address < lowest_address) {
     return is_page_aligned(new_address) ? -EPERM : -EINVAL;
   }
-  sites_.restore(address, address + bytes);
+  self().memory->sites.restore(address, address + bytes);
   if (fixed) {
-    sites_.restore(new_address, new_address + new_bytes);
+    self().memory->sites.restore(new_address, new_address + new_bytes);
   }
   return answer_of(memory_.remap(address, bytes, new_bytes,
                                  (flags & MREMAP_MAYMOVE) != 0 ? AddressSpace::Move::yes
@@ -224,7 +224,7 @@ Answer ProgramCalls::sys_madvise(const Args& args) {
   switch (advice) {
   case MADV_DONTNEED:
   case MADV_FREE: // at once is a time like any other
-    sites_.restore(address, address + bytes);
+    self().memory->sites.restore(address, address + bytes);
     return -Answer{memory_.discard(address, bytes)};
   case advice_populate_read:
   case advice_populate_write: {

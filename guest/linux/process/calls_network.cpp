@@ -59,7 +59,7 @@ int SocketCalls::make_socket_file(SocketName& name) {
     return !place ? place.error() : place->stat ? EADDRINUSE : ENOENT;
   }
   constexpr std::uint32_t all_rights = 0777;
-  const int error = place->system->make_socket(place->inner(), all_rights & ~umask_);
+  const int error = place->system->make_socket(place->inner(), all_rights & ~self().umask);
   return error != 0 ? error : find_socket_file(name);
 }
 
@@ -227,7 +227,7 @@ Answer SocketCalls::sys_accept4(const Args& args) {
   if (listening.kind() == Socket::Kind::datagrams) {
     return -EOPNOTSUPP;
   }
-  if (open_files_.is_full()) {
+  if (self().files.is_full()) {
     return -EMFILE;
   }
   const std::uint64_t until = deadline_of(listening.traits().receive_timeout_ns);
@@ -247,7 +247,7 @@ Answer SocketCalls::sys_accept4(const Args& args) {
     if (number >= 0 && address != 0) {
       if (const Answer failed = put_socket_name(accepted->peer, address, bytes_address);
           failed != 0) {
-        static_cast<void>(open_files_.remove(static_cast<std::uint64_t>(number)));
+        static_cast<void>(self().files.remove(static_cast<std::uint64_t>(number)));
         return failed;
       }
     }

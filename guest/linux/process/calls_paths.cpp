@@ -176,7 +176,7 @@ Answer FileCalls::access_of(std::uint64_t directory, std::uint64_t path, std::ui
   using Kind = Credentials::Kind;
   const bool as_effective = (flags & AT_EACCESS) != 0;
   const auto own = [&](Kind kind) {
-    const Credentials::Ids& ids = credentials_.ids(kind);
+    const Credentials::Ids& ids = self().credentials.ids(kind);
     return as_effective ? ids.effective : ids.real;
   };
   std::uint64_t granted = stat->mode & 7U;
@@ -281,7 +281,7 @@ Answer FileCalls::sys_fsetxattr(const Args& args) {
 }
 
 Answer FileCalls::sys_getcwd(const Args& args) {
-  const std::string_view path = directory_.empty() ? "/" : view(directory_);
+  const std::string_view path = self().directory.empty() ? "/" : view(self().directory);
   const std::uint64_t bytes = path.size() + 1;
   if (args[1] < bytes) {
     return -ERANGE;
@@ -303,7 +303,7 @@ Answer FileCalls::sys_chdir(const Args& args) {
   if (place->descriptor || !S_ISDIR(place->stat->mode)) {
     return -ENOTDIR;
   }
-  directory_ = std::move(place->path);
+  self().directory = std::move(place->path);
   return 0;
 }
 
@@ -316,7 +316,7 @@ Answer FileCalls::sys_fchdir(const Args& args) {
   if (!file->file->is_folder()) {
     return -ENOTDIR;
   }
-  directory_ = view(file->path) == "/" ? Text{} : file->path;
+  self().directory = view(file->path) == "/" ? Text{} : file->path;
   return 0;
 }
 

@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: MIT
-// What a program asks of itself and its machine: numbers, limits, names, random bytes; children,
-// of which it has none.
+// What a program asks of itself and its machine: numbers, limits, names, random bytes.
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/sysinfo.h>
 #include <sys/utsname.h>
-#include <sys/wait.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -25,20 +23,6 @@ template <std::size_t N> void set_text(char (&to)[N], std::string_view text) {
   std::memcpy(to, text.data(), std::min(text.size(), N - 1));
 }
 
-Answer wait_for_child(const Args& args) {
-  constexpr std::uint64_t ends = WEXITED | WSTOPPED | WCONTINUED;
-  constexpr std::uint64_t known = ends | WNOHANG | WNOWAIT | __WNOTHREAD | __WALL | __WCLONE;
-  const auto process = static_cast<std::int32_t>(args[1]);
-  if ((args[3] & ~known) != 0 || (args[3] & ends) == 0 || args[0] > P_PIDFD) {
-    return -EINVAL;
-  }
-  if (args[0] == P_PIDFD) {
-    return process < 0 ? -EINVAL : -EBADF; // nothing is one
-  }
-  return (args[0] == P_PID && process <= 0) || (args[0] == P_PGID && process < 0) ? -EINVAL
-                                                                                  : -ECHILD;
-}
-
 } // namespace
 
 Answer ProgramCalls::sys_exit_group(const Args& args) {
@@ -46,10 +30,7 @@ Answer ProgramCalls::sys_exit_group(const Args& args) {
 }
 
 Answer ProgramCalls::sys_getpid(const Args& /*args*/) {
-  return process_id;
-}
-Answer ProgramCalls::sys_getppid(const Args& /*args*/) {
-  return process_id - 1;
+  return self().id;
 }
 Answer ProgramCalls::sys_nothing(const Args& /*args*/) {
   return 0;
@@ -134,32 +115,6 @@ Answer ProgramCalls::sys_getrandom(const Args& args) {
   return answer_of(random_.fill(*to));
 }
 
-// There are no children to be waited for.
-Answer ProgramCalls::sys_wait4(const Args& args) {
-  constexpr std::uint64_t known =
-      WNOHANG | WUNTRACED | WCONTINUED | __WNOTHREAD | __WALL | __WCLONE;
-  if ((args[2] & ~known) != 0) {
-    return -EINVAL;
-  }
-  return static_cast<std::int32_t>(args[0]) == INT32_MIN ? -ESRCH : -ECHILD;
-}
-
-// What it says of nobody is cleared, whatever comes of it.
-Answer ProgramCalls::sys_waitid(const Args& args) {
-  const Answer answer = wait_for_child(args);
-  struct Words { // of siginfo_t, with a hole between them
-    std::int32_t words[3];
-  };
-  constexpr std::uint64_t child = 16; // whose, and what has become of it
-  if (args[2] == 0) {
-    return answer;
-  }
-  if (!user_.may_write(args[2], child + sizeof(Words))) {
-    return -EFAULT;
-  }
-  return user_.store(args[2], Words{}) && user_.store(args[2] + child, Words{}) ? answer : -EFAULT;
-}
-
 // ---- the processor -----------------------------------------------------------------------------
 
 Answer ProgramCalls::sys_sched_getaffinity(const Args& args) {
@@ -173,15 +128,13 @@ Answer ProgramCalls::sys_sched_getaffinity(const Args& args) {
 Answer ProgramCalls::sys_getrusage(const Args& args) {
   const auto whose = static_cast<std::int32_t>(args[0]);
   rusage usage{};
-  if (whose == RUSAGE_CHILDREN) {
-    return user_.store(args[1], usage) ? 0 : -EFAULT; // there are none
-  }
-  if (whose != RUSAGE_SELF && whose != RUSAGE_THREAD) {
+  if (whose != RUSAGE_SELF && whose != RUSAGE_THREAD && whose != RUSAGE_CHILDREN) {
     return -EINVAL;
   }
-  const std::uint64_t used_ns =
-      whose == RUSAGE_THREAD ? scheduler_.used_ns(scheduler_.running()) : now().used_ns;
-  const std::uint64_t now_us = used_ns / 1000;
+  const std::uint64_t used = whose == RUSAGE_THREAD     ? scheduler_.used_ns(scheduler_.running())
+                             : whose == RUSAGE_CHILDREN ? self().used_by_children_ns
+                                                        : used_ns(self());
+  const std::uint64_t now_us = used / 1000;
   usage.ru_utime = {static_cast<time_t>(now_us / 1'000'000),
                     static_cast<suseconds_t>(now_us % 1'000'000)};
   usage.ru_maxrss = static_cast<long>(memory_.mapped_bytes() >> 10);
@@ -195,8 +148,8 @@ Answer ProgramCalls::sys_getpriority(const Args& args) {
 }
 
 Answer ProgramCalls::sys_umask(const Args& args) {
-  const std::uint32_t before = umask_;
-  umask_ = static_cast<std::uint32_t>(args[0]) & 0777U;
+  const std::uint32_t before = self().umask;
+  self().umask = static_cast<std::uint32_t>(args[0]) & 0777U;
   return before;
 }
 

@@ -33,9 +33,9 @@ std::int32_t most_priority(std::uint64_t policy) {
 }
 
 // 0; EINVAL, ESRCH.
-int check_thread(std::uint64_t number) {
+int check_thread(std::uint64_t number, std::int32_t own) {
   const auto given = static_cast<std::int32_t>(number);
-  return given < 0 ? EINVAL : given == 0 || given == process_id ? 0 : ESRCH;
+  return given < 0 ? EINVAL : given == 0 || given == own ? 0 : ESRCH;
 }
 
 } // namespace
@@ -51,12 +51,12 @@ Answer ProgramCalls::sys_sched_get_priority_min(const Args& args) {
 }
 
 Answer ProgramCalls::sys_sched_getscheduler(const Args& args) {
-  const int error = check_thread(args[0]);
-  return error != 0 ? -Answer{error} : Answer{traits_.policy};
+  const int error = check_thread(args[0], self().id);
+  return error != 0 ? -Answer{error} : Answer{self().traits.policy};
 }
 
 Answer ProgramCalls::sys_sched_getparam(const Args& args) {
-  const int error = args[1] == 0 ? EINVAL : check_thread(args[0]);
+  const int error = args[1] == 0 ? EINVAL : check_thread(args[0], self().id);
   if (error != 0) {
     return -Answer{error};
   }
@@ -73,7 +73,7 @@ Answer ProgramCalls::set_policy(std::uint64_t thread, std::int32_t policy,
   if (!user_.fetch(parameters, priority)) {
     return -EFAULT;
   }
-  if (const int error = check_thread(thread); error != 0) {
+  if (const int error = check_thread(thread, self().id); error != 0) {
     return -Answer{error};
   }
   const std::int32_t plain = policy & ~SCHED_RESET_ON_FORK;
@@ -85,7 +85,7 @@ Answer ProgramCalls::set_policy(std::uint64_t thread, std::int32_t policy,
   if (is_for_real_time(plain)) {
     return -EPERM;
   }
-  traits_.policy = policy;
+  self().traits.policy = policy;
   return 0;
 }
 
@@ -95,12 +95,12 @@ Answer ProgramCalls::sys_sched_setscheduler(const Args& args) {
 }
 
 Answer ProgramCalls::sys_sched_setparam(const Args& args) {
-  return set_policy(args[0], traits_.policy, args[1]);
+  return set_policy(args[0], self().traits.policy, args[1]);
 }
 
 Answer ProgramCalls::sys_sched_rr_get_interval(const Args& args) {
   constexpr long slice_ns = 4'000'000; // about what Linux gives
-  const int error = check_thread(args[0]);
+  const int error = check_thread(args[0], self().id);
   if (error != 0) {
     return -Answer{error};
   }
@@ -119,7 +119,7 @@ Answer ProgramCalls::sys_sched_setaffinity(const Args& args) {
     set |= std::uint64_t{byte} << (8 * at);
   }
   const auto thread = static_cast<std::int32_t>(args[0]);
-  if (thread != 0 && thread != process_id) {
+  if (thread != 0 && thread != self().id) {
     return -ESRCH;
   }
   return (set & 1U) != 0 ? 0 : -EINVAL;
@@ -140,11 +140,12 @@ Answer ProgramCalls::sys_ioprio_get(const Args& args) {
   switch (args[0]) {
   case IOPRIO_WHO_PROCESS:
   case IOPRIO_WHO_PGRP:
-    return who == 0 || who == process_id ? Answer{traits_.io_priority} : -ESRCH;
+    return who == 0 || who == self().id ? Answer{self().traits.io_priority} : -ESRCH;
   case IOPRIO_WHO_USER:
-    return static_cast<std::uint32_t>(who) == credentials_.ids(Credentials::Kind::user).real ||
+    return static_cast<std::uint32_t>(who) ==
+                       self().credentials.ids(Credentials::Kind::user).real ||
                    who == 0
-               ? Answer{traits_.io_priority}
+               ? Answer{self().traits.io_priority}
                : -ESRCH;
   default:
     return -EINVAL;
@@ -170,7 +171,7 @@ Answer ProgramCalls::sys_ioprio_set(const Args& args) {
     return -EINVAL;
   }
   const Answer is = sys_ioprio_get(args);
-  traits_.io_priority = is < 0 ? traits_.io_priority : priority;
+  self().traits.io_priority = is < 0 ? self().traits.io_priority : priority;
   return std::min<Answer>(is, 0);
 }
 
@@ -191,9 +192,10 @@ Answer ProgramCalls::sys_membarrier(const Args& args) {
     return -EINVAL;
   }
   if (args[0] == MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) {
-    traits_.registered_barrier = true;
+    self().traits.registered_barrier = true;
   }
-  return args[0] == MEMBARRIER_CMD_PRIVATE_EXPEDITED && !traits_.registered_barrier ? -EPERM : 0;
+  return args[0] == MEMBARRIER_CMD_PRIVATE_EXPEDITED && !self().traits.registered_barrier ? -EPERM
+                                                                                          : 0;
 }
 
 } // namespace guest::linux

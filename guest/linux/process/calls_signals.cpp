@@ -31,14 +31,12 @@ Answer ProgramCalls::sys_rt_sigaction(const Args& args) {
   if (action != 0 && !user_.fetch(action, next)) {
     return -EFAULT;
   }
-  const SignalAction before = actions_.of(signal);
+  const SignalAction before = self().actions.of(signal);
   if (action != 0) {
-    actions_.set(signal, next);
-    if (actions_.effect_of(signal) == SignalEffect::nothing) {
-      shared_pending_.forget(signal);
-      for (const auto& thread : scheduler_.threads()) {
-        thread->signals.forget(signal);
-      }
+    self().actions.set(signal, next);
+    if (self().actions.effect_of(signal) == SignalEffect::nothing) {
+      self().pending.forget(signal);
+      for_each_thread(self(), [&](Thread& thread) { thread.signals.forget(signal); });
     }
     machine_.set_handled_signals(handled_signals());
   }
@@ -112,27 +110,34 @@ Answer ProgramCalls::sys_sigaltstack(const Args& args) {
 
 // ---- sending -----------------------------------------------------------------------------------
 
-// Signal 0 only asks whether there is somebody.
+// Signal 0 only asks whether there is somebody. Who has ended and was not waited for takes what
+// comes.
 Answer ProgramCalls::send_to_process(std::int64_t target, const SignalCause& cause) {
   if (cause.signal > last_signal) {
     return -EINVAL;
   }
-  if (target != process_id && scheduler_.find(target) == nullptr) {
+  const Thread* const thread = scheduler_.find(target);
+  const auto is_target = [&](const auto& process) {
+    return !process->is_waited_for &&
+           (process->id == target || (thread != nullptr && thread->process == process.get()));
+  };
+  const auto found = std::ranges::find_if(processes_, is_target);
+  if (found == processes_.end()) {
     return -ESRCH;
   }
-  if (cause.signal != 0) {
-    send_to_any(cause);
+  if (cause.signal != 0 && !(*found)->wait_status) {
+    send_to_any(**found, cause);
   }
   return 0;
 }
 
 Answer ProgramCalls::send_to_thread(std::int64_t group, std::int64_t thread,
                                     const SignalCause& cause) {
-  Thread* const target = group == process_id ? scheduler_.find(thread) : nullptr;
+  Thread* const target = scheduler_.find(thread);
   if (cause.signal > last_signal) {
     return -EINVAL;
   }
-  if (target == nullptr) {
+  if (target == nullptr || (group != any_group && target->process->id != group)) {
     return -ESRCH;
   }
   if (cause.signal != 0) {
@@ -143,14 +148,28 @@ Answer ProgramCalls::send_to_thread(std::int64_t group, std::int64_t thread,
 
 Answer ProgramCalls::sys_kill(const Args& args) {
   const auto target = static_cast<std::int32_t>(args[0]);
-  // Its group, and all processes but init, are the process, too.
-  const bool is_all = target == 0 || target == -1 || target == -process_id;
-  return send_to_process(is_all ? process_id : target, cause_of(args[1], SI_USER));
+  const SignalCause cause = cause_of(args[1], SI_USER);
+  if (target > 0) {
+    return send_to_process(target, cause);
+  }
+  if (cause.signal > last_signal) {
+    return -EINVAL;
+  }
+  const std::int32_t own = self().group;
+  const std::vector<Process*> targets = processes_that([&](const Process& process) {
+    return target == -1  ? &process != &self() && !is_first(process)
+           : target == 0 ? process.group == own
+                         : process.group == -std::int64_t{target};
+  });
+  if (cause.signal != 0) {
+    send_to_each(targets, cause);
+  }
+  return targets.empty() ? -ESRCH : 0;
 }
 
 Answer ProgramCalls::sys_tkill(const Args& args) {
   const auto target = static_cast<std::int32_t>(args[0]);
-  return target <= 0 ? -EINVAL : send_to_thread(process_id, target, cause_of(args[1], SI_TKILL));
+  return target <= 0 ? -EINVAL : send_to_thread(any_group, target, cause_of(args[1], SI_TKILL));
 }
 
 Answer ProgramCalls::sys_tgkill(const Args& args) {
@@ -179,7 +198,7 @@ Or<SignalCause> ProgramCalls::cause_at(std::uint64_t signal, std::uint64_t addre
 }
 
 Answer ProgramCalls::sys_rt_sigqueueinfo(const Args& args) {
-  const Or<SignalCause> cause = cause_at(args[1], args[2], shared_pending_);
+  const Or<SignalCause> cause = cause_at(args[1], args[2], self().pending);
   return cause ? send_to_process(static_cast<std::int32_t>(args[0]), *cause)
                : -Answer{cause.error()};
 }
@@ -190,8 +209,8 @@ Answer ProgramCalls::sys_rt_tgsigqueueinfo(const Args& args) {
   if (group <= 0 || target <= 0) {
     return -EINVAL;
   }
-  const Thread* const thread = group == process_id ? scheduler_.find(target) : nullptr;
-  if (thread == nullptr) {
+  const Thread* const thread = scheduler_.find(target);
+  if (thread == nullptr || thread->process->id != group) {
     return -ESRCH;
   }
   const Or<SignalCause> cause = cause_at(args[2], args[3], thread->signals.own());

@@ -70,7 +70,7 @@ Or<SocketCalls::SharedFiles> SocketCalls::files_to_send(const msghdr& message) c
         if (!user_.fetch(content + index * sizeof descriptor, descriptor)) {
           return std::unexpected(EFAULT);
         }
-        files.push_back(open_files_.share(descriptor));
+        files.push_back(self().files.share(descriptor));
         if (files.back() == nullptr) {
           return std::unexpected(EBADF);
         }
@@ -86,7 +86,7 @@ Or<SocketCalls::SharedFiles> SocketCalls::files_to_send(const msghdr& message) c
       if (!user_.fetch(content, sender)) {
         return std::unexpected(EFAULT);
       }
-      if (sender.pid != process_id) {
+      if (sender.pid != self().id) {
         return std::unexpected(EPERM);
       }
     } else if (header.level == SOL_SOCKET) {
@@ -143,9 +143,9 @@ std::uint64_t SocketCalls::receive_control(const Socket& socket, SharedFiles fil
   const std::uint64_t room = start == 0 ? 0 : message.msg_controllen;
   std::uint64_t used = 0;
   if (socket.traits().tells_senders) {
-    const ucred sender{.pid = static_cast<std::int32_t>(process_id),
-                       .uid = credentials_.ids(Credentials::Kind::user).real,
-                       .gid = credentials_.ids(Credentials::Kind::group).real};
+    const ucred sender{.pid = static_cast<std::int32_t>(self().id),
+                       .uid = self().credentials.ids(Credentials::Kind::user).real,
+                       .gid = self().credentials.ids(Credentials::Kind::group).real};
     used = put_control(start, room, SCM_CREDENTIALS, std::as_bytes(std::span(&sender, 1)));
     told |= used < sizeof(ControlHeader) + sizeof sender ? MSG_CTRUNC : 0;
   }
@@ -158,13 +158,13 @@ std::uint64_t SocketCalls::receive_control(const Socket& socket, SharedFiles fil
   std::vector<std::int32_t> numbers;
   for (const std::shared_ptr<OpenFile>& file : files) {
     const Or<int> number =
-        numbers.size() < fit ? open_files_.add(file) : Or<int>(std::unexpected(EMSGSIZE));
+        numbers.size() < fit ? self().files.add(file) : Or<int>(std::unexpected(EMSGSIZE));
     if (!number) {
       told |= MSG_CTRUNC;
       break;
     }
-    open_files_.set_close_on_exec(static_cast<std::uint64_t>(*number),
-                                  (flags & MSG_CMSG_CLOEXEC) != 0);
+    self().files.set_close_on_exec(static_cast<std::uint64_t>(*number),
+                                   (flags & MSG_CMSG_CLOEXEC) != 0);
     numbers.push_back(*number);
   }
   return numbers.empty() ? used

@@ -235,9 +235,9 @@ Answer SocketCalls::sys_getsockopt(const Args& args) {
         timeval_of(option == SO_RCVTIMEO ? traits.receive_timeout_ns : traits.send_timeout_ns));
   }
   if (level == SOL_SOCKET && option == SO_PEERCRED) {
-    return give(ucred{.pid = static_cast<std::int32_t>(process_id),
-                      .uid = credentials_.ids(Credentials::Kind::user).real,
-                      .gid = credentials_.ids(Credentials::Kind::group).real});
+    return give(ucred{.pid = static_cast<std::int32_t>(self().id),
+                      .uid = self().credentials.ids(Credentials::Kind::user).real,
+                      .gid = self().credentials.ids(Credentials::Kind::group).real});
   }
   const std::optional<Or<std::int32_t>> number = number_of(socket, level, option);
   if (!number) {

@@ -41,7 +41,7 @@ bool put_parts(const UserMemory& user, const std::vector<iovec>& parts,
 
 // EBADF, ENOTSOCK.
 Or<std::shared_ptr<OpenFile>> SocketCalls::socket_at(std::uint64_t descriptor) const {
-  std::shared_ptr<OpenFile> file = open_files_.share(descriptor & 0xffffffff);
+  std::shared_ptr<OpenFile> file = self().files.share(descriptor & 0xffffffff);
   if (file == nullptr || (file->open_flags & O_PATH) != 0) {
     return std::unexpected(EBADF);
   }

@@ -78,14 +78,22 @@ Answer FileCalls::control_terminal(Terminal& terminal, std::uint64_t request,
   case TIOCGETD:
     return give(std::int32_t{0});
   case TIOCGPGRP:
+    return give(foreground_);
   case TIOCGSID:
-    return give(static_cast<std::int32_t>(process_id));
+    return give(first().session);
   case TIOCSPGRP: {
     std::int32_t group = 0;
     if (!user_.fetch(address, group)) {
       return -EFAULT;
     }
-    return group == process_id ? 0 : group < 0 ? -EINVAL : -ESRCH;
+    if (group < 0) {
+      return -EINVAL;
+    }
+    const bool is_there = std::ranges::any_of(processes_, [&](const auto& process) {
+      return process->group == group && process->session == self().session;
+    });
+    foreground_ = is_there ? group : foreground_;
+    return is_there ? 0 : -ESRCH;
   }
   case TIOCSCTTY:
     return 0; // it is, already

@@ -22,6 +22,10 @@ constexpr std::uint64_t thread_flags =
 constexpr std::uint64_t known_flags = thread_flags | CLONE_SYSVSEM | CLONE_SETTLS |
                                       CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID |
                                       CLONE_CHILD_SETTID | CLONE_DETACHED | CLONE_IO;
+// Of a process.
+constexpr std::uint64_t known_process_flags =
+    CLONE_VM | CLONE_VFORK | CLONE_PARENT | CLONE_SETTLS | CLONE_PARENT_SETTID |
+    CLONE_CHILD_CLEARTID | CLONE_CHILD_SETTID | clone_clear_handlers | CLONE_IO | CLONE_SYSVSEM;
 constexpr std::uint64_t signal_bits = 0xff; // of clone's flags: what a process's end sends
 
 // The kernel's struct clone_args.
@@ -51,8 +55,11 @@ Answer ProgramCalls::start_thread(const ThreadStart& start) {
   if ((start.flags & CLONE_THREAD) != 0 && (start.flags & CLONE_SIGHAND) == 0) {
     return -EINVAL;
   }
+  if ((start.flags & CLONE_THREAD) == 0) {
+    return (start.flags & ~known_process_flags) == 0 ? start_process(start) : missing(SYS_clone);
+  }
   if ((start.flags & thread_flags) != thread_flags || (start.flags & ~known_flags) != 0) {
-    return missing(SYS_clone); // a process
+    return missing(SYS_clone); // threads that share less
   }
   if (start.thread_pointer >> 47 != 0 && (start.flags & CLONE_SETTLS) != 0) {
     return -EPERM;
@@ -68,9 +75,10 @@ Answer ProgramCalls::start_thread(const ThreadStart& start) {
   if (!context) {
     return -Answer{context.error()};
   }
-  sites_.keep_trampolines();
+  self().memory->sites.keep_trampolines();
   const std::int32_t id = ++last_thread_id_;
-  auto thread = std::make_unique<Thread>(id, actions_, shared_pending_, std::move(*context));
+  auto thread =
+      std::make_unique<Thread>(id, &self(), self().actions, self().pending, std::move(*context));
   thread->signals.set_blocked(signals().blocked());
   thread->name = scheduler_.running().name;
   if ((start.flags & CLONE_CHILD_CLEARTID) != 0) {
@@ -92,7 +100,8 @@ Answer ProgramCalls::sys_clone(const Args& args) {
                        .stack = args[1],
                        .thread_pointer = args[4],
                        .parent_id_at = args[2],
-                       .child_id_at = args[3]});
+                       .child_id_at = args[3],
+                       .end_signal = args[0] & signal_bits});
 }
 
 Answer ProgramCalls::sys_clone3(const Args& args) {
@@ -122,7 +131,8 @@ Answer ProgramCalls::sys_clone3(const Args& args) {
                        .stack = start.stack + start.stack_bytes,
                        .thread_pointer = start.thread_pointer,
                        .parent_id_at = start.parent_id_at,
-                       .child_id_at = start.child_id_at});
+                       .child_id_at = start.child_id_at,
+                       .end_signal = start.exit_signal});
 }
 
 Answer ProgramCalls::sys_set_tid_address(const Args& args) {
@@ -140,7 +150,7 @@ Answer ProgramCalls::sys_set_robust_list(const Args& args) {
 
 Answer ProgramCalls::sys_get_robust_list(const Args& args) {
   const Thread* const thread =
-      args[0] == 0 ? &scheduler_.running() : scheduler_.find(static_cast<std::int32_t>(args[0]));
+      args[0] == 0 ? &scheduler_.running() : find_thread(static_cast<std::int32_t>(args[0]));
   if (thread == nullptr) {
     return -ESRCH;
   }
@@ -153,14 +163,12 @@ Answer ProgramCalls::sys_get_robust_list(const Args& args) {
 
 Answer ProgramCalls::sys_exit(const Args& args) {
   const auto status = static_cast<std::uint8_t>(args[0] & 0xff);
-  const bool is_first = scheduler_.running().id == process_id;
+  const bool is_first_thread = scheduler_.running().id == self().id;
   if (is_alone()) {
-    end(is_first ? status : status_);
+    end(is_first_thread ? status : self().status);
   }
-  status_ = is_first ? status : status_;
+  self().status = is_first_thread ? status : self().status;
   end_thread();
 }
-
-// ---- between calls -----------------------------------------------------------------------------
 
 } // namespace guest::linux

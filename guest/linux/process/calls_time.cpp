@@ -33,14 +33,14 @@ const Thread* ProgramCalls::thread_of_clock(std::uint64_t clock) const {
   if (number == CLOCK_THREAD_CPUTIME_ID || (is_numbered && id == 0)) {
     return &scheduler_.running();
   }
-  return is_numbered ? scheduler_.find(id) : nullptr;
+  return is_numbered ? find_thread(id) : nullptr;
 }
 
 Or<std::int64_t> ProgramCalls::clock_ns(std::uint64_t clock) {
   if (const Thread* const thread = thread_of_clock(clock); thread != nullptr) {
     return static_cast<std::int64_t>(scheduler_.used_ns(*thread));
   }
-  switch (clock_base(clock)) {
+  switch (clock_base(clock, self().id)) {
   case ClockBase::boot:
     return static_cast<std::int64_t>(machine_.now_ns());
   case ClockBase::epoch:
@@ -62,7 +62,7 @@ Answer ProgramCalls::sys_clock_gettime(const Args& args) {
 }
 
 Answer ProgramCalls::sys_clock_getres(const Args& args) {
-  if (clock_base(args[0]) == ClockBase::none && thread_of_clock(args[0]) == nullptr) {
+  if (clock_base(args[0], self().id) == ClockBase::none && thread_of_clock(args[0]) == nullptr) {
     return -EINVAL;
   }
   return args[1] == 0 || user_.store(args[1], timespec{0, 1}) ? 0 : -EFAULT;
@@ -112,7 +112,7 @@ Answer ProgramCalls::sys_clock_nanosleep(const Args& args) {
   if (wanted.tv_nsec < 0 || wanted.tv_nsec >= signed_ns_per_second || wanted.tv_sec < 0) {
     return -EINVAL;
   }
-  const ClockBase base = clock_base(args[0]);
+  const ClockBase base = clock_base(args[0], self().id);
   if (base == ClockBase::none || base == ClockBase::used) {
     return base == ClockBase::none ? -EINVAL : -EOPNOTSUPP; // it does not go on in a sleep
   }

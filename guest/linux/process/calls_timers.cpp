@@ -21,16 +21,16 @@ struct IntervalTime { // struct itimerval
 } // namespace
 
 void ProgramCalls::set_timer(std::int32_t timer, const Timers::Setting& setting) {
-  timers_.set(timer, setting);
+  self().timers.set(timer, setting);
   arm_alarm();
 }
 
 ProgramCalls::TimerRest ProgramCalls::rest_of(std::int32_t timer) {
-  const Timers::Setting setting = timers_.setting(timer);
+  const Timers::Setting setting = self().timers.setting(timer);
   if (setting.next_ns == Timers::never) {
     return {};
   }
-  const std::uint64_t is = now().of(timers_.clock(timer));
+  const std::uint64_t is = now().of(self().timers.clock(timer));
   // One that is about to run out has not yet.
   return {.left_ns = std::max(setting.next_ns, is + ns_per_us) - is,
           .interval_ns = setting.interval_ns};
@@ -51,9 +51,10 @@ Answer ProgramCalls::sys_setitimer(const Args& args) {
   }
   const auto timer = static_cast<std::int32_t>(which);
   const TimerRest rest = rest_of(timer);
-  set_timer(timer, *first == 0 ? Timers::Setting{}
-                               : Timers::Setting{.next_ns = now().of(timers_.clock(timer)) + *first,
-                                                 .interval_ns = *interval});
+  set_timer(timer, *first == 0
+                       ? Timers::Setting{}
+                       : Timers::Setting{.next_ns = now().of(self().timers.clock(timer)) + *first,
+                                         .interval_ns = *interval});
   const IntervalTime before{to_timeval(rest.interval_ns), to_timeval(rest.left_ns)};
   return old_value == 0 || user_.store(old_value, before) ? 0 : -EFAULT;
 }
@@ -99,7 +100,7 @@ Answer ProgramCalls::sys_timer_create(const Args& args) {
     return -EFAULT;
   }
   const bool sends = event.notify == SIGEV_SIGNAL ||
-                     (event.notify == SIGEV_THREAD_ID && scheduler_.find(event.thread) != nullptr);
+                     (event.notify == SIGEV_THREAD_ID && find_thread(event.thread) != nullptr);
   if ((!sends && event.notify != SIGEV_NONE) ||
       (sends && (event.signal < 1 || std::uint64_t(event.signal) > last_signal))) {
     return -EINVAL;
@@ -107,13 +108,13 @@ Answer ProgramCalls::sys_timer_create(const Args& args) {
   const SignalCause cause{.signal = sends ? static_cast<std::uint64_t>(event.signal) : 0,
                           .value = event.value,
                           .thread = event.notify == SIGEV_THREAD_ID ? event.thread : 0};
-  const Or<std::int32_t> timer = timers_.add(clock->clock, clock->epoch_ns, cause);
+  const Or<std::int32_t> timer = self().timers.add(clock->clock, clock->epoch_ns, cause);
   if (!timer) {
     return -Answer{timer.error()};
   }
   const std::int32_t number = *timer - Timers::interval_timers;
   if (!user_.store(args[2], number)) {
-    timers_.remove(*timer);
+    self().timers.remove(*timer);
     return -EFAULT;
   }
   return 0;
@@ -123,7 +124,7 @@ Answer ProgramCalls::sys_timer_create(const Args& args) {
 Or<std::int32_t> ProgramCalls::timer_at(std::uint64_t number) const {
   const auto given = static_cast<std::int32_t>(number);
   const std::int64_t timer = std::int64_t{given} + Timers::interval_timers;
-  if (given < 0 || !timers_.has(timer)) {
+  if (given < 0 || !self().timers.has(timer)) {
     return std::unexpected(EINVAL);
   }
   return static_cast<std::int32_t>(timer);
@@ -149,8 +150,8 @@ Answer ProgramCalls::sys_timer_settime(const Args& args) {
     const bool absolute = (args[1] & TIMER_ABSTIME) != 0;
     const std::int64_t next =
         static_cast<std::int64_t>(*first) -
-        (absolute ? timers_.epoch_ns(*timer)
-                  : -static_cast<std::int64_t>(now().of(timers_.clock(*timer))));
+        (absolute ? self().timers.epoch_ns(*timer)
+                  : -static_cast<std::int64_t>(now().of(self().timers.clock(*timer))));
     setting = {.next_ns = next < 0 ? 0 : static_cast<std::uint64_t>(next),
                .interval_ns = *interval};
   }
@@ -172,7 +173,7 @@ Answer ProgramCalls::sys_timer_gettime(const Args& args) {
 
 Answer ProgramCalls::sys_timer_getoverrun(const Args& args) {
   const Or<std::int32_t> timer = timer_at(args[0]);
-  return timer ? Answer{timers_.overruns(*timer)} : -Answer{timer.error()};
+  return timer ? Answer{self().timers.overruns(*timer)} : -Answer{timer.error()};
 }
 
 Answer ProgramCalls::sys_timer_delete(const Args& args) {
@@ -180,7 +181,7 @@ Answer ProgramCalls::sys_timer_delete(const Args& args) {
   if (!timer) {
     return -Answer{timer.error()};
   }
-  timers_.remove(*timer);
+  self().timers.remove(*timer);
   arm_alarm();
   return 0;
 }

@@ -78,55 +78,55 @@ Or<std::size_t> capability_words(const UserMemory& user, std::uint64_t header,
 // ---- users and groups --------------------------------------------------------------------------
 
 Answer ProgramCalls::sys_getuid(const Args& /*args*/) {
-  return credentials_.ids(Kind::user).real;
+  return self().credentials.ids(Kind::user).real;
 }
 Answer ProgramCalls::sys_geteuid(const Args& /*args*/) {
-  return credentials_.ids(Kind::user).effective;
+  return self().credentials.ids(Kind::user).effective;
 }
 Answer ProgramCalls::sys_getgid(const Args& /*args*/) {
-  return credentials_.ids(Kind::group).real;
+  return self().credentials.ids(Kind::group).real;
 }
 Answer ProgramCalls::sys_getegid(const Args& /*args*/) {
-  return credentials_.ids(Kind::group).effective;
+  return self().credentials.ids(Kind::group).effective;
 }
 
 Answer ProgramCalls::sys_setuid(const Args& args) {
-  return -Answer{credentials_.set(Kind::user, id_of(args[0]))};
+  return -Answer{self().credentials.set(Kind::user, id_of(args[0]))};
 }
 Answer ProgramCalls::sys_setgid(const Args& args) {
-  return -Answer{credentials_.set(Kind::group, id_of(args[0]))};
+  return -Answer{self().credentials.set(Kind::group, id_of(args[0]))};
 }
 Answer ProgramCalls::sys_setreuid(const Args& args) {
-  return -Answer{credentials_.set(Kind::user, id_of(args[0]), id_of(args[1]))};
+  return -Answer{self().credentials.set(Kind::user, id_of(args[0]), id_of(args[1]))};
 }
 Answer ProgramCalls::sys_setregid(const Args& args) {
-  return -Answer{credentials_.set(Kind::group, id_of(args[0]), id_of(args[1]))};
+  return -Answer{self().credentials.set(Kind::group, id_of(args[0]), id_of(args[1]))};
 }
 Answer ProgramCalls::sys_setresuid(const Args& args) {
-  return -Answer{credentials_.set(
+  return -Answer{self().credentials.set(
       Kind::user, {.real = id_of(args[0]), .effective = id_of(args[1]), .saved = id_of(args[2])})};
 }
 Answer ProgramCalls::sys_setresgid(const Args& args) {
-  return -Answer{credentials_.set(
+  return -Answer{self().credentials.set(
       Kind::group, {.real = id_of(args[0]), .effective = id_of(args[1]), .saved = id_of(args[2])})};
 }
 Answer ProgramCalls::sys_setfsuid(const Args& args) {
-  return credentials_.set_files(Kind::user, id_of(args[0]));
+  return self().credentials.set_files(Kind::user, id_of(args[0]));
 }
 Answer ProgramCalls::sys_setfsgid(const Args& args) {
-  return credentials_.set_files(Kind::group, id_of(args[0]));
+  return self().credentials.set_files(Kind::group, id_of(args[0]));
 }
 
 Answer ProgramCalls::sys_getresuid(const Args& args) {
-  return store_ids(user_, credentials_.ids(Kind::user), args);
+  return store_ids(user_, self().credentials.ids(Kind::user), args);
 }
 Answer ProgramCalls::sys_getresgid(const Args& args) {
-  return store_ids(user_, credentials_.ids(Kind::group), args);
+  return store_ids(user_, self().credentials.ids(Kind::group), args);
 }
 
 Answer ProgramCalls::sys_getgroups(const Args& args) {
   const auto room = static_cast<std::int32_t>(args[0]);
-  const std::span<const std::uint32_t> groups = credentials_.groups();
+  const std::span<const std::uint32_t> groups = self().credentials.groups();
   if (room < 0 || (room != 0 && static_cast<std::size_t>(room) < groups.size())) {
     return -EINVAL;
   }
@@ -140,7 +140,7 @@ Answer ProgramCalls::sys_getgroups(const Args& args) {
 
 Answer ProgramCalls::sys_setgroups(const Args& args) {
   const std::uint64_t count = id_of(args[0]);
-  if (!credentials_.has(CAP_SETGID)) {
+  if (!self().credentials.has(CAP_SETGID)) {
     return -EPERM;
   }
   if (count > Credentials::most_groups) {
@@ -152,7 +152,7 @@ Answer ProgramCalls::sys_setgroups(const Args& args) {
       return -EFAULT;
     }
   }
-  return -Answer{credentials_.set_groups(std::move(groups))};
+  return -Answer{self().credentials.set_groups(std::move(groups))};
 }
 
 // ---- capabilities ------------------------------------------------------------------------------
@@ -166,10 +166,10 @@ Answer ProgramCalls::sys_capget(const Args& args) {
   if (process < 0) {
     return -EINVAL;
   }
-  if (process != 0 && process != process_id) {
-    return process == process_id - 1 ? 0 : -ESRCH;
+  if (process != 0 && process != self().id) {
+    return find_process(process) != nullptr || process == process_id - 1 ? 0 : -ESRCH;
   }
-  const Credentials::Sets& is = credentials_.capabilities();
+  const Credentials::Sets& is = self().credentials.capabilities();
   for (std::size_t word = 0; args[1] != 0 && word < *words; ++word) {
     const auto part = [word](Capabilities all) {
       return static_cast<std::uint32_t>(all >> (word * word_bits));
@@ -188,7 +188,7 @@ Answer ProgramCalls::sys_capset(const Args& args) {
   if (!words) {
     return -Answer{words.error()};
   }
-  if (process != 0 && process != process_id) {
+  if (process != 0 && process != self().id) {
     return -EPERM;
   }
   Credentials::Sets next;
@@ -203,29 +203,13 @@ Answer ProgramCalls::sys_capset(const Args& args) {
   }
   // What no kernel has yet is no offence.
   constexpr Capabilities known = (Capabilities{2} << CAP_LAST_CAP) - 1;
-  return -Answer{credentials_.set_capabilities(
+  return -Answer{self().credentials.set_capabilities(
       {next.effective & known, next.permitted & known, next.inheritable & known})};
 }
 
 // What would need one that no program in a guest has.
 Answer ProgramCalls::sys_not_permitted(const Args& /*args*/) {
   return -EPERM;
-}
-
-// ---- a session and a group of one process, which leads both ------------------------------------
-
-Answer ProgramCalls::sys_getpgid(const Args& args) {
-  const auto process = static_cast<std::int32_t>(args[0]);
-  return process == 0 || process == process_id ? process_id : -ESRCH;
-}
-
-// Who leads a session stays in its group.
-Answer ProgramCalls::sys_setpgid(const Args& args) {
-  const auto process = static_cast<std::int32_t>(args[0]);
-  if (static_cast<std::int32_t>(args[1]) < 0) {
-    return -EINVAL;
-  }
-  return process == 0 || process == process_id ? -EPERM : -ESRCH;
 }
 
 // ---- what else a process is --------------------------------------------------------------------
@@ -250,57 +234,58 @@ Answer ProgramCalls::sys_prctl(const Args& args) {
     if (first > last_signal) {
       return -EINVAL;
     }
-    traits_.parent_death_signal = static_cast<std::int32_t>(first);
+    self().traits.parent_death_signal = static_cast<std::int32_t>(first);
     return 0;
   case PR_GET_PDEATHSIG:
-    return give(traits_.parent_death_signal);
+    return give(self().traits.parent_death_signal);
   case PR_GET_DUMPABLE:
-    return traits_.dumpable ? 1 : 0;
+    return self().traits.dumpable ? 1 : 0;
   case PR_SET_DUMPABLE:
-    return set(traits_.dumpable, first);
+    return set(self().traits.dumpable, first);
   case PR_GET_KEEPCAPS:
-    return credentials_.keeps_capabilities ? 1 : 0;
+    return self().credentials.keeps_capabilities ? 1 : 0;
   case PR_SET_KEEPCAPS:
-    return set(credentials_.keeps_capabilities, first);
+    return set(self().credentials.keeps_capabilities, first);
   case PR_GET_SECUREBITS:
     return 0;
   case PR_GET_SECCOMP:
     return SECCOMP_MODE_DISABLED;
   case PR_CAPBSET_READ:
     return first > CAP_LAST_CAP ? -EINVAL
-                                : static_cast<Answer>((credentials_.bounds() >> first) & 1U);
+                                : static_cast<Answer>((self().credentials.bounds() >> first) & 1U);
   case PR_CAPBSET_DROP:
-    return first > CAP_LAST_CAP ? -EINVAL
-                                : -Answer{credentials_.drop_bound(static_cast<unsigned>(first))};
+    return first > CAP_LAST_CAP
+               ? -EINVAL
+               : -Answer{self().credentials.drop_bound(static_cast<unsigned>(first))};
   case PR_GET_TIMERSLACK:
-    return static_cast<Answer>(traits_.timer_slack_ns);
+    return static_cast<Answer>(self().traits.timer_slack_ns);
   case PR_SET_TIMERSLACK:
-    traits_.timer_slack_ns =
+    self().traits.timer_slack_ns =
         static_cast<std::int64_t>(first) > 0 ? first : Traits::default_timer_slack_ns;
     return 0;
   case PR_GET_TSC:
     return give(PR_TSC_ENABLE);
   case PR_SET_CHILD_SUBREAPER:
-    traits_.subreaper = first != 0;
+    self().traits.subreaper = first != 0;
     return 0;
   case PR_GET_CHILD_SUBREAPER:
-    return give(traits_.subreaper ? 1 : 0);
+    return give(self().traits.subreaper ? 1 : 0);
   case PR_SET_NO_NEW_PRIVS:
     if (first != 1 || has_rest) {
       return -EINVAL;
     }
-    traits_.no_new_rights = true;
+    self().traits.no_new_rights = true;
     return 0;
   case PR_GET_NO_NEW_PRIVS:
-    return first != 0 || has_rest ? -EINVAL : Answer{traits_.no_new_rights ? 1 : 0};
+    return first != 0 || has_rest ? -EINVAL : Answer{self().traits.no_new_rights ? 1 : 0};
   case PR_SET_THP_DISABLE:
     if (has_rest) {
       return -EINVAL;
     }
-    traits_.no_huge_pages = first != 0;
+    self().traits.no_huge_pages = first != 0;
     return 0;
   case PR_GET_THP_DISABLE:
-    return first != 0 || has_rest ? -EINVAL : Answer{traits_.no_huge_pages ? 1 : 0};
+    return first != 0 || has_rest ? -EINVAL : Answer{self().traits.no_huge_pages ? 1 : 0};
   case PR_CAP_AMBIENT: // none is ever
     if (first == PR_CAP_AMBIENT_CLEAR_ALL) {
       return has_rest ? -EINVAL : 0;
@@ -358,9 +343,9 @@ Answer ProgramCalls::name_memory(std::uint64_t address, std::uint64_t bytes,
 
 Answer ProgramCalls::sys_personality(const Args& args) {
   constexpr std::uint32_t only_asks = 0xffffffff;
-  const std::uint32_t before = traits_.personality;
+  const std::uint32_t before = self().traits.personality;
   const auto wanted = static_cast<std::uint32_t>(args[0]);
-  traits_.personality = wanted == only_asks ? before : wanted;
+  self().traits.personality = wanted == only_asks ? before : wanted;
   return before;
 }
 

@@ -72,7 +72,7 @@ Or<std::uint64_t> FileCalls::wait_for(std::span<Watched> all, std::uint64_t time
     if (until != Machine::never && machine_.now_ns() >= until) {
       return 0;
     }
-    if (first == Machine::never && !may_become_ready && is_alone() && !may_be_interrupted()) {
+    if (first == Machine::never && !may_become_ready && is_only_thread() && !may_be_interrupted()) {
       return std::unexpected(EDEADLK); // nobody is there to end it
     }
     rest_until(first, Scheduler::Wakes::by_any_files);

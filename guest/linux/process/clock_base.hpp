@@ -16,8 +16,9 @@ enum class ClockBase : std::uint8_t {
   none,  // there is no such clock
 };
 
-// Negative ones are those of a process or thread: its number's complement, and which clock.
-[[nodiscard]] constexpr ClockBase clock_base(std::uint64_t clock) {
+// For the process of that number. Negative ones are those of a process or thread: its number's
+// complement, and which clock.
+[[nodiscard]] constexpr ClockBase clock_base(std::uint64_t clock, std::int64_t own_id) {
   constexpr std::uint64_t realtime_clocks =
       (1U << CLOCK_REALTIME) | (1U << CLOCK_REALTIME_COARSE) | (1U << CLOCK_TAI);
   constexpr std::uint64_t boot_clocks = (1U << CLOCK_MONOTONIC) | (1U << CLOCK_MONOTONIC_RAW) |
@@ -34,7 +35,7 @@ enum class ClockBase : std::uint8_t {
   }
   const auto number = static_cast<std::int32_t>(clock);
   const std::int32_t process = ~(number >> 3);
-  const bool own = number < 0 && (number & 3) != 3 && (process == 0 || process == process_id);
+  const bool own = number < 0 && (number & 3) != 3 && (process == 0 || process == own_id);
   return own || number == CLOCK_PROCESS_CPUTIME_ID || number == CLOCK_THREAD_CPUTIME_ID
              ? ClockBase::used
              : ClockBase::none;

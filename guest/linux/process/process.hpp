@@ -1,77 +1,69 @@
 // SPDX-License-Identifier: MIT
-// A Linux program and the kernel that it sees: loads it, answers its threads' calls, and says where
-// they go on. Pure but for the interfaces that it is made of (ProcessParts).
-//
-// The way of a call: answer() has it done by the member function that the table of calls.cpp names
-// (program_calls.hpp); then catch_up() takes what has come meanwhile; and where is_diverted() says
-// so, go_on() changes the registers that the thread goes on with.
+// A process as Linux has it: what is its own, beside its threads (which the scheduler has), and
+// what becomes of it. What all of them share is in SystemState.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
-#include <string_view>
 
-#include "guest/linux/process/program_calls.hpp"
-#include "guest/linux/signals/registers.hpp"
+#include "guest/linux/base/text.hpp"
+#include "guest/linux/files/open_files.hpp"
+#include "guest/linux/process/credentials.hpp"
+#include "guest/linux/process/process_memory.hpp"
+#include "guest/linux/process/program_loader.hpp"
+#include "guest/linux/process/traits.hpp"
+#include "guest/linux/signals/signals.hpp"
+#include "guest/linux/signals/timers.hpp"
+#include "guest/linux/threads/thread.hpp"
 
 namespace guest::linux {
 
-class Process final : private ProgramCalls {
- public:
-  using ProgramCalls::ProgramCalls;
+struct Process {
+  Process(std::int32_t number, std::shared_ptr<ProcessMemory> own, const Credentials& whose)
+      : id(number), memory(std::move(own)), credentials(whose) {}
+  // As vfork makes it: in its parent's memory, with the same files open, and all else that it keeps
+  // as it is there; signals wait for the parent alone, and its timers are not the child's.
+  Process(std::int32_t number, const Process& maker);
+  Process(const Process&) = delete;
+  Process& operator=(const Process&) = delete;
 
-  // Loads the program, and its dynamic linker if it has one. `break_start` is where the break of
-  // it, and of every program that follows it, goes. An error number as of execve.
-  [[nodiscard]] Or<ProgramEntry> load(std::uint64_t break_start);
+  // Whom it belongs to. Numbers of groups and sessions are those of who began them.
+  const std::int32_t id;
+  std::int32_t parent = 0;
+  std::int32_t group = 0;
+  std::int32_t session = 0;
+  bool has_executed = false; // its parent cannot choose its group any more (setpgid)
 
-  [[nodiscard]] Answer answer(const Call& call);
-  // What a thread does first that a call has made.
-  void begin_thread();
-  // Behind each call, and when a timer or the host interrupts the program: takes signals that have
-  // come from outside, and those of timers that have run out, and lets other threads run.
-  void catch_up();
+  // Memory and files.
+  std::shared_ptr<ProcessMemory> memory;
+  OpenFiles files;
+  Text directory; // the working directory, as FileTree::Place::path
+  std::uint32_t umask = 022;
 
-  // After a call by a SYSCALL that ends at `behind`: where to return to, so that the next call from
-  // there costs less.
-  [[nodiscard]] std::uint64_t patch_site(std::uint64_t behind);
-  // Where to go on after an illegal instruction that patching has put there; empty: the program's.
-  [[nodiscard]] std::optional<std::uint64_t> resume_site(std::uint64_t address) const {
-    return sites_.resume(address);
-  }
+  // What runs, and as whom.
+  Credentials credentials;
+  Traits traits;
+  Command command;
+  Text executable;                      // the file of it, as FileTree::Place::path
+  std::optional<ProgramEntry> follower; // the program that an execve has loaded
 
-  // Whether the thread is to go on elsewhere than behind its call: go_on() then says where.
-  using ProgramCalls::is_diverted;
-  // Whether there is nothing to go back to: an execve has replaced the program.
-  [[nodiscard]] bool is_followed() const { return follower_.has_value(); }
-  // After a call or a fault: into a handler, back out of one, or into the next program.
-  void go_on(Registers& registers, const ExtendedState& state);
-  // Whether something is to interrupt the program's own code: a signal for a handler, or that is
-  // the program's end but what is open for writing is written out before; other threads.
-  [[nodiscard]] bool wants_interrupts() const {
-    return may_be_interrupted() || !contents_.is_empty() || scheduler_.has_watchers() ||
-           scheduler_.next_tick_ns() != Machine::never;
-  }
-  // Before the guest ends for another reason than the program's call: what the program has written
-  // goes where it belongs. The exit status to end with.
-  using ProgramCalls::leave;
-  // An instruction faulted. False: the program has no handler for it and is to end.
-  [[nodiscard]] bool take_fault(SignalCause cause);
+  // Signals and time.
+  SignalActions actions;
+  PendingSignals pending; // signals for whichever thread takes them
+  Timers timers;
+  std::uint64_t used_by_ended_ns = 0;    // of the processor, by threads that have ended
+  std::uint64_t used_by_children_ns = 0; // that were waited for
 
-  // The working directory that was asked for, if it is not there: the program begins in the root.
-  [[nodiscard]] std::string_view missing_directory() const { return missing_directory_; }
-  [[nodiscard]] std::string_view program_path() const { return view(command_.path); }
-  // What was opened last to be run: the program, its interpreter, or its dynamic linker.
-  [[nodiscard]] std::string_view loaded_path() const { return loader_.opened_path(); }
-  [[nodiscard]] AddressSpace& memory() { return memory_; }
-
- private:
-  // With every call: what is open for writing stays within its bounds.
-  void tend_files();
-  // Behind a call: goes on where it is made.
-  void call_again(Registers& registers, std::uint64_t number) const;
-  void push_handler(Registers& registers, const ExtendedState& state, const Signals::Taken& taken);
-  [[nodiscard]] bool pop_handler(Registers& registers, const ExtendedState& state);
-  void restore_alternate_stack(AlternateStack stack, std::uint64_t stack_pointer);
+  // Its end.
+  std::uint8_t status = 0;        // of its first thread
+  std::uint64_t end_signal = 0;   // what its parent gets then; 0: none
+  std::optional<int> wait_status; // what its parent is told (wait(2)); nothing: it has not ended
+  bool is_waited_for = false;     // its parent has been told, or nobody wants to know
+  // Another has ended it: its threads end as they find out, and this is its wait status.
+  std::optional<int> killed_status;
+  // The thread that has made it by vfork, and waits until it has memory of its own, or has ended.
+  Thread* made_by = nullptr;
 };
 
 } // namespace guest::linux

@@ -39,7 +39,6 @@ class ProgramCalls : protected FileCalls {
   // ---- calls_process.cpp
   Answer sys_exit_group(const Args& args);
   Answer sys_getpid(const Args& args);
-  Answer sys_getppid(const Args& args);
   Answer sys_arch_prctl(const Args& args);
   Answer sys_uname(const Args& args);
   Answer sys_prlimit64(const Args& args);
@@ -52,8 +51,44 @@ class ProgramCalls : protected FileCalls {
   Answer sys_getpriority(const Args& args);
   Answer sys_umask(const Args& args);
   Answer sys_nothing(const Args& args);
+
+  // ---- calls_children.cpp
+  struct ThreadStart {
+    std::uint64_t flags = 0; // CLONE_
+    std::uint64_t stack = 0; // its end; 0: the caller's
+    std::uint64_t thread_pointer = 0;
+    std::uint64_t parent_id_at = 0; // addresses of numbers
+    std::uint64_t child_id_at = 0;
+    std::uint64_t end_signal = 0; // of a process, to its parent
+  };
+  [[nodiscard]] Answer start_process(const ThreadStart& start);
+  // Whether the running thread has made that one, which is in its memory still.
+  [[nodiscard]] bool has_made(std::int32_t id) const;
+  // Which children are meant.
+  struct Wanted {
+    bool is_group = false;
+    std::int32_t id = 0; // of the group or the child; 0: all
+  };
+  // One that has ended; null: none yet. ECHILD.
+  [[nodiscard]] Or<Process*> ended_child(const Wanted& wanted) const;
+  [[nodiscard]] Or<Process*> wait_for_child(const Wanted& wanted, bool waits);
+  void take_child(Process& child);
+  [[nodiscard]] Answer tell_child(const Or<Process*>& ended, std::uint64_t information_at,
+                                  std::uint64_t usage_at, bool stays);
+  // 0 is the running one; null: there is none.
+  [[nodiscard]] Process* process_at(std::uint64_t id) const {
+    const auto number = static_cast<std::int32_t>(id);
+    return number == 0 ? &self() : find_process(number);
+  }
+  Answer sys_vfork(const Args& args);
   Answer sys_wait4(const Args& args);
   Answer sys_waitid(const Args& args);
+  Answer sys_getppid(const Args& args);
+  Answer sys_getpgrp(const Args& args);
+  Answer sys_getpgid(const Args& args);
+  Answer sys_getsid(const Args& args);
+  Answer sys_setpgid(const Args& args);
+  Answer sys_setsid(const Args& args);
 
   // ---- calls_users.cpp
   [[nodiscard]] Answer set_name(std::uint64_t address);
@@ -78,8 +113,6 @@ class ProgramCalls : protected FileCalls {
   Answer sys_capget(const Args& args);
   Answer sys_capset(const Args& args);
   Answer sys_not_permitted(const Args& args);
-  Answer sys_getpgid(const Args& args);
-  Answer sys_setpgid(const Args& args);
   Answer sys_prctl(const Args& args);
   Answer sys_personality(const Args& args);
 
@@ -100,13 +133,6 @@ class ProgramCalls : protected FileCalls {
   Answer sys_membarrier(const Args& args);
 
   // ---- calls_threads.cpp
-  struct ThreadStart {
-    std::uint64_t flags = 0; // CLONE_
-    std::uint64_t stack = 0; // its end; 0: the caller's
-    std::uint64_t thread_pointer = 0;
-    std::uint64_t parent_id_at = 0; // addresses of numbers
-    std::uint64_t child_id_at = 0;
-  };
   [[nodiscard]] Answer start_thread(const ThreadStart& start);
   Answer sys_clone(const Args& args);
   Answer sys_clone3(const Args& args);
@@ -130,6 +156,7 @@ class ProgramCalls : protected FileCalls {
 
   // ---- calls_signals.cpp
   // To what a call says; EINVAL, ESRCH.
+  static constexpr std::int64_t any_group = -1;
   Answer send_to_thread(std::int64_t group, std::int64_t thread, const SignalCause& cause);
   Answer send_to_process(std::int64_t target, const SignalCause& cause);
   // What siginfo_t at an address says, if it may wait there; EFAULT, EAGAIN.

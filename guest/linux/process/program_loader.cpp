@@ -179,7 +179,8 @@ Or<ProgramEntry> ProgramLoader::load(const FoundProgram& program, std::uint64_t 
   return ProgramEntry{.instruction = program.linker_file != nullptr
                                          ? *linker_base + program.linker.entry()
                                          : *base + program.image.entry(),
-                      .stack = *top};
+                      .stack = *top,
+                      .stack_start = *stack};
 }
 
 Or<std::uint64_t> ProgramLoader::map_vdso() {
@@ -193,8 +194,8 @@ Or<std::uint64_t> ProgramLoader::map_vdso() {
   return place;
 }
 
-bool ProgramLoader::is_below_stack(std::uint64_t address) const {
-  return address < stack_ && stack_ - address <= stack_guard_bytes;
+bool ProgramLoader::is_below_stack(std::uint64_t address, std::uint64_t stack_start) {
+  return address < stack_start && stack_start - address <= stack_guard_bytes;
 }
 
 Or<std::uint64_t> ProgramLoader::map_stack() {
@@ -204,7 +205,6 @@ Or<std::uint64_t> ProgramLoader::map_stack() {
     return guard;
   }
   const std::uint64_t stack = *guard + stack_guard_bytes;
-  stack_ = stack;
   if (in_.memory.protect(stack, stack_bytes, read_write) != 0 ||
       in_.memory.populate(stack + stack_bytes - stack_at_once_bytes, stack_at_once_bytes) != 0) {
     return std::unexpected(ENOMEM);

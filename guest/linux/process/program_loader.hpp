@@ -41,6 +41,7 @@ struct FoundProgram {
 struct ProgramEntry {
   std::uint64_t instruction = 0;
   std::uint64_t stack = 0;
+  std::uint64_t stack_start = 0; // the lowest address of the stack
 };
 
 class ProgramLoader {
@@ -65,8 +66,8 @@ class ProgramLoader {
 
   // Into an address space where nothing is. `break_start` is where its break goes.
   [[nodiscard]] Or<ProgramEntry> load(const FoundProgram& program, std::uint64_t break_start);
-  // Where nothing is mapped so that the stack of what was loaded last faults when it grows too far.
-  [[nodiscard]] bool is_below_stack(std::uint64_t address) const;
+  // Where nothing is mapped so that a stack faults when it grows too far.
+  [[nodiscard]] static bool is_below_stack(std::uint64_t address, std::uint64_t stack_start);
 
  private:
   struct Opened {
@@ -82,7 +83,6 @@ class ProgramLoader {
 
   Surroundings in_;
   Text opened_path_;
-  std::uint64_t stack_ = 0; // its lowest address
 };
 
 } // namespace guest::linux

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // How the program ends, and how one of its threads does.
 #include <linux/futex.h>
+#include <sys/wait.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -26,22 +27,47 @@ constexpr unsigned most_robust_locks = 2048; // ROBUST_LIST_LIMIT
 
 // The compiler does not believe a virtual function that it does not return.
 void CallSupport::end(std::uint8_t status) {
+  if (!is_first(self())) {
+    if (!end_others()) {
+      end_thread(); // another has ended the process already
+    }
+    end_process(W_EXITCODE(status, 0));
+  }
   machine_.exit(leave(status));
   std::unreachable();
 }
 
-void CallSupport::end_by_signal(std::uint64_t signal) {
-  end(static_cast<std::uint8_t>(status_of_signal + signal));
+// By a thread of it, or of another: then it is the first.
+void CallSupport::end_by_signal(Process& process, std::uint64_t signal) {
+  if (!is_first(process)) {
+    self().killed_status = static_cast<int>(signal);
+    if (!end_others()) {
+      end_thread();
+    }
+    end_process(static_cast<int>(signal));
+  }
+  machine_.exit(leave(static_cast<std::uint8_t>(status_of_signal + signal)));
+  std::unreachable();
+}
+
+void CallSupport::kill_process(Process& process, int wait_status) {
+  process.killed_status = process.killed_status.value_or(wait_status);
+  for_each_thread(process, [this](Thread& thread) {
+    thread.is_to_end = true;
+    scheduler_.wake(thread);
+  });
 }
 
 // Who is told nothing any more would have been told by write() on Linux: the status says it.
 std::uint8_t CallSupport::leave(std::uint8_t status) {
-  for (std::uint64_t descriptor = 0; descriptor < open_files_.end(); ++descriptor) {
-    const OpenFile* const file = open_files_.get(descriptor);
-    const int error = file == nullptr ? 0 : file->file->write_out();
-    if (error != 0) {
-      complain(view(file->path), error);
-      status = std::max(status, std::uint8_t{1});
+  for (const auto& process : processes_) {
+    for (std::uint64_t descriptor = 0; descriptor < process->files.end(); ++descriptor) {
+      const OpenFile* const file = process->files.get(descriptor);
+      const int error = file == nullptr ? 0 : file->file->write_out();
+      if (error != 0) {
+        complain(view(file->path), error);
+        status = std::max(status, std::uint8_t{1});
+      }
     }
   }
   if (const int error = mapped_.write_out(); error != 0) {
@@ -52,7 +78,7 @@ std::uint8_t CallSupport::leave(std::uint8_t status) {
 }
 
 void CallSupport::complain(std::string_view path, int error) {
-  Text line = to_text(view(command_.path));
+  Text line = to_text(view(self().command.path));
   append(line, ": not all that was written is in ");
   append(line, path);
   append(line, error == ENOSPC   ? ": no space left on the host's disk\n"
@@ -70,6 +96,10 @@ void CallSupport::complain(std::string_view path, int error) {
 // The compiler does not know that nobody goes on with a thread that has ended.
 void CallSupport::end_thread() {
   Thread& thread = scheduler_.running();
+  if (is_alone() && !is_first(self())) {
+    end_process(self().killed_status.value_or(W_EXITCODE(self().status, 0)));
+  }
+  self().used_by_ended_ns += scheduler_.used_ns(thread);
   tell_end_of(thread);
   thread.signals.set_blocked(~SignalSet{0}); // it takes none any more
   machine_.set_handled_signals(handled_signals());
@@ -79,12 +109,12 @@ void CallSupport::end_thread() {
 
 bool CallSupport::end_others() {
   Thread& self = scheduler_.running();
-  for (const auto& thread : scheduler_.threads()) {
-    if (thread.get() != &self) {
-      thread->is_to_end = true;
-      scheduler_.wake(*thread);
+  for_each_thread(*self.process, [&](Thread& thread) {
+    if (&thread != &self) {
+      thread.is_to_end = true;
+      scheduler_.wake(thread);
     }
-  }
+  });
   while (!is_alone()) {
     if (self.is_to_end) {
       return false; // one of them was faster
@@ -97,7 +127,7 @@ bool CallSupport::end_others() {
 void CallSupport::tell_end_of(Thread& thread) {
   abandon_locks(thread);
   if (thread.clear_at_end != 0 && user_.store(thread.clear_at_end, std::int32_t{0})) {
-    futexes_.wake(thread.clear_at_end, 1);
+    futexes_.wake(waiting_place(thread.clear_at_end), 1);
   }
 }
 
@@ -111,7 +141,7 @@ void CallSupport::abandon_lock(const Thread& thread, std::uint64_t address, bool
     return;
   }
   if ((value & FUTEX_WAITERS) != 0 || has_priorities) {
-    futexes_.wake(address, 1);
+    futexes_.wake(waiting_place(address), 1);
   }
 }
 

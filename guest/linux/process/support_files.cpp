@@ -21,7 +21,7 @@ constexpr std::uint64_t only_at_open =
 } // namespace
 
 OpenFile* CallSupport::held_file_at(std::uint64_t descriptor) {
-  std::shared_ptr<OpenFile> file = open_files_.share(descriptor & 0xffffffff);
+  std::shared_ptr<OpenFile> file = self().files.share(descriptor & 0xffffffff);
   OpenFile* const held = file.get();
   if (file != nullptr) {
     scheduler_.running().held.push_back(std::move(file));
@@ -34,7 +34,7 @@ OpenFile* CallSupport::held_file_at(std::uint64_t descriptor) {
 Or<CallSupport::Place> CallSupport::walk(std::uint64_t directory, std::string_view path,
                                          Last last) {
   if (path.starts_with('/') || static_cast<std::int32_t>(directory) == AT_FDCWD) {
-    return tree_.walk(view(directory_), path, last);
+    return tree_.walk(view(self().directory), path, last);
   }
   const OpenFile* const file = file_at(directory);
   if (file == nullptr) {
@@ -54,7 +54,7 @@ Or<CallSupport::Place> CallSupport::place_at(std::uint64_t directory, std::uint6
 
 Or<File*> CallSupport::open_place(const Place& place, std::uint64_t flags, std::uint32_t mode) {
   const bool writes = (flags & O_ACCMODE) != O_RDONLY;
-  const std::uint32_t rights = mode & 07777U & ~umask_;
+  const std::uint32_t rights = mode & 07777U & ~self().umask;
   if ((flags & O_TMPFILE) == O_TMPFILE) {
     if (!place.stat || !S_ISDIR(place.stat->mode) || !writes) {
       return std::unexpected(!place.stat ? place.stat.error() : writes ? ENOTDIR : EINVAL);
@@ -101,10 +101,10 @@ Or<File*> CallSupport::open_place(const Place& place, std::uint64_t flags, std::
 Answer CallSupport::add_file(File* file, std::uint64_t flags, Text path) {
   const auto kept = static_cast<std::uint32_t>(flags & ~only_at_open);
   const Or<int> descriptor =
-      open_files_.add(std::make_unique<OpenFile>(file, kept, std::move(path)));
+      self().files.add(std::make_unique<OpenFile>(file, kept, std::move(path)));
   if (descriptor) {
-    open_files_.set_close_on_exec(static_cast<std::uint64_t>(*descriptor),
-                                  (flags & O_CLOEXEC) != 0);
+    self().files.set_close_on_exec(static_cast<std::uint64_t>(*descriptor),
+                                   (flags & O_CLOEXEC) != 0);
   }
   return answer_of(descriptor);
 }
@@ -120,7 +120,7 @@ Answer CallSupport::add_two(File* one, File* other, std::uint64_t flags, std::ui
   }
   for (const Answer made : {first, second}) {
     if (made >= 0) {
-      static_cast<void>(open_files_.remove(static_cast<std::uint64_t>(made)));
+      static_cast<void>(self().files.remove(static_cast<std::uint64_t>(made)));
     }
   }
   return first < 0 || second < 0 ? -EMFILE : -EFAULT;

@@ -29,7 +29,7 @@ Answer CallSupport::wait_for_stream(const OpenFile& file, Readiness wanted,
       if (const int error = file.file->watch(wanted); error != 0) {
         return -Answer{error};
       }
-    } else if (first == Machine::never && is_alone() && !may_be_interrupted()) {
+    } else if (first == Machine::never && is_only_thread() && !may_be_interrupted()) {
       return -EDEADLK; // nobody is there to end it
     }
     rest_until(first, Scheduler::Wakes::by_any_files);
@@ -38,7 +38,10 @@ Answer CallSupport::wait_for_stream(const OpenFile& file, Readiness wanted,
 
 void CallSupport::idle_until_ns(std::uint64_t deadline) {
   const std::uint64_t began_ns = machine_.now_ns();
-  const std::uint64_t wake_ns = std::min(deadline, timers_.next_while_sleeping_ns());
+  std::uint64_t wake_ns = deadline;
+  for (const auto& process : processes_) {
+    wake_ns = std::min(wake_ns, process->timers.next_while_sleeping_ns());
+  }
   // Nobody knows how long: what lies in the guest of files may be wanted again soon.
   std::uint64_t first_ns = wake_ns;
   if (wake_ns == Machine::never && !contents_.is_empty()) {
@@ -50,7 +53,6 @@ void CallSupport::idle_until_ns(std::uint64_t deadline) {
     contents_.rest_until(wake_ns);
     machine_.sleep_until_ns(wake_ns);
   }
-  slept_ns_ += machine_.now_ns() - began_ns;
   scheduler_.wake_watchers(); // one of them may have a stream that is ready now
   receive_signals();
 }
@@ -74,7 +76,7 @@ Or<std::uint64_t> CallSupport::timeout_at(std::uint64_t address) const {
 }
 
 Or<CallSupport::TimerClock> CallSupport::timer_clock(std::uint64_t clock) const {
-  switch (clock_base(clock)) {
+  switch (clock_base(clock, self().id)) {
   case ClockBase::boot:
     return TimerClock{.clock = Timers::Clock::elapsed, .epoch_ns = 0};
   case ClockBase::epoch:
@@ -87,20 +89,28 @@ Or<CallSupport::TimerClock> CallSupport::timer_clock(std::uint64_t clock) const 
   return std::unexpected(EINVAL);
 }
 
+bool CallSupport::any_timers() const {
+  return std::ranges::any_of(processes_, [](const auto& p) { return p->timers.any_set(); });
+}
+
 // Setting a timer is dear, and being interrupted too early does no harm: an alarm for other threads
 // that is set already stays.
 void CallSupport::arm_alarm() {
   const std::uint64_t tick_ns = scheduler_.next_tick_ns();
-  const bool has_timers = timers_.any_set();
+  const bool has_timers = any_timers();
   if (tick_ns == Machine::never && tick_ns_ == Machine::never && !has_timers && !has_alarm_) {
     return;
   }
-  const Timers::Now is = now();
-  if (tick_ns_ > tick_ns || tick_ns_ <= is.elapsed_ns) {
+  const std::uint64_t now_ns = machine_.now_ns();
+  if (tick_ns_ > tick_ns || tick_ns_ <= now_ns) {
     tick_ns_ = tick_ns;
   }
-  const std::uint64_t next_ns =
-      std::min(has_timers ? timers_.next_while_computing_ns(is) : Machine::never, tick_ns_);
+  std::uint64_t next_ns = tick_ns_;
+  for (const auto& process : processes_) {
+    if (process->timers.any_set()) {
+      next_ns = std::min(next_ns, process->timers.next_while_computing_ns(now_of(*process)));
+    }
+  }
   has_alarm_ = next_ns != Machine::never;
   machine_.set_alarm_ns(next_ns);
 }

@@ -82,7 +82,7 @@ SignalInformation information_of(const SignalCause& cause) {
   SignalInformation information{};
   information.signal = static_cast<std::int32_t>(cause.signal);
   information.code = cause.code;
-  if (cause.code > SI_USER) { // of the kernel
+  if (cause.code > SI_USER && cause.signal != SIGCHLD) { // of the kernel
     information.address = cause.address;
     return information;
   }

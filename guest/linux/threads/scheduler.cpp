@@ -6,9 +6,9 @@
 
 namespace guest::linux {
 
-Scheduler::Scheduler(Machine& machine, Contexts& contexts, Idle& idle,
+Scheduler::Scheduler(Machine& machine, Contexts& contexts, ThreadOwner& owner,
                      std::unique_ptr<Thread> first)
-    : machine_(machine), contexts_(contexts), idle_(idle), running_(first.get()),
+    : machine_(machine), contexts_(contexts), owner_(owner), running_(first.get()),
       runs_since_ns_(machine.now_ns()) {
   first->state = Thread::State::running;
   threads_.push_back(std::move(first));
@@ -21,7 +21,7 @@ Thread* Scheduler::find(std::int64_t id) const {
 }
 
 std::uint64_t Scheduler::used_ns(const Thread& thread) const {
-  const bool runs = &thread == running_;
+  const bool runs = &thread == running_ && thread.state == Thread::State::running;
   return thread.used_ns + (runs ? machine_.now_ns() - runs_since_ns_ : 0);
 }
 
@@ -103,7 +103,7 @@ void Scheduler::wake_sleepers() {
 // ---- running -----------------------------------------------------------------------------------
 
 void Scheduler::go_to_next() {
-  running_->used_ns = used_ns(*running_);
+  running_->used_ns += machine_.now_ns() - runs_since_ns_;
   for (;;) {
     wake_sleepers();
     if (Thread* const next = take_ready()) {
@@ -111,7 +111,7 @@ void Scheduler::go_to_next() {
       return;
     }
     sleepers_until_ns_ = earliest_deadline_ns();
-    idle_.idle_until_ns(sleepers_until_ns_);
+    owner_.idle_until_ns(sleepers_until_ns_);
   }
 }
 
@@ -121,6 +121,7 @@ void Scheduler::run(Thread& next) {
   runs_since_ns_ = machine_.now_ns();
   running_ = &next;
   if (&next != &before) {
+    owner_.enter(next);
     contexts_.change(*before.context, *next.context);
     arrive();
   }

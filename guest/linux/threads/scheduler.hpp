@@ -14,15 +14,18 @@
 
 namespace guest::linux {
 
-// What is done when no thread is ready.
-class Idle {
+// Who has the threads.
+class ThreadOwner {
  public:
-  // Until then, or until something has happened that may wake a thread; wakes those that it can.
+  // No thread is ready: until then, or until something has happened that may wake one; wakes those
+  // that it can.
   virtual void idle_until_ns(std::uint64_t deadline) = 0;
+  // A thread goes on, instead of another that may be of another process.
+  virtual void enter(const Thread& next) = 0;
 
  protected:
-  Idle() = default;
-  ~Idle() = default;
+  ThreadOwner() = default;
+  ~ThreadOwner() = default;
 };
 
 class Scheduler {
@@ -30,7 +33,8 @@ class Scheduler {
   static constexpr std::uint64_t slice_ns = 4'000'000;
 
   // All outlive this. `first` runs.
-  Scheduler(Machine& machine, Contexts& contexts, Idle& idle, std::unique_ptr<Thread> first);
+  Scheduler(Machine& machine, Contexts& contexts, ThreadOwner& owner,
+            std::unique_ptr<Thread> first);
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
 
@@ -83,7 +87,7 @@ class Scheduler {
 
   Machine& machine_;
   Contexts& contexts_;
-  Idle& idle_;
+  ThreadOwner& owner_;
   std::vector<std::unique_ptr<Thread>> threads_;
   std::vector<std::unique_ptr<Thread>> ended_; // one, until another thread runs
   Thread* running_;

@@ -16,10 +16,12 @@
 
 namespace guest::linux {
 
+struct Process; // what threads share; its own are its threads
+
 struct Thread {
-  Thread(std::int32_t number, SignalActions& actions, PendingSignals& shared,
+  Thread(std::int32_t number, Process* whose, SignalActions& actions, PendingSignals& shared,
          std::unique_ptr<Context> machine)
-      : id(number), signals(actions, shared), context(std::move(machine)) {}
+      : id(number), process(whose), signals(actions, shared), context(std::move(machine)) {}
   Thread(const Thread&) = delete;
   Thread& operator=(const Thread&) = delete;
 
@@ -31,6 +33,7 @@ struct Thread {
   }
 
   std::int32_t id; // what gettid answers; changes when it runs another program
+  Process* const process;
   static constexpr std::size_t name_bytes = 16; // with a NUL
   std::array<char, name_bytes> name{};          // of prctl(PR_SET_NAME)
   Signals signals;
@@ -43,7 +46,8 @@ struct Thread {
   // The call at hand was interrupted before it did anything: it is made again behind a handler that
   // wants that (SA_RESTART), and where there is none.
   std::optional<std::uint64_t> interrupted;
-  SignalSet awaited = 0; // the call at hand waits for these
+  bool awaits_children = false; // to end
+  SignalSet awaited = 0;        // the call at hand waits for these
   // What the call at hand has waited for; let go behind it.
   std::vector<std::shared_ptr<const void>> held;
   std::uint64_t used_ns = 0; // of the processor; without the time since it runs

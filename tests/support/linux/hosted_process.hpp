@@ -17,7 +17,7 @@
 #include <utility>
 #include <vector>
 
-#include "guest/linux/process/process.hpp"
+#include "guest/linux/process/system.hpp"
 #include "tests/support/linux/hosted_contexts.hpp"
 #include "tests/support/linux/hosted_memory.hpp"
 #include "tests/support/linux/still_machine.hpp"
@@ -124,7 +124,7 @@ class HostedProcess {
     start.environment = 1;
     start.user = 1000;
     start.group = 1000;
-    process.emplace(guest::linux::ProcessParts{
+    process.emplace(guest::linux::SystemParts{
         .start = start,
         .strings = strings_,
         .frames = memory,
@@ -163,7 +163,7 @@ class HostedProcess {
   std::string strings_;
 
  public:
-  std::optional<guest::linux::Process> process; // goes first
+  std::optional<guest::linux::System> process; // goes first
 };
 
 } // namespace test_support

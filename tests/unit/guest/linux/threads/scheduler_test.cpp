@@ -15,10 +15,10 @@ using namespace guest::linux; // NOLINT(google-build-using-namespace)
 using Wakes = Scheduler::Wakes;
 
 // Threads that write down what they do.
-struct Threads final : Idle {
+struct Threads final : ThreadOwner {
   Threads()
       : scheduler(machine, contexts, *this,
-                  std::make_unique<Thread>(1, actions, pending, contexts.first())) {}
+                  std::make_unique<Thread>(1, nullptr, actions, pending, contexts.first())) {}
 
   Thread& add(std::function<void()> body) {
     contexts.bodies.push_back([this, body = std::move(body)] {
@@ -29,11 +29,12 @@ struct Threads final : Idle {
     auto context = contexts.copy_running(0, {});
     REQUIRE(context.has_value());
     const auto id = static_cast<std::int32_t>(scheduler.threads().size()) + 1;
-    auto thread = std::make_unique<Thread>(id, actions, pending, std::move(*context));
+    auto thread = std::make_unique<Thread>(id, nullptr, actions, pending, std::move(*context));
     Thread& added = *thread;
     scheduler.add(std::move(thread));
     return added;
   }
+  void enter(const Thread& /*next*/) override {}
   void idle_until_ns(std::uint64_t deadline) override {
     ++idles;
     if (meanwhile) {

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <csignal>
 
-#include "guest/linux/process/process.hpp"
+#include "guest/linux/process/system.hpp"
 #include "guest/linux/signals/signal_frame.hpp"
 
 namespace guest::linux {
@@ -17,29 +17,29 @@ constexpr std::uint64_t addresses_end = std::uint64_t{1} << 47;
 
 } // namespace
 
-void Process::go_on(Registers& registers, const ExtendedState& state) {
+void System::go_on(Registers& registers, const ExtendedState& state) {
   Thread& thread = scheduler_.running();
   if (thread.is_to_end) {
     end_thread();
   }
-  if (follower_) {
-    registers = {.rip = follower_->instruction,
+  if (self().follower) {
+    registers = {.rip = self().follower->instruction,
                  .cs = registers.cs,
                  .flags = initial_flags,
-                 .rsp = follower_->stack,
+                 .rsp = self().follower->stack,
                  .ss = registers.ss};
     clear_state(state);
-    follower_.reset();
+    self().follower.reset();
   }
   if (thread.handler_returns) {
     thread.handler_returns = false;
     if (!pop_handler(registers, state)) {
-      end_by_signal(SIGSEGV);
+      end_by_signal(self(), SIGSEGV);
     }
   }
   while (auto taken = signals().take()) {
     count_overruns(taken->cause);
-    suffer(taken->effect, taken->cause.signal);
+    suffer(self(), taken->effect, taken->cause.signal);
     if (taken->effect == SignalEffect::handler) {
       if (thread.interrupted && (taken->action.flags & SA_RESTART) != 0) {
         call_again(registers, *thread.interrupted);
@@ -54,15 +54,15 @@ void Process::go_on(Registers& registers, const ExtendedState& state) {
   }
 }
 
-void Process::call_again(Registers& registers, std::uint64_t number) const {
-  registers.rip = sites_.call_before(registers.rip);
+void System::call_again(Registers& registers, std::uint64_t number) const {
+  registers.rip = self().memory->sites.call_before(registers.rip);
   registers.rax = number;
 }
 
 // ---- handlers ----------------------------------------------------------------------------------
 
-void Process::push_handler(Registers& registers, const ExtendedState& state,
-                           const Signals::Taken& taken) {
+void System::push_handler(Registers& registers, const ExtendedState& state,
+                          const Signals::Taken& taken) {
   const AlternateStack& stack = signals().alternate_stack;
   std::uint64_t top = registers.rsp - red_zone_bytes;
   if ((taken.action.flags & SA_ONSTACK) != 0 && (stack.flags & AlternateStack::disabled) == 0 &&
@@ -73,7 +73,7 @@ void Process::push_handler(Registers& registers, const ExtendedState& state,
   const SignalPlace place = place_below(top, state_bytes);
   const bool overflows = stack.contains(top - 1) && !stack.contains(place.frame);
   if (place.frame >= top || overflows || !user_.may_write(place.frame, top - place.frame)) {
-    end_by_signal(SIGSEGV);
+    end_by_signal(self(), SIGSEGV);
   }
   static_cast<void>(user_.store(place.frame, make_frame(registers, taken, stack, place)));
   const std::span copy(reinterpret_cast<std::byte*>(place.extended_state), state_bytes); // NOLINT
@@ -83,7 +83,7 @@ void Process::push_handler(Registers& registers, const ExtendedState& state,
   clear_state(state);
 }
 
-bool Process::pop_handler(Registers& registers, const ExtendedState& state) {
+bool System::pop_handler(Registers& registers, const ExtendedState& state) {
   SignalFrame frame;
   // The handler's RET took the restorer's address.
   if (!user_.fetch(registers.rsp - sizeof frame.restorer, frame)) {
@@ -108,7 +108,7 @@ bool Process::pop_handler(Registers& registers, const ExtendedState& state) {
 }
 
 // What a handler leaves of it in its frame, if that is one and it is not in use.
-void Process::restore_alternate_stack(AlternateStack stack, std::uint64_t stack_pointer) {
+void System::restore_alternate_stack(AlternateStack stack, std::uint64_t stack_pointer) {
   if (signals().alternate_stack.is_used_at(stack_pointer)) {
     return;
   }
@@ -122,9 +122,9 @@ void Process::restore_alternate_stack(AlternateStack stack, std::uint64_t stack_
 }
 
 // As Linux tells a stack that overflows: what is kept free below it is nobody's mapping.
-bool Process::take_fault(SignalCause cause) {
+bool System::take_fault(SignalCause cause) {
   if (cause.signal == SIGSEGV && cause.code == SEGV_ACCERR &&
-      loader_.is_below_stack(cause.address)) {
+      ProgramLoader::is_below_stack(cause.address, self().memory->stack_start)) {
     cause.code = SEGV_MAPERR;
   }
   return signals().fault(cause) == SignalEffect::handler;

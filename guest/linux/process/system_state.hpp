@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What there is of a program while it runs: its memory, its files, its threads, what it has asked
-// for. Whole once it is made: nothing refers to what comes later. What is done with it is in the
-// classes on top, CallSupport, ProgramCalls and Process.
+// What there is of programs while they run: memory, files, processes (process.hpp) and their
+// threads. Whole once it is made: nothing refers to what comes later. What is done with it is in
+// the classes on top, CallSupport, ProgramCalls and System.
 #pragma once
 
 #include <cstddef>
@@ -10,6 +10,7 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "guest/linux/base/machine.hpp"
 #include "guest/linux/base/real_time.hpp"
@@ -21,20 +22,17 @@
 #include "guest/linux/files/host_files.hpp"
 #include "guest/linux/files/mapped_files.hpp"
 #include "guest/linux/files/memory_files.hpp"
-#include "guest/linux/files/open_files.hpp"
 #include "guest/linux/files/random_bytes.hpp"
 #include "guest/linux/files/synthetic_files.hpp"
 #include "guest/linux/files/translated_files.hpp"
 #include "guest/linux/memory/address_space.hpp"
 #include "guest/linux/memory/reclaiming_frames.hpp"
 #include "guest/linux/process/call.hpp"
-#include "guest/linux/process/credentials.hpp"
-#include "guest/linux/process/program_code.hpp"
+#include "guest/linux/process/process.hpp"
+#include "guest/linux/process/process_memory.hpp"
 #include "guest/linux/process/program_loader.hpp"
-#include "guest/linux/process/traits.hpp"
 #include "guest/linux/process/user_memory.hpp"
 #include "guest/linux/signals/signals.hpp"
-#include "guest/linux/signals/timers.hpp"
 #include "guest/linux/sites/site_patcher.hpp"
 #include "guest/linux/sockets/network.hpp"
 #include "guest/linux/sockets/translated_sockets.hpp"
@@ -44,8 +42,8 @@
 
 namespace guest::linux {
 
-// What a process is made of. All that is referred to outlives it.
-struct ProcessParts {
+// What it is made of. All that is referred to outlives it.
+struct SystemParts {
   abi::ProgramStart& start;
   std::string_view strings; // as shared/program_start.hpp says
   Frames& frames;
@@ -59,24 +57,30 @@ struct ProcessParts {
   std::span<const std::byte> vdso; // a page to be mapped, or nothing
 };
 
-class ProcessState : private RealTime, protected Idle {
+class SystemState : private RealTime, private ShownProcess, protected ThreadOwner {
  public:
-  explicit ProcessState(const ProcessParts& parts);
-  ProcessState(const ProcessState&) = delete;
-  ProcessState& operator=(const ProcessState&) = delete;
+  explicit SystemState(const SystemParts& parts);
+  SystemState(const SystemState&) = delete;
+  SystemState& operator=(const SystemState&) = delete;
 
  protected:
-  ~ProcessState() = default;
+  ~SystemState() = default;
 
-  [[nodiscard]] Timers::Now now() const {
-    const std::uint64_t elapsed_ns = machine_.now_ns();
-    return {.elapsed_ns = elapsed_ns, .used_ns = elapsed_ns - slept_ns_};
-  }
   [[nodiscard]] std::int64_t realtime_ns() override {
     return start_.realtime_ns + static_cast<std::int64_t>(machine_.now_ns());
   }
+  [[nodiscard]] Process& first() const { return *processes_.front(); }
+  // Whose thread runs; and whether that is the one for whose sake the guest is there.
+  [[nodiscard]] Process& self() const { return *scheduler_.running().process; }
+  [[nodiscard]] bool is_first(const Process& process) const {
+    return &process == processes_.front().get();
+  }
   // Of the thread that runs.
   [[nodiscard]] Signals& signals() const { return scheduler_.running().signals; }
+
+  [[nodiscard]] std::shared_ptr<ProcessMemory> make_memory() {
+    return std::make_unique<ProcessMemory>(memory_, enter_, ++last_memory_);
+  }
 
   abi::ProgramStart& start_; // counts of calls go there
   Machine& machine_;
@@ -92,8 +96,6 @@ class ProcessState : private RealTime, protected Idle {
   UserMemory user_;
   TranslatedFiles files_;
   RandomBytes random_;
-  ProgramCode code_;
-  SitePatcher sites_;
 
   // Files.
   FramePool pages_;
@@ -102,29 +104,20 @@ class ProcessState : private RealTime, protected Idle {
   MemoryFiles temporary_; // /tmp
   MemoryFiles shared_;    // /dev/shm
   FileTree tree_;
-  OpenFiles open_files_;
   std::uint64_t pipes_ = 0;                  // ever made
   std::optional<TranslatedSockets> sockets_; // nothing: no connections but the guest's own
   Network network_;
-  Text directory_; // the working directory, as Place::path
-  std::uint32_t umask_ = 022;
 
-  // What runs, and as whom.
-  Credentials credentials_;
-  Traits traits_;
+  // Processes. The first is the guest's purpose: when it ends, all do.
+  const SitePatcher::Enter& enter_;
   ProgramLoader loader_;
-  Command command_;
-  Text executable_place_; // the file of it, as Place::path
-  std::uint64_t break_start_ = 0;
-  std::optional<ProgramEntry> follower_; // the program that an execve has loaded
+  std::uint32_t last_memory_ = 0;                   // number of a process's, ever given
+  std::uint64_t break_start_ = 0;                   // of the first process
+  std::vector<std::unique_ptr<Process>> processes_; // in the order in which they were made
+  std::int32_t foreground_ = process_id;            // the group that the terminal's signals are for
   std::string_view missing_directory_;
-  std::unique_ptr<SyntheticFiles> synthetic_; // /dev, /proc, /sys: they show most of this
 
-  // Signals and time.
-  SignalActions actions_;
-  PendingSignals shared_pending_; // signals for whichever thread takes them
-  Timers timers_;
-  std::uint64_t slept_ns_ = 0;     // of the time since boot
+  // Time.
   std::uint64_t caller_stack_ = 0; // RSP of the call at hand
   bool ends_in_order_ = false; // the outside was told that a signal is not to end the program there
   bool has_alarm_ = false;     // that the machine was told
@@ -134,8 +127,16 @@ class ProcessState : private RealTime, protected Idle {
   Contexts& contexts_;
   Scheduler scheduler_;
   Futexes futexes_;
-  std::int32_t last_thread_id_ = process_id; // ever given
-  std::uint8_t status_ = 0;                  // of the first thread's end
+  std::int32_t last_thread_id_ = process_id; // ever given, to processes, too
+  SyntheticFiles synthetic_;                 // /dev, /proc, /sys: they show most of this
+
+ private:
+  [[nodiscard]] Numbers numbers() const override;
+  [[nodiscard]] const Text& program() const override { return self().executable; }
+  [[nodiscard]] const Text& arguments() const override { return self().command.arguments; }
+  [[nodiscard]] const Text& environment() const override { return self().command.environment; }
+  [[nodiscard]] const Text& directory() const override { return self().directory; }
+  [[nodiscard]] const OpenFiles& files() const override { return self().files; }
 };
 
 } // namespace guest::linux
