@@ -26,7 +26,7 @@ Or<std::uint64_t> OpenFiles::free_slot(std::uint64_t lowest) const {
   while (index < slots_.size() && slots_[index].file != nullptr) {
     ++index;
   }
-  return index < max_descriptors ? Or<std::uint64_t>(index) : std::unexpected(EMFILE);
+  return index < limit_ ? Or<std::uint64_t>(index) : std::unexpected(EMFILE);
 }
 
 Or<int> OpenFiles::add(std::shared_ptr<OpenFile> file, int lowest) {
@@ -55,7 +55,7 @@ Or<int> OpenFiles::duplicate(std::uint64_t descriptor, std::uint64_t lowest) {
   if (file == nullptr) {
     return std::unexpected(EBADF);
   }
-  if (lowest >= max_descriptors) {
+  if (lowest >= limit_) {
     return std::unexpected(EINVAL);
   }
   return add(file, static_cast<int>(lowest));
@@ -75,6 +75,7 @@ int OpenFiles::remove(std::uint64_t descriptor) {
 
 void OpenFiles::share_all(const OpenFiles& others) {
   slots_ = others.slots_;
+  limit_ = others.limit_;
   for (const Slot& slot : slots_) {
     if (slot.file != nullptr) {
       ++slot.file->descriptors;

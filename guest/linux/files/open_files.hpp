@@ -3,6 +3,7 @@
 // program is. Several descriptors may share one open file (dup). Pure.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -57,6 +58,9 @@ class OpenFiles {
   void set_close_on_exec(std::uint64_t descriptor, bool closes);
   // Whether another would be EMFILE.
   [[nodiscard]] bool is_full() const { return !free_slot(0); }
+  // Descriptors from now on are less than that (RLIMIT_NOFILE), and than max_descriptors.
+  void set_limit(std::uint64_t limit) { limit_ = std::min(limit, std::uint64_t{max_descriptors}); }
+  [[nodiscard]] std::uint64_t limit() const { return limit_; }
   // One above the highest descriptor.
   [[nodiscard]] std::uint64_t end() const { return slots_.size(); }
 
@@ -69,6 +73,7 @@ class OpenFiles {
   [[nodiscard]] Or<std::uint64_t> free_slot(std::uint64_t lowest) const;
 
   std::vector<Slot> slots_;
+  std::uint64_t limit_ = max_descriptors;
 };
 
 } // namespace guest::linux

@@ -98,10 +98,12 @@ Text uptime_text(const SyntheticFacts& facts) {
   return text_of(hundredths / 100, rest < 10 ? ".0" : ".", rest, " 0.00\n");
 }
 
-Text limits_text(const SyntheticFacts& /*facts*/) {
-  return text_of(
-      "Limit                     Soft Limit           Hard Limit           Units     \n",
-      "Max open files            1024                 1024                 files     \n");
+Text limits_text(const SyntheticFacts& facts) {
+  const std::uint64_t files = facts.process.files().limit();
+  Text soft = text_of(files);
+  soft.resize(21, ' ');
+  return text_of("Limit                     Soft Limit           Hard Limit           Units     \n",
+                 "Max open files            ", view(soft), "1024                 files     \n");
 }
 
 Text online_text(const SyntheticFacts& facts) {

@@ -54,6 +54,9 @@ void AddressSpace::add(Occupant& occupant) {
 
 // The window changes hands when it must: who has nothing there does not mind who has.
 int AddressSpace::enter(Occupant& occupant) {
+  if (occupant.family != nullptr && occupant.family->inside != &occupant) {
+    exchange_content(*occupant.family, occupant);
+  }
   if (!occupant.window_areas.empty()) {
     if (const int error = take_window(occupant); error != 0) {
       return error;
@@ -86,6 +89,7 @@ void AddressSpace::remove(Occupant& occupant, Occupant& next) {
   [[maybe_unused]] int error = enter(occupant);
   assert(error == 0); // what is kept had tables
   unmap_all();
+  leave_family(occupant);
   if (in_window_ == &occupant) {
     in_window_ = &nobody_; // who has nothing there, either
   }
@@ -239,7 +243,8 @@ void AddressSpace::forget_unless_shown(std::span<const Area> parts) {
 void AddressSpace::forget_unless_shown(const Content& content) {
   const auto shows_it = [&](const Area& area) { return area.content.file == content.file; };
   const auto has_it_kept = [&](const Occupant* occupant) {
-    return std::ranges::any_of(occupant->window_areas, shows_it);
+    return std::ranges::any_of(occupant->window_areas, shows_it) ||
+           std::ranges::any_of(occupant->kept_areas, shows_it);
   };
   if (!content.is_zero() && std::ranges::none_of(areas_.all(), shows_it) &&
       std::ranges::none_of(occupants_, has_it_kept)) {
@@ -370,8 +375,8 @@ int AddressSpace::unmap(std::uint64_t address, std::uint64_t bytes) {
       }
     });
     fold(part);
-    give_back(part);
     areas_.remove(part.start, part.end);
+    give_back_unless_shared(part);
   }
   forget_unless_shown(parts);
   return 0;

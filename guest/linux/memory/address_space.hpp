@@ -48,6 +48,9 @@ class AddressSpace {
   void add(Occupant& occupant);
   // ENOMEM: no memory for tables; nothing is changed.
   [[nodiscard]] int enter(Occupant& occupant);
+  // `child`, which has nothing and was not entered yet, has what the occupant has, at the same
+  // addresses, with a content of its own but for what is shared. ENOMEM; nothing is changed then.
+  [[nodiscard]] int fork(Occupant& child);
   // What it has goes back, and it is no more. Another is entered afterwards.
   void remove(Occupant& occupant, Occupant& next);
   [[nodiscard]] Occupant& occupant() const { return *here_; }
@@ -129,8 +132,12 @@ class AddressSpace {
   }
   // Whether what lies there is a file's own.
   [[nodiscard]] bool is_shared(std::uint64_t address) const {
+    return content_at(address).is_shared();
+  }
+  // What an address shows, offset and all; zero where the program has nothing.
+  [[nodiscard]] Content content_at(std::uint64_t address) const {
     const Area* const area = own_area(address);
-    return area != nullptr && area->content.is_shared();
+    return area == nullptr ? Content{} : area->content.at(address - area->start);
   }
   // Whether there is memory behind a page that the program has.
   [[nodiscard]] bool is_resident(std::uint64_t address) const;
@@ -171,6 +178,18 @@ class AddressSpace {
   [[nodiscard]] std::vector<Area> own_inside(std::uint64_t start, std::uint64_t end) const;
   // Where nothing is.
   void add_own(Area area);
+  // Family: address_space_families.cpp.
+  static constexpr std::uint32_t nobodys = ~std::uint32_t{0}; // areas that nobody may have
+  [[nodiscard]] int copy_pages(const std::vector<MappedPage>& from, std::vector<MappedPage>& to);
+  [[nodiscard]] std::vector<MappedPage> private_pages(const std::vector<Area>& areas);
+  [[nodiscard]] int fork_window(Occupant& child);
+  void exchange_content(Family& family, Occupant& next);
+  void keep_content(Family& family, Occupant& occupant);
+  void bring_content(Family& family, Occupant& occupant);
+  void leave_family(Occupant& occupant);
+  // Of a part that is not in the list any more: the addresses are taken as long as another of the
+  // family has them.
+  void give_back_unless_shared(const Area& part);
   // Has what that one has in the window there. ENOMEM.
   [[nodiscard]] int take_window(Occupant& occupant);
   [[nodiscard]] bool may_be(std::uint64_t start, std::uint64_t end, Protection protection) const;

@@ -168,6 +168,34 @@ bool PageTables::cut(std::uint64_t address) {
   return true;
 }
 
+namespace {
+
+void add_pages(std::vector<MappedPage>& to, unsigned level, std::uint64_t address,
+               std::uint64_t entry) {
+  for (std::uint64_t page = 0; page < level_bytes(level) / abi::page_bytes; ++page) {
+    to.push_back({address + page * abi::page_bytes, frame_in(entry) + page});
+  }
+}
+
+} // namespace
+
+void PageTables::list(std::uint64_t start, std::uint64_t end, std::vector<MappedPage>& to) const {
+  Leaves::visit(*this, start, end,
+                [&](Place, unsigned level, std::uint64_t address, std::uint64_t entry) {
+                  add_pages(to, level, address, entry);
+                  return true;
+                });
+}
+
+void PageTables::take(std::uint64_t start, std::uint64_t end, std::vector<MappedPage>& to) {
+  Leaves::visit(*this, start, end,
+                [&](Place place, unsigned level, std::uint64_t address, std::uint64_t entry) {
+                  add_pages(to, level, address, entry);
+                  store(place.table, place.index, 0);
+                  return true;
+                });
+}
+
 bool PageTables::exchange(std::uint64_t start, std::uint64_t end,
                           std::vector<std::uint64_t>& entries) {
   const std::size_t count = (end - start) / abi::huge_page_bytes;

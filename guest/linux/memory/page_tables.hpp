@@ -37,6 +37,11 @@ class TableStore {
   ~TableStore() = default;
 };
 
+struct MappedPage {
+  std::uint64_t address = 0;
+  abi::Pfn frame;
+};
+
 class PageTables {
  public:
   // `root` is the fourth level's table.
@@ -64,6 +69,12 @@ class PageTables {
   // What is mapped there is mapped `distance` bytes further on (modulo 2^64), where nothing is.
   // False when there is no memory for tables; nothing is changed then.
   [[nodiscard]] bool move(std::uint64_t start, std::uint64_t end, std::uint64_t distance);
+  // Adds each page that has a frame, in order of their addresses.
+  void list(std::uint64_t start, std::uint64_t end, std::vector<MappedPage>& to) const;
+  // The same, and they have none any more; frames stay taken, and tables where they are. The
+  // processor may use them until flush().
+  void take(std::uint64_t start, std::uint64_t end, std::vector<MappedPage>& to);
+  void flush() { store_.flush(); }
   // What is mapped in [start, end), whole 2 MiB, is kept in `entries`, and what those kept is
   // mapped: nothing, if they are none. False when there is no memory for tables; nothing is changed
   // then.

@@ -141,11 +141,9 @@ class CallSupport : protected SystemState, protected WaitingSignals {
     return {.elapsed_ns = machine_.now_ns(), .used_ns = used_ns(process)};
   }
   [[nodiscard]] Timers::Now now() const { return now_of(self()); }
-  // What tells waiters at an address of the program's from those of others (futexes.hpp).
-  [[nodiscard]] std::uint64_t waiting_place(std::uint64_t address) const {
-    constexpr unsigned address_bits = 47;
-    return address | std::uint64_t{self().memory->occupant.number} << address_bits;
-  }
+  // What tells waiters at an address of the program's from those of others (futexes.hpp): shared
+  // memory is the same place for all who have it.
+  [[nodiscard]] std::uint64_t waiting_place(std::uint64_t address) const;
   // From now on it has memory of its own, in which nothing is; what it had goes back unless another
   // has it, too.
   void renew_memory(Process& process);
@@ -174,6 +172,7 @@ class CallSupport : protected SystemState, protected WaitingSignals {
  private:
   void idle_until_ns(std::uint64_t deadline) override;
   void enter(const Thread& next) override;
+  [[nodiscard]] std::uint64_t slice_ns() const override;
   void receive_timers(Process& process);
   void tell_parent(Process& process);
   [[nodiscard]] bool any_timers() const;

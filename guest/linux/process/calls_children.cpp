@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Processes that a process makes (vfork(2), posix_spawn(3)), and how it waits for them (wait(2)).
+// Processes that a process makes (fork(2), vfork(2), posix_spawn(3)), and how it waits for them
+// (wait(2)).
 #include <sched.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -33,11 +34,12 @@ rusage usage_of(std::uint64_t used_ns) {
 
 // ---- the beginning -----------------------------------------------------------------------------
 
-// The child is in its parent's memory, and the thread that made it waits, until it runs another
-// program or ends: what vfork is made for.
+// By vfork the child is in its parent's memory, and the thread that made it waits, until it runs
+// another program or ends.
 Answer ProgramCalls::start_process(const ThreadStart& start) {
-  if ((start.flags & CLONE_VM) == 0 || (start.flags & CLONE_VFORK) == 0) {
-    return missing(SYS_fork);
+  const bool is_fork = (start.flags & CLONE_VM) == 0;
+  if (!is_fork && (start.flags & CLONE_VFORK) == 0) {
+    return missing(SYS_clone); // both would go on in one memory
   }
   forget_ended(self());
   if (processes_.size() >= most_processes) {
@@ -56,7 +58,9 @@ Answer ProgramCalls::start_process(const ThreadStart& start) {
   const std::int32_t id = ++last_thread_id_;
   auto made = std::make_unique<Process>(id, parent);
   made->end_signal = start.end_signal;
-  made->made_by = &scheduler_.running();
+  if ((start.flags & CLONE_VFORK) != 0) {
+    made->made_by = &scheduler_.running();
+  }
   if ((start.flags & CLONE_PARENT) != 0) {
     made->parent = parent.parent;
   }
@@ -66,7 +70,8 @@ Answer ProgramCalls::start_process(const ThreadStart& start) {
   auto thread =
       std::make_unique<Thread>(id, made.get(), made->actions, made->pending, std::move(*context));
   thread->signals.set_blocked(signals().blocked());
-  thread->signals.alternate_stack = start.stack == 0 ? signals().alternate_stack : AlternateStack{};
+  thread->signals.alternate_stack =
+      is_fork || start.stack == 0 ? signals().alternate_stack : AlternateStack{};
   thread->name = scheduler_.running().name;
   if ((start.flags & CLONE_CHILD_CLEARTID) != 0) {
     thread->clear_at_end = start.child_id_at;
@@ -74,8 +79,18 @@ Answer ProgramCalls::start_process(const ThreadStart& start) {
   if ((start.flags & CLONE_PARENT_SETTID) != 0) {
     static_cast<void>(user_.store(start.parent_id_at, id));
   }
-  if ((start.flags & CLONE_CHILD_SETTID) != 0) {
-    static_cast<void>(user_.store(start.child_id_at, id));
+  std::int32_t before = 0;
+  const bool is_told = (start.flags & CLONE_CHILD_SETTID) != 0 &&
+                       user_.fetch(start.child_id_at, before) && user_.store(start.child_id_at, id);
+  if (is_fork) {
+    made->memory = std::make_unique<ProcessMemory>(memory_, *parent.memory, ++last_memory_);
+    const int error = memory_.fork(made->memory->occupant);
+    if (is_told) {
+      static_cast<void>(user_.store(start.child_id_at, before)); // it is the child's
+    }
+    if (error != 0) {
+      return -Answer{error};
+    }
   }
   processes_.push_back(std::move(made));
   scheduler_.add(std::move(thread));
@@ -85,6 +100,10 @@ Answer ProgramCalls::start_process(const ThreadStart& start) {
     rest_until(Machine::never);
   }
   return id;
+}
+
+Answer ProgramCalls::sys_fork(const Args& /*args*/) {
+  return start_process({.end_signal = SIGCHLD});
 }
 
 Answer ProgramCalls::sys_vfork(const Args& /*args*/) {

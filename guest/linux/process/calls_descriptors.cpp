@@ -95,7 +95,7 @@ Answer FileCalls::sys_dup3(const Args& args) {
   if (from == to || (args[2] & ~std::uint64_t{O_CLOEXEC}) != 0) {
     return -EINVAL;
   }
-  if (self().files.get(from) == nullptr || to >= OpenFiles::max_descriptors) {
+  if (self().files.get(from) == nullptr || to >= self().files.limit()) {
     return -EBADF;
   }
   static_cast<void>(self().files.remove(to));

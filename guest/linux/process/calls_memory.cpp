@@ -84,6 +84,19 @@ int ProgramCalls::check_mapping(const Args& args) const {
   return 0;
 }
 
+// Of a file that nobody can name.
+Or<Content> ProgramCalls::shared_memory(std::uint64_t bytes) {
+  const Or<File*> made = shared_.create_sealable(0600, F_SEAL_SEAL);
+  if (!made) {
+    return std::unexpected(made.error());
+  }
+  std::shared_ptr<File> file(*made);
+  if (const int error = file->truncate(abi::align_up(bytes, abi::page_bytes)); error != 0) {
+    return std::unexpected(error);
+  }
+  return mapped_.add(std::move(file), 0, Content::Sharing::shared);
+}
+
 Answer ProgramCalls::sys_mmap(const Args& args) {
   const auto [address, bytes, protection, flags, descriptor, offset] = args;
   if (!is_page_aligned(offset)) {
@@ -128,12 +141,19 @@ Answer ProgramCalls::sys_mmap(const Args& args) {
   const bool is_shared = file != nullptr && type != MAP_PRIVATE && file->may_write() &&
                          file->file->shared_pages() != nullptr &&
                          (file->file->seals().value_or(0) & F_SEAL_WRITE) == 0;
-  const Content content = file != nullptr
-                              ? mapped_.add(file->file, offset,
-                                            is_shared             ? Content::Sharing::shared
-                                            : type == MAP_PRIVATE ? Content::Sharing::copied
-                                                                  : Content::Sharing::read_only)
-                              : Content{.is_sparse = (flags & MAP_STACK) != 0};
+  Content content = file != nullptr
+                        ? mapped_.add(file->file, offset,
+                                      is_shared             ? Content::Sharing::shared
+                                      : type == MAP_PRIVATE ? Content::Sharing::copied
+                                                            : Content::Sharing::read_only)
+                        : Content{.is_sparse = (flags & MAP_STACK) != 0};
+  if (file == nullptr && type == MAP_SHARED) {
+    const Or<Content> shared = shared_memory(bytes); // processes that are forked share it
+    if (!shared) {
+      return -Answer{shared.error()};
+    }
+    content = *shared;
+  }
   const Or<std::uint64_t> place =
       exactly ? memory_.map_at(address, bytes, rights, content)
               : memory_.map(bytes, rights, commitment, abi::align_down(address, abi::page_bytes),

@@ -17,7 +17,6 @@ namespace {
 
 constexpr std::uint64_t arch_set_fs = 0x1002;          // ARCH_SET_FS of the kernel
 constexpr std::uint64_t most_random_bytes = INT32_MAX; // of one call, as Linux has it
-constexpr std::uint64_t stack_limit = std::uint64_t{8} << 20;
 
 template <std::size_t N> void set_text(char (&to)[N], std::string_view text) {
   std::memcpy(to, text.data(), std::min(text.size(), N - 1));
@@ -59,30 +58,26 @@ Answer ProgramCalls::sys_uname(const Args& args) {
 }
 
 Answer ProgramCalls::sys_prlimit64(const Args& args) {
-  if (args[1] >= RLIM_NLIMITS) {
+  const auto [whose, resource, wanted_at, before_at, unused4, unused5] = args;
+  Process* const process = process_at(whose);
+  if (resource >= Limits::count) {
     return -EINVAL;
   }
-  rlimit limit{RLIM_INFINITY, RLIM_INFINITY};
-  if (args[1] == RLIMIT_STACK) {
-    limit.rlim_cur = stack_limit;
-  } else if (args[1] == RLIMIT_NOFILE) {
-    limit = {OpenFiles::max_descriptors, OpenFiles::max_descriptors};
-  } else if (args[1] == RLIMIT_CORE) {
-    limit = {0, 0};
+  if (process == nullptr) {
+    return -ESRCH;
   }
-  if (args[2] != 0) {
+  const rlimit before = process->limits.of(resource);
+  if (wanted_at != 0) {
     rlimit wanted{};
-    if (!user_.fetch(args[2], wanted)) {
+    if (!user_.fetch(wanted_at, wanted)) {
       return -EFAULT;
     }
-    if (wanted.rlim_cur > wanted.rlim_max) {
-      return -EINVAL;
+    if (const int error = process->limits.set(resource, wanted); error != 0) {
+      return -Answer{error};
     }
-    if (wanted.rlim_cur != limit.rlim_cur || wanted.rlim_max != limit.rlim_max) {
-      return -EPERM; // nobody changes what is fixed
-    }
+    process->files.set_limit(process->limits.of(RLIMIT_NOFILE).rlim_cur);
   }
-  return args[3] == 0 || user_.store(args[3], limit) ? 0 : -EFAULT;
+  return before_at == 0 || user_.store(before_at, before) ? 0 : -EFAULT;
 }
 
 Answer ProgramCalls::sys_getrlimit(const Args& args) {

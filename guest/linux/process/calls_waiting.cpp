@@ -80,7 +80,7 @@ Or<std::uint64_t> FileCalls::wait_for(std::span<Watched> all, std::uint64_t time
 }
 
 Answer FileCalls::poll_until(std::uint64_t address, std::uint64_t count, std::uint64_t timeout_ns) {
-  if (count > OpenFiles::max_descriptors) {
+  if (count > self().files.limit()) {
     return -EINVAL;
   }
   std::vector<Watched> all;

@@ -10,6 +10,7 @@
 #include "guest/linux/base/text.hpp"
 #include "guest/linux/files/open_files.hpp"
 #include "guest/linux/process/credentials.hpp"
+#include "guest/linux/process/limits.hpp"
 #include "guest/linux/process/process_memory.hpp"
 #include "guest/linux/process/program_loader.hpp"
 #include "guest/linux/process/traits.hpp"
@@ -38,6 +39,7 @@ struct Process {
   // Memory and files.
   std::shared_ptr<ProcessMemory> memory;
   OpenFiles files;
+  Limits limits;
   Text directory; // the working directory, as FileTree::Place::path
   std::uint32_t umask = 022;
 

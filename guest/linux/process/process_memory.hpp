@@ -18,6 +18,12 @@ class ProcessMemory {
       : occupant{.number = number}, space_(space), code_(space), sites(code_, enter) {
     space_.add(occupant);
   }
+  // For a copy of what the process whose thread runs has in `other`, with fork() of the space.
+  ProcessMemory(AddressSpace& space, const ProcessMemory& other, std::uint32_t number)
+      : occupant{.number = number}, space_(space), code_(space), sites(code_, other.sites),
+        stack_start(other.stack_start) {
+    space_.add(occupant);
+  }
   ProcessMemory(const ProcessMemory&) = delete;
   ProcessMemory& operator=(const ProcessMemory&) = delete;
   // The one who runs is in another then.

@@ -80,6 +80,7 @@ class ProgramCalls : protected FileCalls {
     const auto number = static_cast<std::int32_t>(id);
     return number == 0 ? &self() : find_process(number);
   }
+  Answer sys_fork(const Args& args);
   Answer sys_vfork(const Args& args);
   Answer sys_wait4(const Args& args);
   Answer sys_waitid(const Args& args);
@@ -210,6 +211,7 @@ class ProgramCalls : protected FileCalls {
 
   // ---- calls_memory.cpp
   [[nodiscard]] int check_mapping(const Args& args) const;
+  [[nodiscard]] Or<Content> shared_memory(std::uint64_t bytes);
   Answer sys_mmap(const Args& args);
   Answer sys_munmap(const Args& args);
   Answer sys_mprotect(const Args& args);

@@ -33,11 +33,33 @@ std::uint64_t CallSupport::used_ns(const Process& process) const {
   return used;
 }
 
+std::uint64_t CallSupport::waiting_place(std::uint64_t address) const {
+  constexpr unsigned address_bits = 47;
+  constexpr unsigned offset_bits = 40;
+  constexpr std::uint64_t is_of_file = std::uint64_t{1} << 63;
+  const Content content = memory_.content_at(address);
+  return content.is_shared()
+             ? is_of_file | std::uint64_t{content.file} << offset_bits |
+                   (content.offset & ((std::uint64_t{1} << offset_bits) - 1))
+             : address | std::uint64_t{self().memory->occupant.number} << address_bits;
+}
+
 // Memory is that of the process whose thread runs.
 void CallSupport::enter(const Thread& next) {
-  [[maybe_unused]] const int error = memory_.enter(next.process->memory->occupant);
+  Occupant& occupant = next.process->memory->occupant;
+  const bool is_forked = occupant.family != nullptr;
+  const std::uint64_t began_ns = is_forked ? machine_.now_ns() : 0;
+  [[maybe_unused]] const int error = memory_.enter(occupant);
   assert(error == 0); // it was there before
+  last_change_ns_ = is_forked ? machine_.now_ns() - began_ns : 0;
   forget_ended(*next.process);
+}
+
+// Where memory has to change hands, that is to be a small part of it.
+std::uint64_t CallSupport::slice_ns() const {
+  constexpr std::uint64_t usual_ns = 4'000'000;
+  constexpr std::uint64_t part = 16;
+  return usual_ns + part * last_change_ns_;
 }
 
 void CallSupport::forget_ended(const Process& runs) {

@@ -117,6 +117,8 @@ class SystemState : private RealTime, private ShownProcess, protected ThreadOwne
   std::int32_t foreground_ = process_id;            // the group that the terminal's signals are for
   std::string_view missing_directory_;
 
+  std::uint64_t last_change_ns_ = 0; // how long the last change of content has taken (fork)
+
   // Time.
   std::uint64_t caller_stack_ = 0; // RSP of the call at hand
   bool ends_in_order_ = false; // the outside was told that a signal is not to end the program there

@@ -54,6 +54,12 @@ class SitePatcher {
   // `pages` outlive this.
   SitePatcher(CodePages& pages, const Enter& enter) : code_(pages), enter_(enter) {}
 
+  // In a copy of the memory that the other one is about.
+  SitePatcher(CodePages& pages, const SitePatcher& other)
+      : code_(pages), enter_(other.enter_), keeps_trampolines_(other.keeps_trampolines_),
+        kept_(other.kept_), pages_(other.pages_), sites_(other.sites_), lowest_(other.lowest_),
+        highest_(other.highest_), refused_(other.refused_), next_refused_(other.next_refused_) {}
+
   // So many sites are patched at once.
   static constexpr std::size_t most_sites = 4096;
 

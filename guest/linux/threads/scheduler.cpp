@@ -145,13 +145,14 @@ void Scheduler::end_running() {
 
 void Scheduler::tick() {
   wake_sleepers();
-  if (is_shared() && machine_.now_ns() - runs_since_ns_ >= slice_ns) {
+  if (is_shared() && machine_.now_ns() - runs_since_ns_ >= owner_.slice_ns()) {
     yield();
   }
 }
 
 std::uint64_t Scheduler::next_tick_ns() const {
-  return std::min(sleepers_until_ns_, is_shared() ? runs_since_ns_ + slice_ns : Machine::never);
+  return std::min(sleepers_until_ns_,
+                  is_shared() ? runs_since_ns_ + owner_.slice_ns() : Machine::never);
 }
 
 } // namespace guest::linux

@@ -22,6 +22,8 @@ class ThreadOwner {
   virtual void idle_until_ns(std::uint64_t deadline) = 0;
   // A thread goes on, instead of another that may be of another process.
   virtual void enter(const Thread& next) = 0;
+  // How long a thread runs while others are ready.
+  [[nodiscard]] virtual std::uint64_t slice_ns() const = 0;
 
  protected:
   ThreadOwner() = default;
@@ -30,8 +32,6 @@ class ThreadOwner {
 
 class Scheduler {
  public:
-  static constexpr std::uint64_t slice_ns = 4'000'000;
-
   // All outlive this. `first` runs.
   Scheduler(Machine& machine, Contexts& contexts, ThreadOwner& owner,
             std::unique_ptr<Thread> first);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Processes of a hosted program: how they begin, end and are waited for.
-#include <sys/resource.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -8,7 +10,6 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
-#include <fcntl.h>
 
 #include <doctest/doctest.h>
 
@@ -35,6 +36,12 @@ struct Family : ThreadedProgram {
   long wait_for(long child, int options = 0) {
     word(0) = 0xdead;
     return call(SYS_wait4, child, at(0), options, 0);
+  }
+  // As the way back from a call does it.
+  void pause_to_the_end() {
+    CHECK(call(SYS_pause) == -EINTR);
+    guest::linux::Registers registers{};
+    process->go_on(registers, {});
   }
   int status() { return static_cast<int>(word(0)); }
 };
@@ -211,6 +218,122 @@ TEST_CASE("there are not more processes than there may be, and none is left behi
   CHECK(count == 0);
   CHECK(program.begin_child([] {}) > 0);
   CHECK(program.memory.frames_in_use() <= frames);
+}
+
+constexpr std::uint64_t fork_flags = SIGCHLD;
+
+TEST_CASE("a forked child goes on beside its parent, in memory of its own") {
+  Family program;
+  program.word(100) = 1;
+  const long made = program.begin_child(
+      [&] {
+        CHECK(program.call(SYS_getppid) == 2);
+        CHECK(program.word(100) == 1);
+        program.word(100) = 2;
+        program.told += 'c';
+        program.yield();
+        CHECK(program.word(100) == 2);
+        program.told += 'd';
+      },
+      6, fork_flags);
+  program.told += 'p';
+  program.word(100) = 3;
+  program.yield();
+  CHECK(program.word(100) == 3);
+  CHECK(program.wait_for(made) == made);
+  CHECK(WEXITSTATUS(program.status()) == 6);
+  CHECK(program.word(100) == 3);
+  CHECK(program.told == "pcd");
+}
+
+TEST_CASE("the child's number is told in the child's memory alone") {
+  Family program;
+  program.word(50) = 77;
+  program.contexts.bodies.push_back([&] {
+    program.process->begin_thread();
+    CHECK(program.word(50) == 3);
+    program.call(SYS_exit_group, 0);
+  });
+  CHECK(program.call(SYS_clone, CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD, 0, 0,
+                     program.at(50), 0) == 3);
+  CHECK(program.word(50) == 77);
+  CHECK(program.wait_for(-1) == 3);
+  CHECK(program.word(50) == 77);
+}
+
+TEST_CASE("shared memory is one for parent and child, and its futexes are, too") {
+  Family program;
+  const auto shared = static_cast<std::uint64_t>(
+      program.call(SYS_mmap, 0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+  auto& word = *reinterpret_cast<std::uint32_t*>(shared); // NOLINT
+  word = 1;
+  program.begin_child(
+      [&] {
+        CHECK(word == 1);
+        word = 2;
+        CHECK(program.call(SYS_futex, shared, FUTEX_WAKE, 1) == 1);
+        CHECK(program.call(SYS_futex, program.at(8), FUTEX_WAKE, 1) == 0); // the other's own
+      },
+      0, fork_flags);
+  long waited = -1;
+  program.begin([&] { waited = program.futex(8, FUTEX_WAIT, program.word(8)); });
+  CHECK(program.call(SYS_futex, shared, FUTEX_WAIT, 1, 0) == 0);
+  CHECK(word == 2);
+  CHECK(waited == -1);
+  CHECK(program.futex(8, FUTEX_WAKE, 1) == 1);
+  program.yield();
+  CHECK(waited == 0);
+  CHECK(program.wait_for(-1) == 3);
+}
+
+TEST_CASE("a child of a child belongs to nobody when its parent has ended") {
+  Family program;
+  long grandchild = 0;
+  program.begin_child(
+      [&] {
+        grandchild = program.begin_child(
+            [&] {
+              program.yield();
+              CHECK(program.call(SYS_getppid) == 1);
+              program.told += 'g';
+            },
+            0, fork_flags);
+      },
+      0, fork_flags);
+  CHECK(program.wait_for(-1) == 3);
+  CHECK(program.wait_for(-1) == -ECHILD);
+  while (program.told.empty()) {
+    program.yield();
+  }
+  program.yield();
+  CHECK(program.call(SYS_kill, 4, 0) == -ESRCH);
+}
+
+TEST_CASE("memory of children goes back") {
+  Family program;
+  const std::uint64_t frames = program.memory.frames_in_use();
+  for (int round = 0; round < 20; ++round) {
+    program.begin_child([&] { program.word(1000) = 5; }, 0,
+                        round % 2 == 0 ? fork_flags : vfork_flags);
+    program.word(1000) = 6;
+    CHECK(program.wait_for(-1) > 0);
+  }
+  CHECK(program.memory.frames_in_use() <= frames);
+}
+
+TEST_CASE("who is killed while it waits ends all the same, with all of its threads") {
+  Family program;
+  const long made = program.begin_child(
+      [&] {
+        program.begin([&] { program.pause_to_the_end(); });
+        program.pause_to_the_end();
+        FAIL("it goes on");
+      },
+      0, fork_flags);
+  program.yield();
+  CHECK(program.call(SYS_kill, made, SIGTERM) == 0);
+  CHECK(program.wait_for(made) == made);
+  CHECK(WTERMSIG(program.status()) == SIGTERM);
 }
 
 } // namespace

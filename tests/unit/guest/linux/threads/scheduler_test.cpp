@@ -14,6 +14,8 @@ namespace {
 using namespace guest::linux; // NOLINT(google-build-using-namespace)
 using Wakes = Scheduler::Wakes;
 
+constexpr std::uint64_t slice = 4'000'000; // ns
+
 // Threads that write down what they do.
 struct Threads final : ThreadOwner {
   Threads()
@@ -35,6 +37,7 @@ struct Threads final : ThreadOwner {
     return added;
   }
   void enter(const Thread& /*next*/) override {}
+  [[nodiscard]] std::uint64_t slice_ns() const override { return slice; }
   void idle_until_ns(std::uint64_t deadline) override {
     ++idles;
     if (meanwhile) {
@@ -158,7 +161,7 @@ TEST_CASE("what happens while nobody is ready wakes who waits, itself included")
 
 TEST_CASE("a slice ends when others are ready, and not when nobody is") {
   Threads all;
-  all.machine.now += 10 * Scheduler::slice_ns;
+  all.machine.now += 10 * slice;
   all.scheduler.tick();
   CHECK(all.scheduler.next_tick_ns() == Machine::never);
   all.add([&all] { all.told += 'a'; });
@@ -166,7 +169,7 @@ TEST_CASE("a slice ends when others are ready, and not when nobody is") {
   all.scheduler.tick();
   CHECK(all.told == "a");
   all.add([&all] { all.told += 'b'; });
-  all.machine.now += Scheduler::slice_ns - 1;
+  all.machine.now += slice - 1;
   all.scheduler.tick();
   CHECK(all.told == "a");
   CHECK(all.scheduler.next_tick_ns() == all.machine.now + 1);
