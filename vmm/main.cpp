@@ -324,7 +324,6 @@ int main(int argc, char** argv) {
   vmm::occupy_standard_descriptors();
   vmm::survive_file_limit();
   vmm::survive_lost_reader();
-  vmm::ignore_until_handled(vmm::VcpuThreads::kick_signal);
   vmm::set_thread_stacks();
   vmm::use_one_arena();
   vmm::explain_uncaught_exceptions();

@@ -18,10 +18,10 @@ namespace vmm {
 namespace {
 
 // All whose default is to end a process, but for what a fault of its own raises and for what has
-// another meaning here (SIGUSR1, SIGUSR2, SIGPIPE, SIGXFSZ). SIGTERM is the last that a shell's
+// another meaning here (SIGUSR2, SIGPIPE, SIGXFSZ). SIGTERM is the last that a shell's
 // background job ignores.
-constexpr std::array named_ending_signals{SIGINT,  SIGQUIT, SIGTERM, SIGHUP, SIGALRM,  SIGVTALRM,
-                                          SIGPROF, SIGXCPU, SIGPOLL, SIGPWR, SIGSTKFLT};
+constexpr std::array named_ending_signals{SIGINT,  SIGQUIT, SIGTERM, SIGHUP, SIGALRM,   SIGVTALRM,
+                                          SIGPROF, SIGXCPU, SIGPOLL, SIGPWR, SIGSTKFLT, SIGUSR1};
 
 // With those for real time, of which the C library tells only at run time which are free.
 sigset_t ending_signals() {

@@ -78,10 +78,6 @@ void survive_file_limit() {
   static_cast<void>(std::signal(SIGXFSZ, SIG_IGN)); // cannot fail
 }
 
-void ignore_until_handled(int signal) {
-  static_cast<void>(std::signal(signal, SIG_IGN)); // cannot fail
-}
-
 void survive_lost_reader() {
   static_cast<void>(std::signal(SIGPIPE, SIG_IGN)); // cannot fail
 }

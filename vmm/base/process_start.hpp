@@ -32,9 +32,6 @@ void survive_file_limit();
 // has more to do than to be read.
 void survive_lost_reader();
 
-// A signal with which threads interrupt each other does nothing before there are any.
-void ignore_until_handled(int signal);
-
 // Gives threads that are started from now on stacks of a size of ours, whatever the limit on the
 // first thread's (RLIMIT_STACK) is.
 void set_thread_stacks();

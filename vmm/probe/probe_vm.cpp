@@ -39,7 +39,7 @@ constexpr std::uint64_t ram_bytes = std::uint64_t{16} << 20;
 constexpr std::uint64_t touched_bytes = std::uint64_t{8} << 20;
 constexpr std::uint64_t slow_rounds = 1000; // each leaves the kernel
 constexpr std::uint64_t fast_rounds = 5000; // each stays in it
-constexpr int kick_signal = SIGUSR1;
+constexpr int kick_signal = SIGURG;
 
 using Clock = std::chrono::steady_clock;
 

@@ -17,8 +17,9 @@ namespace vmm {
 
 class VcpuThreads {
  public:
-  // Gets a vCPU's thread out of KVM_RUN.
-  static constexpr int kick_signal = SIGUSR1;
+  // Gets a vCPU's thread out of KVM_RUN. By default it is ignored, and nobody sends it to a process
+  // for what else it could mean.
+  static constexpr int kick_signal = SIGURG;
 
   // `vcpus` outlive the threads; there is at least one.
   explicit VcpuThreads(std::span<const Vcpu> vcpus) : vcpus_(vcpus), gates_(vcpus.size()) {}
