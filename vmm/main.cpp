@@ -94,6 +94,9 @@ vmm::ChartBars chart_bars() {
   return vmm::text_may_be_utf8() ? vmm::ChartBars::blocks : vmm::ChartBars::ascii;
 }
 
+// Fewer would let a program that is linked dynamically fail in ways that tell nobody why.
+constexpr unsigned least_program_files = 8;
+
 // What the run will need after it has given up everything else.
 vmm::SandboxOptions sandbox_options(const vmm::Config& config,
                                     const std::optional<vmm::OutputFile>& stats_file) {
@@ -127,6 +130,7 @@ vmm::SandboxOptions sandbox_options(const vmm::Config& config,
   if (config.runs_program()) {
     options.features.add(vmm::SandboxFeature::program);
     options.descriptors_to_come += abi::max_open_files;
+    options.least_descriptors_to_come += least_program_files;
     options.readable.push_back(config.program.root_directory());
     if (!config.network.listens.empty()) {
       options.features.add(vmm::SandboxFeature::listen);

@@ -109,10 +109,16 @@ int highest_descriptor() {
   return highest;
 }
 
-Result<void> limit_resources(std::uint64_t file_bytes, unsigned descriptors) {
+Result<void> limit_resources(std::uint64_t file_bytes, const DescriptorNumbers& descriptors) {
+  rlimit open{};
+  if (::getrlimit(RLIMIT_NOFILE, &open) == 0 && open.rlim_max < descriptors.least) {
+    errno = EMFILE;
+    return system_error("{} descriptors are needed, {} may be had", descriptors.least,
+                        open.rlim_max);
+  }
   EBB_TRY(set_limit(RLIMIT_CORE, "core", 0));
   EBB_TRY(set_limit(RLIMIT_FSIZE, "fsize", file_bytes));
-  return set_limit(RLIMIT_NOFILE, "nofile", descriptors);
+  return set_limit(RLIMIT_NOFILE, "nofile", descriptors.most);
 }
 
 } // namespace vmm

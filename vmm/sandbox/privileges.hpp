@@ -27,8 +27,14 @@ namespace vmm {
 [[nodiscard]] int highest_descriptor();
 
 // No core dump (it would hold the guest's memory), no file longer than `file_bytes`, no descriptor
-// of `descriptors` or above. Not the number of threads: KVM makes one of its own in the process at
-// the first KVM_RUN, and a KVM_RUN that cannot is refused with EAGAIN each time.
-[[nodiscard]] Result<void> limit_resources(std::uint64_t file_bytes, unsigned descriptors);
+// of `most` or above; environment error where not even `least` may be had. Not the number of
+// threads: KVM makes one of its own in the process at the first KVM_RUN, and a KVM_RUN that cannot
+// is refused with EAGAIN each time.
+struct DescriptorNumbers {
+  unsigned least = 0;
+  unsigned most = 0;
+};
+[[nodiscard]] Result<void> limit_resources(std::uint64_t file_bytes,
+                                           const DescriptorNumbers& descriptors);
 
 } // namespace vmm

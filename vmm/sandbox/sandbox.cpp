@@ -61,8 +61,7 @@ Result<void> Sandbox::give_up_privileges() const {
       !options_.features.has(SandboxFeature::program)) {
     EBB_TRY(detach_standard_input());
   }
-  const unsigned descriptors =
-      static_cast<unsigned>(highest_descriptor()) + 1 + options_.descriptors_to_come;
+  const unsigned used = static_cast<unsigned>(highest_descriptor()) + 1;
   EBB_TRY(forbid_new_privileges());
   if (landlock_version() > 0) {
     EBB_TRY(confine_by_landlock({.put_in_place = options_.folders,
@@ -70,7 +69,9 @@ Result<void> Sandbox::give_up_privileges() const {
                                  .change = options_.changeable,
                                  .connect_ports = options_.connect_ports}));
   }
-  EBB_TRY(limit_resources(options_.longest_file_bytes, descriptors));
+  EBB_TRY(limit_resources(options_.longest_file_bytes,
+                          {.least = used + options_.least_descriptors_to_come,
+                           .most = used + options_.descriptors_to_come}));
   return drop_capabilities();
 }
 

@@ -39,6 +39,8 @@ struct SandboxOptions {
   // That may yet be opened, all at once: connections to the control socket and to a debugger, and
   // a program's files and sockets.
   unsigned descriptors_to_come = 0;
+  // Those of them without which nothing can be done. Environment error where the limit is lower.
+  unsigned least_descriptors_to_come = 0;
   // Nothing that the process writes grows further, standard output in a file included.
   std::uint64_t longest_file_bytes = 0;
 };

@@ -413,10 +413,25 @@ TEST_CASE("standard input reads as empty once detached") {
         }) == 0);
 }
 
+TEST_CASE("a limit below what is needed is told") {
+  CHECK(child([] {
+          const auto next = static_cast<unsigned>(highest_descriptor()) + 1;
+          const rlimit open{next + 3, next + 3};
+          if (::setrlimit(RLIMIT_NOFILE, &open) != 0) {
+            return 1;
+          }
+          const auto limited = limit_resources(1U << 20, {.least = next + 4, .most = next + 9});
+          if (limited || limited.error().message.find("ulimit -n") == std::string::npos) {
+            return 2;
+          }
+          return limit_resources(1U << 20, {.least = next + 3, .most = next + 9}) ? 0 : 3;
+        }) == 0);
+}
+
 TEST_CASE("limits hold: no core, no long file, no further descriptor") {
   CHECK(child([] {
           const auto next = static_cast<unsigned>(highest_descriptor()) + 1;
-          if (!limit_resources(1U << 20, next + 1)) {
+          if (!limit_resources(1U << 20, {.least = next, .most = next + 1})) {
             return 1;
           }
           // A hole below may be filled: what counts is that nothing above is.
