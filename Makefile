@@ -36,9 +36,11 @@ COMMON   := -std=c++23 -I. -ffile-prefix-map=./= -isystem $(B)/gen -g $(WARNINGS
 # Hardened as tests/tools/hardening_test wants it. Lines and function names are what backtraces
 # need; where variables live (VMM_DEBUG=-g) takes a sixth of the time and five times the space.
 VMM_DEBUG  ?= -g1
+# Of debug information in what is linked; none: for tools that want to pack it themselves.
+DEBUG_PACKING ?= zlib
 VMM_FLAGS  := $(COMMON) $(VMM_DEBUG) -O2 -fPIE -fstack-protector-strong -fstack-clash-protection \
               -fcf-protection=full -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3
-VMM_LINK   := -pie -gz -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code,-z,ibt,-z,shstk -pthread
+VMM_LINK   := -pie -gz=$(DEBUG_PACKING) -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code,-z,ibt,-z,shstk -pthread
 VMM_LIBS   := -lfmt -llzma -lseccomp
 HVTRACE_LIBS := $(VMM_LIBS) -lprotobuf-lite
 

@@ -44,7 +44,7 @@ STAGED_PROGRAMS := $(addprefix $(STAGED)/,vmm hvtrace guest.bin guest.elf)
 INSTALLED_TOOLS := check-kvm cut-page-trace experiment program-footprint record-pages report
 
 ##@ Installing
-.PHONY: install uninstall describe
+.PHONY: install uninstall describe check-package
 install uninstall: export DESTDIR := $(DESTDIR)
 install uninstall: export STAGED := $(STAGED)
 install uninstall: export TOOLS := $(INSTALLED_TOOLS)
@@ -64,7 +64,7 @@ uninstall: ## take away what install put there, with the same PREFIX and DESTDIR
 VERSION = $(shell sed -n 's/.*version = "\(.*\)";/\1/p' vmm/base/version.hpp)
 describe: export datadir := $(datadir)
 describe: export libexecdir := $(libexecdir)
-describe: $(STAGED_PROGRAMS)
+describe: $(STAGED_PROGRAMS) ## the manual pages and completion alone, into build/install
 	$(call say,DESCR,$(STAGED)/man1)
 	$(Q)cd $(STAGED) && rm -rf bin tools share && mkdir bin tools && cp -r ../../tools/lab tools/ && \
 	  for tool in $(INSTALLED_TOOLS); do \
@@ -73,3 +73,6 @@ describe: $(STAGED_PROGRAMS)
 	$(Q)tools/install/describe --into $(STAGED) --extras tools/install/manual \
 	  --place "own=$$libexecdir/ebb" --place "share=$$datadir/ebb" --version 'ebb $(VERSION)' \
 	  $(addprefix $(STAGED)/bin/,vmm hvtrace $(INSTALLED_TOOLS:%=ebb-%))
+
+check-package: ## the Debian package: built, installed and used in clean roots; as root, some minutes
+	tools/dev/check-package
