@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What programs say and ask of who runs when and where. Nothing in a guest goes by it but what a
 // program reads again.
-#include <linux/ioprio.h>
 #include <linux/membarrier.h>
 #include <sched.h>
 
@@ -19,6 +18,12 @@ constexpr std::int32_t highest_priority = 99; // of those for real time
 constexpr int policy_deadline = 6;            // SCHED_DEADLINE, SCHED_EXT
 constexpr int policy_extensible = 7;
 constexpr int policy_of_iso = 4; // reserved, and never made
+
+// ioprio_set(2): the class lies above 13 bits of level. <linux/ioprio.h> has them, but newer ones
+// of it are no C++.
+enum class IoClass : std::int32_t { none, real_time, best_effort, idle };
+constexpr int io_class_shift = 13;
+enum IoWho : std::uint64_t { io_process = 1, io_group, io_user };
 
 bool is_for_real_time(int policy) {
   return policy == SCHED_FIFO || policy == SCHED_RR;
@@ -138,10 +143,10 @@ Answer ProgramCalls::sys_getcpu(const Args& args) {
 Answer ProgramCalls::sys_ioprio_get(const Args& args) {
   const auto who = static_cast<std::int32_t>(args[1]);
   switch (args[0]) {
-  case IOPRIO_WHO_PROCESS:
-  case IOPRIO_WHO_PGRP:
+  case io_process:
+  case io_group:
     return who == 0 || who == self().id ? Answer{self().traits.io_priority} : -ESRCH;
-  case IOPRIO_WHO_USER:
+  case io_user:
     return static_cast<std::uint32_t>(who) ==
                        self().credentials.ids(Credentials::Kind::user).real ||
                    who == 0
@@ -154,15 +159,15 @@ Answer ProgramCalls::sys_ioprio_get(const Args& args) {
 
 Answer ProgramCalls::sys_ioprio_set(const Args& args) {
   const auto priority = static_cast<std::int32_t>(args[2]);
-  const std::int32_t kind = priority >> IOPRIO_CLASS_SHIFT;
-  const std::int32_t level = priority & ((1 << IOPRIO_CLASS_SHIFT) - 1);
+  const auto kind = static_cast<IoClass>(priority >> io_class_shift);
+  const std::int32_t level = priority & ((1 << io_class_shift) - 1);
   switch (kind) {
-  case IOPRIO_CLASS_RT:
+  case IoClass::real_time:
     return -EPERM;
-  case IOPRIO_CLASS_BE:
-  case IOPRIO_CLASS_IDLE:
+  case IoClass::best_effort:
+  case IoClass::idle:
     break;
-  case IOPRIO_CLASS_NONE:
+  case IoClass::none:
     if (level != 0) {
       return -EINVAL;
     }
