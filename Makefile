@@ -75,7 +75,7 @@ HVTRACE_SOURCES := $(call sources,tools/hvtrace)
 # Neighbours are compiled as one source that includes them: most of a compiler's time is for what they
 # share. Each folder has the same bundles in every tree. Not in any are those that some list leaves
 # out, and those with flags of their own. That each compiles by itself is for `make check-alone`.
-BUNDLED := $(filter-out %/main.cpp %/replay.cpp vmm/settings/command_line.cpp guest/arch/string.cpp \
+BUNDLED := $(filter-out %/main.cpp %/replay.cpp vmm/settings/command_line.cpp vmm/settings/config_file.cpp guest/arch/string.cpp \
              guest/runtime/format.cpp, $(VMM_SOURCES) $(filter %.cpp,$(GUEST_CORE)) $(WORKLOADS) $(HVTRACE_SOURCES))
 $(foreach pair,$(shell tools/dev/bundle-sources -v into=$(B)/gen/bundles $(BUNDLED)), \
   $(eval bundle.$(subst :, := ,$(pair))))
@@ -165,7 +165,7 @@ $(B)/obj/vmm/%.o: %.cpp $(B)/obj/vmm/library.hpp.gch Makefile
 	$(Q)mkdir -p $(@D) && $(CXX) $(VMM_FLAGS) $(call PCH,vmm) -c $< -o $@
 
 # What takes the command line apart runs once: half of its compilation is for nothing.
-$(B)/obj/vmm/vmm/settings/command_line.o $(B)/obj/vmm/tools/hvtrace/main.o: private VMM_FLAGS += -O1
+$(B)/obj/vmm/vmm/settings/command_line.o $(B)/obj/vmm/vmm/settings/config_file.o $(B)/obj/vmm/tools/hvtrace/main.o: private VMM_FLAGS += -O1
 
 $(B)/obj/guest/library.hpp.gch: guest/runtime/library.hpp Makefile
 	$(call precompile,$(CXX) $(GUEST_FLAGS))

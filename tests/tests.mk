@@ -208,7 +208,11 @@ $(B)/obj/fuzz/library.hpp.gch: vmm/base/library.hpp $(TEST_RULES)
 	$(call precompile,$(FUZZ_CXX_FLAGS))
 $(B)/obj/fuzz/%.o: %.cpp $(B)/obj/fuzz/library.hpp.gch $(TEST_RULES)
 	$(call say,FCXX,$<)
-	$(Q)mkdir -p $(@D) && $(FUZZ_CXX_FLAGS) $(call PCH,fuzz) -c $< -o $@
+	$(Q)mkdir -p $(@D) && $(FUZZ_CXX_FLAGS) $(FUZZ_PCH) -c $< -o $@
+FUZZ_PCH = $(call PCH,fuzz)
+# Optimising toml++ takes 20 s, and it is not what is fuzzed.
+$(B)/obj/fuzz/vmm/settings/config_file.o: private FUZZ_FLAGS += -O0
+$(B)/obj/fuzz/vmm/settings/config_file.o: private FUZZ_PCH :=
 $(B)/fuzz/%: $(B)/obj/fuzz/tests/fuzz/%.o $(FUZZ_ARCHIVE) $(SOURCE_LIST)
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D) && $(FUZZ_CXX) $(FUZZ_FLAGS) -fsanitize=fuzzer -pthread -o $@ $(linked) \

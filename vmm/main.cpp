@@ -8,6 +8,7 @@
 #include <exception>
 #include <filesystem>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -40,6 +41,8 @@
 #include "vmm/settings/config.hpp"
 
 namespace {
+
+constexpr std::uint64_t max_config_bytes = std::uint64_t{1} << 20;
 
 int exit_status_of(const vmm::Error& error) {
   return error.error_class == vmm::ErrorClass::user ? 2 : 4;
@@ -163,6 +166,7 @@ vmm::Result<void> keep_files_apart(const vmm::Config& config) {
     }
   };
   add("--input", config.input, Use::read);
+  add("--config", config.config_file, Use::read);
   add("--stats", config.stats, Use::written);
   add("--trace", config.trace, Use::written);
   add("--control", config.control, Use::written);
@@ -300,8 +304,14 @@ vmm::Result<void> probe(const vmm::ProbeHost& request) {
   return request.stats ? vmm::write_report(report, *request.stats) : vmm::Result<void>{};
 }
 
+// The file of --config.
+vmm::Result<std::string> config_text(const std::string& path) {
+  EBB_TRY_ASSIGN(bytes, vmm::read_file(path, max_config_bytes));
+  return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+}
+
 vmm::Result<int> start(std::span<const char* const> argv, const vmm::Inheritance& inheritance) {
-  EBB_TRY_ASSIGN(parsed, vmm::parse_command_line(argv));
+  EBB_TRY_ASSIGN(parsed, vmm::parse_command_line(argv, config_text));
   if (const auto* const text = std::get_if<vmm::ShowText>(&parsed)) {
     EBB_TRY(vmm::write_standard_output(text->text));
     return 0;

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "tests/fuzz/fuzz_bytes.hpp"
+#include "tests/support/no_file.hpp"
 #include "vmm/settings/config.hpp"
 #include "vmm/settings/guest_arguments.hpp"
 
@@ -21,7 +22,7 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   for (const std::string& word : words) {
     argv.push_back(word.c_str());
   }
-  const auto parsed = vmm::parse_command_line(argv);
+  const auto parsed = vmm::parse_command_line(argv, test_support::no_file);
   if (!parsed) {
     fuzz::require(parsed.error().error_class == vmm::ErrorClass::user);
     fuzz::require(!parsed.error().message.empty() &&

@@ -123,7 +123,7 @@ Result<void> settle_output(const Given& given, Config& config) {
 }
 
 // `arguments` is what stands behind the `--`; empty when there is none.
-Result<void> settle_program(const Given& given, std::span<const char* const> arguments,
+Result<void> settle_program(const Given& given, const std::vector<std::string>& arguments,
                             Config& config) {
   if (arguments.empty()) {
     for (const char* const option : {"--bind", "--root", "--env", "--clear-env", "--cwd", "--argv0",
@@ -159,7 +159,7 @@ Result<void> settle_program(const Given& given, std::span<const char* const> arg
     }
   }
   EBB_TRY(check_network(config.network));
-  config.program.arguments.assign(arguments.begin(), arguments.end());
+  config.program.arguments = arguments;
   if (!given("--mem")) {
     config.mem_bytes = program_default_bytes;
   }
@@ -180,20 +180,59 @@ Result<ProbeHost> probe_request(const SplitLine& line, const Given& given) {
   return request;
 }
 
-Result<Config> configured(const SplitLine& line, const Given& given,
-                          std::span<const char* const> program) {
+// What is asked for, and which options of it are from the file.
+struct MergedRequest {
+  RunRequest request;
+  std::optional<std::string> file;
+  std::vector<bool> from_file; // for each option
+};
+
+// What the command line leaves open is the file's to say.
+Result<MergedRequest> merge_file(RunRequest given, std::span<const OptionShape> shapes,
+                                 const FileReader& read) {
+  MergedRequest merged{std::move(given), std::nullopt, std::vector<bool>(shapes.size())};
+  const Given options(merged.request.line);
+  if (!options("--config")) {
+    return merged;
+  }
+  const std::string path = options.values("--config").front();
+  EBB_TRY_ASSIGN(text, read(path));
+  EBB_TRY_ASSIGN(file, parse_config_file(text, path, shapes));
+  for (std::size_t i = 0; i < shapes.size(); ++i) {
+    std::vector<std::string>& values = merged.request.line.values[i];
+    if (values.empty() && !file.line.values[i].empty()) {
+      values = std::move(file.line.values[i]);
+      merged.from_file[i] = true;
+    }
+  }
+  if (merged.request.line.image.empty()) {
+    merged.request.line.image = std::move(file.line.image);
+  }
+  if (merged.request.program.empty()) {
+    merged.request.program = std::move(file.program);
+  }
+  merged.file = path;
+  return merged;
+}
+
+Result<Config> configured(const MergedRequest& merged, const Given& given) {
+  const SplitLine& line = merged.request.line;
   Config config;
   config.image = line.image;
   for (std::size_t i = 0; i < line.values.size(); ++i) {
     const OptionRow& row = option_rows()[i];
     for (const std::string& value : line.values[i]) {
-      EBB_TRY(row.take(row.shape.name, value, config));
+      const Result<void> taken = row.take(row.shape.name, value, config);
+      if (!taken && merged.from_file[i]) {
+        return user_error("{}: {}", *merged.file, taken.error().message);
+      }
+      EBB_TRY(taken);
     }
   }
   EBB_TRY(settle_host(given, config));
   EBB_TRY(settle_memory(config));
   EBB_TRY(settle_trace(given, config));
-  EBB_TRY(settle_program(given, program, config));
+  EBB_TRY(settle_program(given, merged.request.program, config));
   EBB_TRY(settle_output(given, config));
   const std::size_t args_bytes = encode_guest_args(config).size();
   if (args_bytes > abi::boot_args_bytes) {
@@ -206,7 +245,7 @@ Result<Config> configured(const SplitLine& line, const Given& given,
 } // namespace
 
 Result<std::variant<Config, ShowText, ProbeHost>>
-parse_command_line(std::span<const char* const> argv) {
+parse_command_line(std::span<const char* const> argv, const FileReader& read) {
   std::vector<OptionShape> shapes;
   std::ranges::transform(option_rows(), std::back_inserter(shapes), &OptionRow::shape);
   // The first `--` starts the program.
@@ -218,20 +257,28 @@ parse_command_line(std::span<const char* const> argv) {
   if (auto* const shown = std::get_if<ShowText>(&split)) {
     return std::move(*shown);
   }
-  const auto& line = std::get<SplitLine>(split);
+  if (options < argv.size() && program.empty()) {
+    return user_error("--: no program stands behind it; -- PROGRAM, or leave it out");
+  }
+  EBB_TRY_ASSIGN(
+      merged, merge_file({std::get<SplitLine>(std::move(split)), {program.begin(), program.end()}},
+                         shapes, read));
+  const SplitLine& line = merged.request.line;
   const Given given(line);
   if (given("--probe")) {
     return probe_request(line, given);
   }
-  if (options < argv.size() && program.empty()) {
-    return user_error("--: no program stands behind it; -- PROGRAM, or leave it out");
+  if (given("--print-config")) {
+    EBB_TRY(configured(merged, given));
+    EBB_TRY_ASSIGN(text, render_config_file(merged.request, shapes));
+    return ShowText{std::move(text)};
   }
   // An image of one's own may know what to do; ours has to be told.
-  if (line.image.empty() && program.empty() && !given("--workload") && !given("--list-workloads") &&
-      !given("--list-syscalls")) {
+  if (line.image.empty() && merged.request.program.empty() && !given("--workload") &&
+      !given("--list-workloads") && !given("--list-syscalls")) {
     return user_error("nothing to run; give a guest image, --workload NAME or -- PROGRAM");
   }
-  EBB_TRY_ASSIGN(config, configured(line, given, program));
+  EBB_TRY_ASSIGN(config, configured(merged, given));
   return config;
 }
 

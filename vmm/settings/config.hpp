@@ -23,6 +23,7 @@
 #include "vmm/base/result.hpp"
 #include "vmm/base/units.hpp"
 #include "vmm/settings/command_line.hpp"
+#include "vmm/settings/config_file.hpp"
 #include "vmm/settings/fault_options.hpp"
 #include "vmm/settings/gdb_address.hpp"
 #include "vmm/settings/hint_check.hpp"
@@ -71,8 +72,9 @@ enum class OracleUse : std::uint8_t {
 };
 
 struct Config {
-  std::string image;                   // as given; empty: the vmm's own
-  std::uint64_t mem_bytes = 512 * mib; // a multiple of 2 MiB
+  std::optional<std::string> config_file; // that options came from
+  std::string image;                      // as given; empty: the vmm's own
+  std::uint64_t mem_bytes = 512 * mib;    // a multiple of 2 MiB
   std::uint32_t cpus = 1;
   Backing backing = Backing::thp;
   DiscardMethod discard = DiscardMethod::dontneed;
@@ -123,9 +125,9 @@ struct ProbeHost {
   std::optional<std::string> stats; // where the JSON goes
 };
 
-// argv without or with a program name of any spelling at [0]; at least one element.
-// Every error is of class user.
+// argv without or with a program name of any spelling at [0]; at least one element. `read` is asked
+// for the content of --config. Every error is of class user, but for those of `read`.
 Result<std::variant<Config, ShowText, ProbeHost>>
-parse_command_line(std::span<const char* const> argv);
+parse_command_line(std::span<const char* const> argv, const FileReader& read);
 
 } // namespace vmm

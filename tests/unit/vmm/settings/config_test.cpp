@@ -8,6 +8,7 @@
 #include <doctest/doctest.h>
 
 #include "shared/report_channel.hpp"
+#include "tests/support/no_file.hpp"
 #include "vmm/settings/guest_arguments.hpp"
 
 using namespace vmm;
@@ -21,7 +22,7 @@ Parsed parse(const std::vector<std::string>& args) {
   for (const std::string& arg : args) {
     argv.push_back(arg.c_str());
   }
-  return parse_command_line(argv);
+  return parse_command_line(argv, test_support::no_file);
 }
 
 // The configuration of a command line that must be accepted, with the image in front.
@@ -76,7 +77,7 @@ TEST_CASE("the image may be left out, where there is something for the own one t
     for (const std::string& arg : args) {
       argv.push_back(arg.c_str());
     }
-    const auto parsed = parse_command_line(argv);
+    const auto parsed = parse_command_line(argv, test_support::no_file);
     REQUIRE_MESSAGE(parsed.has_value(), parsed.error().message);
     return std::get<Config>(*parsed).image;
   };

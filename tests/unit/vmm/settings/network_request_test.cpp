@@ -11,6 +11,7 @@
 
 #include <doctest/doctest.h>
 
+#include "tests/support/no_file.hpp"
 #include "vmm/settings/config.hpp"
 
 using namespace vmm;
@@ -19,7 +20,7 @@ namespace {
 
 std::string refuse(std::vector<const char*> arguments) {
   arguments.insert(arguments.begin(), {"vmm", "guest.bin"});
-  const auto parsed = parse_command_line(arguments);
+  const auto parsed = parse_command_line(arguments, test_support::no_file);
   REQUIRE_FALSE(parsed.has_value());
   CHECK(parsed.error().error_class == ErrorClass::user);
   CHECK(parsed.error().message.find('\n') == std::string::npos);
@@ -137,7 +138,7 @@ TEST_CASE("network request: no end is given twice, and none without a program") 
   const std::vector<const char*> good{
       "vmm",      "guest.bin",    "--listen",  "0:80", "--listen",  "0:80", "--listen", "[::1]:80",
       "--listen", "127.0.0.2:80", "--connect", "a:1",  "--connect", "a:2",  "--",       "program"};
-  const auto parsed = parse_command_line(good);
+  const auto parsed = parse_command_line(good, test_support::no_file);
   REQUIRE_MESSAGE(parsed.has_value(), parsed.error().message);
   CHECK(std::get<Config>(*parsed).network.listens.size() == 4);
   CHECK(std::get<Config>(*parsed).network.connects.size() == 2);

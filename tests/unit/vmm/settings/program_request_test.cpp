@@ -7,6 +7,7 @@
 
 #include <doctest/doctest.h>
 
+#include "tests/support/no_file.hpp"
 #include "vmm/settings/config.hpp"
 
 using namespace vmm;
@@ -15,7 +16,7 @@ namespace {
 
 Result<std::variant<Config, ShowText, ProbeHost>> parse(std::vector<const char*> arguments) {
   arguments.insert(arguments.begin(), "vmm");
-  return parse_command_line(arguments);
+  return parse_command_line(arguments, test_support::no_file);
 }
 
 ProgramRequest accept(const std::vector<const char*>& arguments) {
