@@ -214,6 +214,47 @@ static void files(void) {
   SHOW(splice(ends[1], 0, inner[0], 0, 5, SPLICE_F_NONBLOCK) < 0);
 }
 
+static void several_messages(void) {
+  socketpair(AF_UNIX, SOCK_DGRAM, 0, ends);
+  char words[3][6] = {"one", "two", "three"};
+  struct iovec parts[3];
+  struct mmsghdr all[3];
+  memset(all, 0, sizeof all);
+  for (int index = 0; index < 3; ++index) {
+    parts[index] = (struct iovec){words[index], strlen(words[index])};
+    all[index].msg_hdr.msg_iov = &parts[index];
+    all[index].msg_hdr.msg_iovlen = 1;
+  }
+  SHOW(sendmmsg(ends[0], all, 3, 0));
+  printf("%u %u %u\n", all[0].msg_len, all[1].msg_len, all[2].msg_len);
+  SHOW(sendmmsg(ends[0], all, 0, 0));
+  SHOW(recvmmsg(ends[1], all, 0, 0, NULL));
+  struct timespec most = {100, 0};
+  for (int turn = 0; turn < 3; ++turn) {
+    for (int index = 0; index < 3; ++index) {
+      parts[index] = (struct iovec){words[index], 4};
+      all[index].msg_len = 77;
+    }
+    SHOW(recvmmsg(ends[1], all, turn == 0 ? 2 : 3, turn == 2 ? MSG_DONTWAIT : MSG_WAITFORONE, &most));
+    printf("%u %u %x %.4s %.4s\n", all[0].msg_len, all[1].msg_len, all[0].msg_hdr.msg_flags, words[0],
+           words[1]);
+  }
+  printf("%d\n", most.tv_sec == 99 && most.tv_nsec > 0);
+  most.tv_nsec = 1000000000;
+  SHOW(recvmmsg(ends[1], all, 1, 0, &most));
+  SHOW(send(ends[0], "x", 1, 0));
+  SHOW(send(ends[0], "y", 1, 0));
+  most = (struct timespec){0, 0};
+  SHOW(recvmmsg(ends[1], all, 3, 0, &most)); /* looks at the time behind the first */
+  SHOW(recvmmsg(ends[1], NULL, 1, 0, NULL));
+  SHOW(sendmmsg(-1, all, 1, 0));
+  SHOW(recvmmsg(0, all, 1, 0, NULL));
+  parts[1].iov_base = (void *)8;
+  parts[1].iov_len = 4;
+  SHOW(sendmmsg(ends[0], all, 3, MSG_DONTWAIT)); /* as far as they are good */
+  SHOW(sendmmsg(ends[0], all + 1, 1, MSG_DONTWAIT));
+}
+
 int main(void) {
   wrong();
   all_kinds(SOCK_STREAM);
@@ -223,5 +264,6 @@ int main(void) {
   unread(SOCK_SEQPACKET);
   full_and_gone();
   files();
+  several_messages();
   return 0;
 }

@@ -80,6 +80,8 @@ struct CallTable {
        {"recvmsg", "files and credentials come along"},
        &ProgramCalls::sys_recvmsg,
        ints(2)},
+      {SYS_sendmmsg, {"sendmmsg", ""}, &ProgramCalls::sys_sendmmsg, ints(2, 3)},
+      {SYS_recvmmsg, {"recvmmsg", ""}, &ProgramCalls::sys_recvmmsg, ints(2, 3)},
       {SYS_shutdown, {"shutdown", ""}, &ProgramCalls::sys_shutdown, ints(1)},
       {SYS_getsockname, {"getsockname", ""}, &ProgramCalls::sys_getsockname},
       {SYS_getpeername, {"getpeername", ""}, &ProgramCalls::sys_getpeername},

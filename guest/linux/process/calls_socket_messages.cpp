@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: MIT
-// Messages as sendmsg and recvmsg have them: in several parts, with files and credentials of
-// AF_UNIX beside them (unix(7), cmsg(3)).
+// Messages as sendmsg and recvmsg have them, one or several by a call: in several parts, with files
+// and credentials of AF_UNIX beside them (unix(7), cmsg(3)).
 #include <fcntl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <climits>
+#include <cstddef>
+#include <ctime>
 
 #include "guest/linux/process/socket_calls.hpp"
+#include "guest/linux/process/times.hpp"
 
 namespace guest::linux {
 
@@ -23,6 +26,7 @@ struct ControlHeader {
   std::int32_t type = 0;
 };
 constexpr std::uint64_t control_alignment = 8;
+constexpr std::uint64_t most_messages = IOV_MAX; // of one call, as Linux
 
 } // namespace
 
@@ -194,6 +198,69 @@ Answer SocketCalls::sys_recvmsg(const Args& args) {
   header.msg_namelen = 0;
   header.msg_flags = told;
   return user_.store(args[1], header) ? received_bytes(*got, flags) : -EFAULT;
+}
+
+// ---- several by a call -------------------------------------------------------------------------
+
+// One of a row of struct mmsghdr; what became of it, with its bytes where they are to be told.
+Answer SocketCalls::do_one_of(const Args& args, std::uint64_t index, MessageCall call,
+                              std::uint64_t flags) {
+  const std::uint64_t at = args[1] + index * sizeof(mmsghdr);
+  const Answer bytes = (this->*call)({args[0], at, flags, 0, 0, 0});
+  if (bytes < 0) {
+    return bytes;
+  }
+  return user_.store(at + offsetof(mmsghdr, msg_len), static_cast<std::uint32_t>(bytes)) ? bytes
+                                                                                         : -EFAULT;
+}
+
+// Both tell how many went; what keeps one from it is told when it is the first.
+Answer SocketCalls::sys_sendmmsg(const Args& args) {
+  const std::uint64_t count = std::min(args[2], most_messages);
+  if (const Or<std::shared_ptr<OpenFile>> file = socket_at(args[0]); !file) {
+    return -Answer{file.error()};
+  }
+  for (std::uint64_t index = 0; index < count; ++index) {
+    const Answer sent = do_one_of(args, index, &SocketCalls::sys_sendmsg, args[3]);
+    if (sent < 0) {
+      return index != 0 ? static_cast<Answer>(index) : sent;
+    }
+  }
+  return static_cast<Answer>(count);
+}
+
+// The time is looked at when a message has come, as Linux does it (BUGS of recvmmsg(2)).
+Answer SocketCalls::sys_recvmmsg(const Args& args) {
+  const std::uint64_t count = std::min(args[2], most_messages);
+  const Or<std::uint64_t> timeout_ns = timeout_at(args[4]);
+  const Or<std::shared_ptr<OpenFile>> file = socket_at(args[0]);
+  if (!timeout_ns || !file) {
+    return -Answer{timeout_ns ? file.error() : timeout_ns.error()};
+  }
+  const std::uint64_t until_ns = deadline_of(*timeout_ns);
+  std::uint64_t flags = args[3] & ~std::uint64_t{MSG_WAITFORONE};
+  Answer failed = 0;
+  std::uint64_t got = 0;
+  bool is_late = false;
+  for (; got < count && !is_late; ++got) {
+    failed = do_one_of(args, got, &SocketCalls::sys_recvmsg, flags);
+    if (failed < 0) {
+      break;
+    }
+    flags |= (args[3] & MSG_WAITFORONE) != 0 ? std::uint64_t{MSG_DONTWAIT} : 0;
+    is_late = until_ns != Machine::never && machine_.now_ns() >= until_ns;
+  }
+  if (got == 0) {
+    return std::min<Answer>(failed, 0);
+  }
+  if (until_ns != Machine::never) {
+    const std::uint64_t now_ns = machine_.now_ns();
+    const timespec left = to_timespec(until_ns > now_ns ? until_ns - now_ns : 0);
+    if (!user_.store(args[4], left)) {
+      return -EFAULT;
+    }
+  }
+  return static_cast<Answer>(got);
 }
 
 } // namespace guest::linux

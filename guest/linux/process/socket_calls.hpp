@@ -61,6 +61,11 @@ class SocketCalls : protected CallSupport {
                                               std::int32_t& told);
   Answer sys_sendmsg(const Args& args);
   Answer sys_recvmsg(const Args& args);
+  using MessageCall = Answer (SocketCalls::*)(const Args& args);
+  [[nodiscard]] Answer do_one_of(const Args& args, std::uint64_t index, MessageCall call,
+                                 std::uint64_t flags);
+  Answer sys_sendmmsg(const Args& args);
+  Answer sys_recvmmsg(const Args& args);
 
   // ---- calls_network.cpp
   [[nodiscard]] Or<SocketName> socket_name_at(std::uint64_t address, std::uint64_t bytes) const;
