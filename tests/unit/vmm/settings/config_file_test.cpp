@@ -119,7 +119,7 @@ TEST_CASE("config file: what is wrong is told with its place") {
 }
 
 TEST_CASE("config file: what is printed asks for the same again") {
-  const std::string odd = "a\"b\\c'd\te\n\xc3\xa9#";
+  const std::string odd = "a\"b\\c'd\te\n\xc3\xa9#\x7f\x01/";
   const std::vector<std::string> words{
       "--mem", "64M",      "--quiet", "--env",     "A=" + odd, "--env", "B=1", "--bind",
       "/srv",  "--report", "keep=1M", "other.bin", "--",       "ls",    odd,   ""};
