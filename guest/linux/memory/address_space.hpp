@@ -49,7 +49,8 @@ class AddressSpace {
   // ENOMEM: no memory for tables; nothing is changed.
   [[nodiscard]] int enter(Occupant& occupant);
   // `child`, which has nothing and was not entered yet, has what the occupant has, at the same
-  // addresses, with a content of its own but for what is shared. ENOMEM; nothing is changed then.
+  // addresses, with a content of its own but for what is shared; and it is the one that is entered
+  // then, because it mostly runs first, and not for long. ENOMEM; nothing is changed then.
   [[nodiscard]] int fork(Occupant& child);
   // What it has goes back, and it is no more. Another is entered afterwards.
   void remove(Occupant& occupant, Occupant& next);

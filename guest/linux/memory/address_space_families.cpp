@@ -130,7 +130,7 @@ int AddressSpace::fork(Occupant& child) {
   std::vector<MappedPage> copies;
   int error = pages.size() > most_forked_pages ? ENOMEM : copy_pages(pages, copies);
   set_ram(false);
-  error = error != 0 ? error : fork_window(child);
+  error = error != 0 ? error : fork_window(child); // which changes nothing unless all is well
   if (error != 0) {
     for (const MappedPage& copy : copies) {
       frames_.release(copy.frame, 1);
@@ -142,17 +142,24 @@ int AddressSpace::fork(Occupant& child) {
     here_->family->members.push_back(here_);
     here_->family->inside = here_;
   }
-  Family& family = *here_->family;
+  // The copies are the parent's: what is there stays where it is, and need not be touched again.
+  Occupant& parent = *here_;
+  Family& family = *parent.family;
   family.places = merged(family.places, areas);
   family.members.push_back(&child);
-  child.family = here_->family;
-  child.break_start = here_->break_start;
-  child.break_end = here_->break_end;
-  child.kept_pages = std::move(copies);
-  child.kept_areas = std::move(areas);
-  for (Area& area : child.kept_areas) {
-    area.owner = child.number;
+  family.inside = &child;
+  child.family = parent.family;
+  child.break_start = parent.break_start;
+  child.break_end = parent.break_end;
+  for (const Area& area : areas) {
+    areas_.remove(area.start, area.end);
+    Area own = area;
+    own.owner = child.number;
+    areas_.add(own);
   }
+  parent.kept_pages = std::move(copies);
+  parent.kept_areas = std::move(areas);
+  here_ = &child;
   return 0;
 }
 
@@ -184,9 +191,24 @@ int AddressSpace::fork_window(Occupant& child) {
       frames_.release(copy.frame, 1);
     }
   }
-  const int back = take_window(parent);
+  [[maybe_unused]] const int back = take_window(parent);
   assert(back == 0); // its tables are there
-  return error != 0 ? error : back;
+  if (error != 0) {
+    return error;
+  }
+  // As below: the copies become the parent's.
+  std::swap(parent.window_areas, child.window_areas);
+  std::swap(parent.window_entries, child.window_entries);
+  for (Area& area : parent.window_areas) {
+    area.owner = parent.number;
+  }
+  for (Area area : areas) {
+    areas_.remove(area.start, area.end);
+    area.owner = child.number;
+    areas_.add(area);
+  }
+  in_window_ = &child;
+  return 0;
 }
 
 // ---- changes

@@ -45,17 +45,8 @@ Answer ProgramCalls::start_process(const ThreadStart& start) {
   if (processes_.size() >= most_processes) {
     return -EAGAIN;
   }
-  std::optional<std::uint64_t> thread_pointer;
-  if ((start.flags & CLONE_SETTLS) != 0) {
-    thread_pointer = start.thread_pointer;
-  }
-  Or<std::unique_ptr<Context>> context = contexts_.copy_running(start.stack, thread_pointer);
-  if (!context) {
-    return -Answer{context.error()};
-  }
   Process& parent = self();
-  parent.memory->sites.keep_trampolines();
-  const std::int32_t id = ++last_thread_id_;
+  const std::int32_t id = last_thread_id_ + 1;
   auto made = std::make_unique<Process>(id, parent);
   made->end_signal = start.end_signal;
   if ((start.flags & CLONE_VFORK) != 0) {
@@ -67,35 +58,28 @@ Answer ProgramCalls::start_process(const ThreadStart& start) {
   if ((start.flags & clone_clear_handlers) != 0) {
     made->actions.forget_handlers();
   }
-  auto thread =
-      std::make_unique<Thread>(id, made.get(), made->actions, made->pending, std::move(*context));
-  thread->signals.set_blocked(signals().blocked());
-  thread->signals.alternate_stack =
+  Or<std::unique_ptr<Thread>> thread = make_thread(start, *made, id);
+  if (!thread) {
+    return -Answer{thread.error()};
+  }
+  (*thread)->signals.alternate_stack =
       is_fork || start.stack == 0 ? signals().alternate_stack : AlternateStack{};
-  thread->name = scheduler_.running().name;
-  if ((start.flags & CLONE_CHILD_CLEARTID) != 0) {
-    thread->clear_at_end = start.child_id_at;
-  }
-  if ((start.flags & CLONE_PARENT_SETTID) != 0) {
-    static_cast<void>(user_.store(start.parent_id_at, id));
-  }
-  std::int32_t before = 0;
-  const bool is_told = (start.flags & CLONE_CHILD_SETTID) != 0 &&
-                       user_.fetch(start.child_id_at, before) && user_.store(start.child_id_at, id);
   if (is_fork) {
     made->memory = std::make_unique<ProcessMemory>(memory_, *parent.memory, ++last_memory_);
-    const int error = memory_.fork(made->memory->occupant);
-    if (is_told) {
-      static_cast<void>(user_.store(start.child_id_at, before)); // it is the child's
-    }
-    if (error != 0) {
+    if (const int error = memory_.fork(made->memory->occupant); error != 0) {
       return -Answer{error};
     }
   }
+  if ((start.flags & CLONE_CHILD_SETTID) != 0) {
+    static_cast<void>(user_.store(start.child_id_at, id)); // in the child's memory
+  }
   processes_.push_back(std::move(made));
-  scheduler_.add(std::move(thread));
+  scheduler_.add(std::move(*thread));
+  last_thread_id_ = id;
   machine_.set_handled_signals(handled_signals());
-  // Signals wait until it goes on, as on Linux.
+  // From here on memory may be the child's, until this thread goes on. After vfork signals wait for
+  // that, as on Linux.
+  scheduler_.yield();
   while (has_made(id)) {
     rest_until(Machine::never);
   }

@@ -61,11 +61,26 @@ Answer ProgramCalls::start_thread(const ThreadStart& start) {
   if ((start.flags & thread_flags) != thread_flags || (start.flags & ~known_flags) != 0) {
     return missing(SYS_clone); // threads that share less
   }
-  if (start.thread_pointer >> 47 != 0 && (start.flags & CLONE_SETTLS) != 0) {
-    return -EPERM;
-  }
   if (scheduler_.threads().size() >= most_threads) {
     return -EAGAIN;
+  }
+  Or<std::unique_ptr<Thread>> thread = make_thread(start, self(), last_thread_id_ + 1);
+  if (!thread) {
+    return -Answer{thread.error()};
+  }
+  if ((start.flags & CLONE_CHILD_SETTID) != 0) {
+    static_cast<void>(user_.store(start.child_id_at, (*thread)->id));
+  }
+  scheduler_.add(std::move(*thread));
+  return ++last_thread_id_;
+}
+
+// It goes on as the one that runs does. Linux does not tell either that there is nothing at the
+// address of a number.
+Or<std::unique_ptr<Thread>> ProgramCalls::make_thread(const ThreadStart& start, Process& process,
+                                                      std::int32_t id) {
+  if (start.thread_pointer >> 47 != 0 && (start.flags & CLONE_SETTLS) != 0) {
+    return std::unexpected(EPERM);
   }
   std::optional<std::uint64_t> thread_pointer;
   if ((start.flags & CLONE_SETTLS) != 0) {
@@ -73,26 +88,20 @@ Answer ProgramCalls::start_thread(const ThreadStart& start) {
   }
   Or<std::unique_ptr<Context>> context = contexts_.copy_running(start.stack, thread_pointer);
   if (!context) {
-    return -Answer{context.error()};
+    return std::unexpected(context.error());
   }
   self().memory->sites.keep_trampolines();
-  const std::int32_t id = ++last_thread_id_;
   auto thread =
-      std::make_unique<Thread>(id, &self(), self().actions, self().pending, std::move(*context));
+      std::make_unique<Thread>(id, &process, process.actions, process.pending, std::move(*context));
   thread->signals.set_blocked(signals().blocked());
   thread->name = scheduler_.running().name;
   if ((start.flags & CLONE_CHILD_CLEARTID) != 0) {
     thread->clear_at_end = start.child_id_at;
   }
-  // Linux does not tell either that there is nothing at the address.
   if ((start.flags & CLONE_PARENT_SETTID) != 0) {
     static_cast<void>(user_.store(start.parent_id_at, id));
   }
-  if ((start.flags & CLONE_CHILD_SETTID) != 0) {
-    static_cast<void>(user_.store(start.child_id_at, id));
-  }
-  scheduler_.add(std::move(thread));
-  return id;
+  return thread;
 }
 
 Answer ProgramCalls::sys_clone(const Args& args) {

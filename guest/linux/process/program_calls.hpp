@@ -135,6 +135,9 @@ class ProgramCalls : protected FileCalls {
 
   // ---- calls_threads.cpp
   [[nodiscard]] Answer start_thread(const ThreadStart& start);
+  // Of a process, that number; not known to the scheduler yet. EAGAIN, EPERM.
+  [[nodiscard]] Or<std::unique_ptr<Thread>> make_thread(const ThreadStart& start, Process& process,
+                                                        std::int32_t id);
   Answer sys_clone(const Args& args);
   Answer sys_clone3(const Args& args);
   Answer sys_exit(const Args& args);

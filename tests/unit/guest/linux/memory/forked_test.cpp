@@ -57,7 +57,10 @@ struct Programs {
   void enter(std::size_t index) { REQUIRE(space.enter(*occupants[index]) == 0); }
   // A copy of the one that is there; its index.
   std::size_t fork() {
+    Occupant& parent = space.occupant();
     REQUIRE(space.fork(add()) == 0);
+    CHECK(&space.occupant() == occupants.back().get());
+    REQUIRE(space.enter(parent) == 0);
     return occupants.size() - 1;
   }
   void leave(Occupant& occupant) { space.remove(occupant, space.occupant()); }

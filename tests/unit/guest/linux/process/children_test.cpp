@@ -243,7 +243,7 @@ TEST_CASE("a forked child goes on beside its parent, in memory of its own") {
   CHECK(program.wait_for(made) == made);
   CHECK(WEXITSTATUS(program.status()) == 6);
   CHECK(program.word(100) == 3);
-  CHECK(program.told == "pcd");
+  CHECK(program.told == "cpd"); // the child first
 }
 
 TEST_CASE("the child's number is told in the child's memory alone") {
