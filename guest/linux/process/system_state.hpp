@@ -109,7 +109,7 @@ class SystemState : private RealTime, private ShownProcess, protected ThreadOwne
   Network network_;
 
   // Processes. The first is the guest's purpose: when it ends, all do.
-  const SitePatcher::Enter& enter_;
+  const SitePatcher::Enter enter_;
   ProgramLoader loader_;
   std::uint32_t last_memory_ = 0;                   // number of a process's, ever given
   std::uint64_t break_start_ = 0;                   // of the first process
