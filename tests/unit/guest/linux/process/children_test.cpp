@@ -269,6 +269,8 @@ TEST_CASE("shared memory is one for parent and child, and its futexes are, too")
   word = 1;
   program.begin_child(
       [&] {
+        program.yield(); // until the parent waits
+        program.yield(); // and its thread
         CHECK(word == 1);
         word = 2;
         CHECK(program.call(SYS_futex, shared, FUTEX_WAKE, 1) == 1);
