@@ -47,6 +47,15 @@ std::vector<Area> merged(const std::vector<Area>& some, const std::vector<Area>&
   return all.all();
 }
 
+std::vector<Area> without(const std::vector<Area>& some, const Area& other) {
+  AreaList all;
+  for (const Area& area : some) {
+    all.add(area);
+  }
+  all.remove(other.start, other.end);
+  return all.all();
+}
+
 } // namespace
 
 bool Occupant::has_kept_area(std::uint64_t address) const {
@@ -341,6 +350,9 @@ void AddressSpace::give_back_unless_shared(const Area& part) {
   }
   for (const Area& gap : shared.gaps(part.start, part.end)) {
     give_back(part.part(gap.start, gap.end));
+    if (here_->family != nullptr) {
+      here_->family->places = without(here_->family->places, gap); // anybody may be there now
+    }
   }
 }
 

@@ -181,6 +181,36 @@ TEST_CASE("what one gives up the others keep, and goes back with the last") {
   CHECK(all.space.map_at(high, page, read_write).has_value());
 }
 
+TEST_CASE("what all have given up is for anybody, and stays with who has it then") {
+  Programs all;
+  const std::uint64_t low = all.map(4);
+  const std::uint64_t high = all.map(4, read_write, Commitment::none);
+  const std::size_t child = all.fork();
+  for (const std::size_t who : {std::size_t{0}, child}) {
+    all.enter(who);
+    CHECK(all.space.unmap(low, 2 * page) == 0);
+    CHECK(all.space.unmap(high, 2 * page) == 0);
+  }
+  all.add();
+  const std::size_t other = all.occupants.size() - 1;
+  all.enter(other);
+  for (const std::uint64_t at : {low, high}) {
+    CHECK(all.space.map_at(at, page, read_write) == at);
+    all.byte(at) = 9;
+    CHECK(all.space.map_at(at + 2 * page, page, read_write).error() == ENOMEM);
+  }
+  for (const std::size_t who : {std::size_t{0}, child, std::size_t{0}}) {
+    all.enter(who);
+    CHECK(!all.space.allows(low, page, PROT_READ));
+    all.byte(low + 2 * page) = static_cast<unsigned char>(who);
+  }
+  all.enter(other);
+  for (const std::uint64_t at : {low, high}) {
+    CHECK(all.space.allows(at, page, read_write));
+    CHECK(all.byte(at) == 9);
+  }
+}
+
 TEST_CASE("the one that was forked from may end first") {
   Programs all;
   const std::uint64_t low = all.map(2);
