@@ -159,9 +159,11 @@ class ElfFile:
 
 
 def program_place():
-    """Path of the program's file as the guest sees it."""
-    text = gdb.parse_and_eval("'guest::(anonymous namespace)::running'")["process"][
-        "executable_place_"]["_M_impl"]
+    """Path of the first process's file as the guest sees it."""
+    running = gdb.parse_and_eval("'guest::(anonymous namespace)::running'")
+    owners = running["system"]["processes_"]["_M_impl"]["_M_start"]  # std::unique_ptr: a pointer
+    first = owners.cast(gdb.lookup_type("guest::linux::Process").pointer().pointer())
+    text = first.dereference().dereference()["executable"]["_M_impl"]
     first, end = int(text["_M_start"]), int(text["_M_finish"])
     return bytes(gdb.selected_inferior().read_memory(first, end - first)).decode()
 
