@@ -78,10 +78,21 @@ struct Programs {
     return *reinterpret_cast<unsigned char*>(address); // NOLINT
   }
 
+  // At the start of RAM, with frames that are nobody's.
+  static constexpr std::uint64_t window = HostedMemory::ram_start;
+  static constexpr std::uint64_t window_bytes = 2 * abi::huge_page_bytes;
+  static AddressZones with_window(HostedMemory& memory) {
+    REQUIRE(memory.claim(abi::to_pfn({window}), window_bytes / page));
+    memory.tables().detach(window, window + window_bytes);
+    AddressZones zones = memory.zones();
+    zones.window = {window, window + window_bytes};
+    return zones;
+  }
+
   HostedMemory memory{ram_bytes};
   NoFiles files;
   AreaList areas;
-  AddressSpace space{memory, memory.tables(), areas, files, memory.zones()};
+  AddressSpace space{memory, memory.tables(), areas, files, with_window(memory)};
   std::vector<std::unique_ptr<Occupant>> occupants;
 };
 
@@ -285,6 +296,77 @@ TEST_CASE("without memory for a copy there is none, and nothing has changed") {
   CHECK(all.space.occupant().family == nullptr);
   CHECK(child.kept_areas.empty());
   all.byte(low) = 1;
+}
+
+TEST_CASE("programs that are linked to the same addresses have them one at a time") {
+  Programs all;
+  const std::uint64_t frames = all.memory.frames_in_use();
+  all.add();
+  all.add(); // has nothing there
+  const std::uint64_t code = Programs::window + 16 * page;
+  for (const std::size_t who : {std::size_t{0}, std::size_t{1}}) {
+    all.enter(who);
+    REQUIRE(all.space.map_at(code, 2 * page, read_write) == code);
+    CHECK(all.byte(code) == 0);
+    all.byte(code) = static_cast<unsigned char>(10 + who);
+  }
+  // Rights, and what is mapped at all, are each one's own, too.
+  REQUIRE(all.space.protect(code, page, PROT_READ) == 0);
+  CHECK(all.space.map_at(code + 4 * page, page, read_write) == code + 4 * page);
+  for (int round = 0; round < 3; ++round) {
+    all.enter(0);
+    CHECK(all.byte(code) == 10);
+    CHECK(all.space.allows(code, page, read_write));
+    CHECK(!all.space.allows(code + 4 * page, page, PROT_READ));
+    CHECK(all.memory.walk(code)->writable);
+    all.enter(2);
+    CHECK(!all.space.allows(code, page, PROT_READ));
+    all.enter(1);
+    CHECK(all.byte(code) == 11);
+    CHECK(!all.memory.walk(code)->writable);
+    CHECK(all.space.allows(code + 4 * page, page, read_write));
+  }
+  all.enter(2);
+  all.end(1);
+  all.enter(0);
+  CHECK(all.byte(code) == 10);
+  all.enter(2);
+  all.end(0);
+  CHECK(all.memory.frames_in_use() == frames);
+}
+
+TEST_CASE("a program in the window is forked with what it has there") {
+  Programs all;
+  const std::uint64_t code = Programs::window + 16 * page;
+  const std::uint64_t frames = all.memory.frames_in_use();
+  REQUIRE(all.space.map_at(code, 3 * page, read_write) == code);
+  all.byte(code) = 1;
+  const std::size_t child = all.fork();
+  all.byte(code) = 2;
+  all.byte(code + page) = 3;
+  all.enter(child);
+  CHECK(all.byte(code) == 1);
+  CHECK(all.byte(code + page) == 0);
+  all.byte(code) = 4;
+  all.enter(0);
+  CHECK(all.byte(code) == 2);
+  CHECK(all.byte(code + page) == 3);
+  all.enter(child);
+  CHECK(all.byte(code) == 4);
+  Occupant& fresh = all.add();
+  REQUIRE(all.space.enter(fresh) == 0);
+  all.end(child);
+  all.end(0);
+  CHECK(all.memory.frames_in_use() == frames);
+}
+
+TEST_CASE("nothing in the window shows a file's own pages, nor is chosen without being asked for") {
+  Programs all;
+  const Content shared{.file = 1, .sharing = Content::Sharing::shared};
+  CHECK(all.space.map_at(Programs::window, page, PROT_READ, shared).error() == ENOMEM);
+  for (int count = 0; count < 200; ++count) {
+    CHECK(all.map(1) >= Programs::window + Programs::window_bytes);
+  }
 }
 
 } // namespace
