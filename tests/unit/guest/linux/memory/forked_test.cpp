@@ -369,4 +369,32 @@ TEST_CASE("nothing in the window shows a file's own pages, nor is chosen without
   }
 }
 
+TEST_CASE("what another program has is nothing to this one, and cannot be taken from it") {
+  Programs all;
+  const std::uint64_t low = all.map(2);
+  const std::uint64_t high = all.map(2, read_write, Commitment::none);
+  all.byte(low) = all.byte(high) = 1;
+  all.add();
+  all.enter(1);
+  for (const std::uint64_t at : {low, high}) {
+    CHECK(all.space.resolve(at, Access::read) == Resolution::unmapped);
+    CHECK(!all.space.allows(at, page, protection_none));
+    CHECK(all.space.protect(at, page, PROT_READ) == ENOMEM);
+    CHECK(all.space.discard(at, page) == ENOMEM);
+    CHECK(all.space.populate(at, page) == ENOMEM);
+    CHECK(all.space.remap(at, page, 2 * page, AddressSpace::Move::yes).error() == EFAULT);
+    CHECK(all.space.map_at(at, page, read_write).error() == ENOMEM);
+    CHECK(all.space.map_free(at, page, read_write).error() == ENOMEM);
+    CHECK(all.space.unmap(at, 2 * page) == 0); // there is nothing
+  }
+  CHECK(all.space.place_of(high, page).error() == EFAULT);
+  CHECK(all.space.mapped_bytes() == 0);
+  all.space.unmap_all();
+  all.enter(0);
+  for (const std::uint64_t at : {low, high}) {
+    CHECK(all.byte(at) == 1);
+    CHECK(all.space.allows(at, 2 * page, read_write));
+  }
+}
+
 } // namespace
