@@ -23,7 +23,7 @@ class HintObserver {
 
   // A vCPU rang for a channel. Which one did is known of exits only; else it is the channel's.
   virtual void on_doorbell(unsigned /*vcpu*/, std::uint32_t /*channel*/) {}
-  // The batch has just been copied out of its channel.
+  // The batch has just been copied out of its channel; the guest does not see it as taken yet.
   virtual void on_taken(const Batch& /*batch*/) {}
   // A fault is about to happen to the batch, or to its answer.
   virtual void on_fault(const Batch& /*batch*/, abi::TraceFault /*fault*/) {}

@@ -323,6 +323,28 @@ TEST_CASE("a taken batch is the host's own: later changes do not reach it") {
   CHECK(host.kept(6 * mib + 4096, ram_bytes));
 }
 
+// Else a guest uses memory that it knows to be taken, and the oracle does not see it.
+TEST_CASE("who watches a batch has seen it before the guest sees it as taken") {
+  struct Watcher final : vmm::HintObserver {
+    explicit Watcher(const abi::Channel& channel) : channel(channel) {}
+    void on_taken(const vmm::Batch& batch) override {
+      taken_id = batch.submission.batch_id;
+      head_then = channel.rings.submit_head;
+    }
+    const abi::Channel& channel;
+    std::uint64_t taken_id = 0;
+    std::uint32_t head_then = 99;
+  };
+  Host host;
+  Watcher watcher(*host.channel);
+  host.server.set_observer(&watcher, 0);
+  host.submit(7, {hint(6 * mib, 0)});
+  CHECK(serve(host.server, host.processor) == 1);
+  CHECK(watcher.taken_id == 7);
+  CHECK(watcher.head_then == 0);
+  CHECK(host.channel->rings.submit_head == 1);
+}
+
 TEST_CASE("doorbell and interrupt wishes travel by their fields") {
   Host host;
   host.server.set_doorbell(vmm::DoorbellUse::silence);
