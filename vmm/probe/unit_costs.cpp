@@ -26,8 +26,8 @@ UnitCosts measure_unit_costs(const Kvm& kvm, const Config& config) {
   } else {
     costs.doorbell_ns = value_of([&] { return probe.port_cpu(doorbell_rounds); });
   }
-  const Backing small = config.backing == Backing::thp ? Backing::small_pages : config.backing;
-  costs.page_fault_ns = value_of([&] { return probe.touch(small); });
+  const Backing grain = config.backing == Backing::thp ? Backing::small_pages : config.backing;
+  costs.page_fault_ns = value_of([&] { return probe.touch(grain); });
   if (config.backing == Backing::thp) {
     costs.huge_page_fault_ns = value_of([&] { return probe.touch(Backing::thp); });
   }

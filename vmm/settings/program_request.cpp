@@ -50,9 +50,9 @@ Result<ProgramMount> parse_bind(std::string_view option, std::string_view text) 
   }
   const std::size_t colon = rest.find(':');
   mount.host = rest.substr(0, colon);
-  const std::string_view guest = colon == std::string_view::npos ? rest : rest.substr(colon + 1);
-  mount.guest = without_spare_slashes(guest);
-  if (mount.host.empty() || !guest.starts_with('/') || mount.guest.empty() ||
+  const std::string_view inside = colon == std::string_view::npos ? rest : rest.substr(colon + 1);
+  mount.guest = without_spare_slashes(inside);
+  if (mount.host.empty() || !inside.starts_with('/') || mount.guest.empty() ||
       mount.guest.contains(':') || has_dots(mount.guest)) {
     return user_error(
         "{} {:?}: must be HOST[:GUEST][:rw|:ro] with directories, GUEST (or HOST alone) "

@@ -12,10 +12,9 @@
 #include "vmm/trace/event_text.hpp"
 
 namespace hvtrace {
-namespace {
 
-using abi::TraceEvent;
-using vmm::user_error;
+// Not nameless: Filter::Node, which the header names, is made of them.
+namespace filter_terms {
 
 enum class Field : std::uint8_t {
   event,
@@ -35,6 +34,17 @@ enum class Field : std::uint8_t {
   call,
 };
 
+enum class Compare : std::uint8_t { equal, unequal, less, less_equal, greater, greater_equal };
+
+} // namespace filter_terms
+
+namespace {
+
+using abi::TraceEvent;
+using filter_terms::Compare;
+using filter_terms::Field;
+using vmm::user_error;
+
 constexpr std::array<std::pair<std::string_view, Field>, 17> fields{{{"event", Field::event},
                                                                      {"channel", Field::channel},
                                                                      {"vcpu", Field::channel},
@@ -52,8 +62,6 @@ constexpr std::array<std::pair<std::string_view, Field>, 17> fields{{{"event", F
                                                                      {"fault", Field::fault},
                                                                      {"mode", Field::mode},
                                                                      {"call", Field::call}}};
-
-enum class Compare : std::uint8_t { equal, unequal, less, less_equal, greater, greater_equal };
 
 constexpr std::array<std::pair<std::string_view, Compare>, 6> compares{
     {{"!=", Compare::unequal},

@@ -3,6 +3,8 @@
 // is in a support_*.cpp.
 #pragma once
 
+#include <fcntl.h>
+
 #include <cerrno>
 #include <cstdint>
 #include <optional>
@@ -36,7 +38,9 @@ class CallSupport : protected SystemState, protected WaitingSignals {
   }
   // One that is there still when the call has waited for another file.
   [[nodiscard]] OpenFile* held_file_at(std::uint64_t descriptor);
-  // Where a directory's descriptor and a path lead.
+  // Where a directory's descriptor and a path lead. `here` is the working directory, as a program's
+  // register has it.
+  static constexpr auto here = static_cast<std::uint64_t>(AT_FDCWD);
   [[nodiscard]] Or<Place> walk(std::uint64_t directory, std::string_view path, Last last);
   [[nodiscard]] Or<Place> place_at(std::uint64_t directory, std::uint64_t path, Last last);
   // What `flags` make of a place.

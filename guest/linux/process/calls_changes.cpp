@@ -21,7 +21,6 @@ namespace guest::linux {
 namespace {
 
 constexpr std::int64_t us_per_second = 1'000'000;
-constexpr auto here = static_cast<std::uint64_t>(AT_FDCWD);
 
 // Nanoseconds since 1970, as near as they can be had: file systems have limits, too.
 std::int64_t time_of_file(std::int64_t seconds, std::int64_t ns) {

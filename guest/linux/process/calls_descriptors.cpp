@@ -52,7 +52,7 @@ Answer FileCalls::open_path(std::uint64_t directory, std::uint64_t path, std::ui
 }
 
 Answer FileCalls::sys_open(const Args& args) {
-  return open_path(static_cast<std::uint64_t>(AT_FDCWD), args[0], args[1], args[2]);
+  return open_path(here, args[0], args[1], args[2]);
 }
 
 Answer FileCalls::sys_openat(const Args& args) {
@@ -60,8 +60,7 @@ Answer FileCalls::sys_openat(const Args& args) {
 }
 
 Answer FileCalls::sys_creat(const Args& args) {
-  return open_path(static_cast<std::uint64_t>(AT_FDCWD), args[0],
-                   std::uint64_t{O_CREAT} | O_WRONLY | O_TRUNC, args[1]);
+  return open_path(here, args[0], std::uint64_t{O_CREAT} | O_WRONLY | O_TRUNC, args[1]);
 }
 
 Answer FileCalls::sys_close(const Args& args) {

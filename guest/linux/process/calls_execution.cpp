@@ -64,8 +64,7 @@ Answer ProgramCalls::execute(Command command, std::string_view directory) {
 }
 
 Answer ProgramCalls::sys_execve(const Args& args) {
-  constexpr int here = AT_FDCWD;
-  return sys_execveat({static_cast<std::uint64_t>(here), args[0], args[1], args[2], 0, 0});
+  return sys_execveat({here, args[0], args[1], args[2], 0, 0});
 }
 
 Answer ProgramCalls::sys_execveat(const Args& args) {

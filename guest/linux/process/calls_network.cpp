@@ -20,7 +20,6 @@ namespace {
 static_assert(SOCK_CLOEXEC == O_CLOEXEC && SOCK_NONBLOCK == O_NONBLOCK);
 constexpr std::uint64_t socket_flags = SOCK_CLOEXEC | SOCK_NONBLOCK;
 constexpr std::uint64_t type_mask = 0xf; // SOCK_TYPE_MASK
-constexpr auto here = static_cast<std::uint64_t>(AT_FDCWD);
 constexpr std::uint64_t longest_name = sizeof(sockaddr_storage);
 // How long Linux asks for a connection (net.ipv4.tcp_syn_retries).
 constexpr std::uint64_t longest_way_ns = 127'000'000'000;

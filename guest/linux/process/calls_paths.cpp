@@ -17,7 +17,6 @@ namespace guest::linux {
 
 namespace {
 
-constexpr auto here = static_cast<std::uint64_t>(AT_FDCWD);
 constexpr std::size_t longest_attribute = 255; // name: XATTR_NAME_MAX
 
 void set_time(timespec& to, std::int64_t ns) {
