@@ -154,9 +154,12 @@ Allocation PageAllocator::allocate_slow(unsigned vcpu, abi::Order order) {
   if (order.value > abi::max_order) {
     return {};
   }
-  BuddyAllocation got = allocate_and_refill(vcpu, order);
+  const auto allocate = [&] {
+    return PageCache::holds(order) ? allocate_and_refill(vcpu, order) : allocate_one(vcpu, order);
+  };
+  BuddyAllocation got = allocate();
   while (got.status == AllocateStatus::needs_plug && plug_more(got.pfn)) {
-    got = allocate_and_refill(vcpu, order);
+    got = allocate();
   }
   if (!got.ok()) {
     got = allocate_under_pressure(vcpu, order);
@@ -177,24 +180,13 @@ Allocation PageAllocator::handed_out(unsigned vcpu, const BuddyAllocation& got, 
 }
 
 Allocation PageAllocator::allocate_at(unsigned vcpu, abi::Pfn block, abi::Order order) {
-  const auto take = [&] {
-    Lease lease(lock_, backoff());
-    reporter_.note_time_locked(safe_point(lease));
-    BuddyAllocation taken = take_locked(vcpu, order, block);
-    if (taken.status == AllocateStatus::needs_plug) {
-      taken.pfn = buddy_.plugged_end();
-    }
-    publish_locked();
-    return taken;
-  };
-  BuddyAllocation got = take();
+  BuddyAllocation got = allocate_one(vcpu, order, block);
   while (got.status == AllocateStatus::needs_plug && plug_more(got.pfn)) {
-    got = take();
+    got = allocate_one(vcpu, order, block);
   }
   if (!got.ok()) {
     got = allocate_under_pressure(vcpu, order, block);
   }
-  make_room_for_events(vcpu);
   return handed_out(vcpu, got, order);
 }
 
@@ -220,10 +212,24 @@ BuddyAllocation PageAllocator::take_locked(unsigned vcpu, abi::Order order, Plac
   return got;
 }
 
-// One block for the caller and, while the lock is held anyway, some for its cache. When RAM has to
-// be plugged first, pfn is where the plugged RAM ended.
+// When RAM has to be plugged first, pfn is where the plugged RAM ended.
+BuddyAllocation PageAllocator::allocate_one(unsigned vcpu, abi::Order order, Place place) {
+  Lease lease(lock_, backoff());
+  const std::uint64_t now_ns = safe_point(lease);
+  BuddyAllocation got = take_locked(vcpu, order, place);
+  if (got.status == AllocateStatus::needs_plug) {
+    got.pfn = buddy_.plugged_end();
+  }
+  reporter_.note_time_locked(now_ns);
+  publish_use_locked();
+  lease.unlock();
+  make_room_for_events(vcpu);
+  return got;
+}
+
+// The same for an order that is cached, and while the lock is held anyway, some for the cache.
 BuddyAllocation PageAllocator::allocate_and_refill(unsigned vcpu, abi::Order order) {
-  const std::uint32_t wanted = PageCache::holds(order) ? 1 + PageCache::bulk(order) : 1;
+  const std::uint32_t wanted = 1 + PageCache::bulk(order);
   std::array<BuddyAllocation, 1 + PageCache::max_bulk> blocks;
   std::uint32_t count = 0;
   {
@@ -238,7 +244,7 @@ BuddyAllocation PageAllocator::allocate_and_refill(unsigned vcpu, abi::Order ord
       blocks[0].pfn = buddy_.plugged_end();
     }
     carrying_.fetch_add(1, std::memory_order_relaxed);
-    publish_locked();
+    publish_use_locked();
   }
   if (count > 1) {
     VcpuCache& mine = caches_[vcpu];
@@ -332,10 +338,9 @@ void PageAllocator::make_room_for_events(unsigned vcpu) {
 void PageAllocator::after_free_locked(unsigned vcpu, Lease& lease) {
   const std::uint64_t now_ns = safe_point(lease, Freed::something);
   publish(last_buddy_free_ns_, now_ns);
-  reporter_.note_time_locked(now_ns);
   // Busy or not, freeing goes on; what was not sent stays fresh.
-  static_cast<void>(report_locked(vcpu, lease, Urgency::busy));
-  publish_locked();
+  static_cast<void>(report_locked(vcpu, lease, Urgency::busy, now_ns));
+  publish_use_locked();
 }
 
 // What every slow path does first. Lets others have the lock between two answers, so that it is
@@ -343,33 +348,41 @@ void PageAllocator::after_free_locked(unsigned vcpu, Lease& lease) {
 // answer or by what the caller has freed. Returns the time.
 std::uint64_t PageAllocator::safe_point(Lease& lease, Freed freed) {
   const std::uint64_t now_ns = platform_.now_ns();
+  bool reporter_changed = false;
   for (unsigned channel = 0; channel < reporter_.channel_count(); ++channel) {
     // Bounded, should the host never stop.
-    for (unsigned entry = 0; entry < abi::completion_entries; ++entry) {
+    for (unsigned entry = 0; entry < abi::completion_entries && reporter_.has_answer(channel);
+         ++entry) {
       const AnswerKind answer = reporter_.take_answer_locked(channel, now_ns);
-      if (answer == AnswerKind::none) [[likely]] {
+      if (answer == AnswerKind::none) {
         break;
       }
       freed = answer == AnswerKind::fits ? Freed::something : freed;
+      reporter_changed = true;
       lease.yield();
     }
   }
-  reporter_.expire_locked(now_ns);
+  reporter_changed |= reporter_.expire_locked(now_ns);
   if (sleepers_ != 0 && freed == Freed::something) [[unlikely]] {
     wake_sleepers(lease);
   }
   if (control_.changed()) [[unlikely]] {
     if (const std::optional<ReportSettings> settings = control_.read()) {
       retune_locked(*settings, now_ns);
+      reporter_changed = true;
     }
+  }
+  if (reporter_changed) [[unlikely]] {
+    publish_locked();
   }
   return now_ns;
 }
 
-// Submits batches while they are due and the channel takes them. Releases the lock to ring.
-SubmitResult PageAllocator::report_locked(unsigned vcpu, Lease& lease, Urgency urgency) {
+// Submits batches while they are due and the channel takes them; `now_ns` is what safe_point()
+// said. Releases the lock to ring.
+SubmitResult PageAllocator::report_locked(unsigned vcpu, Lease& lease, Urgency urgency,
+                                          std::uint64_t now_ns) {
   for (unsigned batch = 0; batch < max_batches_per_call; ++batch) {
-    const std::uint64_t now_ns = platform_.now_ns();
     reporter_.note_time_locked(now_ns);
     if (!reporter_.due_locked(now_ns, urgency)) {
       return SubmitResult::nothing;
@@ -378,15 +391,15 @@ SubmitResult PageAllocator::report_locked(unsigned vcpu, Lease& lease, Urgency u
     if (result == SubmitResult::busy || result == SubmitResult::nothing) {
       return result;
     }
+    publish_locked();
     if (result == SubmitResult::ring_doorbell) {
-      publish_locked();
       lease.unlock();
       platform_.ring_doorbell(vcpu);
       lease.lock();
     } else {
       lease.yield();
     }
-    static_cast<void>(safe_point(lease));
+    now_ns = safe_point(lease);
   }
   return SubmitResult::submitted;
 }
@@ -440,22 +453,28 @@ ChannelCounters PageAllocator::channel_counters(unsigned channel) {
   return reporter_.counters(channel);
 }
 
-void PageAllocator::publish_locked() {
+// What allocations and frees change. Answers, submissions and new settings change more: who has
+// seen one publishes all.
+void PageAllocator::publish_use_locked() {
   std::uint64_t cached_frames = 0;
   for (unsigned owner = 0; owner < reporter_.channel_count(); ++owner) {
     cached_frames += caches_[owner].cache.frames();
   }
-  const ReporterCounters& counters = reporter_.counters();
   publish(status_.fresh_bytes, buddy_.fresh_frames() * abi::page_bytes);
   publish(status_.reported_bytes, buddy_.answered_frames() * abi::page_bytes);
-  publish(status_.isolated_bytes, buddy_.isolated_frames() * abi::page_bytes);
   publish(status_.cached_bytes, cached_frames * abi::page_bytes);
   publish(status_.frontier_gpa, abi::to_gpa(buddy_.frontier()).value);
+  publish(status_.reused_bytes, buddy_.reused_frames() * abi::page_bytes);
+}
+
+void PageAllocator::publish_locked() {
+  publish_use_locked();
+  const ReporterCounters& counters = reporter_.counters();
+  publish(status_.isolated_bytes, buddy_.isolated_frames() * abi::page_bytes);
   publish(status_.hinted_batches, counters.batches);
   publish(status_.hinted_ranges, counters.ranges);
   publish(status_.hinted_bytes, counters.bytes);
   publish(status_.redundant_bytes, buddy_.redundant_frames() * abi::page_bytes);
-  publish(status_.reused_bytes, buddy_.reused_frames() * abi::page_bytes);
   publish(status_.oom_waits, oom_waits_);
   publish(status_.quarantined_bytes, reporter_.quarantined_frames() * abi::page_bytes);
   publish(status_.late_answers, counters.late_answers);

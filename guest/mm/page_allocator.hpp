@@ -167,9 +167,10 @@ class PageAllocator {
   [[nodiscard]] FreeResult free_uncached(unsigned vcpu, abi::Pfn pfn, abi::Order order);
   FreeResult drain_and_free(unsigned vcpu, abi::Pfn pfn, abi::Order order);
   [[nodiscard]] Allocation allocate_slow(unsigned vcpu, abi::Order order);
-  [[nodiscard]] BuddyAllocation allocate_and_refill(unsigned vcpu, abi::Order order);
   // Where a block is to be; anywhere if that is empty.
   using Place = std::optional<abi::Pfn>;
+  [[nodiscard]] BuddyAllocation allocate_one(unsigned vcpu, abi::Order order, Place place = {});
+  [[nodiscard]] BuddyAllocation allocate_and_refill(unsigned vcpu, abi::Order order);
   [[nodiscard]] BuddyAllocation allocate_under_pressure(unsigned vcpu, abi::Order order,
                                                         Place place = {});
   [[nodiscard]] std::uint64_t give_up_at_locked(std::uint64_t start_ns) const;
@@ -199,7 +200,9 @@ class PageAllocator {
   // afterwards; what the caller saw under it still holds when the sleep begins.
   void sleep_for_memory(unsigned vcpu, Lease& lease, std::uint64_t deadline_ns);
   void retune_locked(const ReportSettings& settings, std::uint64_t now_ns);
-  [[nodiscard]] SubmitResult report_locked(unsigned vcpu, Lease& lease, Urgency urgency);
+  [[nodiscard]] SubmitResult report_locked(unsigned vcpu, Lease& lease, Urgency urgency,
+                                           std::uint64_t now_ns);
+  void publish_use_locked();
   void publish_locked();
 
   void count_allocated(unsigned vcpu, abi::Order order);

@@ -73,8 +73,7 @@ std::uint64_t PageAllocator::idle(unsigned vcpu) {
   make_room_for_events(vcpu);
   Lease lease(lock_, backoff());
   const std::uint64_t now_ns = safe_point(lease);
-  reporter_.note_time_locked(now_ns);
-  static_cast<void>(report_locked(vcpu, lease, Urgency::idle));
+  static_cast<void>(report_locked(vcpu, lease, Urgency::idle, now_ns));
   publish_locked();
   return compaction == Compaction::interrupted
              ? now_ns
@@ -97,8 +96,8 @@ QuiesceResult PageAllocator::quiesce(unsigned vcpu, std::uint64_t deadline_ns) {
     const Compaction compaction = compact(vcpu);
     {
       Lease lease(lock_, backoff());
-      static_cast<void>(safe_point(lease));
-      const SubmitResult result = report_locked(vcpu, lease, Urgency::now);
+      const std::uint64_t now_ns = safe_point(lease);
+      const SubmitResult result = report_locked(vcpu, lease, Urgency::now, now_ns);
       publish_locked();
       if (compaction == Compaction::done && result == SubmitResult::nothing &&
           reporter_.awaited_batches() == 0) {

@@ -205,7 +205,7 @@ BENCHMARK_DEFINE_F(Allocator, random)(benchmark::State& state) {
 }
 
 void configure(benchmark::internal::Benchmark* benchmark) {
-  benchmark->ArgName("order")->Arg(0)->Arg(3)->Arg(9)->Threads(1)->Threads(2);
+  benchmark->ArgName("order")->Arg(0)->Arg(3)->Arg(4)->Arg(9)->Arg(10)->Threads(1)->Threads(2);
   benchmark->UseManualTime()->Iterations(timed_rounds)->Unit(benchmark::kNanosecond);
 }
 BENCHMARK_REGISTER_F(Allocator, repeat)->Apply(configure);

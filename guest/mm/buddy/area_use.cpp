@@ -27,12 +27,6 @@ AreaUse::AreaUse(std::span<std::uint64_t> words, abi::Pfn base, std::uint64_t fr
   sparse_ = BitmapTree(words.subspan(count_words(areas)), areas);
 }
 
-void AreaUse::change_whole(std::uint64_t first_area, abi::Order order, Counts counts) {
-  for (std::uint64_t next = 0; next < order.frames() / area_frames; ++next) {
-    set(first_area + next, counts);
-  }
-}
-
 void AreaUse::mark(std::uint64_t area, bool sparse) {
   if (sparse) {
     sparse_.set(area);

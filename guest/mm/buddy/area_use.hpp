@@ -82,10 +82,13 @@ class AreaUse {
       const Counts before = counts_[area];
       set(area, {.owned = static_cast<std::uint16_t>(before.owned + difference.owned),
                  .fresh = static_cast<std::uint16_t>(before.fresh + difference.fresh)});
-    } else {
-      change_whole(area, order,
-                   {.owned = static_cast<std::uint16_t>(whole.owned),
-                    .fresh = static_cast<std::uint16_t>(whole.fresh)});
+      return;
+    }
+    // One or two areas.
+    const Counts counts{.owned = static_cast<std::uint16_t>(whole.owned),
+                        .fresh = static_cast<std::uint16_t>(whole.fresh)};
+    for (std::uint64_t next = 0; next < order.frames() / area_frames; ++next) {
+      set(area + next, counts);
     }
   }
   void set(std::uint64_t area, Counts counts) {
@@ -96,7 +99,6 @@ class AreaUse {
     }
   }
   // Out of line, so that what inlines the rest stays small.
-  void change_whole(std::uint64_t first_area, abi::Order order, Counts counts);
   void mark(std::uint64_t area, bool sparse);
   [[nodiscard]] std::uint64_t index_of(abi::Pfn frame) const {
     return (frame - base_) / area_frames;

@@ -201,11 +201,12 @@ std::optional<Buddy::Candidate> Buddy::choose(abi::Order order) const {
 }
 
 std::optional<Buddy::Candidate> Buddy::choose_or_carve(abi::Order order) {
-  std::optional<Candidate> chosen = choose(order);
-  while (!chosen && carve()) {
-    chosen = choose(order);
+  for (;;) {
+    const std::optional<Candidate> chosen = choose(order);
+    if (chosen || !carve()) {
+      return chosen;
+    }
   }
-  return chosen;
 }
 
 BuddyAllocation Buddy::no_memory() const {
@@ -308,20 +309,24 @@ BuddyAllocation Buddy::hand_out(abi::Pfn block, abi::Order order) {
   std::uint64_t fresh = 0;
   std::uint64_t reported = 0;
   std::uint64_t never_used = 0;
-  for_each_part(block, order, [&](abi::Pfn, abi::FrameTag tag) {
+  const abi::FrameTag first_part = tags_.get(block);
+  for_each_part(block, order, [&](abi::Pfn part, abi::FrameTag tag) {
     const std::uint64_t frames = tag.order().frames();
     fresh += tag.kind() == abi::FrameKind::fresh ? frames : 0;
     reported += tag.kind() == abi::FrameKind::reported ? frames : 0;
     never_used += tag.kind() == abi::FrameKind::none ? frames : 0;
+    // What is fresh was handed out since it was last answered: its bits are set, and a large block
+    // has hundreds of them.
+    if (tag.kind() != abi::FrameKind::fresh) {
+      tags_.set_audit(part, tag.order());
+    }
     return true;
   });
-  const abi::FrameTag first_part = tags_.get(block);
   fresh_frames_ -= fresh;
   answered_frames_ -= order.frames() - fresh;
   never_used_frames_ -= never_used;
   reused_frames_ += reported;
   tags_.put(block, abi::FrameKind::allocated, order);
-  tags_.set_audit(block, order);
   areas_.handed_out(block, order, fresh);
   const std::uint64_t zero =
       never_used + (discarded_ == DiscardedContent::zero ? reported : std::uint64_t{0});

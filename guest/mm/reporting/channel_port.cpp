@@ -51,10 +51,6 @@ bool ChannelPort::submit(InFlight batch) {
   return std::atomic_ref(rings.no_doorbell).load(std::memory_order_seq_cst) == 0;
 }
 
-bool ChannelPort::has_answer() const {
-  return load_acquire(channel_->rings.complete_tail) != complete_head_;
-}
-
 AnswerKind ChannelPort::take_answer(Answer& answer) {
   abi::ChannelRings& rings = channel_->rings;
   const std::uint32_t tail = load_acquire(rings.complete_tail);

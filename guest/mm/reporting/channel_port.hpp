@@ -8,6 +8,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <span>
 
@@ -53,7 +54,10 @@ class ChannelPort {
   [[nodiscard]] bool submit(InFlight batch);
 
   // Whether a completion entry is waiting; one load.
-  [[nodiscard]] bool has_answer() const;
+  [[nodiscard]] bool has_answer() const {
+    return std::atomic_ref(channel_->rings.complete_tail).load(std::memory_order_acquire) !=
+           complete_head_;
+  }
   // Takes the next completion entry. When it fits, `answer` is filled in and the page is free.
   [[nodiscard]] AnswerKind take_answer(Answer& answer);
 

@@ -246,9 +246,6 @@ void Reporter::count_submission(unsigned channel, const IsolatedBatch& batch, bo
 // ---- answers -----------------------------------------------------------------------------------
 
 AnswerKind Reporter::take_answer_locked(unsigned channel, std::uint64_t now_ns) {
-  if (!ports_[channel].has_answer()) [[likely]] {
-    return AnswerKind::none;
-  }
   Answer answer;
   const AnswerKind kind = ports_[channel].take_answer(answer);
   if (kind != AnswerKind::fits) {
@@ -282,10 +279,11 @@ std::uint64_t Reporter::overdue_at(std::uint64_t submit_ns) const {
   return timeout_ns_ == 0 ? never : saturated_sum(submit_ns, timeout_ns_);
 }
 
-void Reporter::expire_locked(std::uint64_t now_ns) {
-  if (now_ns < next_overdue_ns_ || timeout_ns_ == 0 || now_ns < timeout_ns_) {
-    return;
+bool Reporter::expire(std::uint64_t now_ns) {
+  if (timeout_ns_ == 0 || now_ns < timeout_ns_) {
+    return false;
   }
+  const std::uint64_t quarantined_before = quarantined_frames_;
   next_overdue_ns_ = never;
   for (unsigned channel = 0; channel < channel_count_; ++channel) {
     ChannelPort& port = ports_[channel];
@@ -298,6 +296,7 @@ void Reporter::expire_locked(std::uint64_t now_ns) {
     awaited_batches_ += port.awaited();
     next_overdue_ns_ = std::min(next_overdue_ns_, overdue_at(port.oldest_submit_ns(never)));
   }
+  return quarantined_frames_ != quarantined_before;
 }
 
 } // namespace guest::mm

@@ -110,10 +110,12 @@ class Reporter {
   // Isolates up to one batch and submits it. The urgency is the one it was due with.
   [[nodiscard]] SubmitResult submit_locked(unsigned channel, std::uint64_t now_ns, Urgency urgency);
 
+  [[nodiscard]] bool has_answer(unsigned channel) const { return ports_[channel].has_answer(); }
   // Takes in one completion entry, if one has arrived, and says what it was.
   AnswerKind take_answer_locked(unsigned channel, std::uint64_t now_ns);
-  // Quarantines what is overdue. Answers that have arrived should have been taken in before.
-  void expire_locked(std::uint64_t now_ns);
+  // Quarantines what is overdue; whether anything was. Answers that have arrived should have been
+  // taken in before.
+  bool expire_locked(std::uint64_t now_ns) { return now_ns >= next_overdue_ns_ && expire(now_ns); }
 
   // When an idle vCPU that uses `channel` should look again: something becomes due or overdue;
   // never if nothing will. Answers are not waited for: they come with an interrupt.
@@ -157,6 +159,7 @@ class Reporter {
                                       Urgency urgency);
   [[nodiscard]] IsolatedBatch isolate_for_scan(std::span<abi::RangeDescriptor> out,
                                                std::uint64_t now_ns);
+  bool expire(std::uint64_t now_ns);
   void count_submission(unsigned channel, const IsolatedBatch& batch, bool doorbell);
   [[nodiscard]] std::uint64_t overdue_at(std::uint64_t submit_ns) const;
 
