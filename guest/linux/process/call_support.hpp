@@ -6,6 +6,7 @@
 #include <fcntl.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -109,7 +110,7 @@ class CallSupport : protected SystemState, protected WaitingSignals {
   void send(Thread& thread, const SignalCause& cause);
   void send_to_any(Process& process, const SignalCause& cause);
   void send_to_each(std::vector<Process*> targets, const SignalCause& cause);
-  // Does to the process what a signal does.
+  // Does to the process what a signal does. From a stop it comes back when the process goes on.
   void suffer(Process& process, SignalEffect effect, std::uint64_t signal);
   // Of a timer's signal, which the program gets.
   void count_overruns(SignalCause& cause);
@@ -186,7 +187,24 @@ class CallSupport : protected SystemState, protected WaitingSignals {
   [[nodiscard]] Answer write_stream(const OpenFile& file, std::span<const std::byte> from,
                                     BytesOf whose);
   void complain(std::string_view path, int error);
-  void stop();
+
+  // ---- stopping: support_stopping.cpp
+  // The guest as a whole, if it is the first.
+  void stop(Process& process, std::uint64_t signal);
+  void stop_guest();
+  void go_on_if_stopped(Process& process);
+  // Its threads may run again.
+  void release(const Process& process);
+  // What comes of a signal before it is looked whether anybody wants it.
+  void begin_to_send(Process& process, std::uint64_t signal);
+  // Whether a signal has to wait until the process goes on.
+  [[nodiscard]] static bool waits_for_continuation(const Process& process, std::uint64_t signal,
+                                                   SignalEffect effect) {
+    return process.is_stopped && signal != SIGKILL && effect == SignalEffect::end;
+  }
+  void tell_parent_of_change(const Process& process, std::int32_t code, std::uint64_t signal);
+  void wake_for_children(const Process& parent);
+
   // Who waits for its end, or for what it has locked, is told.
   void tell_end_of(Thread& thread);
   // A lock that the thread holds is nobody's any more.

@@ -19,9 +19,25 @@ namespace guest::linux {
 namespace {
 
 constexpr std::size_t most_processes = 256;
-// What is told of a child that has ended.
 constexpr std::uint64_t known_wait_options =
     WNOHANG | WUNTRACED | WCONTINUED | __WNOTHREAD | __WALL | __WCLONE;
+
+// What has become of a child, as siginfo_t has it.
+struct Change {
+  std::int32_t code;   // CLD_
+  std::int32_t detail; // its exit status, or the signal
+};
+
+Change change_of(int status) {
+  if (status == __W_CONTINUED) {
+    return {.code = CLD_CONTINUED, .detail = SIGCONT};
+  }
+  if (WIFSTOPPED(status)) {
+    return {.code = CLD_STOPPED, .detail = WSTOPSIG(status)};
+  }
+  return WIFEXITED(status) ? Change{.code = CLD_EXITED, .detail = WEXITSTATUS(status)}
+                           : Change{.code = CLD_KILLED, .detail = WTERMSIG(status)};
+}
 
 rusage usage_of(std::uint64_t used_ns) {
   const auto used_us = static_cast<std::int64_t>(used_ns / 1000);
@@ -100,15 +116,22 @@ bool ProgramCalls::has_made(std::int32_t id) const {
   });
 }
 
-// ---- waiting for the end -----------------------------------------------------------------------
+// ---- waiting -----------------------------------------------------------------------------------
 
-Or<Process*> ProgramCalls::ended_child(const Wanted& wanted) const {
+bool ProgramCalls::Wanted::wants(const Process& child) const {
+  if (child.wait_status) {
+    return ends;
+  }
+  return child.change && (*child.change == __W_CONTINUED ? continues : stops);
+}
+
+Or<Process*> ProgramCalls::child_with_news(const Wanted& wanted) const {
   bool any = false;
   for (const auto& child : processes_) {
     const bool is_wanted =
         child->parent == self().id && !child->is_waited_for &&
         (wanted.id == 0 || (wanted.is_group ? child->group : child->id) == wanted.id);
-    if (is_wanted && child->wait_status) {
+    if (is_wanted && wanted.wants(*child)) {
       return child.get();
     }
     any = any || is_wanted;
@@ -119,9 +142,9 @@ Or<Process*> ProgramCalls::ended_child(const Wanted& wanted) const {
 Or<Process*> ProgramCalls::wait_for_child(const Wanted& wanted, bool waits) {
   Thread& thread = scheduler_.running();
   for (;;) {
-    const Or<Process*> ended = ended_child(wanted);
-    if (!ended || *ended != nullptr || !waits) {
-      return ended;
+    const Or<Process*> child = child_with_news(wanted);
+    if (!child || *child != nullptr || !waits) {
+      return child;
     }
     if (is_diverted()) {
       return std::unexpected(static_cast<int>(-restart));
@@ -132,8 +155,12 @@ Or<Process*> ProgramCalls::wait_for_child(const Wanted& wanted, bool waits) {
   }
 }
 
-// It is gone then.
+// What there was to tell has been told; who has ended is gone then.
 void ProgramCalls::take_child(Process& child) {
+  if (!child.wait_status) {
+    child.change.reset();
+    return;
+  }
   self().used_by_children_ns += child.used_by_ended_ns + child.used_by_children_ns;
   child.is_waited_for = true;
 }
@@ -147,18 +174,22 @@ Answer ProgramCalls::sys_wait4(const Args& args) {
   if (id == INT32_MIN) {
     return -ESRCH;
   }
-  const Wanted wanted = id == -1  ? Wanted{}
-                        : id == 0 ? Wanted{.is_group = true, .id = self().group}
-                        : id < 0  ? Wanted{.is_group = true, .id = -id}
-                                  : Wanted{.is_group = false, .id = id};
-  const Or<Process*> ended = wait_for_child(wanted, (options & WNOHANG) == 0);
-  if (!ended || *ended == nullptr) {
-    return ended ? 0 : -Answer{ended.error()};
+  const Wanted wanted{.is_group = id != -1 && id <= 0,
+                      .id = id == -1  ? 0
+                            : id == 0 ? self().group
+                            : id < 0  ? -id
+                                      : id,
+                      .stops = (options & WUNTRACED) != 0,
+                      .continues = (options & WCONTINUED) != 0};
+  const Or<Process*> found = wait_for_child(wanted, (options & WNOHANG) == 0);
+  if (!found || *found == nullptr) {
+    return found ? 0 : -Answer{found.error()};
   }
-  Process& child = **ended;
+  Process& child = **found;
+  const int status = news_of(child);
   take_child(child); // whether or not there is room for what is told
   const bool told =
-      (status_at == 0 || user_.store(status_at, std::int32_t{*child.wait_status})) &&
+      (status_at == 0 || user_.store(status_at, std::int32_t{status})) &&
       (usage_at == 0 ||
        user_.store(usage_at, usage_of(child.used_by_ended_ns + child.used_by_children_ns)));
   return told ? Answer{child.id} : -EFAULT;
@@ -178,19 +209,19 @@ Answer ProgramCalls::sys_waitid(const Args& args) {
   if ((kind == P_PID && id <= 0) || (kind == P_PGID && id < 0)) {
     return -EINVAL;
   }
-  const Wanted wanted = kind == P_ALL ? Wanted{}
-                        : kind == P_PID
-                            ? Wanted{.is_group = false, .id = id}
-                            : Wanted{.is_group = true, .id = id == 0 ? self().group : id};
-  Or<Process*> ended = wait_for_child(wanted, (options & WNOHANG) == 0);
-  if (ended && *ended != nullptr && (options & WEXITED) == 0) {
-    ended = nullptr; // children are not stopped here
-  }
-  return tell_child(ended, information_at, usage_at, (options & WNOWAIT) != 0);
+  const Wanted wanted{.is_group = kind == P_PGID,
+                      .id = kind == P_ALL               ? 0
+                            : kind == P_PGID && id == 0 ? self().group
+                                                        : id,
+                      .ends = (options & WEXITED) != 0,
+                      .stops = (options & WSTOPPED) != 0,
+                      .continues = (options & WCONTINUED) != 0};
+  const Or<Process*> found = wait_for_child(wanted, (options & WNOHANG) == 0);
+  return tell_child(found, information_at, usage_at, (options & WNOWAIT) != 0);
 }
 
 // What siginfo_t says of nobody is cleared, whatever comes of the call.
-Answer ProgramCalls::tell_child(const Or<Process*>& ended, std::uint64_t information_at,
+Answer ProgramCalls::tell_child(const Or<Process*>& found, std::uint64_t information_at,
                                 std::uint64_t usage_at, bool stays) {
   struct Words { // of siginfo_t, with a hole between them
     std::int32_t words[3];
@@ -199,19 +230,19 @@ Answer ProgramCalls::tell_child(const Or<Process*>& ended, std::uint64_t informa
   Words head{};
   Words rest{};
   rusage usage{};
-  if (ended && *ended != nullptr) {
-    Process& child = **ended;
-    const int status = *child.wait_status;
-    head = {{SIGCHLD, 0, WIFEXITED(status) ? CLD_EXITED : CLD_KILLED}};
+  if (found && *found != nullptr) {
+    Process& child = **found;
+    const Change change = change_of(news_of(child));
+    head = {{SIGCHLD, 0, change.code}};
     rest = {{child.id,
              static_cast<std::int32_t>(child.credentials.ids(Credentials::Kind::user).real),
-             WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status)}};
+             change.detail}};
     usage = usage_of(child.used_by_ended_ns + child.used_by_children_ns);
     if (!stays) {
       take_child(child);
     }
   }
-  if (usage_at != 0 && ended && *ended != nullptr && !user_.store(usage_at, usage)) {
+  if (usage_at != 0 && found && *found != nullptr && !user_.store(usage_at, usage)) {
     return -EFAULT;
   }
   if (information_at != 0) {
@@ -220,7 +251,7 @@ Answer ProgramCalls::tell_child(const Or<Process*>& ended, std::uint64_t informa
       return -EFAULT;
     }
   }
-  return ended ? 0 : -Answer{ended.error()};
+  return found ? 0 : -Answer{found.error()};
 }
 
 // ---- groups and sessions -----------------------------------------------------------------------

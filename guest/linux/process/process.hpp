@@ -57,6 +57,10 @@ struct Process {
   std::uint64_t used_by_ended_ns = 0;    // of the processor, by threads that have ended
   std::uint64_t used_by_children_ns = 0; // that were waited for
 
+  // Job control.
+  bool is_stopped = false;
+  std::optional<int> change; // that it has stopped or gone on, as wait(2) has it, untold yet
+
   // Its end.
   std::uint8_t status = 0;        // of its first thread
   std::uint64_t end_signal = 0;   // what its parent gets then; 0: none

@@ -64,13 +64,22 @@ class ProgramCalls : protected FileCalls {
   [[nodiscard]] Answer start_process(const ThreadStart& start);
   // Whether the running thread has made that one, which is in its memory still.
   [[nodiscard]] bool has_made(std::int32_t id) const;
-  // Which children are meant.
+  // Which children are meant, and what of them.
   struct Wanted {
     bool is_group = false;
     std::int32_t id = 0; // of the group or the child; 0: all
+    bool ends = true;
+    bool stops = false;
+    bool continues = false;
+
+    [[nodiscard]] bool wants(const Process& child) const;
   };
-  // One that has ended; null: none yet. ECHILD.
-  [[nodiscard]] Or<Process*> ended_child(const Wanted& wanted) const;
+  // What wait(2) has for it.
+  [[nodiscard]] static int news_of(const Process& child) {
+    return child.wait_status ? *child.wait_status : *child.change;
+  }
+  // One of which there is something to tell; null: none yet. ECHILD.
+  [[nodiscard]] Or<Process*> child_with_news(const Wanted& wanted) const;
   [[nodiscard]] Or<Process*> wait_for_child(const Wanted& wanted, bool waits);
   void take_child(Process& child);
   [[nodiscard]] Answer tell_child(const Or<Process*>& ended, std::uint64_t information_at,

@@ -52,10 +52,9 @@ void CallSupport::end_by_signal(Process& process, std::uint64_t signal) {
 
 void CallSupport::kill_process(Process& process, int wait_status) {
   process.killed_status = process.killed_status.value_or(wait_status);
-  for_each_thread(process, [this](Thread& thread) {
-    thread.is_to_end = true;
-    scheduler_.wake(thread);
-  });
+  for_each_thread(process, [](Thread& thread) { thread.is_to_end = true; });
+  process.is_stopped = false;
+  release(process);
 }
 
 // Who is told nothing any more would have been told by write() on Linux: the status says it.

@@ -96,6 +96,7 @@ void CallSupport::end_process(int wait_status) {
   renew_memory(process); // as long as the thread runs it is somewhere
   process.used_by_ended_ns = used_ns(process);
   process.wait_status = wait_status;
+  process.change.reset();
   release_maker(process);
   for (const auto& child : processes_) {
     if (child->parent == process.id) {
@@ -131,11 +132,7 @@ void CallSupport::tell_parent(Process& process) {
                           .value = static_cast<std::uint64_t>(
                               WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status))});
   }
-  for_each_thread(*parent, [this](Thread& thread) {
-    if (thread.awaits_children) {
-      scheduler_.wake(thread);
-    }
-  });
+  wake_for_children(*parent);
 }
 
 } // namespace guest::linux

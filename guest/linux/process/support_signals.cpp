@@ -33,13 +33,25 @@ SignalCause CallSupport::cause_of(std::uint64_t signal, std::int32_t code) const
 }
 
 void CallSupport::send(Thread& thread, const SignalCause& cause) {
-  suffer(*thread.process, thread.signals.send(cause), cause.signal);
+  Process& process = *thread.process;
+  begin_to_send(process, cause.signal);
+  if (thread.signals.takes(cause.signal) &&
+      waits_for_continuation(process, cause.signal, process.actions.effect_of(cause.signal))) {
+    process.pending.add(cause);
+    return;
+  }
+  suffer(process, thread.signals.send(cause), cause.signal);
   scheduler_.wake(thread); // whatever it waits for, it looks whether that is for it
   scheduler_.wake_watchers();
 }
 
 void CallSupport::send_to_any(Process& process, const SignalCause& cause) {
+  begin_to_send(process, cause.signal);
   const SignalEffect effect = process.actions.effect_of(cause.signal);
+  if (waits_for_continuation(process, cause.signal, effect)) {
+    process.pending.add(cause);
+    return;
+  }
   bool is_taken = false;
   for_each_thread(process, [&](const Thread& thread) {
     is_taken = is_taken || thread.signals.takes(cause.signal);
@@ -113,14 +125,9 @@ void CallSupport::suffer(Process& process, SignalEffect effect, std::uint64_t si
     }
     kill_process(process, static_cast<int>(signal));
   }
-  if (effect == SignalEffect::stop && is_first(process)) {
-    stop();
+  if (effect == SignalEffect::stop) {
+    stop(process, signal);
   }
-}
-
-// By the host, which may have reasons not to.
-void CallSupport::stop() {
-  static_cast<void>(files_.perform({.operation = abi::FileOperation::stop}));
 }
 
 // ---- waiting -----------------------------------------------------------------------------------

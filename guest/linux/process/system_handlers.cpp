@@ -40,6 +40,9 @@ void System::go_on(Registers& registers, const ExtendedState& state) {
   while (auto taken = signals().take()) {
     count_overruns(taken->cause);
     suffer(self(), taken->effect, taken->cause.signal);
+    if (thread.is_to_end) {
+      end_thread(); // while it was stopped
+    }
     if (taken->effect == SignalEffect::handler) {
       if (thread.interrupted && (taken->action.flags & SA_RESTART) != 0) {
         call_again(registers, *thread.interrupted);

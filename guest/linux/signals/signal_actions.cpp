@@ -10,8 +10,6 @@ namespace {
 // Do nothing unless the program catches them.
 constexpr SignalSet ignored_by_default =
     set_of(SIGCHLD) | set_of(SIGURG) | set_of(SIGWINCH) | set_of(SIGCONT);
-constexpr SignalSet stops_by_default =
-    set_of(SIGSTOP) | set_of(SIGTSTP) | set_of(SIGTTIN) | set_of(SIGTTOU);
 
 } // namespace
 
@@ -21,7 +19,7 @@ SignalEffect SignalActions::effect_of(std::uint64_t signal) const {
     return SignalEffect::nothing;
   case SignalAction::default_handler:
     return (ignored_by_default & set_of(signal)) != 0 ? SignalEffect::nothing
-           : (stops_by_default & set_of(signal)) != 0 ? SignalEffect::stop
+           : (stop_signals & set_of(signal)) != 0     ? SignalEffect::stop
                                                       : SignalEffect::end;
   default:
     return SignalEffect::handler;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <csignal>
 #include <cstdint>
 
 #include "guest/linux/base/signal_set.hpp"
@@ -26,6 +27,10 @@ enum class SignalEffect : std::uint8_t {
   end,  // of the process
   stop, // of the process, until it is continued
 };
+
+// Those that stop a process, unless it has other wishes.
+inline constexpr SignalSet stop_signals =
+    set_of(SIGSTOP) | set_of(SIGTSTP) | set_of(SIGTTIN) | set_of(SIGTTOU);
 
 class SignalActions {
  public:

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <utility>
 
 namespace guest::linux {
 
@@ -33,6 +34,9 @@ void Scheduler::add(std::unique_ptr<Thread> thread) {
 void Scheduler::make_ready(Thread& thread) {
   thread.state = Thread::State::ready;
   thread.next = nullptr;
+  if (thread.is_held) {
+    return;
+  }
   (last_ready_ == nullptr ? first_ready_ : last_ready_->next) = &thread;
   last_ready_ = &thread;
 }
@@ -44,6 +48,37 @@ Thread* Scheduler::take_ready() {
     last_ready_ = first_ready_ == nullptr ? nullptr : last_ready_;
   }
   return first;
+}
+
+void Scheduler::take_from_ready(const Thread& thread) {
+  Thread* before = nullptr;
+  for (Thread* at = first_ready_; at != nullptr; before = at, at = at->next) {
+    if (at == &thread) {
+      (before == nullptr ? first_ready_ : before->next) = at->next;
+      last_ready_ = last_ready_ == at ? before : last_ready_;
+      return;
+    }
+  }
+}
+
+void Scheduler::hold(Thread& thread) {
+  if (!thread.is_held && thread.state == Thread::State::ready) {
+    take_from_ready(thread);
+  }
+  thread.is_held = true;
+}
+
+void Scheduler::release(Thread& thread) {
+  if (std::exchange(thread.is_held, false) && thread.state == Thread::State::ready) {
+    make_ready(thread);
+  }
+}
+
+void Scheduler::rest_if_held() {
+  if (running_->is_held && running_->state == Thread::State::running) {
+    make_ready(*running_);
+    go_to_next();
+  }
 }
 
 // ---- waiting -----------------------------------------------------------------------------------

@@ -62,6 +62,11 @@ class Scheduler {
   // All that wait for what files do, to look again.
   void wake_watchers();
   [[nodiscard]] bool has_watchers() const { return watchers_ != 0; }
+  // A thread does not run, whether it is ready or becomes so, until it is let go.
+  void hold(Thread& thread);
+  void release(Thread& thread);
+  // The running thread, if it is held.
+  void rest_if_held();
   // The others that are ready run first.
   void yield();
   // The running thread has ended; what it was goes when another runs. There is another.
@@ -76,6 +81,7 @@ class Scheduler {
 
  private:
   void make_ready(Thread& thread);
+  void take_from_ready(const Thread& thread);
   [[nodiscard]] Thread* take_ready();
   // Those whose time has come.
   void wake_sleepers();

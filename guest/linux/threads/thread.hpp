@@ -55,6 +55,7 @@ struct Thread {
   // The scheduler's.
   enum class State : std::uint8_t { ready, running, waiting, ended };
   State state = State::ready;
+  bool is_held = false; // it does not run, be it ready
   bool watches = false; // files, while it waits
   std::uint64_t deadline_ns = Machine::never;
   Thread* next = nullptr; // of those that are ready

@@ -182,6 +182,131 @@ TEST_CASE("a child that a signal ends says by which") {
   CHECK(WTERMSIG(program.status()) == SIGKILL);
 }
 
+// Of one that is made when there is a second thread.
+constexpr long child = 4;
+
+TEST_CASE("a child that stops does not run until it is continued, and who waits is told both") {
+  Family program;
+  program.begin([&] {
+    CHECK(program.wait_for(-1, WUNTRACED) == child);
+    CHECK(WIFSTOPPED(program.status()));
+    CHECK(WSTOPSIG(program.status()) == SIGSTOP);
+    CHECK(program.wait_for(child, WUNTRACED | WCONTINUED | WNOHANG) == 0); // it was told
+    program.yield();
+    program.told += 's';
+    CHECK(program.call(SYS_kill, child, SIGCONT) == 0);
+    CHECK(program.wait_for(child, WUNTRACED | WNOHANG) == 0); // nobody asked for that
+    CHECK(program.wait_for(child, WCONTINUED) == child);
+    CHECK(WIFCONTINUED(program.status()));
+    CHECK(program.wait_for(child) == child);
+    CHECK(WEXITSTATUS(program.status()) == 4);
+    program.told += 'e';
+  });
+  program.begin_child(
+      [&] {
+        CHECK(program.call(SYS_kill, child, SIGSTOP) == 0);
+        program.told += 'c';
+      },
+      4);
+  program.yield();
+  CHECK(program.told == "sce");
+}
+
+TEST_CASE("what ends a stopped child waits until it goes on, but for SIGKILL") {
+  for (const int signal : {SIGTERM, SIGKILL}) {
+    CAPTURE(signal);
+    Family program;
+    program.begin([&] {
+      CHECK(program.wait_for(child, WUNTRACED) == child);
+      CHECK(program.call(SYS_kill, child, signal) == 0);
+      program.yield();
+      if (signal != SIGKILL) {
+        CHECK(program.wait_for(child, WNOHANG) == 0);
+        CHECK(program.call(SYS_kill, child, SIGCONT) == 0);
+      }
+      CHECK(program.wait_for(child) == child);
+      CHECK(WIFSIGNALED(program.status()));
+      CHECK(WTERMSIG(program.status()) == signal);
+      program.told += 'e';
+    });
+    program.begin_child([&] {
+      CHECK(program.call(SYS_kill, child, SIGSTOP) == 0);
+      guest::linux::Registers registers{};
+      program.process->go_on(registers, {});
+      FAIL("it goes on");
+    });
+    program.yield();
+    CHECK(program.told == "e");
+  }
+}
+
+TEST_CASE("a child that is stopped while it waits leaves to others what comes") {
+  Family program;
+  REQUIRE(program.call(SYS_pipe2, program.at(16), 0) == 0);
+  const auto from = static_cast<int>(program.word(16));
+  const auto to = static_cast<int>(program.word(17));
+  program.begin([&] {
+    program.yield(); // the child begins to wait
+    CHECK(program.call(SYS_kill, child, SIGSTOP) == 0);
+    CHECK(program.call(SYS_write, to, program.at(16), 5) == 5);
+    program.yield();
+    program.told += 's';
+    CHECK(program.call(SYS_read, from, program.at(32), 4) == 4);
+    CHECK(program.call(SYS_kill, child, SIGCONT) == 0);
+    CHECK(program.wait_for(child) == child);
+  });
+  program.begin_child([&] {
+    program.told += 'r';
+    CHECK(program.call(SYS_read, from, program.at(40), 8) == 1);
+    program.told += 'c';
+  });
+  program.yield();
+  CHECK(program.told == "rsc");
+}
+
+TEST_CASE("a child's stop comes as a signal, unless its parent wants to know of ends alone") {
+  for (const std::uint32_t flags : {0U, std::uint32_t{SA_NOCLDSTOP}}) {
+    CAPTURE(flags);
+    Family program;
+    const std::uint32_t only_child = 1U << (SIGCHLD - 1);
+    program.word(8) = only_child;
+    program.word(9) = 0;
+    CHECK(program.call(SYS_rt_sigprocmask, SIG_BLOCK, program.at(8), 0, 8) == 0);
+    std::memset(&program.word(64), 0, 32); // a struct sigaction
+    program.word(66) = flags;
+    CHECK(program.call(SYS_rt_sigaction, SIGCHLD, program.at(64), 0, 8) == 0);
+    program.begin([&] {
+      CHECK(program.call(SYS_rt_sigprocmask, SIG_BLOCK, program.at(8), 0, 8) == 0);
+      std::memset(&program.word(100), 0xff, 128);
+      CHECK(program.call(SYS_waitid, P_PID, child, program.at(100), WSTOPPED, 0) == 0);
+      CHECK(program.word(102) == CLD_STOPPED);
+      CHECK(program.word(104) == child);
+      CHECK(program.word(106) == SIGTSTP);
+      CHECK(program.call(SYS_rt_sigpending, program.at(10), 8) == 0);
+      CHECK(program.word(10) == (flags == 0 ? only_child : 0));
+      CHECK(program.call(SYS_kill, child, SIGCONT) == 0);
+    });
+    program.begin_child([&] { CHECK(program.call(SYS_kill, child, SIGTSTP) == 0); });
+  }
+}
+
+TEST_CASE("signals to stop and to go on undo each other where they wait") {
+  Family program;
+  program.begin_child([&] {
+    program.word(8) = 1U << (SIGTSTP - 1) | 1U << (SIGCONT - 1);
+    program.word(9) = 0;
+    CHECK(program.call(SYS_rt_sigprocmask, SIG_BLOCK, program.at(8), 0, 8) == 0);
+    CHECK(program.call(SYS_kill, 3, SIGTSTP) == 0);
+    CHECK(program.call(SYS_rt_sigpending, program.at(10), 8) == 0);
+    CHECK(program.word(10) == 1U << (SIGTSTP - 1));
+    CHECK(program.call(SYS_kill, 3, SIGCONT) == 0);
+    CHECK(program.call(SYS_rt_sigpending, program.at(10), 8) == 0);
+    CHECK((program.word(10) & (1U << (SIGTSTP - 1))) == 0);
+    program.told += 'c';
+  });
+  CHECK(program.told == "c");
+}
+
 TEST_CASE("with the first process the guest ends, whoever ends it") {
   Family program;
   try {
