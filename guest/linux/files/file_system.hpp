@@ -13,6 +13,7 @@
 
 #include "guest/linux/base/text.hpp"
 #include "guest/linux/files/file.hpp"
+#include "guest/linux/files/pipe.hpp"
 
 namespace guest::linux {
 
@@ -36,6 +37,10 @@ class FileSystem {
   // What is there, which look_up() said is `stat`. The caller owns it.
   [[nodiscard]] virtual Or<File*> open(std::string_view path, FileAccess access,
                                        const abi::FileStat& stat) = 0;
+  // The same of a pipe.
+  [[nodiscard]] virtual Or<File*> open_pipe(std::string_view /*path*/, PipeAccess /*access*/) {
+    return std::unexpected(EACCES);
+  }
   [[nodiscard]] virtual Or<abi::FileSpace> space(std::string_view path) = 0;
 
   // A new regular file; EEXIST. `mode` is what is left after the umask, here and below.
@@ -54,9 +59,9 @@ class FileSystem {
   [[nodiscard]] virtual int make_link(std::string_view /*path*/, std::string_view /*text*/) {
     return EROFS;
   }
-  // A name of unix(7).
-  [[nodiscard]] virtual int make_socket(std::string_view /*path*/, std::uint32_t /*mode*/) {
-    return EPERM;
+  // What has no content: a name of unix(7) or a pipe, as the type in `mode` says.
+  [[nodiscard]] virtual int make_special(std::string_view /*path*/, std::uint32_t /*mode*/) {
+    return is_changeable() ? EPERM : EROFS;
   }
   [[nodiscard]] virtual int remove(std::string_view /*path*/, NameKind /*kind*/) { return EROFS; }
   // `flags`: 0, RENAME_NOREPLACE or RENAME_EXCHANGE.

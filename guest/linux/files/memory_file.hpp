@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A file in the guest's memory: regular, a folder or a symbolic link. MemoryFiles has the tree of
+// A file in the guest's memory: regular, a folder, a symbolic link or the name of a pipe. MemoryFiles has the tree of
 // them. Pure.
 #pragma once
 
@@ -12,6 +12,7 @@
 #include "guest/linux/base/error_number.hpp"
 #include "guest/linux/base/text.hpp"
 #include "guest/linux/files/page_tree.hpp"
+#include "guest/linux/files/pipe.hpp"
 #include "guest/linux/files/shared_pages.hpp"
 #include "shared/file_call.hpp"
 
@@ -65,6 +66,7 @@ class MemoryFile final : public SharedPages {
   MemoryFile* parent = nullptr; // of a folder; of the root: itself
   std::uint32_t uses = 0;       // by open files
   std::uint32_t seals;          // F_SEAL_: what may not be done any more
+  NamedPipe pipe;               // that it names
 
  private:
   void zero(std::uint64_t offset, std::uint64_t end);

@@ -252,6 +252,14 @@ Or<File*> MemoryFiles::open(std::string_view path, FileAccess access,
   return new OpenMemoryFile(*this, **file);
 }
 
+Or<File*> MemoryFiles::open_pipe(std::string_view path, PipeAccess access) {
+  const Or<MemoryFile*> file = find(path);
+  if (!file) {
+    return std::unexpected(file.error());
+  }
+  return (*file)->pipe.open(access, new OpenMemoryFile(*this, **file));
+}
+
 Or<abi::FileSpace> MemoryFiles::space(std::string_view /*path*/) {
   const PagePool::Space is = pool_.space();
   return abi::FileSpace{.type = TMPFS_MAGIC,
@@ -312,8 +320,8 @@ int MemoryFiles::make_link(std::string_view path, std::string_view text) {
   return 0;
 }
 
-int MemoryFiles::make_socket(std::string_view path, std::uint32_t mode) {
-  const Or<MemoryFile*> made = make_named(path, S_IFSOCK | (mode & rights));
+int MemoryFiles::make_special(std::string_view path, std::uint32_t mode) {
+  const Or<MemoryFile*> made = make_named(path, mode & (S_IFMT | rights));
   return made ? 0 : made.error();
 }
 

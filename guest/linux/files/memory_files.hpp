@@ -28,6 +28,7 @@ class MemoryFiles final : public FileSystem {
   [[nodiscard]] Or<Text> link_text(std::string_view path) override;
   [[nodiscard]] Or<File*> open(std::string_view path, FileAccess access,
                                const abi::FileStat& stat) override;
+  [[nodiscard]] Or<File*> open_pipe(std::string_view path, PipeAccess access) override;
   [[nodiscard]] Or<abi::FileSpace> space(std::string_view path) override;
   [[nodiscard]] Or<File*> create(std::string_view path, std::uint32_t mode) override;
   [[nodiscard]] Or<File*> create_unnamed(std::string_view folder, std::uint32_t mode) override;
@@ -35,7 +36,7 @@ class MemoryFiles final : public FileSystem {
   [[nodiscard]] Or<File*> create_sealable(std::uint32_t mode, std::uint32_t seals);
   [[nodiscard]] int make_folder(std::string_view path, std::uint32_t mode) override;
   [[nodiscard]] int make_link(std::string_view path, std::string_view text) override;
-  [[nodiscard]] int make_socket(std::string_view path, std::uint32_t mode) override;
+  [[nodiscard]] int make_special(std::string_view path, std::uint32_t mode) override;
   [[nodiscard]] int remove(std::string_view path, NameKind kind) override;
   [[nodiscard]] int rename(std::string_view from, std::string_view to,
                            std::uint32_t flags) override;

@@ -21,10 +21,12 @@ constexpr std::uint64_t pipe_system = 0x50495045; // PIPEFS_MAGIC
 constexpr std::uint64_t usual_bytes = 65536;      // as Linux has them
 constexpr std::uint64_t most_bytes = std::uint64_t{1} << 20;
 
+} // namespace
+
 // Bytes that wait, in a ring.
-class Ring {
+class PipeRing {
  public:
-  explicit Ring(std::uint64_t capacity)
+  explicit PipeRing(std::uint64_t capacity)
       : capacity_(capacity), ring_(std::make_unique_for_overwrite<std::byte[]>(capacity)) {}
 
   [[nodiscard]] std::uint64_t capacity() const { return capacity_; }
@@ -67,47 +69,95 @@ class Ring {
 struct Pipe {
   explicit Pipe(std::uint64_t number) : inode(number) {}
 
+  // Those who have an end open, and how often one was opened.
+  struct Users {
+    std::uint32_t now = 0;
+    std::uint64_t ever = 0;
+
+    void add() {
+      ++now;
+      ++ever;
+    }
+  };
+
   std::uint64_t inode;
   std::uint32_t mode = S_IFIFO | 0600U;
   abi::FileOwner owner{0, 0};
-  bool has_reader = true;
-  bool has_writer = true;
-  std::uint64_t arrivals = 0; // of bytes, and the writer's end
-  std::uint64_t releases = 0; // of room where there was none, and the reader's end
-  Ring ring{usual_bytes};
+  Users readers;
+  Users writers;
+  std::uint64_t arrivals = 0; // of bytes, and the end of a writer
+  std::uint64_t releases = 0; // of room where there was none, and the end of a reader
+  PipeRing ring{usual_bytes};
 
   [[nodiscard]] bool is_writable() const { return ring.room() >= abi::page_bytes; }
 };
 
-class PipeEnd : public File {
- public:
-  explicit PipeEnd(Pipe& pipe) : pipe_(pipe) {}
+namespace {
 
+// One end, or both.
+class PipeEnd final : public File {
+ public:
+  // `named`: null, or whoever answers for the attributes.
+  PipeEnd(std::shared_ptr<Pipe> pipe, PipeAccess access, std::unique_ptr<File> named)
+      : pipe_(std::move(pipe)), named_(std::move(named)), reads_(access != PipeAccess::write),
+        writes_(access != PipeAccess::read) {
+    if (reads_) {
+      pipe_->readers.add();
+    }
+    if (writes_) {
+      pipe_->writers.add();
+    }
+    others_before_ = others().now != 0 ? met_at_once : others().ever;
+  }
+  ~PipeEnd() override {
+    pipe_->readers.now -= reads_ ? 1 : 0;
+    pipe_->writers.now -= writes_ ? 1 : 0;
+    ++pipe_->arrivals;
+    ++pipe_->releases;
+  }
+
+  // ---- what it is
   [[nodiscard]] Or<abi::FileStat> stat() override {
+    if (named_ != nullptr) {
+      return named_->stat();
+    }
     return abi::FileStat{.device = pipe_device,
-                         .inode = pipe_.inode,
+                         .inode = pipe_->inode,
                          .links = 1,
-                         .mode = pipe_.mode,
-                         .user = pipe_.owner.user,
-                         .group = pipe_.owner.group,
+                         .mode = pipe_->mode,
+                         .user = pipe_->owner.user,
+                         .group = pipe_->owner.group,
                          .block_bytes = abi::page_bytes};
   }
   [[nodiscard]] Or<abi::FileSpace> space() override {
-    return abi::FileSpace{.type = pipe_system, .block_bytes = abi::page_bytes, .name_bytes = 255};
+    return named_ != nullptr ? named_->space()
+                             : abi::FileSpace{.type = pipe_system,
+                                              .block_bytes = abi::page_bytes,
+                                              .name_bytes = 255};
   }
   [[nodiscard]] int set_mode(std::uint32_t mode) override {
-    pipe_.mode = S_IFIFO | mode;
+    if (named_ != nullptr) {
+      return named_->set_mode(mode);
+    }
+    pipe_->mode = S_IFIFO | mode;
     return 0;
   }
+  [[nodiscard]] int set_times(const abi::FileTimes& times) override {
+    return named_ != nullptr ? named_->set_times(times) : EPERM;
+  }
   [[nodiscard]] int set_owner(const abi::FileOwner& owner) override {
-    pipe_.owner.user = owner.user == abi::file_owner_kept ? pipe_.owner.user : owner.user;
-    pipe_.owner.group = owner.group == abi::file_owner_kept ? pipe_.owner.group : owner.group;
+    if (named_ != nullptr) {
+      return named_->set_owner(owner);
+    }
+    abi::FileOwner& is = pipe_->owner;
+    is.user = owner.user == abi::file_owner_kept ? is.user : owner.user;
+    is.group = owner.group == abi::file_owner_kept ? is.group : owner.group;
     return 0;
   }
   [[nodiscard]] bool is_stream() const override { return true; }
   [[nodiscard]] bool is_pollable() override { return true; }
-  [[nodiscard]] Or<std::uint64_t> readable_bytes() override { return pipe_.ring.bytes(); }
-  [[nodiscard]] Or<std::uint64_t> capacity() override { return pipe_.ring.capacity(); }
+  [[nodiscard]] Or<std::uint64_t> readable_bytes() override { return pipe_->ring.bytes(); }
+  [[nodiscard]] Or<std::uint64_t> capacity() override { return pipe_->ring.capacity(); }
   [[nodiscard]] Or<std::uint64_t> set_capacity(std::uint64_t bytes) override {
     if (bytes > std::uint64_t{1} << 31) {
       return std::unexpected(EINVAL);
@@ -116,92 +166,104 @@ class PipeEnd : public File {
     if (whole > most_bytes) {
       return std::unexpected(EPERM);
     }
-    if (whole < pipe_.ring.bytes()) {
+    if (whole < pipe_->ring.bytes()) {
       return std::unexpected(EBUSY);
     }
-    const bool was_writable = pipe_.is_writable();
-    Ring next(whole);
-    std::vector<std::byte> content(pipe_.ring.bytes());
-    next.put(std::span(content).first(pipe_.ring.copy_to(content)));
-    pipe_.ring = std::move(next);
-    pipe_.releases += !was_writable && pipe_.is_writable() ? 1 : 0;
+    const bool was_writable = pipe_->is_writable();
+    PipeRing next(whole);
+    std::vector<std::byte> content(pipe_->ring.bytes());
+    next.put(std::span(content).first(pipe_->ring.copy_to(content)));
+    pipe_->ring = std::move(next);
+    count_room(was_writable);
     return whole;
   }
 
- protected:
-  void leave(bool& end) {
-    end = false;
-    ++pipe_.arrivals;
-    ++pipe_.releases;
-    if (!pipe_.has_reader && !pipe_.has_writer) {
-      delete &pipe_;
-    }
-  }
-
-  Pipe& pipe_;
-};
-
-class PipeReader final : public PipeEnd {
- public:
-  explicit PipeReader(Pipe& pipe) : PipeEnd(pipe) {}
-  ~PipeReader() override { leave(pipe_.has_reader); }
-
+  // ---- what goes through it
   [[nodiscard]] Or<std::uint64_t> peek(std::span<std::byte> to) override {
-    if (pipe_.ring.bytes() == 0 && !to.empty() && pipe_.has_writer) {
+    if (!reads_) {
+      return std::unexpected(EINVAL);
+    }
+    if (pipe_->ring.bytes() == 0 && !to.empty() && pipe_->writers.now != 0) {
       return std::unexpected(EAGAIN);
     }
-    return pipe_.ring.copy_to(to);
+    return pipe_->ring.copy_to(to);
   }
   [[nodiscard]] Or<std::uint64_t> read(std::uint64_t /*offset*/, std::span<std::byte> to) override {
     Or<std::uint64_t> got = peek(to);
-    const bool was_writable = pipe_.is_writable();
-    pipe_.ring.take(got.value_or(0));
-    pipe_.releases += !was_writable && pipe_.is_writable() ? 1 : 0;
+    const bool was_writable = pipe_->is_writable();
+    pipe_->ring.take(got.value_or(0));
+    count_room(was_writable);
     return got;
   }
-  [[nodiscard]] Or<Readiness> ready_for(Readiness wanted) override {
-    Readiness is = pipe_.ring.bytes() != 0 ? abi::file_readable & wanted : 0;
-    is |= pipe_.has_writer ? 0U : abi::file_hung_up;
-    return is;
-  }
-  [[nodiscard]] std::uint64_t arrivals(Readiness wanted) override {
-    return (wanted & abi::file_readable) != 0 || !pipe_.has_writer ? pipe_.arrivals : 0;
-  }
-};
-
-class PipeWriter final : public PipeEnd {
- public:
-  explicit PipeWriter(Pipe& pipe) : PipeEnd(pipe) {}
-  ~PipeWriter() override { leave(pipe_.has_writer); }
-
   // What is not larger than a page goes whole or not at all.
   [[nodiscard]] Or<std::uint64_t> write(std::uint64_t /*offset*/,
                                         std::span<const std::byte> from) override {
-    if (!pipe_.has_reader) {
+    if (!writes_) {
+      return std::unexpected(EINVAL);
+    }
+    if (pipe_->readers.now == 0) {
       return std::unexpected(EPIPE);
     }
-    const std::uint64_t room = pipe_.ring.room();
+    const std::uint64_t room = pipe_->ring.room();
     if (!from.empty() && (room == 0 || (from.size() <= abi::page_bytes && room < from.size()))) {
       return std::unexpected(EAGAIN);
     }
-    pipe_.arrivals += from.empty() ? 0 : 1;
-    return pipe_.ring.put(from);
+    pipe_->arrivals += from.empty() ? 0 : 1;
+    return pipe_->ring.put(from);
   }
+
+  // ---- when
   [[nodiscard]] Or<Readiness> ready_for(Readiness wanted) override {
-    Readiness is = pipe_.is_writable() ? abi::file_writable & wanted : 0;
-    is |= pipe_.has_reader ? 0U : file_failed;
+    Readiness is = is_met() ? file_met & wanted : 0;
+    if (reads_) {
+      is |= pipe_->ring.bytes() != 0 ? abi::file_readable & wanted : 0;
+      is |= pipe_->writers.now == 0 && is_met() ? abi::file_hung_up : 0U;
+    }
+    if (writes_) {
+      is |= pipe_->is_writable() ? abi::file_writable & wanted : 0;
+      is |= pipe_->readers.now == 0 && is_met() ? file_failed : 0U;
+    }
     return is;
   }
   [[nodiscard]] std::uint64_t arrivals(Readiness wanted) override {
-    return (wanted & abi::file_writable) != 0 || !pipe_.has_reader ? pipe_.releases : 0;
+    const bool of_bytes = reads_ && ((wanted & abi::file_readable) != 0 || pipe_->writers.now == 0);
+    const bool of_room = writes_ && ((wanted & abi::file_writable) != 0 || pipe_->readers.now == 0);
+    return (of_bytes ? pipe_->arrivals : 0) + (of_room ? pipe_->releases : 0);
   }
+
+ private:
+  static constexpr std::uint64_t met_at_once = ~std::uint64_t{0};
+
+  [[nodiscard]] const Pipe::Users& others() const {
+    return reads_ ? pipe_->writers : pipe_->readers;
+  }
+  [[nodiscard]] bool is_met() const { return others().ever != others_before_; }
+  void count_room(bool was_writable) {
+    pipe_->releases += !was_writable && pipe_->is_writable() ? 1 : 0;
+  }
+
+  std::shared_ptr<Pipe> pipe_;
+  std::unique_ptr<File> named_;
+  bool reads_;
+  bool writes_;
+  std::uint64_t others_before_; // how often it had been opened; met_at_once: it is open
 };
 
 } // namespace
 
 PipeEnds make_pipe(std::uint64_t inode) {
-  auto* const pipe = new Pipe(inode);
-  return {new PipeReader(*pipe), new PipeWriter(*pipe)};
+  const std::shared_ptr<Pipe> pipe(new Pipe(inode));
+  return {new PipeEnd(pipe, PipeAccess::read, nullptr),
+          new PipeEnd(pipe, PipeAccess::write, nullptr)};
+}
+
+File* NamedPipe::open(PipeAccess access, File* named) {
+  std::shared_ptr<Pipe> pipe = pipe_.lock();
+  if (pipe == nullptr) {
+    pipe.reset(new Pipe(0));
+    pipe_ = pipe;
+  }
+  return new PipeEnd(std::move(pipe), access, std::unique_ptr<File>(named));
 }
 
 } // namespace guest::linux

@@ -46,7 +46,7 @@ class CallSupport : protected SystemState, protected WaitingSignals {
   [[nodiscard]] Or<Place> place_at(std::uint64_t directory, std::uint64_t path, Last last);
   // What `flags` make of a place.
   [[nodiscard]] Or<File*> open_place(const Place& place, std::uint64_t flags, std::uint32_t mode);
-  // Takes over the file; its descriptor.
+  // Takes over the file; its descriptor, at last: a pipe with a name is waited for.
   [[nodiscard]] Answer add_file(File* file, std::uint64_t flags, Text path);
   // Takes over both, and tells their descriptors at `address`.
   [[nodiscard]] Answer add_two(File* one, File* other, std::uint64_t flags,
@@ -184,6 +184,7 @@ class CallSupport : protected SystemState, protected WaitingSignals {
   [[nodiscard]] SignalSet waiting_signals() const override { return signals().waiting(); }
   [[nodiscard]] std::uint64_t signal_arrivals() const override { return signals().arrivals(); }
 
+  [[nodiscard]] Answer meet_other_end(const OpenFile& pipe);
   [[nodiscard]] Answer write_stream(const OpenFile& file, std::span<const std::byte> from,
                                     BytesOf whose);
   void complain(std::string_view path, int error);

@@ -62,6 +62,32 @@ Answer FileCalls::sys_mkdir(const Args& args) {
   return sys_mkdirat({here, args[0], args[1], 0, 0, 0});
 }
 
+// No devices: nobody here may make them.
+Answer FileCalls::sys_mknodat(const Args& args) {
+  const std::uint64_t type = args[2] & S_IFMT;
+  const bool is_device = type == S_IFCHR || type == S_IFBLK;
+  const bool is_file = type == 0 || type == S_IFREG;
+  if (!is_file && !is_device && type != S_IFIFO && type != S_IFSOCK) {
+    return type == S_IFDIR ? -EPERM : -EINVAL;
+  }
+  const Or<Place> place = place_at(args[0], args[1], Last::name);
+  if (!place || place->stat || place->slash) {
+    return !place ? -Answer{place.error()} : place->stat ? -EEXIST : -ENOENT;
+  }
+  const auto mode = static_cast<std::uint32_t>(args[2]) & (S_IFMT | 07777U) & ~self().umask;
+  if (is_file) {
+    const Or<File*> made = place->system->create(place->inner(), mode);
+    const std::unique_ptr<File> closed(made.value_or(nullptr));
+    return made ? 0 : -Answer{made.error()};
+  }
+  const int error = place->system->make_special(place->inner(), mode);
+  return is_device && error != EROFS ? -EPERM : -Answer{error};
+}
+
+Answer FileCalls::sys_mknod(const Args& args) {
+  return sys_mknodat({here, args[0], args[1], args[2], 0, 0});
+}
+
 Answer FileCalls::sys_unlinkat(const Args& args) {
   if ((args[2] & ~std::uint64_t{AT_REMOVEDIR}) != 0) {
     return -EINVAL;
@@ -208,6 +234,9 @@ Answer FileCalls::sys_truncate(const Args& args) {
   }
   if (static_cast<std::int64_t>(args[1]) < 0) {
     return -EINVAL;
+  }
+  if (!S_ISREG(place->stat->mode)) {
+    return S_ISDIR(place->stat->mode) ? -EISDIR : -EINVAL;
   }
   const Or<File*> file = open_place(*place, O_WRONLY, 0);
   if (!file) {

@@ -58,7 +58,8 @@ int SocketCalls::make_socket_file(SocketName& name) {
     return !place ? place.error() : place->stat ? EADDRINUSE : ENOENT;
   }
   constexpr std::uint32_t all_rights = 0777;
-  const int error = place->system->make_socket(place->inner(), all_rights & ~self().umask);
+  const int error =
+      place->system->make_special(place->inner(), S_IFSOCK | (all_rights & ~self().umask));
   return error != 0 ? error : find_socket_file(name);
 }
 

@@ -133,6 +133,8 @@ class FileCalls : protected SocketCalls {
                                  const abi::FileTimes& times);
   Answer sys_mkdir(const Args& args);
   Answer sys_mkdirat(const Args& args);
+  Answer sys_mknod(const Args& args);
+  Answer sys_mknodat(const Args& args);
   Answer sys_unlink(const Args& args);
   Answer sys_rmdir(const Args& args);
   Answer sys_unlinkat(const Args& args);

@@ -18,6 +18,12 @@ namespace {
 constexpr std::uint64_t only_at_open =
     std::uint64_t{O_CREAT} | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC;
 
+PipeAccess pipe_access(std::uint64_t flags) {
+  return (flags & O_ACCMODE) == O_RDONLY   ? PipeAccess::read
+         : (flags & O_ACCMODE) == O_WRONLY ? PipeAccess::write
+                                           : PipeAccess::both;
+}
+
 } // namespace
 
 OpenFile* CallSupport::held_file_at(std::uint64_t descriptor) {
@@ -84,6 +90,9 @@ Or<File*> CallSupport::open_place(const Place& place, std::uint64_t flags, std::
     return writes || (flags & O_CREAT) != 0 ? Or<File*>(std::unexpected(EISDIR))
                                             : tree_.open_folder(place);
   }
+  if (S_ISFIFO(place.stat->mode) && (flags & O_PATH) == 0) {
+    return place.system->open_pipe(place.inner(), pipe_access(flags));
+  }
   const bool cuts = (flags & O_TRUNC) != 0 && S_ISREG(place.stat->mode);
   const Or<File*> file = place.system->open(
       place.inner(), writes || cuts ? FileAccess::write : FileAccess::read, *place.stat);
@@ -98,10 +107,23 @@ Or<File*> CallSupport::open_place(const Place& place, std::uint64_t flags, std::
 
 // ---- descriptors -------------------------------------------------------------------------------
 
+// Who opens a pipe by its name waits for the other end, in vain if it is not to wait and to write.
+Answer CallSupport::meet_other_end(const OpenFile& pipe) {
+  const bool waits = (pipe.open_flags & O_NONBLOCK) == 0;
+  if (waits) {
+    return wait_for_stream(pipe, file_met, wait_for_ever);
+  }
+  return pipe.may_read() || pipe.file->ready_for(file_met).value_or(0) != 0 ? 0 : -ENXIO;
+}
+
 Answer CallSupport::add_file(File* file, std::uint64_t flags, Text path) {
   const auto kept = static_cast<std::uint32_t>(flags & ~only_at_open);
-  const Or<int> descriptor =
-      self().files.add(std::make_unique<OpenFile>(file, kept, std::move(path)));
+  std::shared_ptr<OpenFile> open = std::make_unique<OpenFile>(file, kept, std::move(path));
+  const bool is_named_pipe = !open->path.empty() && file->capacity();
+  if (const Answer failed = is_named_pipe ? meet_other_end(*open) : 0; failed != 0) {
+    return failed;
+  }
+  const Or<int> descriptor = self().files.add(std::move(open));
   if (descriptor) {
     self().files.set_close_on_exec(static_cast<std::uint64_t>(*descriptor),
                                    (flags & O_CLOEXEC) != 0);

@@ -111,3 +111,57 @@ TEST_CASE("pipe: what is looked at is still there; what comes and goes is counte
   pipe.reader.reset();
   CHECK(pipe.writer->arrivals(abi::file_writable) == room + 2);
 }
+
+TEST_CASE(
+    "pipe with a name: who opens an end is met by the other, also by one that is gone again") {
+  NamedPipe pipe;
+  const auto open = [&](PipeAccess access) {
+    return std::unique_ptr<File>(pipe.open(access, nullptr));
+  };
+  const std::unique_ptr<File> reader = open(PipeAccess::read);
+  CHECK(reader->ready_for(file_met | abi::file_readable) == 0U); // and nobody has hung up
+  std::array<std::byte, 4> to{};
+  CHECK(reader->read(0, to) == 0); // as Linux has it
+  std::unique_ptr<File> writer = open(PipeAccess::write);
+  CHECK(writer->ready_for(file_met) == file_met);
+  CHECK(reader->ready_for(file_met) == file_met);
+  CHECK(reader->read(0, to).error() == EAGAIN);
+  CHECK(writer->write(0, numbered(3)) == 3);
+  writer.reset();
+  CHECK(reader->ready_for(file_met | abi::file_readable) ==
+        (file_met | abi::file_readable | abi::file_hung_up));
+  CHECK(reader->read(0, to) == 3);
+  CHECK(reader->read(0, to) == 0);
+  writer = open(PipeAccess::write); // another
+  CHECK(reader->ready_for(abi::file_readable) == 0U);
+  CHECK(reader->read(0, to).error() == EAGAIN);
+}
+
+TEST_CASE("pipe with a name: both ends in one; several of each; what is in it goes with the last") {
+  NamedPipe pipe;
+  const auto open = [&](PipeAccess access) {
+    return std::unique_ptr<File>(pipe.open(access, nullptr));
+  };
+  std::array<std::byte, 4> to{};
+  std::unique_ptr<File> both = open(PipeAccess::both);
+  CHECK(both->ready_for(file_met | abi::file_readable | abi::file_writable) ==
+        (file_met | abi::file_writable));
+  CHECK(both->write(0, numbered(3)) == 3);
+  CHECK(both->read(0, to) == 3);
+  CHECK(both->read(0, to).error() == EAGAIN);
+  std::unique_ptr<File> one = open(PipeAccess::write);
+  std::unique_ptr<File> other = open(PipeAccess::write);
+  CHECK(one->write(0, numbered(2)) == 2);
+  one.reset();
+  CHECK(other->ready_for(abi::file_writable) == abi::file_writable);
+  both.reset();
+  CHECK(other->ready_for(abi::file_writable) == (abi::file_writable | file_failed));
+  CHECK(other->write(0, numbered(1)).error() == EPIPE);
+  both = open(PipeAccess::both); // while somebody has it, its content stays
+  CHECK(both->read(0, to) == 2);
+  CHECK(both->write(0, numbered(2)) == 2);
+  both.reset();
+  other.reset();
+  both = open(PipeAccess::both);
+  CHECK(both->read(0, to).error() == EAGAIN);
+}

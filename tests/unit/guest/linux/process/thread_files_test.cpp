@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include <cerrno>
@@ -76,6 +77,66 @@ TEST_CASE("a pipe wakes who waits for it, also when its descriptor is closed mea
     program.yield();
     CHECK(program.told == std::to_string(-EFAULT));
   }
+}
+
+TEST_CASE("who opens a pipe by its name waits for the other end") {
+  ThreadedProgram program;
+  std::memcpy(&program.word(100), "/tmp/pipe", 10);
+  CHECK(program.call(SYS_mknod, program.at(100), S_IFIFO | 0600, 0) == 0);
+  CHECK(program.call(SYS_mknod, program.at(100), S_IFIFO | 0600, 0) == -EEXIST);
+  CHECK(program.call(SYS_open, program.at(100), O_RDONLY) == -EDEADLK); // for ever
+  int access = O_RDONLY;
+  SUBCASE("to read") {}
+  SUBCASE("to write") {
+    access = O_WRONLY;
+  }
+  program.begin([&] {
+    const long got = program.call(SYS_open, program.at(100), access);
+    CHECK(got >= 0);
+    program.told += "open";
+    CHECK(program.call(SYS_close, got) == 0);
+  });
+  program.yield();
+  CHECK(program.told.empty());
+  const long other =
+      program.call(SYS_open, program.at(100), access == O_RDONLY ? O_WRONLY : O_RDONLY);
+  CHECK(other >= 0);
+  SUBCASE("which is still there") {}
+  SUBCASE("which is gone again") {
+    CHECK(program.call(SYS_close, other) == 0);
+  }
+  program.yield();
+  CHECK(program.told == "open");
+}
+
+TEST_CASE("a pipe with a name that is not waited for") {
+  ThreadedProgram program;
+  std::memcpy(&program.word(100), "/tmp/pipe", 10);
+  const auto open = [&](std::uint64_t flags) {
+    return program.call(SYS_open, program.at(100), flags);
+  };
+  CHECK(program.call(SYS_mknod, program.at(100), S_IFIFO | 0666, 0) == 0);
+  CHECK(open(O_WRONLY | O_NONBLOCK) == -ENXIO);
+  CHECK(program.call(SYS_truncate, program.at(100), 0) == -EINVAL);
+  const long place = open(O_PATH);
+  CHECK(place >= 0);
+  const long reader = open(O_RDONLY | O_NONBLOCK | O_TRUNC | O_CREAT);
+  CHECK(reader >= 0);
+  struct stat is {};
+  CHECK(program.call(SYS_fstat, reader, program.at(0)) == 0);
+  std::memcpy(&is, &program.word(0), sizeof is);
+  CHECK(is.st_mode == (S_IFIFO | 0644)); // by the umask
+  CHECK(program.call(SYS_read, reader, program.at(0), 16) == 0);
+  CHECK(program.call(SYS_lseek, reader, 0, SEEK_CUR) == -ESPIPE);
+  const long writer = open(O_WRONLY | O_NONBLOCK);
+  CHECK(writer >= 0);
+  CHECK(program.call(SYS_read, reader, program.at(0), 16) == -EAGAIN);
+  CHECK(program.call(SYS_unlink, program.at(100)) == 0);
+  CHECK(program.call(SYS_write, writer, program.at(0), 7) == 7); // all the same
+  CHECK(program.call(SYS_read, reader, program.at(0), 16) == 7);
+  CHECK(program.call(SYS_mknod, program.at(100), S_IFCHR | 0666, 0x103) == -EPERM);
+  std::memcpy(&program.word(100), "/proc/a", 8);
+  CHECK(program.call(SYS_mknod, program.at(100), S_IFIFO | 0666, 0) == -EROFS);
 }
 
 TEST_CASE("a call with two files keeps both while it waits for one") {
