@@ -17,9 +17,10 @@ namespace guest::linux {
 
 // Of abi::file_readable, file_writable and file_hung_up, which the host has words for, and those:
 using Readiness = std::uint32_t;
-inline constexpr Readiness file_met = 1U << 29;          // of a named pipe: the other end was open
-inline constexpr Readiness file_read_hung_up = 1U << 30; // nothing comes any more (POLLRDHUP)
-inline constexpr Readiness file_failed = 1U << 31;       // nobody reads what is written (POLLERR)
+inline constexpr Readiness file_takes_message = 1U << 28; // of datagrams: what it has refused
+inline constexpr Readiness file_met = 1U << 29;           // of a named pipe: the other end was open
+inline constexpr Readiness file_read_hung_up = 1U << 30;  // nothing comes any more (POLLRDHUP)
+inline constexpr Readiness file_failed = 1U << 31;        // nobody reads what is written (POLLERR)
 inline constexpr std::uint64_t wait_for_ever = ~std::uint64_t{0}; // as a time-out
 
 class InterestList;

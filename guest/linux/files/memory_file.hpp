@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A file in the guest's memory: regular, a folder, a symbolic link or the name of a pipe. MemoryFiles has the tree of
-// them. Pure.
+// A file in the guest's memory: regular, a folder, a symbolic link or the name of a pipe.
+// MemoryFiles has the tree of them. Pure.
 #pragma once
 
 #include <cstddef>

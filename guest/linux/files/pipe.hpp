@@ -19,7 +19,8 @@ struct PipeEnds {
 
 enum class PipeAccess : std::uint8_t { read, write, both };
 
-// Where those who open a pipe by its name find each other; what is in it goes with the last of them.
+// Where those who open a pipe by its name find each other; what is in it goes with the last of
+// them.
 class NamedPipe {
  public:
   // The caller's. `named` answers for what the name shows: times, owner, rights; taken over. It is

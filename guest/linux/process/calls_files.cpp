@@ -120,7 +120,7 @@ Answer FileCalls::move_vector(const Args& args, Move move, Offset offset) {
   if (file->file->socket() != nullptr) { // one message
     const std::shared_ptr<OpenFile> kept = self().files.share(args[0] & 0xffffffff);
     if (move == &FileCalls::write_file) {
-      return send_parts(*kept, *parts, {}, 0);
+      return send_parts(*kept, *parts, {});
     }
     const bool is_nothing =
         std::ranges::all_of(*parts, [](const iovec& part) { return part.iov_len == 0; });

@@ -63,6 +63,16 @@ int SocketCalls::make_socket_file(SocketName& name) {
   return error != 0 ? error : find_socket_file(name);
 }
 
+// Where messages to that name go. ECONNREFUSED and such of its file, too.
+Or<std::shared_ptr<Mailbox>> SocketCalls::mailbox_at(SocketName name) {
+  if (name.family == AF_UNIX && name.is_path()) {
+    if (const int error = find_socket_file(name); error != 0) {
+      return std::unexpected(error);
+    }
+  }
+  return network_.mailbox_at(name);
+}
+
 // Tells it where a struct sockaddr is wanted, as far as there is room. 0, -EFAULT, -EINVAL.
 Answer SocketCalls::put_socket_name(const SocketName& name, std::uint64_t address,
                                     std::uint64_t bytes_address) const {
@@ -119,16 +129,21 @@ Answer SocketCalls::sys_bind(const Args& args) {
   if (!file || !name) {
     return -Answer{file ? name.error() : file.error()};
   }
-  UnconnectedSocket* const socket = (*file)->file->socket()->unconnected();
-  if (socket == nullptr || socket->name != nullptr) {
+  Socket& socket = *(*file)->file->socket();
+  UnconnectedSocket* const unconnected = socket.unconnected();
+  DatagramSocket* const datagrams = socket.datagrams();
+  const bool may_be_named = unconnected != nullptr ? unconnected->name == nullptr
+                                                   : datagrams != nullptr && !datagrams->has_name();
+  if (!may_be_named) {
     return -EINVAL;
   }
-  if (name->is_path() && socket->traits().family == AF_UNIX) {
+  if (name->is_path() && socket.traits().family == AF_UNIX) {
     if (const int error = make_socket_file(*name); error != 0) {
       return -Answer{error};
     }
   }
-  return -Answer{network_.bind(*socket, *name)};
+  return -Answer{datagrams != nullptr ? network_.bind(*datagrams, *name)
+                                      : network_.bind(*unconnected, *name)};
 }
 
 Answer SocketCalls::sys_listen(const Args& args) {
@@ -145,7 +160,7 @@ Answer SocketCalls::sys_listen(const Args& args) {
   }
   UnconnectedSocket* const socket = is->socket()->unconnected();
   if (socket == nullptr) {
-    return -EINVAL;
+    return is->socket()->datagrams() != nullptr ? -EOPNOTSUPP : -EINVAL;
   }
   const Or<Socket*> listening = network_.listen(*socket, backlog);
   if (!listening) {
@@ -157,6 +172,23 @@ Answer SocketCalls::sys_listen(const Args& args) {
 
 // ---- connections -------------------------------------------------------------------------------
 
+void SocketCalls::name_sender(DatagramSocket& socket) {
+  if (socket.traits().tells_senders && !socket.has_name()) {
+    SocketName chosen;
+    chosen.family = AF_UNIX;
+    static_cast<void>(network_.bind(socket, chosen));
+  }
+}
+
+int SocketCalls::connect_datagrams(DatagramSocket& socket, const SocketName& name) {
+  if (name.family == AF_UNSPEC) {
+    return socket.connect(nullptr);
+  }
+  name_sender(socket);
+  const Or<std::shared_ptr<Mailbox>> to = mailbox_at(name);
+  return to ? socket.connect(*to) : to.error();
+}
+
 Answer SocketCalls::sys_connect(const Args& args) {
   const Or<std::shared_ptr<OpenFile>> open = socket_at(args[0]);
   Or<SocketName> name = socket_name_at(args[1], args[2]);
@@ -164,6 +196,9 @@ Answer SocketCalls::sys_connect(const Args& args) {
     return -Answer{open ? name.error() : open.error()};
   }
   OpenFile& file = **open;
+  if (DatagramSocket* const datagrams = file.file->socket()->datagrams()) {
+    return -Answer{connect_datagrams(*datagrams, *name)};
+  }
   bool is_new = false;
   if (const UnconnectedSocket* const socket = file.file->socket()->unconnected()) {
     if (name->is_path() && socket->traits().family == AF_UNIX) {

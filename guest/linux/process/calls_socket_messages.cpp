@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <climits>
 #include <cstddef>
+#include <cstring>
 #include <ctime>
 
 #include "guest/linux/process/socket_calls.hpp"
@@ -114,8 +115,13 @@ Answer SocketCalls::sys_sendmsg(const Args& args) {
   const bool is_unix = message->file->file->socket()->traits().family == AF_UNIX;
   const Or<SharedFiles> files =
       is_unix ? files_to_send(message->header) : Or<SharedFiles>(SharedFiles{});
-  return files ? send_parts(*message->file, message->parts, *files, args[2])
-               : -Answer{files.error()};
+  const Or<std::shared_ptr<Mailbox>> to = receiver_at(
+      *message->file->file->socket(), reinterpret_cast<std::uint64_t>(message->header.msg_name),
+      message->header.msg_namelen);
+  if (!files || !to) {
+    return -Answer{files ? to.error() : files.error()};
+  }
+  return send_parts(*message->file, message->parts, {.files = *files, .to = *to, .flags = args[2]});
 }
 
 // Puts one behind the others; how many bytes it took. 0: there was no room for its header.
@@ -195,7 +201,19 @@ Answer SocketCalls::sys_recvmsg(const Args& args) {
   told |= got->whole_bytes > got->bytes ? MSG_TRUNC : 0;
   told |= socket.kind() == Socket::Kind::packets && got->whole_bytes != 0 ? MSG_EOR : 0;
   header.msg_controllen = receive_control(socket, std::move(got->files), header, flags, told);
+  const auto room = static_cast<std::int32_t>(header.msg_namelen);
   header.msg_namelen = 0;
+  if (header.msg_name != nullptr && !got->from.unix_name.empty()) {
+    const std::vector<std::byte> name = got->from.bytes();
+    const auto fit = std::min(name.size(), static_cast<std::size_t>(std::max(room, 0)));
+    const Or<std::span<std::byte>> to =
+        user_.room_at(reinterpret_cast<std::uint64_t>(header.msg_name), fit);
+    if (!to) {
+      return -Answer{to.error()};
+    }
+    std::memcpy(to->data(), name.data(), fit);
+    header.msg_namelen = static_cast<socklen_t>(name.size());
+  }
   header.msg_flags = told;
   return user_.store(args[1], header) ? received_bytes(*got, flags) : -EFAULT;
 }

@@ -82,8 +82,13 @@ Answer SocketCalls::sys_socketpair(const Args& args) {
   LocalSocket::End other = one;
   one.traits.inode = network_.next_inode();
   other.traits.inode = network_.next_inode();
+  const std::uint64_t open_flags = O_RDWR | (type & flags);
+  if (kind == Socket::Kind::datagrams) {
+    const DatagramSocket::Pair pair = DatagramSocket::make_pair(one.traits, other.traits);
+    return add_two(pair.one, pair.other, open_flags, open_flags, address);
+  }
   const LocalSocket::Pair pair = LocalSocket::make(kind, one, other);
-  return add_two(pair.one, pair.other, O_RDWR | (type & flags), O_RDWR | (type & flags), address);
+  return add_two(pair.one, pair.other, open_flags, open_flags, address);
 }
 
 Answer SocketCalls::wait_for_socket(const OpenFile& file, Readiness wanted,
@@ -99,21 +104,25 @@ Answer SocketCalls::wait_for_socket(const OpenFile& file, Readiness wanted,
 
 // One piece: all of a message, of a stream as much as goes.
 Answer SocketCalls::send_piece(const OpenFile& file, std::span<const std::byte> piece,
-                               BytesOf whose, const SharedFiles& files, std::uint64_t flags) {
+                               BytesOf whose, const Sending& with) {
   const std::shared_ptr<File> is = file.file; // whatever the open file becomes meanwhile
   Socket& socket = *is->socket();
+  DatagramSocket* const datagrams = socket.datagrams();
+  const auto [files, to, flags] = with;
   const bool waits = (flags & MSG_DONTWAIT) == 0 && (file.open_flags & O_NONBLOCK) == 0;
   const Socket::More more = (flags & MSG_MORE) != 0 ? Socket::More::follows : Socket::More::no;
   const std::uint64_t until = deadline_of(socket.traits().send_timeout_ns);
   for (;;) {
-    const Or<std::uint64_t> sent = socket.send(piece, files, more);
+    const Or<std::uint64_t> sent =
+        to != nullptr ? datagrams->send_to(to, piece, files) : socket.send(piece, files, more);
     if (!sent && (flags & MSG_NOSIGNAL) == 0) {
       signal_failed_write(file, sent.error());
     }
     if (sent || sent.error() != EAGAIN || !waits) {
       return answer_of(sent);
     }
-    if (const Answer failed = wait_for_socket(file, abi::file_writable, until); failed != 0) {
+    const Readiness wanted = datagrams != nullptr ? file_takes_message : abi::file_writable;
+    if (const Answer failed = wait_for_socket(file, wanted, until); failed != 0) {
       return failed;
     }
     if (!are_there(piece, whose)) {
@@ -123,9 +132,13 @@ Answer SocketCalls::send_piece(const OpenFile& file, std::span<const std::byte> 
 }
 
 Answer SocketCalls::send_parts(const OpenFile& file, const std::vector<iovec>& parts,
-                               SharedFiles files, std::uint64_t flags) {
+                               Sending with) {
+  const std::uint64_t flags = with.flags;
   if ((flags & MSG_OOB) != 0) {
     return -EOPNOTSUPP;
+  }
+  if (DatagramSocket* const datagrams = file.file->socket()->datagrams()) {
+    name_sender(*datagrams);
   }
   const bool is_stream = file.file->socket()->kind() == Socket::Kind::stream;
   std::vector<std::byte> message;
@@ -147,17 +160,30 @@ Answer SocketCalls::send_parts(const OpenFile& file, const std::vector<iovec>& p
         continue;
       }
       const bool is_last = &part == &parts.back() && done + from->size() == part.iov_len;
-      const Answer sent =
-          send_piece(file, *from, BytesOf::program, files, is_last ? flags : flags | MSG_MORE);
+      with.flags = is_last ? flags : flags | MSG_MORE;
+      const Answer sent = send_piece(file, *from, BytesOf::program, with);
       if (sent < 0) {
         return total != 0 ? total : sent;
       }
-      files.clear();
+      with.files.clear();
       total += sent;
       done += static_cast<std::uint64_t>(sent);
     }
   }
-  return is_stream ? total : send_piece(file, message, BytesOf::kernel, files, flags);
+  return is_stream ? total : send_piece(file, message, BytesOf::kernel, with);
+}
+
+Or<std::shared_ptr<Mailbox>> SocketCalls::receiver_at(Socket& from, std::uint64_t address,
+                                                      std::uint64_t bytes) {
+  if (address == 0 || static_cast<std::int32_t>(bytes) == 0 || from.traits().family != AF_UNIX ||
+      from.kind() == Socket::Kind::packets) {
+    return nullptr;
+  }
+  if (from.datagrams() == nullptr) {
+    return std::unexpected(from.is_connected() ? EISCONN : EOPNOTSUPP);
+  }
+  const Or<SocketName> name = socket_name_at(address, bytes);
+  return name ? mailbox_at(*name) : std::unexpected(name.error());
 }
 
 // The same, and whether a program's memory can reach so far: EFAULT.
@@ -177,14 +203,12 @@ Answer SocketCalls::sys_sendto(const Args& args) {
   if (!file) {
     return -Answer{file.error()};
   }
-  const Socket& socket = *(*file)->file->socket();
-  const bool is_named = to != 0 && static_cast<std::int32_t>(to_bytes) != 0;
-  if (is_named && socket.traits().family == AF_UNIX && socket.kind() != Socket::Kind::packets) {
-    return socket.kind() == Socket::Kind::datagrams ? -ECONNREFUSED // nobody has a name
-           : socket.is_connected()                  ? -EISCONN
-                                                    : -EOPNOTSUPP;
+  const Or<std::shared_ptr<Mailbox>> receiver = receiver_at(*(*file)->file->socket(), to, to_bytes);
+  if (!receiver) {
+    return -Answer{receiver.error()};
   }
-  return send_parts(**file, {{reinterpret_cast<void*>(address), whole}}, {}, flags); // NOLINT
+  return send_parts(**file, {{reinterpret_cast<void*>(address), whole}}, // NOLINT
+                    {.files = {}, .to = *receiver, .flags = flags});
 }
 
 // ---- receiving ---------------------------------------------------------------------------------
@@ -292,7 +316,11 @@ Answer SocketCalls::sys_recvfrom(const Args& args) {
   if (!got) {
     return -Answer{got.error()};
   }
-  if (from != 0 && !user_.store(from_bytes, std::int32_t{0})) { // a connection's other end is known
+  if (from != 0 && !got->from.unix_name.empty()) {
+    if (const Answer failed = put_socket_name(got->from, from, from_bytes); failed != 0) {
+      return failed;
+    }
+  } else if (from != 0 && !user_.store(from_bytes, std::int32_t{0})) { // known, or without a name
     return -EFAULT;
   }
   return received_bytes(*got, flags);

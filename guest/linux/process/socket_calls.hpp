@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "guest/linux/process/call_support.hpp"
+#include "guest/linux/sockets/datagram_socket.hpp"
 #include "guest/linux/sockets/socket.hpp"
 
 namespace guest::linux {
@@ -27,10 +28,19 @@ class SocketCalls : protected CallSupport {
   [[nodiscard]] Or<std::shared_ptr<OpenFile>> socket_at(std::uint64_t descriptor) const;
   [[nodiscard]] Or<std::shared_ptr<OpenFile>>
   socket_to_move(std::uint64_t descriptor, std::uint64_t address, std::uint64_t bytes) const;
+  // What goes along with bytes: files, and to whom; null: to the other end.
+  struct Sending {
+    SharedFiles files{};
+    std::shared_ptr<Mailbox> to{};
+    std::uint64_t flags = 0; // MSG_
+  };
   [[nodiscard]] Answer send_piece(const OpenFile& file, std::span<const std::byte> piece,
-                                  BytesOf whose, const SharedFiles& files, std::uint64_t flags);
+                                  BytesOf whose, const Sending& with);
   [[nodiscard]] Answer send_parts(const OpenFile& file, const std::vector<iovec>& parts,
-                                  SharedFiles files, std::uint64_t flags);
+                                  Sending with);
+  // Whom a struct sockaddr of so many bytes names for a message; null: nobody but the other end.
+  [[nodiscard]] Or<std::shared_ptr<Mailbox>> receiver_at(Socket& from, std::uint64_t address,
+                                                         std::uint64_t bytes);
   // What is told of a message that was longer than there was room (MSG_TRUNC).
   [[nodiscard]] static Answer received_bytes(const Socket::Received& got, std::uint64_t flags) {
     return static_cast<Answer>((flags & MSG_TRUNC) != 0 ? got.whole_bytes : got.bytes);
@@ -71,6 +81,10 @@ class SocketCalls : protected CallSupport {
   [[nodiscard]] Or<SocketName> socket_name_at(std::uint64_t address, std::uint64_t bytes) const;
   [[nodiscard]] int find_socket_file(SocketName& name);
   [[nodiscard]] int make_socket_file(SocketName& name);
+  [[nodiscard]] Or<std::shared_ptr<Mailbox>> mailbox_at(SocketName name);
+  [[nodiscard]] int connect_datagrams(DatagramSocket& socket, const SocketName& name);
+  // Who wants to be told of senders has a name to be told, too.
+  void name_sender(DatagramSocket& socket);
   [[nodiscard]] Answer put_socket_name(const SocketName& name, std::uint64_t address,
                                        std::uint64_t bytes_address) const;
   Answer sys_socket(const Args& args);

@@ -101,6 +101,15 @@ ListeningSocket* BoundNames::listener_at(const SocketName& name) {
   return found ? found->listener : nullptr;
 }
 
+Or<std::shared_ptr<Mailbox>> BoundNames::mailbox_at(const SocketName& name) {
+  const auto found = find([&](const BoundName& one) { return covers(one, name); });
+  if (found == nullptr) {
+    return std::unexpected(ECONNREFUSED);
+  }
+  std::shared_ptr<Mailbox> mailbox = found->mailbox.lock();
+  return mailbox == nullptr ? Or<std::shared_ptr<Mailbox>>(std::unexpected(EPROTOTYPE)) : mailbox;
+}
+
 bool BoundNames::is_taken(const SocketName& name) {
   return find([&](const BoundName& one) { return covers(one, name); }) != nullptr;
 }

@@ -11,6 +11,7 @@
 namespace guest::linux {
 
 class ListeningSocket;
+struct Mailbox;
 
 // A name that is a socket's for as long as it holds this.
 struct BoundName {
@@ -19,6 +20,7 @@ struct BoundName {
   bool reuses_port = false;
   bool is_version_6_only = false;
   ListeningSocket* listener = nullptr; // who takes connections; null: nobody
+  std::weak_ptr<Mailbox> mailbox{};    // of who takes datagrams
 };
 
 class BoundNames {
@@ -29,6 +31,9 @@ class BoundNames {
   [[nodiscard]] int may_listen(const BoundName& name);
   // Null: nobody listens at that address.
   [[nodiscard]] ListeningSocket* listener_at(const SocketName& name);
+  // Where messages to that name go. ECONNREFUSED: nobody has it; EPROTOTYPE: no datagrams are taken
+  // there.
+  [[nodiscard]] Or<std::shared_ptr<Mailbox>> mailbox_at(const SocketName& name);
   // Whether the name is anybody's.
   [[nodiscard]] bool is_taken(const SocketName& name);
 

@@ -16,8 +16,6 @@ namespace {
 // What a message costs beside its bytes, so that many small ones are not too many.
 constexpr std::uint64_t message_bytes = 512;
 constexpr std::uint64_t most_message_bytes_less = 32; // than SO_SNDBUF
-// Messages of datagrams that wait (net.unix.max_dgram_qlen), beside the one that is one too many.
-constexpr std::size_t most_datagrams = 10;
 
 } // namespace
 
@@ -68,9 +66,9 @@ LocalSocket::~LocalSocket() {
   const bool is_reset =
       !own_->messages.empty() || (is_tcp() && traits().options.get(abi::SocketOption::linger) == 0);
   own_->is_open = false;
-  if (kind() != Kind::datagrams && is_reset && other_->is_open) {
+  if (is_reset && other_->is_open) {
     reset_other(ECONNRESET);
-  } else if (kind() != Kind::datagrams) {
+  } else {
     static_cast<void>(shut_down({.reading = true, .writing = true}));
   }
   ++other_->arrivals;
@@ -113,9 +111,6 @@ bool LocalSocket::peer_gave_up() const {
 // ---- what goes through it ----------------------------------------------------------------------
 
 Or<std::uint64_t> LocalSocket::send(std::span<const std::byte> bytes, Files files, More /*more*/) {
-  if (!other_->is_open && kind() == Kind::datagrams) {
-    return std::unexpected(std::exchange(was_refused_, true) ? ENOTCONN : ECONNREFUSED);
-  }
   if (!own_->has_place && own_->error == 0) {
     return std::unexpected(EAGAIN);
   }
@@ -147,8 +142,7 @@ Or<std::uint64_t> LocalSocket::send(std::span<const std::byte> bytes, Files file
     if (sent > traits().most_sent_bytes - most_message_bytes_less) {
       return std::unexpected(EMSGSIZE);
     }
-    const bool is_full = kind() == Kind::datagrams && other_->messages.size() > most_datagrams;
-    if (is_full || (sent > room && !other_->messages.empty())) {
+    if (sent > room && !other_->messages.empty()) {
       return std::unexpected(EAGAIN);
     }
   }
@@ -214,14 +208,13 @@ Or<Socket::Received> LocalSocket::receive(std::span<std::byte> to, Taking taking
 }
 
 int LocalSocket::shut_down(Ends ends) {
-  const bool tells_other = kind() != Kind::datagrams;
   if (ends.reading) {
     own_->reads = false;
-    other_->writes = other_->writes && (!tells_other || is_tcp()); // TCP has no word for it
+    other_->writes = other_->writes && is_tcp(); // TCP has no word for it
   }
   if (ends.writing) {
     own_->writes = false;
-    other_->reads = other_->reads && !tells_other;
+    other_->reads = false;
   }
   for (Side* const side : {own_.get(), other_.get()}) {
     ++side->arrivals;
@@ -260,16 +253,12 @@ Or<std::uint64_t> LocalSocket::readable_bytes() {
   std::uint64_t bytes = 0;
   for (const Side::Message& message : own_->messages) {
     bytes += message.left();
-    if (kind() == Kind::datagrams) {
-      break;
-    }
   }
   return bytes;
 }
 
 bool LocalSocket::is_writable() const {
-  const bool is_full = kind() == Kind::datagrams && other_->messages.size() > most_datagrams;
-  return own_->has_place && other_->cost * 4 <= traits().most_sent_bytes && !is_full;
+  return own_->has_place && other_->cost * 4 <= traits().most_sent_bytes;
 }
 
 Or<Readiness> LocalSocket::ready_for(Readiness wanted) {

@@ -15,6 +15,7 @@
 
 namespace guest::linux {
 
+// A stream or packets (datagrams need no connection: datagram_socket.hpp).
 class LocalSocket final : public Socket {
  public:
   struct Pair {
@@ -68,7 +69,6 @@ class LocalSocket final : public Socket {
   std::shared_ptr<Side> own_;
   std::shared_ptr<Side> other_;
   bool is_under_way_ = false;
-  bool was_refused_ = false; // the other end of datagrams was gone
 };
 
 } // namespace guest::linux

@@ -47,14 +47,11 @@ Or<std::uint64_t> UnconnectedSocket::send(std::span<const std::byte> /*bytes*/, 
 }
 
 Or<Socket::Received> UnconnectedSocket::receive(std::span<std::byte> /*to*/, Taking /*taking*/) {
-  if (kind() == Kind::datagrams) {
-    return std::unexpected(EAGAIN);
-  }
   return std::unexpected(traits().family == AF_UNIX && kind() == Kind::stream ? EINVAL : ENOTCONN);
 }
 
 Or<Readiness> UnconnectedSocket::ready_for(Readiness wanted) {
-  return (wanted & abi::file_writable) | (kind() == Kind::datagrams ? 0U : abi::file_hung_up);
+  return (wanted & abi::file_writable) | abi::file_hung_up;
 }
 
 // ---- all of them -------------------------------------------------------------------------------
@@ -80,21 +77,43 @@ Or<Socket*> Network::make(std::uint64_t family, std::uint64_t type, std::uint64_
   SocketTraits traits;
   traits.inode = next_inode();
   traits.family = static_cast<std::uint16_t>(family);
-  return new UnconnectedSocket(kind, traits);
+  return kind == Socket::Kind::datagrams ? static_cast<Socket*>(new DatagramSocket(traits))
+                                         : new UnconnectedSocket(kind, traits);
+}
+
+Or<std::shared_ptr<BoundName>> Network::take(const Socket& socket, const SocketName& name) {
+  if (name.family != socket.traits().family) {
+    return std::unexpected(is_internet(socket.traits().family) ? EAFNOSUPPORT : EINVAL);
+  }
+  return names_.take({.name = name,
+                      .reuses_address = socket.traits().reuses_address,
+                      .reuses_port = socket.traits().reuses_port,
+                      .is_version_6_only = socket.traits().is_version_6_only});
+}
+
+int Network::bind(DatagramSocket& socket, const SocketName& name) {
+  if (socket.has_name()) {
+    return EINVAL;
+  }
+  Or<std::shared_ptr<BoundName>> taken = take(socket, name);
+  if (!taken) {
+    return taken.error();
+  }
+  socket.take_name(std::move(*taken));
+  return 0;
+}
+
+Or<std::shared_ptr<Mailbox>> Network::mailbox_at(const SocketName& name) {
+  return name.family != AF_UNIX || name.unix_name.empty()
+             ? Or<std::shared_ptr<Mailbox>>(std::unexpected(EINVAL))
+             : names_.mailbox_at(name);
 }
 
 int Network::bind(UnconnectedSocket& socket, const SocketName& name) {
-  if (name.family != socket.traits().family) {
-    return is_internet(socket.traits().family) ? EAFNOSUPPORT : EINVAL;
-  }
   if (socket.name != nullptr) {
     return EINVAL;
   }
-  Or<std::shared_ptr<BoundName>> taken =
-      names_.take({.name = name,
-                   .reuses_address = socket.traits().reuses_address,
-                   .reuses_port = socket.traits().reuses_port,
-                   .is_version_6_only = socket.traits().is_version_6_only});
+  Or<std::shared_ptr<BoundName>> taken = take(socket, name);
   if (!taken) {
     return taken.error();
   }
@@ -105,9 +124,6 @@ int Network::bind(UnconnectedSocket& socket, const SocketName& name) {
 Or<Socket*> Network::listen(const UnconnectedSocket& socket, std::uint32_t backlog) {
   std::shared_ptr<BoundName> name = socket.name;
   const bool is_unix = socket.traits().family == AF_UNIX;
-  if (socket.kind() == Socket::Kind::datagrams) {
-    return std::unexpected(EOPNOTSUPP);
-  }
   if (name == nullptr) {
     if (is_unix) {
       return std::unexpected(EINVAL);
@@ -140,14 +156,14 @@ Or<Socket*> Network::connect(const UnconnectedSocket& socket, const SocketName& 
   if (to.family != family) {
     return std::unexpected(is_internet(family) ? EAFNOSUPPORT : EINVAL);
   }
-  if (socket.kind() == Socket::Kind::datagrams) {
-    return std::unexpected(ECONNREFUSED);
-  }
   const SocketName there = with_host(to);
   const bool is_here = family == AF_UNIX || there.is_loopback();
   ListeningSocket* const listener = is_here ? names_.listener_at(there) : nullptr;
   if (listener == nullptr) {
-    return family == AF_UNIX ? std::unexpected(ECONNREFUSED) : connect_through_host(socket, there);
+    if (family != AF_UNIX) {
+      return connect_through_host(socket, there);
+    }
+    return std::unexpected(names_.mailbox_at(there) ? EPROTOTYPE : ECONNREFUSED);
   }
   if (listener->kind() != socket.kind()) {
     return std::unexpected(EPROTOTYPE);

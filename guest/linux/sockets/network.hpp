@@ -7,12 +7,13 @@
 #include <memory>
 
 #include "guest/linux/sockets/bound_names.hpp"
+#include "guest/linux/sockets/datagram_socket.hpp"
 #include "guest/linux/sockets/socket.hpp"
 #include "guest/linux/sockets/socket_port.hpp"
 
 namespace guest::linux {
 
-// As socket(2) makes it.
+// As socket(2) makes it, but for datagrams.
 class UnconnectedSocket final : public Socket {
  public:
   UnconnectedSocket(Kind kind, const SocketTraits& traits) : Socket(kind, traits) {}
@@ -38,6 +39,9 @@ class Network {
   [[nodiscard]] Or<Socket*> make(std::uint64_t family, std::uint64_t type, std::uint64_t protocol);
   // 0 or an error number: EINVAL where it has a name already.
   [[nodiscard]] int bind(UnconnectedSocket& socket, const SocketName& name);
+  [[nodiscard]] int bind(DatagramSocket& socket, const SocketName& name);
+  // Where messages to that name go. EINVAL, ECONNREFUSED, EPROTOTYPE.
+  [[nodiscard]] Or<std::shared_ptr<Mailbox>> mailbox_at(const SocketName& name);
   // What it becomes; the caller's. EADDRINUSE, EOPNOTSUPP; EINVAL of AF_UNIX without a name.
   [[nodiscard]] Or<Socket*> listen(const UnconnectedSocket& socket, std::uint32_t backlog);
   // Likewise; the connection is under way then, and writable once it is there.
@@ -51,6 +55,8 @@ class Network {
  private:
   [[nodiscard]] Or<Socket*> connect_through_host(const UnconnectedSocket& socket,
                                                  const SocketName& to);
+
+  [[nodiscard]] Or<std::shared_ptr<BoundName>> take(const Socket& socket, const SocketName& name);
 
   SocketPort* host_;
   BoundNames names_;

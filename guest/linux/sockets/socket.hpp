@@ -39,6 +39,7 @@ struct SocketTraits {
 };
 
 class UnconnectedSocket;
+class DatagramSocket;
 
 class Socket : public File {
  public:
@@ -63,6 +64,7 @@ class Socket : public File {
     std::uint64_t bytes = 0;
     std::uint64_t whole_bytes = 0; // of the message; more: the rest of it is lost
     Files files;
+    SocketName from{}; // who sent it, of datagrams
   };
   // Without bytes: the end. Of a stream as far as the first that files go along with. EAGAIN,
   // ENOTCONN; ECONNRESET, once, when the other end has gone without having read all.
@@ -111,6 +113,7 @@ class Socket : public File {
   [[nodiscard]] Socket* socket() override { return this; }
   // Null: it is another.
   [[nodiscard]] virtual UnconnectedSocket* unconnected() { return nullptr; }
+  [[nodiscard]] virtual DatagramSocket* datagrams() { return nullptr; }
 
  protected:
   Socket(Kind kind, const SocketTraits& traits) : kind_(kind), traits_(traits) {}
