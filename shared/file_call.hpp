@@ -102,7 +102,7 @@ enum FileFlags : std::uint32_t {
   file_no_wait = 1U << 12,
 };
 
-inline constexpr std::uint32_t max_open_files = 1024;
+inline constexpr std::uint32_t max_open_files = 16384;
 inline constexpr std::uint64_t file_transfer_bytes = std::uint64_t{1} << 20;
 inline constexpr std::uint64_t file_path_bytes = 4095; // without NUL
 inline constexpr std::uint64_t random_bytes = 256;

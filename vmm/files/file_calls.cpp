@@ -133,8 +133,9 @@ int FileCalls::fd_of(std::uint32_t number) const {
 // ---- opening -----------------------------------------------------------------------------------
 
 abi::FileResult FileCalls::open(const abi::FileCall& call) {
-  const auto slot = std::find_if(files_.begin() + streams, files_.end(),
+  const auto slot = std::find_if(files_.begin() + first_free_, files_.end(),
                                  [](const OpenFile& file) { return !file.fd.valid(); });
+  first_free_ = slot - files_.begin();
   if (slot == files_.end()) {
     return -EMFILE;
   }
@@ -239,6 +240,7 @@ abi::FileResult FileCalls::close(const abi::FileCall& call) {
     return -EBADF;
   }
   files_[call.file] = {};
+  first_free_ = std::min<std::ptrdiff_t>(first_free_, call.file);
   return 0;
 }
 

@@ -8,6 +8,7 @@
 // an error number; it is never an error of the host's.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <span>
@@ -118,7 +119,8 @@ class FileCalls {
   const GuestMemory& memory_;
   int stop_fd_;
   Wishes wishes_;
-  std::vector<OpenFile> files_; // never grows; those of streams stay empty
+  std::vector<OpenFile> files_;         // never grows; those of streams stay empty
+  std::ptrdiff_t first_free_ = streams; // none below it is free
 };
 
 } // namespace vmm

@@ -22,7 +22,7 @@ OpenFiles::~OpenFiles() {
 }
 
 Or<std::uint64_t> OpenFiles::free_slot(std::uint64_t lowest) const {
-  std::uint64_t index = lowest;
+  std::uint64_t index = std::max(lowest, first_free_);
   while (index < slots_.size() && slots_[index].file != nullptr) {
     ++index;
   }
@@ -39,6 +39,7 @@ Or<int> OpenFiles::add(std::shared_ptr<OpenFile> file, int lowest) {
   }
   ++file->descriptors;
   slots_[*slot] = {std::move(file), false};
+  first_free_ = static_cast<std::uint64_t>(lowest) <= first_free_ ? *slot + 1 : first_free_;
   return static_cast<int>(*slot);
 }
 
@@ -67,6 +68,7 @@ int OpenFiles::remove(std::uint64_t descriptor) {
     return EBADF;
   }
   slots_[descriptor] = {};
+  first_free_ = std::min(first_free_, descriptor);
   if (--file->descriptors != 0) {
     return 0;
   }
@@ -75,6 +77,7 @@ int OpenFiles::remove(std::uint64_t descriptor) {
 
 void OpenFiles::share_all(const OpenFiles& others) {
   slots_ = others.slots_;
+  first_free_ = others.first_free_;
   limit_ = others.limit_;
   for (const Slot& slot : slots_) {
     if (slot.file != nullptr) {

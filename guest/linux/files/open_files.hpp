@@ -32,7 +32,8 @@ struct OpenFile : std::enable_shared_from_this<OpenFile> {
 
 class OpenFiles {
  public:
-  static constexpr int max_descriptors = 1024;
+  static constexpr int max_descriptors = 65536;
+  static constexpr int usual_descriptors = 1024; // the limit that a program begins with
 
   OpenFiles() = default;
   OpenFiles(const OpenFiles&) = delete;
@@ -73,7 +74,8 @@ class OpenFiles {
   [[nodiscard]] Or<std::uint64_t> free_slot(std::uint64_t lowest) const;
 
   std::vector<Slot> slots_;
-  std::uint64_t limit_ = max_descriptors;
+  std::uint64_t first_free_ = 0; // none below it is free
+  std::uint64_t limit_ = usual_descriptors;
 };
 
 } // namespace guest::linux

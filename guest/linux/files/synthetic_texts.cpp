@@ -103,7 +103,7 @@ Text limits_text(const SyntheticFacts& facts) {
   Text soft = text_of(files);
   soft.resize(21, ' ');
   return text_of("Limit                     Soft Limit           Hard Limit           Units     \n",
-                 "Max open files            ", view(soft), "1024                 files     \n");
+                 "Max open files            ", view(soft), "65536                files     \n");
 }
 
 Text online_text(const SyntheticFacts& facts) {

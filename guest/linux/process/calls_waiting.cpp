@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cerrno>
 #include <ctime>
 
@@ -135,13 +136,15 @@ Answer FileCalls::sys_ppoll(const Args& args) {
 
 // Sets are bits, in words of 64; which of them `what` stands for is the order of the arguments.
 Answer FileCalls::select_until(const Args& args, std::uint64_t timeout_ns) {
-  const auto count = static_cast<std::int32_t>(args[0]);
-  if (count < 0 || count > FD_SETSIZE) {
+  if (static_cast<std::int32_t>(args[0]) < 0) {
     return -EINVAL;
   }
-  using Bits = std::array<std::uint64_t, FD_SETSIZE / 64>;
-  std::array<Bits, 3> sets{};
-  const std::uint64_t words = (static_cast<std::uint64_t>(count) + 63) / 64;
+  // Linux looks no further than there could be descriptors without a larger table of them.
+  const std::uint64_t most = std::bit_ceil(std::max<std::uint64_t>(self().files.end(), 64));
+  const std::uint64_t count = std::min(args[0] & 0xffffffff, most);
+  const std::uint64_t words = (count + 63) / 64;
+  std::array<std::vector<std::uint64_t>, 3> sets;
+  sets.fill(std::vector<std::uint64_t>(words));
   for (std::size_t what = 0; what < sets.size(); ++what) {
     for (std::uint64_t word = 0; args[what + 1] != 0 && word < words; ++word) {
       if (!user_.fetch(args[what + 1] + word * sizeof(std::uint64_t), sets[what][word])) {
@@ -153,7 +156,7 @@ Answer FileCalls::select_until(const Args& args, std::uint64_t timeout_ns) {
     return (sets[what][descriptor / 64] >> (descriptor % 64) & 1U) != 0;
   };
   std::vector<Watched> all;
-  for (std::uint64_t descriptor = 0; descriptor < static_cast<std::uint64_t>(count); ++descriptor) {
+  for (std::uint64_t descriptor = 0; descriptor < count; ++descriptor) {
     const Readiness wanted = (has(0, descriptor) ? abi::file_readable : 0U) |
                              (has(1, descriptor) ? abi::file_writable : 0U);
     if (wanted == 0 && !has(2, descriptor)) {
@@ -169,7 +172,7 @@ Answer FileCalls::select_until(const Args& args, std::uint64_t timeout_ns) {
   if (const Or<std::uint64_t> ready = wait_for(all, timeout_ns); !ready) {
     return -Answer{ready.error()};
   }
-  sets = {};
+  sets.fill(std::vector<std::uint64_t>(words));
   Answer bits = 0;
   for (const Watched& one : all) {
     const std::uint64_t bit = std::uint64_t{1} << (one.descriptor % 64);

@@ -18,7 +18,7 @@ class Limits {
   Limits() {
     all_.fill({RLIM_INFINITY, RLIM_INFINITY});
     all_[RLIMIT_STACK].rlim_cur = std::uint64_t{8} << 20;
-    all_[RLIMIT_NOFILE] = {OpenFiles::max_descriptors, OpenFiles::max_descriptors};
+    all_[RLIMIT_NOFILE] = {OpenFiles::usual_descriptors, OpenFiles::max_descriptors};
     all_[RLIMIT_CORE] = {0, 0};
   }
 

@@ -42,6 +42,30 @@ TEST_CASE("the lowest free descriptor is taken") {
   CHECK(files.add(make_file()) == 2);
 }
 
+TEST_CASE(
+    "there are as many descriptors as the limit says, and the lowest free one is still taken") {
+  OpenFiles files;
+  CHECK(files.limit() == OpenFiles::usual_descriptors);
+  files.set_limit(1 << 20);
+  CHECK(files.limit() == OpenFiles::max_descriptors);
+  REQUIRE(files.add(make_file(), 60000) == 60000);
+  for (int number = 0; number < OpenFiles::max_descriptors - 1; ++number) {
+    REQUIRE(files.duplicate(60000, 0) == (number < 60000 ? number : number + 1));
+  }
+  CHECK(files.is_full());
+  CHECK(files.duplicate(0, 0).error() == EMFILE);
+  CHECK(files.remove(40000) == 0);
+  CHECK(files.remove(300) == 0);
+  CHECK(files.duplicate(1, 1000) == 40000);
+  CHECK(files.duplicate(1, 0) == 300);
+  CHECK(files.remove(500) == 0);
+  OpenFiles forked;
+  forked.share_all(files);
+  CHECK(forked.duplicate(1, 0) == 500);
+  CHECK(files.duplicate(1, 0) == 500);
+  CHECK(files.is_full());
+}
+
 TEST_CASE("copies of a descriptor share the file until the last is gone") {
   int count = 0;
   OpenFiles files;
@@ -62,11 +86,11 @@ TEST_CASE("a file that finds no descriptor is closed, and so are those that are 
   int count = 0;
   {
     OpenFiles files;
-    for (int next = 0; next < OpenFiles::max_descriptors; ++next) {
+    for (int next = 0; next < OpenFiles::usual_descriptors; ++next) {
       REQUIRE(files.add(make_file(count)) == next);
     }
     CHECK(files.add(make_file(count)).error() == EMFILE);
-    CHECK(count == OpenFiles::max_descriptors);
+    CHECK(count == OpenFiles::usual_descriptors);
   }
   CHECK(count == 0);
 }
@@ -87,8 +111,8 @@ TEST_CASE("numbers beyond the table are refused") {
   CHECK(files.get(~std::uint64_t{0}) == nullptr);
   CHECK(files.remove(~std::uint64_t{0}) == EBADF);
   CHECK(files.duplicate(1, 0).error() == EBADF);
-  CHECK(files.duplicate(0, OpenFiles::max_descriptors).error() == EINVAL);
-  for (int next = 1; next < OpenFiles::max_descriptors; ++next) {
+  CHECK(files.duplicate(0, OpenFiles::usual_descriptors).error() == EINVAL);
+  for (int next = 1; next < OpenFiles::usual_descriptors; ++next) {
     REQUIRE(files.duplicate(0, 0) == next);
   }
   CHECK(files.duplicate(0, 0).error() == EMFILE);
