@@ -34,9 +34,24 @@ timespec to_time(std::int64_t ns) {
           .tv_nsec = rest < 0 ? rest + ns_per_second : rest};
 }
 
+// The same file as behind a descriptor that only names it, open for more; nothing where who we are
+// may neither read nor write it.
+UniqueFd reopen(const FileMounts::Place& place, const struct stat& status) {
+  for (const int access : {O_RDONLY, O_WRONLY}) {
+    auto opened = FileMounts::open_beneath(
+        place, static_cast<std::uint64_t>(access | O_NONBLOCK | O_NOFOLLOW));
+    struct stat is {};
+    if (opened && file_status(opened->get(), is) == 0 && is.st_dev == status.st_dev &&
+        is.st_ino == status.st_ino) {
+      return std::move(*opened);
+    }
+  }
+  return {};
+}
+
 // A descriptor that only names the file will do. Kernels before 6.6 change the mode only of what is
-// open for more than that, and say EBADF otherwise, which is EOPNOTSUPP here.
-abi::FileResult set_mode(int fd, std::uint32_t mode) {
+// open for more than that, and say EBADF otherwise: then it is opened at its place, if it has one.
+abi::FileResult set_mode(int fd, const FileMounts::Place* place, std::uint32_t mode) {
   struct stat status {};
   if (file_status(fd, status) != 0) {
     return failed();
@@ -50,7 +65,14 @@ abi::FileResult set_mode(int fd, std::uint32_t mode) {
   if (errno != ENOSYS) {
     return failed();
   }
-  return ::fchmod(fd, mode) == 0 ? 0 : errno == EBADF ? -EOPNOTSUPP : failed();
+  if (::fchmod(fd, mode) == 0) {
+    return 0;
+  }
+  if (errno != EBADF) {
+    return failed();
+  }
+  const UniqueFd opened = place != nullptr ? reopen(*place, status) : UniqueFd{};
+  return !opened.valid() ? -EOPNOTSUPP : ::fchmod(opened.get(), mode) == 0 ? 0 : failed();
 }
 
 // By number: the C library makes it another call without flags.
@@ -225,8 +247,8 @@ abi::FileResult FileCalls::set_attributes(const abi::FileCall& call) const {
   FileMounts::Or<UniqueFd> found;
   MountAccess access = MountAccess::read_only;
   int fd = -1;
+  FileMounts::Place place;
   if (call.path_bytes != 0) {
-    FileMounts::Place place;
     if (const abi::FileResult bad = place_of(call.path_gpa, call.path_bytes, place); bad != 0) {
       return bad;
     }
@@ -249,7 +271,7 @@ abi::FileResult FileCalls::set_attributes(const abi::FileCall& call) const {
   abi::FileTimes times;
   abi::FileOwner owner;
   if (call.operation == abi::FileOperation::set_mode) {
-    return set_mode(fd, call.mode);
+    return set_mode(fd, call.path_bytes != 0 ? &place : nullptr, call.mode);
   }
   if (call.operation == abi::FileOperation::set_times && take(buffer_of(call), times)) {
     const std::array<timespec, 2> to{to_time(times.accessed_ns), to_time(times.modified_ns)};
