@@ -148,7 +148,7 @@ Or<FileTree::Place> FileTree::walk(std::string_view folder, std::string_view pat
     const std::string_view left = view(rest).substr(at);
     here.slash = !rest.empty() && rest.back() == '/';
     if (left.empty()) {
-      const bool wants_folder = here.slash && last != Last::name;
+      const bool wants_folder = here.slash && last != Last::name && last != Last::make;
       return !here.stat || S_ISDIR(here.stat->mode) || !wants_folder ? Or<Place>(std::move(here))
                                                                      : std::unexpected(ENOTDIR);
     }

@@ -39,8 +39,9 @@ class FileTree {
     [[nodiscard]] std::string_view whole() const { return path.empty() ? "/" : view(path); }
   };
   // A link at the path's end: it is followed; it is followed where a slash asks for a folder;
-  // never, because the name itself is meant.
-  enum class Last : std::uint8_t { follow, keep, name };
+  // never, because the name itself is meant; it is followed, and whoever makes a file there looks
+  // for slashes.
+  enum class Last : std::uint8_t { follow, keep, name, make };
 
   // From `folder`, a Place::path. What is missing at the end of the path is a place without stat,
   // anywhere else ENOENT. ENOTDIR, ELOOP, ENAMETOOLONG.

@@ -16,6 +16,15 @@ namespace {
 // Which F_GETFL shows on x86-64, whatever the program asked for.
 constexpr std::uint64_t large_file = 0100000;
 
+// A path of slashes and dots alone, or with dots at its end.
+bool ends_in_no_name(std::string_view path) {
+  while (path.ends_with('/')) {
+    path.remove_suffix(1);
+  }
+  const std::string_view last = path.substr(path.rfind('/') + 1);
+  return last.empty() || last == "." || last == "..";
+}
+
 } // namespace
 
 // ---- opening and closing -----------------------------------------------------------------------
@@ -27,13 +36,18 @@ Answer FileCalls::open_path(std::uint64_t directory, std::uint64_t path, std::ui
   if (!text) {
     return -Answer{text.error()};
   }
-  const bool makes_folder = (flags & O_CREAT) != 0 && text->ends_with('/');
+  const bool makes = (flags & O_CREAT) != 0;
+  const bool makes_folder = makes && text->ends_with('/');
   Or<Place> place = walk(directory, *text,
                          makes_folder                             ? Last::name
                          : exclusive || (flags & O_NOFOLLOW) != 0 ? Last::keep
+                         : makes                                  ? Last::make
                                                                   : Last::follow);
-  if (!place || makes_folder) {
-    return place ? -EISDIR : -Answer{place.error()};
+  if (!place) {
+    return -Answer{place.error()};
+  }
+  if (makes && (makes_folder || place->slash)) {
+    return exclusive && ends_in_no_name(*text) ? -EEXIST : -EISDIR;
   }
   if (place->descriptor) {
     const Or<int> copy = self().files.duplicate(*place->descriptor, 0);

@@ -34,6 +34,9 @@ std::string_view behind_first(std::string_view strings) {
 
 Or<ProgramLoader::Opened> ProgramLoader::open(std::string_view path, std::string_view directory) {
   opened_path_ = to_text(path);
+  if (path.size() > abi::file_path_bytes) {
+    return std::unexpected(ENAMETOOLONG);
+  }
   const auto place = in_.tree.walk(directory, path, FileTree::Last::follow);
   if (!place || !place->stat) {
     return std::unexpected(place ? place->stat.error() : place.error());
