@@ -3,30 +3,11 @@
 
 #include <utility>
 
-#include "vmm/control/control_commands.hpp"
 #include "vmm/debug/debug_monitor.hpp"
 #include "vmm/measure/auto_policy.hpp"
 
 namespace vmm {
 namespace {
-
-Result<std::unique_ptr<ControlSocket>> make_control_socket(const Config& config,
-                                                           const GuestMachine& guest, Watch& watch,
-                                                           HintSide& hints) {
-  // Without measured units (order=auto comes by the socket) it takes usual ones.
-  const auto automatic = [units = watch.unit_costs().value_or(UnitCosts{}),
-                          price_ns = config.memory_price_ns](const abi::ReportPolicy& base) {
-    return auto_policy(units, price_ns, base);
-  };
-  const auto commands = std::make_shared<ControlCommands>(
-      ControlTargets{.report = hints.control(),
-                     .automatic = automatic,
-                     .hints = [&hints] { return hints.service().totals(); },
-                     .memory = [&watch] { return watch.sampler().latest(); },
-                     .guest_bytes = guest.memory().size_bytes()});
-  return ControlSocket::create(
-      *config.control, [commands](std::string_view line) { return commands->execute(line); });
-}
 
 Result<std::unique_ptr<GuestDebugger>> make_debugger(GuestMachine& guest, GuestEnd& end,
                                                      Watch& watch, HintSide& hints) {
@@ -61,10 +42,55 @@ Result<std::unique_ptr<Companions>> Companions::create(const Config& config, Gue
     companions->gdb_server_ = std::move(server);
   }
   if (config.control) {
-    EBB_TRY_ASSIGN(socket, make_control_socket(config, guest, watch, hints));
-    companions->control_socket_ = std::move(socket);
+    EBB_TRY(companions->make_control(config, guest, end, watch, hints));
   }
   return companions;
+}
+
+Result<void> Companions::make_control(const Config& config, GuestMachine& guest, GuestEnd& end,
+                                      Watch& watch, HintSide& hints) {
+  if (!config.gdb && !config.step) {
+    gate_ = std::make_unique<VcpuGate>(guest.plan().vcpus, VcpuThreads::kick_signal);
+  }
+  // Without measured units (order=auto comes by the socket) it takes usual ones.
+  const auto automatic = [units = watch.unit_costs().value_or(UnitCosts{}),
+                          &price_ns = watch.memory_price_ns()](const abi::ReportPolicy& base) {
+    return auto_policy(units, price_ns.load(std::memory_order_relaxed), base);
+  };
+  commands_ = std::make_unique<ControlCommands>(
+      ControlTargets{.report = hints.control(),
+                     .end = end,
+                     .marks = marks_,
+                     .gate = gate_.get(),
+                     .automatic = automatic,
+                     .memory_price_ns = watch.memory_price_ns(),
+                     .hints = [&hints] { return hints.service().totals(); },
+                     .memory = [&watch] { return watch.sampler().latest(); },
+                     .measures_resident = watch.measures_resident(),
+                     .guest_bytes = guest.memory().size_bytes()});
+  EBB_TRY_ASSIGN(socket,
+                 ControlSocket::create(
+                     *config.control,
+                     {.answer = [&commands = *commands_](
+                                    std::string_view line) { return commands.execute(line); },
+                      .too_long = [] { return ControlCommands::refusal("the line is too long"); },
+                      .too_many = [] { return ControlCommands::refusal("too many clients"); }}));
+  control_socket_ = std::move(socket);
+  return {};
+}
+
+VcpuHook* Companions::hook() {
+  if (debugger_) {
+    return debugger_.get();
+  }
+  return gate_.get();
+}
+
+// After let_go() nobody holds a mark.
+void Companions::on_sample(const MemorySample& sample) {
+  if (marks_.look(sample)) {
+    control_socket_->wake();
+  }
 }
 
 std::optional<std::string> Companions::gdb_address() const {
@@ -88,7 +114,12 @@ Result<unsigned> Companions::start(Sandbox& sandbox) {
 }
 
 void Companions::let_go() {
-  control_socket_.reset();
+  if (control_socket_) {
+    control_socket_->end();
+  }
+  if (gate_) {
+    gate_->open_for_good();
+  }
   if (debugger_) {
     debugger_->end();
   }

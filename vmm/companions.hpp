@@ -8,7 +8,9 @@
 #include <string>
 
 #include "vmm/base/result.hpp"
+#include "vmm/control/control_commands.hpp"
 #include "vmm/control/control_socket.hpp"
+#include "vmm/control/memory_marks.hpp"
 #include "vmm/debug/gdb_server.hpp"
 #include "vmm/debug/guest_debugger.hpp"
 #include "vmm/guest_machine.hpp"
@@ -16,6 +18,8 @@
 #include "vmm/sandbox/sandbox.hpp"
 #include "vmm/settings/config.hpp"
 #include "vmm/vcpu/guest_end.hpp"
+#include "vmm/vcpu/vcpu_gate.hpp"
+#include "vmm/vcpu/vcpu_hook.hpp"
 #include "vmm/watch.hpp"
 
 namespace vmm {
@@ -29,8 +33,8 @@ class Companions {
   Companions(const Companions&) = delete;
   Companions& operator=(const Companions&) = delete;
 
-  // Every vCPU's; null without a debugger.
-  [[nodiscard]] VcpuHook* hook() { return debugger_.get(); }
+  // Every vCPU's: the debugger, or the gate that clients close. Null without both.
+  [[nodiscard]] VcpuHook* hook();
   // For gdb's `target remote`; empty without a debugger.
   [[nodiscard]] std::optional<std::string> gdb_address() const;
 
@@ -38,17 +42,25 @@ class Companions {
   // there is nobody to kick.
   [[nodiscard]] Result<unsigned> start(Sandbox& sandbox);
 
-  // The guest has ended: nobody asks or changes anything any more, and no vCPU waits for a
-  // debugger.
+  // A memory sample, which somebody may wait for. Any thread.
+  void on_sample(const MemorySample& sample);
+
+  // The guest has ended: nobody asks or changes anything any more, and no vCPU waits for a client
+  // or a debugger.
   void let_go();
   // The vCPUs have ended: a debugger is told so.
   void say_goodbye() { gdb_server_.reset(); }
 
  private:
   explicit Companions(VcpuThreads& vcpus) : vcpus_(vcpus) {}
+  [[nodiscard]] Result<void> make_control(const Config& config, GuestMachine& guest, GuestEnd& end,
+                                          Watch& watch, HintSide& hints);
 
   VcpuThreads& vcpus_;
-  std::unique_ptr<ControlSocket> control_socket_;
+  MemoryMarks marks_;
+  std::unique_ptr<VcpuGate> gate_;                // null: nobody can close it
+  std::unique_ptr<ControlCommands> commands_;     // with control_socket_
+  std::unique_ptr<ControlSocket> control_socket_; // null without --control
   std::unique_ptr<GuestDebugger> debugger_;
   std::unique_ptr<GdbServer> gdb_server_; // with debugger_
 };

@@ -42,8 +42,13 @@ Result<void> Machine::build(const Config& config, GuestFiles files,
   end_ = std::move(end);
   EBB_TRY_ASSIGN(guest, GuestMachine::create(kvm, config, std::move(files)));
   guest_ = std::move(guest);
-  EBB_TRY_ASSIGN(
-      watch, Watch::create(config, *guest_, *end_, unit_costs, std::move(trace), output_.observer));
+  const auto seen = [this](const MemorySample& sample) {
+    companions_->on_sample(sample); // nobody samples before the guest runs
+    if (output_.observer) {
+      output_.observer(sample);
+    }
+  };
+  EBB_TRY_ASSIGN(watch, Watch::create(config, *guest_, *end_, unit_costs, std::move(trace), seen));
   watch_ = std::move(watch);
   stepping_ = make_stepping(config);
   EBB_TRY_ASSIGN(hints, HintSide::create(config, *guest_, *end_, hint_friends()));

@@ -24,7 +24,7 @@ std::optional<Ledger> make_ledger(const Config& config, const Watch& watch, cons
                     .discard_ns = watch.discard_cpu_ns().value_or(stats.hints.host_ns),
                     .uses = *uses,
                     .units = *watch.unit_costs(),
-                    .memory_price_ns = config.memory_price_ns};
+                    .memory_price_ns = watch.memory_price_ns()};
   // The guest, or a host out of threads, fell back to another mode, whose doorbells cost otherwise.
   if (stats.host_mode != config.host) {
     input.units.doorbell_ns.reset();

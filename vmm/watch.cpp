@@ -71,7 +71,7 @@ Result<std::unique_ptr<Watch>> Watch::create(const Config& config, const GuestMa
 Watch::Watch(const Config& config, const GuestMachine& guest, GuestEnd& end,
              std::optional<UnitCosts> unit_costs, std::unique_ptr<TraceRecorder> trace,
              SampleShown shown)
-    : unit_costs_(unit_costs), trace_(std::move(trace)),
+    : unit_costs_(unit_costs), memory_price_ns_(config.memory_price_ns), trace_(std::move(trace)),
       oracle_(make_oracle(config, guest.memory(), end)),
       scan_(if_possible(FrameScan::create(guest.memory()))),
       meter_(if_possible(ResidentMeter::create(guest.memory(), scan_.get()))),

@@ -4,6 +4,7 @@
 // the others tell it what happens.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -69,6 +70,7 @@ class Watch {
   // --- What was measured --------------------------------------------------------------------
   [[nodiscard]] const TraceRecorder* trace() const { return trace_.get(); }
   [[nodiscard]] const Sampler& sampler() const { return sampler_; }
+  [[nodiscard]] bool measures_resident() const { return meter_ != nullptr; }
   [[nodiscard]] const RunTimes& times() const { return times_; }
   [[nodiscard]] const std::optional<Settled>& settled() const { return settled_; }
   [[nodiscard]] std::optional<OracleTotals> oracle_totals() const;
@@ -78,6 +80,11 @@ class Watch {
   [[nodiscard]] std::optional<std::uint64_t> discard_cpu_ns() const;
   // Measured before the guest was made; empty unless config.keeps_ledger().
   [[nodiscard]] const std::optional<UnitCosts>& unit_costs() const { return unit_costs_; }
+  // What 1 MiB for 1 s is worth: may be told anew at any time.
+  [[nodiscard]] std::atomic<std::uint64_t>& memory_price_ns() { return memory_price_ns_; }
+  [[nodiscard]] std::uint64_t memory_price_ns() const {
+    return memory_price_ns_.load(std::memory_order_relaxed);
+  }
 
  private:
   Watch(const Config& config, const GuestMachine& guest, GuestEnd& end,
@@ -87,6 +94,7 @@ class Watch {
   void subscribe();
 
   const std::optional<UnitCosts> unit_costs_;
+  std::atomic<std::uint64_t> memory_price_ns_;
   const std::unique_ptr<TraceRecorder> trace_;        // null: nothing is recorded
   const std::unique_ptr<Oracle> oracle_;              // null: nobody asked
   const std::unique_ptr<FrameScan> scan_;             // null where the kernel has none

@@ -41,7 +41,9 @@ $(STAGED)/guest.bin: $(B)/guest.bin $(INSTALL_RULES)
 	$(Q)mkdir -p $(@D) && cp $< $@
 
 STAGED_PROGRAMS := $(addprefix $(STAGED)/,vmm hvtrace guest.bin guest.elf)
-INSTALLED_TOOLS := check-kvm cut-page-trace experiment program-footprint record-pages report
+INSTALLED_TOOLS := check-kvm cut-page-trace ebbctl experiment program-footprint record-pages report
+# As they are called in PATH.
+TOOL_COMMANDS := $(patsubst %,ebb-%,$(filter-out ebb%,$(INSTALLED_TOOLS))) $(filter ebb%,$(INSTALLED_TOOLS))
 
 ##@ Installing
 .PHONY: install uninstall describe check-package
@@ -68,11 +70,12 @@ describe: $(STAGED_PROGRAMS) ## the manual pages and completion alone, into buil
 	$(call say,DESCR,$(STAGED)/man1)
 	$(Q)cd $(STAGED) && rm -rf bin tools share && mkdir bin tools && cp -r ../../tools/lab tools/ && \
 	  for tool in $(INSTALLED_TOOLS); do \
-	    cp ../../tools/$$tool tools/ && ln -s ../tools/$$tool bin/ebb-$$tool || exit; \
+	    case $$tool in ebb*) name=$$tool ;; *) name=ebb-$$tool ;; esac && \
+	    cp ../../tools/$$tool tools/ && ln -s ../tools/$$tool bin/$$name || exit; \
 	  done && ln -s ../vmm ../hvtrace bin/ && ln -s "$$datadir/ebb" share
 	$(Q)tools/install/describe --into $(STAGED) --extras tools/install/manual \
 	  --place "own=$$libexecdir/ebb" --place "share=$$datadir/ebb" --version 'ebb $(VERSION)' \
-	  $(addprefix $(STAGED)/bin/,vmm hvtrace $(INSTALLED_TOOLS:%=ebb-%))
+	  $(addprefix $(STAGED)/bin/,vmm hvtrace $(TOOL_COMMANDS))
 
 check-package: ## the Debian package: built, installed and used in clean roots; as root, some minutes
 	tools/dev/check-package

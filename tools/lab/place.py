@@ -14,9 +14,10 @@ TRACES = "share/traces" if IS_INSTALLED else "tests/traces"
 # What to type to start a guest of ours.
 COMMAND = "vmm" if IS_INSTALLED else "build/vmm build/guest.bin"
 
-# What has a name of its own in PATH when it is installed: ebb- and that of the script.
-INSTALLED_TOOLS = ("check-kvm", "cut-page-trace", "experiment", "program-footprint", "record-pages",
-                   "report")
+# What has a name of its own in PATH when it is installed: ebb- and that of the script, unless that
+# begins so.
+INSTALLED_TOOLS = ("check-kvm", "cut-page-trace", "ebbctl", "experiment", "program-footprint",
+                   "record-pages", "report")
 
 
 def told(text):
@@ -26,6 +27,7 @@ def told(text):
     share = os.path.realpath(os.path.join(ROOT, "share"))
     text = text.replace("tools/README.md", os.path.join(share, "tools.md"))
     text = text.replace("tools/experiments/", os.path.join(share, "experiments", ""))
+    text = text.replace("tools/ebbctl", "ebbctl")
     return re.sub(rf"\btools/({'|'.join(INSTALLED_TOOLS)})\b", r"ebb-\1", text)
 
 

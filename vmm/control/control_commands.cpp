@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "vmm/control/control_commands.hpp"
 
-#include "vmm/base/json.hpp"
+#include <algorithm>
+#include <array>
+#include <csignal>
+
 #include "vmm/base/units.hpp"
 
 namespace vmm {
@@ -16,42 +19,102 @@ std::string_view trimmed(std::string_view text) {
              : text.substr(start, text.find_last_not_of(blanks) + 1 - start);
 }
 
-double microseconds(std::uint64_t ns) {
-  return static_cast<double>(ns) / 1e3;
+// A line's first word, and the rest.
+std::pair<std::string_view, std::string_view> split(std::string_view line) {
+  line = trimmed(line);
+  const std::size_t blank = line.find_first_of(blanks);
+  return {line.substr(0, blank),
+          blank == std::string_view::npos ? std::string_view{} : trimmed(line.substr(blank))};
+}
+
+// `answer` begins with "ok".
+ControlReply done(const Json& answer) {
+  return answer.line();
+}
+
+Json to_json(const ReportSettings& settings) {
+  const abi::ReportPolicy& policy = settings.policy;
+  return {{"enabled", policy.enabled != 0},
+          {"automatic", settings.automatic},
+          {"order", policy.order},
+          {"batch", policy.batch},
+          {"keep_bytes", policy.keep_bytes},
+          {"delay_ns", policy.delay_ns},
+          {"timeout_ns", settings.timeout_ns},
+          {"strategy", name_of(policy.strategy)}};
+}
+
+Json to_json(const MemorySample& memory) {
+  return {{"resident_bytes", memory.resident_bytes},
+          {"live_bytes", memory.guest.live_bytes},
+          {"fresh_bytes", memory.guest.fresh_bytes},
+          {"reported_bytes", memory.guest.reported_bytes},
+          {"isolated_bytes", memory.guest.isolated_bytes},
+          {"cached_bytes", memory.guest.cached_bytes}};
 }
 
 } // namespace
 
-std::string describe(const ReportSettings& settings) {
-  const abi::ReportPolicy& policy = settings.policy;
-  return fmt::format("{} order={}{},batch={},keep={},delay={}us,timeout={}us,strategy={}",
-                     policy.enabled != 0 ? "on" : "off", settings.automatic ? "auto:" : "",
-                     policy.order, policy.batch, exact_size(policy.keep_bytes),
-                     microseconds(policy.delay_ns), microseconds(settings.timeout_ns),
-                     name_of(policy.strategy));
+struct ControlCommands::Command {
+  std::string_view name;
+  std::string_view arguments; // empty: takes none
+  std::string_view text;
+  Result<ControlReply> (ControlCommands::*run)(std::string_view argument);
+};
+
+const std::array<ControlCommands::Command, 8> ControlCommands::commands{{
+    {"status", "", "state, policy, hints and memory", &ControlCommands::status},
+    {"report", "on | off | KEY=VALUE,...", "re-tune reporting, as --report does; nothing: show",
+     &ControlCommands::report},
+    {"memory-price", "TIME", "as --memory-price; nothing: show", &ControlCommands::price},
+    {"pause", "", "keep all vCPUs out of the guest", &ControlCommands::pause},
+    {"resume", "", "let them in again", &ControlCommands::resume},
+    {"stop", "", "end the guest", &ControlCommands::stop},
+    {"wait", "end | above SIZE | below SIZE",
+     "answer when the guest ends, or so much of it is resident", &ControlCommands::wait},
+    {"help", "", "these commands", &ControlCommands::help},
+}};
+
+std::string ControlCommands::refusal(std::string_view why) {
+  Json answer;
+  answer["ok"] = false;
+  answer["error"] = why;
+  return answer.line();
 }
 
-std::string ControlCommands::execute(std::string_view line) const {
-  line = trimmed(line);
-  const std::size_t blank = line.find_first_of(blanks);
-  const std::string_view command = line.substr(0, blank);
-  const std::string_view argument =
-      blank == std::string_view::npos ? std::string_view{} : trimmed(line.substr(blank));
-  if (command == "report") {
-    const Result<std::string> answer = report(argument);
-    return answer ? "ok " + *answer : "error " + answer.error().message;
+ControlReply ControlCommands::execute(std::string_view line) {
+  const auto [name, argument] = split(line);
+  const auto command = std::ranges::find(commands, name, &Command::name);
+  if (command == commands.end()) {
+    return refusal(fmt::format("{:?}: no such command; try help", trimmed(line)));
   }
-  if (command == "status" && argument.empty()) {
-    return "ok " + status();
+  if (command->arguments.empty() && !argument.empty()) {
+    return refusal(fmt::format("{} takes no argument, and got {:?}", name, argument));
   }
-  if (command == "help" && argument.empty()) {
-    return "ok commands: report on | off | order=,batch=,keep=,delay=,timeout=,strategy=; status; "
-           "help";
-  }
-  return fmt::format("error {:?}: no such command; try help", line);
+  Result<ControlReply> reply = (this->*command->run)(argument);
+  return reply ? std::move(*reply) : refusal(reply.error().message);
 }
 
-Result<std::string> ControlCommands::report(std::string_view argument) const {
+Result<ControlReply> ControlCommands::status(std::string_view /*argument*/) {
+  const HintTotals hints = targets_.hints();
+  Json answer;
+  answer["ok"] = true;
+  answer["state"] = state();
+  answer["report"] = to_json(targets_.report.settings());
+  answer["memory_price_ns"] = targets_.memory_price_ns.load(std::memory_order_relaxed);
+  Json& hinted = answer["hints"] = vmm::to_json(hints);
+  hinted["doorbells"] = hints.doorbells;
+  hinted["doorbells_suppressed"] = hints.doorbells_suppressed;
+  hinted["interrupts"] = hints.interrupts;
+  hinted["faults"] = hints.faults.sum();
+  answer["memory"] = to_json(targets_.memory());
+  return done(answer);
+}
+
+Result<ControlReply> ControlCommands::report(std::string_view argument) {
+  if (argument.empty()) {
+    return done({{"ok", true}, {"report", to_json(targets_.report.settings())}});
+  }
   // Parsed on top of what is in force at the moment of the change.
   Result<void> parsed;
   const auto written = targets_.report.change([&](ReportSettings& settings) {
@@ -77,31 +140,113 @@ Result<std::string> ControlCommands::report(std::string_view argument) const {
   if (!written) {
     return user_error("this guest does not take a new policy while it runs");
   }
-  return describe(*written);
+  return done({{"ok", true}, {"report", to_json(*written)}});
 }
 
-std::string ControlCommands::status() const {
-  const ReportSettings settings = targets_.report.settings();
-  const HintTotals hints = targets_.hints();
-  const MemorySample memory = targets_.memory();
-  Json json;
-  json["report"] = {
-      {"enabled", settings.policy.enabled != 0},  {"automatic", settings.automatic},
-      {"order", settings.policy.order},           {"batch", settings.policy.batch},
-      {"keep_bytes", settings.policy.keep_bytes}, {"delay_ns", settings.policy.delay_ns},
-      {"timeout_ns", settings.timeout_ns},        {"strategy", name_of(settings.policy.strategy)}};
-  Json& hinted = json["hints"] = to_json(hints);
-  hinted["doorbells"] = hints.doorbells;
-  hinted["doorbells_suppressed"] = hints.doorbells_suppressed;
-  hinted["interrupts"] = hints.interrupts;
-  hinted["faults"] = hints.faults.sum();
-  json["memory"] = {{"resident_bytes", memory.resident_bytes},
-                    {"live_bytes", memory.guest.live_bytes},
-                    {"fresh_bytes", memory.guest.fresh_bytes},
-                    {"reported_bytes", memory.guest.reported_bytes},
-                    {"isolated_bytes", memory.guest.isolated_bytes},
-                    {"cached_bytes", memory.guest.cached_bytes}};
-  return json.line();
+// With order=auto the policy follows.
+Result<ControlReply> ControlCommands::price(std::string_view argument) {
+  if (!argument.empty()) {
+    const auto price_ns = parse_duration_ns(argument);
+    if (!price_ns || *price_ns == 0) {
+      return user_error("memory-price {:?}: not a time; write such as 1ms or 130us", argument);
+    }
+    targets_.memory_price_ns.store(*price_ns, std::memory_order_relaxed);
+    targets_.report.change([this](ReportSettings& settings) {
+      if (settings.automatic) {
+        settings.policy = targets_.automatic(settings.policy);
+      }
+      return settings.automatic;
+    });
+  }
+  return done({{"ok", true},
+               {"memory_price_ns", targets_.memory_price_ns.load(std::memory_order_relaxed)}});
+}
+
+Result<void> ControlCommands::check_gate() const {
+  if (targets_.end.ended()) {
+    return user_error("the guest has ended");
+  }
+  if (targets_.gate == nullptr) {
+    return user_error("with --gdb and --step the guest is held from there");
+  }
+  return {};
+}
+
+Result<ControlReply> ControlCommands::pause(std::string_view /*argument*/) {
+  EBB_TRY(check_gate());
+  if (!paused_) {
+    targets_.gate->close();
+    paused_ = true;
+  }
+  return done({{"ok", true}, {"state", state()}});
+}
+
+Result<ControlReply> ControlCommands::resume(std::string_view /*argument*/) {
+  EBB_TRY(check_gate());
+  if (paused_) {
+    targets_.gate->open();
+    paused_ = false;
+  }
+  return done({{"ok", true}, {"state", state()}});
+}
+
+Result<ControlReply> ControlCommands::stop(std::string_view /*argument*/) {
+  if (targets_.end.ended()) {
+    return user_error("the guest has ended");
+  }
+  targets_.end.end({EndKind::interrupted, SIGTERM, "stopped over --control"});
+  return done({{"ok", true}, {"state", state()}});
+}
+
+Result<ControlReply> ControlCommands::wait(std::string_view argument) {
+  const auto [what, size] = split(argument);
+  if ((what.empty() || what == "end") && size.empty()) {
+    return ControlReply::Later([this]() -> std::optional<std::string> {
+      return targets_.end.ended() ? std::optional(done(ended()).text) : std::nullopt;
+    });
+  }
+  const auto bytes = parse_size(size);
+  if ((what != "above" && what != "below") || !bytes) {
+    return user_error("wait {:?}: must be end, above SIZE or below SIZE, such as above 512M",
+                      argument);
+  }
+  if (!targets_.measures_resident) {
+    return user_error("this host does not tell how much memory is resident");
+  }
+  const auto mark =
+      targets_.marks.watch(what == "above" ? MarkSide::above : MarkSide::below, *bytes);
+  mark->look(targets_.memory());
+  return ControlReply::Later(
+      [this, mark, event = std::string(what)]() -> std::optional<std::string> {
+        if (const auto resident = mark->reached_bytes()) {
+          return done({{"ok", true}, {"event", event}, {"resident_bytes", *resident}}).text;
+        }
+        return targets_.end.ended() ? std::optional(done(ended()).text) : std::nullopt;
+      });
+}
+
+Result<ControlReply> ControlCommands::help(std::string_view /*argument*/) {
+  Json known;
+  for (const Command& command : commands) {
+    known[command.name] = {{"arguments", command.arguments}, {"text", command.text}};
+  }
+  return done({{"ok", true}, {"commands", std::move(known)}});
+}
+
+std::string_view ControlCommands::state() const {
+  if (targets_.end.ended()) {
+    return "ended";
+  }
+  return paused_ ? "paused" : "running";
+}
+
+Json ControlCommands::ended() const {
+  const GuestEnding ending = targets_.end.ending();
+  return {{"ok", true},
+          {"event", "end"},
+          {"how", name_of(ending.kind)},
+          {"exit_status", ending.process_status()},
+          {"text", ending.text}};
 }
 
 } // namespace vmm

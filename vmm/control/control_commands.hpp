@@ -1,31 +1,40 @@
 // SPDX-License-Identifier: MIT
-// The commands of the control socket:
-//
-//   report off | on          switches reporting
-//   report KEY=VALUE,...     changes the policy, as --report does, on top of the one in force
-//   status                   policy, hints and memory as one line of JSON
-//   help
-//
-// Each is answered by one line: "ok ..." or "error ...".
+// The requests of the control socket, as README.md beside this has them: a command and its
+// arguments in a line. Each is answered by a line of JSON, an object whose "ok" says whether it was
+// done; if not, "error" says why.
 #pragma once
 
+#include <array>
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <string>
 #include <string_view>
+#include <utility>
 
+#include "vmm/base/json.hpp"
+#include "vmm/control/control_reply.hpp"
+#include "vmm/control/memory_marks.hpp"
 #include "vmm/control/report_control_writer.hpp"
 #include "vmm/hints/hint_totals.hpp"
 #include "vmm/measure/sampler.hpp"
+#include "vmm/vcpu/guest_end.hpp"
+#include "vmm/vcpu/vcpu_gate.hpp"
 
 namespace vmm {
 
+// What requests act on; all of it outlives them.
 struct ControlTargets {
   ReportControlWriter& report;
+  GuestEnd& end;
+  MemoryMarks& marks;
+  VcpuGate* gate = nullptr; // null: somebody else holds the guest's vCPUs
   // What order=auto means on this machine, on top of a policy.
   std::function<abi::ReportPolicy(const abi::ReportPolicy&)> automatic;
+  std::atomic<std::uint64_t>& memory_price_ns; // that `automatic` and the ledger go by
   std::function<HintTotals()> hints;
   std::function<MemorySample()> memory;
+  bool measures_resident = true; // whether samples have resident memory, once there are any
   std::uint64_t guest_bytes = 0; // a keep-warm reserve must fit
 };
 
@@ -33,18 +42,30 @@ class ControlCommands {
  public:
   explicit ControlCommands(ControlTargets targets) : targets_(std::move(targets)) {}
 
-  // One line of any content to one line. One thread at a time.
-  [[nodiscard]] std::string execute(std::string_view line) const;
+  // One line of any content. One thread at a time; who waits is asked on that thread, too.
+  [[nodiscard]] ControlReply execute(std::string_view line);
+  // The answer to a request that cannot be done.
+  [[nodiscard]] static std::string refusal(std::string_view why);
 
  private:
-  [[nodiscard]] Result<std::string> report(std::string_view argument) const;
-  [[nodiscard]] std::string status() const;
+  struct Command;
+  static const std::array<Command, 8> commands;
+
+  Result<ControlReply> status(std::string_view argument);
+  Result<ControlReply> report(std::string_view argument);
+  Result<ControlReply> price(std::string_view argument);
+  Result<ControlReply> pause(std::string_view argument);
+  Result<ControlReply> resume(std::string_view argument);
+  Result<ControlReply> stop(std::string_view argument);
+  Result<ControlReply> wait(std::string_view argument);
+  Result<ControlReply> help(std::string_view argument);
+
+  [[nodiscard]] Result<void> check_gate() const;
+  [[nodiscard]] std::string_view state() const;
+  [[nodiscard]] Json ended() const;
 
   ControlTargets targets_;
+  bool paused_ = false;
 };
-
-// "on order=9,batch=256,keep=0,delay=0us,timeout=0us,strategy=batch": what `report` has set; the
-// part behind the first space is accepted by --report.
-std::string describe(const ReportSettings& settings);
 
 } // namespace vmm

@@ -21,21 +21,30 @@ constexpr int accept_again_ms = 100;
 Result<std::unique_ptr<ControlSocket>> ControlSocket::create(const std::string& path,
                                                              Handler handler) {
   EBB_TRY_ASSIGN(listener, UnixListener::create("--control", path));
-  UniqueFd stop(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!stop.valid()) {
+  UniqueFd event(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!event.valid()) {
     return system_error("eventfd");
   }
   return std::unique_ptr<ControlSocket>(
-      new ControlSocket(std::move(listener), std::move(stop), std::move(handler)));
+      new ControlSocket(std::move(listener), std::move(event), std::move(handler)));
 }
 
-ControlSocket::ControlSocket(UnixListener listener, UniqueFd stop, Handler handler)
-    : listener_(std::move(listener)), stop_(std::move(stop)), handler_(std::move(handler)) {
+ControlSocket::ControlSocket(UnixListener listener, UniqueFd event, Handler handler)
+    : listener_(std::move(listener)), event_(std::move(event)), handler_(std::move(handler)) {
   clients_.reserve(max_clients);
 }
 
 ControlSocket::~ControlSocket() {
-  static_cast<void>(::eventfd_write(stop_.get(), 1));
+  end();
+}
+
+void ControlSocket::end() {
+  stopping_.store(true, std::memory_order_release);
+  wake();
+  if (thread_.joinable()) {
+    thread_.join();
+  }
+  clients_.clear();
 }
 
 Result<void> ControlSocket::start(ThreadStart on_start) {
@@ -45,33 +54,37 @@ Result<void> ControlSocket::start(ThreadStart on_start) {
   return {};
 }
 
+void ControlSocket::wake() const {
+  // A counter that is full is one that nobody has read yet.
+  static_cast<void>(::eventfd_write(event_.get(), 1));
+}
+
 void ControlSocket::run() {
   while (true) {
     std::array<pollfd, 2 + max_clients> events{};
-    events[0] = {stop_.get(), POLLIN, 0};
+    events[0] = {event_.get(), POLLIN, 0};
     // Who cannot be taken in stays in the queue and would wake us again at once.
     events[1] = {accepting_ ? listener_.fd() : -1, POLLIN, 0};
     const std::size_t polled = clients_.size();
     for (std::size_t index = 0; index < polled; ++index) {
-      const Client& client = clients_[index];
-      const bool reading = client.output.empty() && !client.ended;
-      events[2 + index] = {client.fd.get(), static_cast<short>(reading ? POLLIN : POLLOUT), 0};
+      events[2 + index] = {clients_[index].fd.get(), wanted_events(clients_[index]), 0};
     }
     if (::poll(events.data(), 2 + polled, accepting_ ? -1 : accept_again_ms) < 0) {
       continue; // a signal
     }
     accepting_ = true;
     if (events[0].revents != 0) {
+      eventfd_t count = 0;
+      static_cast<void>(::eventfd_read(event_.get(), &count));
+      answer_waiting();
+    }
+    if (stopping_.load(std::memory_order_acquire)) {
+      serve_last();
       return;
     }
     for (std::size_t index = polled; index-- > 0;) {
-      Client& client = clients_[index];
-      const bool readable = (events[2 + index].revents & POLLIN) != 0;
-      if (events[2 + index].revents == 0) {
-        continue;
-      }
-      // Hang-up and errors show at the next call on the socket.
-      if ((readable && !receive(client)) || !send(client)) {
+      const short happened = events[2 + index].revents;
+      if (happened != 0 && !serve(clients_[index], happened)) {
         clients_.erase(clients_.begin() + static_cast<std::ptrdiff_t>(index));
       }
     }
@@ -79,6 +92,51 @@ void ControlSocket::run() {
       accept_client();
     }
   }
+}
+
+// Whoever has asked before the end hears of it; nobody is waited for.
+void ControlSocket::serve_last() {
+  for (std::size_t left = max_clients - clients_.size(); left > 0; --left) {
+    accept_client();
+  }
+  for (Client& client : clients_) {
+    if (!client.later) {
+      static_cast<void>(receive(client) && send(client));
+    }
+  }
+  answer_waiting();
+}
+
+// Of one who waits nothing is wanted; that it has gone shows all the same.
+short ControlSocket::wanted_events(const Client& client) {
+  if (!client.output.empty()) {
+    return POLLOUT;
+  }
+  return client.later || client.ended ? 0 : POLLIN;
+}
+
+bool ControlSocket::serve(Client& client, short events) {
+  if (client.later && client.output.empty()) {
+    return (events & (POLLHUP | POLLERR)) == 0;
+  }
+  // Hang-up and errors show at the next call on the socket.
+  return ((events & POLLIN) == 0 || receive(client)) && send(client);
+}
+
+void ControlSocket::answer_waiting() {
+  std::erase_if(clients_, [this](Client& client) {
+    if (!client.later) {
+      return false;
+    }
+    const std::optional<std::string> text = client.later();
+    if (!text) {
+      return false;
+    }
+    client.later = {};
+    put(client, *text);
+    answer_lines(client);
+    return !send(client);
+  });
 }
 
 void ControlSocket::accept_client() {
@@ -89,7 +147,7 @@ void ControlSocket::accept_client() {
     return;
   }
   if (clients_.size() == max_clients) {
-    constexpr std::string_view refusal = "error too many clients\n";
+    const std::string refusal = handler_.too_many() + "\n";
     static_cast<void>(::send(fd.get(), refusal.data(), refusal.size(), MSG_NOSIGNAL));
     return;
   }
@@ -121,12 +179,12 @@ bool ControlSocket::send(Client& client) {
       answer_lines(client);
     }
   }
-  return !client.ended;
+  return !client.ended || client.later;
 }
 
 void ControlSocket::answer_lines(Client& client) {
   std::size_t start = 0;
-  while (client.output.size() < max_pending_bytes) {
+  while (client.output.size() < max_pending_bytes && !client.later) {
     const std::size_t end = client.input.find('\n', start);
     if (end == std::string::npos) {
       break;
@@ -137,7 +195,7 @@ void ControlSocket::answer_lines(Client& client) {
     start = end + 1;
   }
   client.input.erase(0, start);
-  if (client.output.size() >= max_pending_bytes) {
+  if (client.output.size() >= max_pending_bytes || client.later) {
     return;
   }
   // What is left is the beginning of a line, or a last one without an end.
@@ -156,9 +214,24 @@ void ControlSocket::answer(Client& client, std::string_view line) {
   if (line.ends_with('\r')) {
     line.remove_suffix(1);
   }
-  std::string text = line.size() > max_line_bytes ? "error the line is too long" : handler_(line);
-  std::replace(text.begin(), text.end(), '\n', ' ');
+  if (line.size() > max_line_bytes) {
+    put(client, handler_.too_long());
+    return;
+  }
+  ControlReply reply = handler_.answer(line);
+  std::optional<std::string> text = reply.later ? reply.later() : std::move(reply.text);
+  if (text) {
+    put(client, *text);
+  } else {
+    client.later = std::move(reply.later);
+  }
+}
+
+void ControlSocket::put(Client& client, std::string_view text) {
+  const std::size_t start = client.output.size();
   client.output += text;
+  std::replace(client.output.begin() + static_cast<std::ptrdiff_t>(start), client.output.end(),
+               '\n', ' ');
   client.output += '\n';
 }
 

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
-// A Unix stream socket that takes lines and answers each with one line. It knows nothing of what
-// the lines mean.
+// A Unix stream socket that takes lines and answers each with one line, at once or later. It knows
+// nothing of what the lines mean.
 //
 // Clients are not trusted to behave: lines are bounded, a client that does not read its answers is
-// not read from, and there is a limit to how many there are at a time.
+// not read from, nor is one that waits for an answer, and there is a limit to how many there are at
+// a time.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <functional>
 #include <memory>
@@ -17,14 +19,19 @@
 #include "vmm/base/result.hpp"
 #include "vmm/base/thread.hpp"
 #include "vmm/base/unique_fd.hpp"
+#include "vmm/control/control_reply.hpp"
 #include "vmm/io/unix_listener.hpp"
 
 namespace vmm {
 
 class ControlSocket {
  public:
-  // Answers a line (without its end) with a line (likewise). Called on the socket's thread.
-  using Handler = std::function<std::string(std::string_view line)>;
+  // Answers lines (without their ends). Called on the socket's thread.
+  struct Handler {
+    std::function<ControlReply(std::string_view line)> answer;
+    std::function<std::string()> too_long; // a line that is none
+    std::function<std::string()> too_many; // a client that has no place
+  };
 
   static constexpr std::size_t max_line_bytes = 1024;
   static constexpr std::size_t max_clients = 8;
@@ -34,34 +41,46 @@ class ControlSocket {
   static Result<std::unique_ptr<ControlSocket>> create(const std::string& path, Handler handler);
   ControlSocket(const ControlSocket&) = delete;
   ControlSocket& operator=(const ControlSocket&) = delete;
-  // Ends the thread, closes all clients, and removes the socket if it is still this one.
+  // Ends it, and removes the socket if it is still this one.
   ~ControlSocket();
 
   // Starts serving; once.
   [[nodiscard]] Result<void> start(ThreadStart on_start = {});
 
+  // Gives those who wait a last answer if there is one, ends the thread and closes all clients.
+  void end();
+  // Something has happened that clients may wait for. Any thread.
+  void wake() const;
+
  private:
   struct Client {
     UniqueFd fd;
-    std::string input;     // at most one line and what was read with it
-    std::string output;    // not yet sent
-    bool skipping = false; // the rest of a line that was too long
-    bool ended = false;    // the client sends no more
+    std::string input;           // at most one line and what was read with it
+    std::string output;          // not yet sent
+    ControlReply::Later later{}; // of the answer that is waited for; empty: none
+    bool skipping = false;       // the rest of a line that was too long
+    bool ended = false;          // the client sends no more
   };
 
-  ControlSocket(UnixListener listener, UniqueFd stop, Handler handler);
+  ControlSocket(UnixListener listener, UniqueFd event, Handler handler);
 
   void run();
-  void accept_client();
+  [[nodiscard]] static short wanted_events(const Client& client);
   // False when the client is to be closed.
+  bool serve(Client& client, short events);
+  void answer_waiting();
+  void serve_last();
+  void accept_client();
   bool receive(Client& client);
   bool send(Client& client);
   void answer_lines(Client& client);
   void answer(Client& client, std::string_view line);
+  static void put(Client& client, std::string_view text);
 
   UnixListener listener_;
-  UniqueFd stop_;
+  UniqueFd event_;
   const Handler handler_;
+  std::atomic<bool> stopping_{false};
   std::vector<Client> clients_;
   bool accepting_ = true; // false for a moment after the host could not take a client in
   Thread thread_;         // last: it uses the others

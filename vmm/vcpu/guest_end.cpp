@@ -3,9 +3,16 @@
 
 #include <sys/eventfd.h>
 
+#include <array>
 #include <cassert>
 
 namespace vmm {
+
+std::string_view name_of(EndKind kind) {
+  constexpr std::array<std::string_view, 5> names{"exited", "panicked", "crashed", "interrupted",
+                                                  "host failed"};
+  return names[static_cast<std::size_t>(kind)];
+}
 
 int GuestEnding::process_status() const {
   switch (kind) {

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "vmm/base/result.hpp"
 #include "vmm/base/unique_fd.hpp"
@@ -21,6 +22,8 @@ enum class EndKind : std::uint8_t {
   interrupted, // by a signal
   host_failed, // a call of the host's failed
 };
+
+[[nodiscard]] std::string_view name_of(EndKind kind);
 
 struct GuestEnding {
   EndKind kind = EndKind::exited;

@@ -50,8 +50,9 @@ def bash_set(command, described):
     cases = "".join(f"      {'|'.join(entry.names)}) {bash_values(entry)}; return ;;\n"
                     for entry in described.options if kind(entry) != "flag")
     words = [name for entry in described.options for name in entry.names]
-    rest = (f"mapfile -t COMPREPLY < <(compgen -W '{' '.join(described.commands)}' -- \"$cur\")"
-            if described.commands else
+    named = [*described.commands] or described.requests
+    rest = (f"mapfile -t COMPREPLY < <(compgen -W '{' '.join(named)}' -- \"$cur\")"
+            if named else
             "compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- \"$cur\")")
     return (f"  {command or chr(39) * 2})\n"
             + (f"    case $prev in\n{cases}    esac\n" if cases else "")
@@ -110,7 +111,8 @@ def zsh_option(entry):
 
 def zsh_set(described):
     specs = [spec for entry in described.options for spec in zsh_option(entry)]
-    return " \\\n    ".join(["_arguments -S", *specs, "'*: :_files'"])
+    rest = [f"'1: :({' '.join(described.requests)})'", "'*: : '"] if described.requests else ["'*: :_files'"]
+    return " \\\n    ".join(["_arguments -S", *specs, *rest])
 
 
 def zsh(described):

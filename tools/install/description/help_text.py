@@ -54,7 +54,13 @@ class Help:
     @property
     def positionals(self):
         return [entry for title, entries in self.groups for entry in entries
-                if not entry.is_option and title != COMMANDS]
+                if not entry.is_option and title not in (COMMANDS, REQUESTS)]
+
+    @property
+    def requests(self):
+        """The words that the first positional may be; empty: any."""
+        return list(dict.fromkeys(entry.names[0] for title, entries in self.groups if title == REQUESTS
+                                  for entry in entries))
 
     @property
     def runs_program(self):
@@ -63,12 +69,16 @@ class Help:
 
 
 COMMANDS = "Subcommands"
+REQUESTS = "Requests"  # each may stand there more than once, with other arguments
 REMARK = re.compile(r"(Exit status|Example): +(.*)")
 
 
-def entry_of(line):
+def entry_of(line, title):
     """An entry's first line: what it is called, then what is said of it, two blanks apart."""
     spelled, _, text = line.strip().partition("  ")
+    if title == REQUESTS:
+        name, _, arguments = spelled.partition(" ")
+        return Entry([name], arguments, text.strip())
     words = re.sub(r"\bREQUIRED\b", "", spelled).strip()
     if not words.startswith("-"):
         # CLI11 says the type behind a positional's name.
@@ -100,7 +110,7 @@ def parse(name, text):
                 if re.match(r" {10}", lines[index]) and entries:
                     entries[-1].text = f"{entries[-1].text} {lines[index].strip()}".strip()
                 else:
-                    entries.append(entry_of(lines[index]))
+                    entries.append(entry_of(lines[index], line[:-1]))
                 index += 1
             found.groups.append((line[:-1], entries))
         elif line.startswith("Usage: "):

@@ -9,11 +9,15 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <cstring>
 #include <ctime>
 #include <filesystem>
 #include <fstream>
+#include <functional>
+#include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -28,13 +32,20 @@ using test_support::TemporaryFolder;
 
 namespace {
 
-std::string echo(std::string_view line) {
+ControlReply echo(std::string_view line) {
   return "ok " + std::string(line);
 }
 
-std::unique_ptr<ControlSocket> serve(const std::string& path,
-                                     ControlSocket::Handler handler = echo) {
-  auto socket = ControlSocket::create(path, std::move(handler));
+using Answer = std::function<ControlReply(std::string_view)>;
+
+ControlSocket::Handler handler_of(Answer answer) {
+  return {.answer = std::move(answer),
+          .too_long = [] { return std::string("error the line is too long"); },
+          .too_many = [] { return std::string("error too many clients"); }};
+}
+
+std::unique_ptr<ControlSocket> serve(const std::string& path, Answer answer = echo) {
+  auto socket = ControlSocket::create(path, handler_of(std::move(answer)));
   REQUIRE_MESSAGE(socket.has_value(), socket.error().message);
   REQUIRE((*socket)->start());
   return std::move(*socket);
@@ -264,7 +275,7 @@ TEST_CASE("the socket is the user's alone and goes with its owner") {
     CHECK(S_ISSOCK(status.st_mode));
     CHECK((status.st_mode & 0777) == 0600);
     // In use: not taken over.
-    const auto second = ControlSocket::create(path, echo);
+    const auto second = ControlSocket::create(path, handler_of(echo));
     REQUIRE_FALSE(second.has_value());
     CHECK(second.error().message.find("in use") != std::string::npos);
     const Client client(path); // one that is connected at the end
@@ -289,7 +300,7 @@ TEST_CASE("a socket left behind is replaced, anything else is not") {
   for (const std::string& wrong : {dir / "file", dir / "link", dir / "absent/s", std::string(),
                                    std::string("/"), dir / std::string(200, 'p').c_str()}) {
     CAPTURE(wrong);
-    const auto refused = ControlSocket::create(wrong, echo);
+    const auto refused = ControlSocket::create(wrong, handler_of(echo));
     REQUIRE_FALSE(refused.has_value());
     CHECK(refused.error().error_class == ErrorClass::user);
     CHECK(refused.error().message.starts_with("--control"));
@@ -306,4 +317,133 @@ TEST_CASE("another's socket at the same path is not removed") {
   Client client(dir / "s");
   REQUIRE(client.send("hi\n"));
   CHECK(client.line() == "ok hi");
+}
+
+namespace {
+
+// Requests that wait for `open`; each client's line comes back behind it.
+struct Door {
+  std::atomic<bool> open{false};
+  std::atomic<int> waiting{0};
+
+  ControlReply answer(std::string_view line) {
+    if (line == "now") {
+      return std::string("at once");
+    }
+    ++waiting;
+    // Gone with the wish.
+    std::shared_ptr<void> count(nullptr, [this](void*) { --waiting; });
+    return ControlReply::Later(
+        [this, count, text = std::string(line)]() -> std::optional<std::string> {
+          return open ? std::optional("open " + text) : std::nullopt;
+        });
+  }
+};
+
+std::unique_ptr<ControlSocket> serve(const std::string& path, Door& door) {
+  return serve(path, [&door](std::string_view line) { return door.answer(line); });
+}
+
+void until(const std::function<bool()>& condition) {
+  while (!condition()) {
+    std::this_thread::yield();
+  }
+}
+
+} // namespace
+
+TEST_CASE("who waits is answered when it has happened, and what it asked later after that") {
+  const TemporaryFolder dir;
+  Door door;
+  const auto socket = serve(dir / "s", door);
+  Client first(dir / "s");
+  Client last(dir / "s");
+  REQUIRE(first.send("a\nnow\n"));
+  REQUIRE(last.send("b")); // a last line without an end, by one that sends no more
+  last.end();
+  Client other(dir / "s");
+  REQUIRE(other.send("now\n"));
+  CHECK(other.line() == "at once");
+  until([&door] { return door.waiting == 2; });
+  socket->wake(); // for nothing
+  REQUIRE(other.send("now\n"));
+  CHECK(other.line() == "at once");
+  door.open = true;
+  socket->wake();
+  CHECK(first.line() == "open a");
+  CHECK(first.line() == "at once");
+  CHECK(last.line() == "open b");
+  CHECK(last.line().empty()); // closed
+  CHECK(door.waiting == 0);
+}
+
+TEST_CASE("what has happened already is not waited for") {
+  const TemporaryFolder dir;
+  Door door;
+  door.open = true;
+  const auto socket = serve(dir / "s", door);
+  Client client(dir / "s");
+  REQUIRE(client.send("a\nb\n"));
+  CHECK(client.line() == "open a");
+  CHECK(client.line() == "open b");
+}
+
+TEST_CASE("what was asked before the end is answered at the end") {
+  const TemporaryFolder dir;
+  std::atomic<bool> busy{false};
+  std::atomic<bool> go_on{false};
+  const auto socket = serve(dir / "s", [&](std::string_view line) -> ControlReply {
+    if (line == "long") {
+      busy = true;
+      until([&go_on] { return go_on.load(); });
+    }
+    return "done " + std::string(line);
+  });
+  Client first(dir / "s");
+  REQUIRE(first.send("long\n"));
+  until([&busy] { return busy.load(); });
+  Client late(dir / "s"); // in the queue still
+  REQUIRE(late.send("late\n"));
+  std::jthread ending([&socket] { socket->end(); });
+  go_on = true;
+  CHECK(first.line() == "done long");
+  CHECK(late.line() == "done late");
+}
+
+TEST_CASE("who goes away while it waits leaves nothing") {
+  const TemporaryFolder dir;
+  Door door;
+  const auto socket = serve(dir / "s", door);
+  {
+    std::vector<std::unique_ptr<Client>> clients;
+    for (std::size_t index = 0; index < ControlSocket::max_clients; ++index) {
+      clients.push_back(std::make_unique<Client>(dir / "s"));
+      REQUIRE(clients.back()->send("a\nmore\n"));
+    }
+    until([&door] { return door.waiting == ControlSocket::max_clients; });
+  }
+  until([&door] { return door.waiting == 0; });
+  Client next(dir / "s");
+  REQUIRE(next.send("now\n"));
+  CHECK(next.line() == "at once");
+}
+
+TEST_CASE("the end is the last moment for an answer") {
+  const TemporaryFolder dir;
+  Door door;
+  auto socket = serve(dir / "s", door);
+  Client answered(dir / "s");
+  REQUIRE(answered.send("a\n"));
+  until([&door] { return door.waiting == 1; });
+  door.open = true; // and nobody says so
+  socket.reset();
+  CHECK(answered.line() == "open a");
+  door.open = false;
+  socket = serve(dir / "s", door);
+  Client left(dir / "s");
+  REQUIRE(left.send("b\n"));
+  until([&door] { return door.waiting == 1; });
+  socket->end();
+  CHECK(left.line().empty());
+  CHECK(door.waiting == 0);
 }

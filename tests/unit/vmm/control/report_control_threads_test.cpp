@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include <atomic>
-#include <string>
+#include <optional>
 #include <thread>
 #include <vector>
 
 #include <doctest/doctest.h>
-#include <nlohmann/json.hpp>
 
-#include "vmm/control/control_commands.hpp"
 #include "vmm/control/report_control_writer.hpp"
 
 using namespace vmm;
@@ -31,35 +29,6 @@ std::optional<abi::ReportControl> read_control(abi::ReportControl& shared) {
   const bool whole = copy.generation % 2 == 0 && load(shared.generation) == copy.generation;
   return whole ? std::optional(copy) : std::nullopt;
 }
-
-struct Commands {
-  Commands() { writer.set_reader(ControlReader::present); }
-
-  abi::ReportControl shared;
-  unsigned kicks = 0;
-  ReportControlWriter writer{shared, {}, [this] { ++kicks; }};
-  ControlCommands commands{{.report = writer,
-                            .automatic =
-                                [](abi::ReportPolicy policy) {
-                                  policy.strategy = abi::ReportStrategy::adaptive;
-                                  policy.order = 1;
-                                  policy.delay_ns = 77;
-                                  return policy;
-                                },
-                            .hints =
-                                [] {
-                                  HintTotals totals;
-                                  totals.batches = 17;
-                                  return totals;
-                                },
-                            .memory =
-                                [] {
-                                  MemorySample sample;
-                                  sample.resident_bytes = 4096;
-                                  return sample;
-                                },
-                            .guest_bytes = std::uint64_t{64} << 20}};
-};
 
 } // namespace
 
@@ -151,55 +120,6 @@ TEST_CASE("readers never see half a policy, and writers lose no change") {
   CHECK(writer.settings().policy.keep_bytes == 2 * changes);
 }
 
-TEST_CASE("commands switch and tune, and say what is in force") {
-  Commands c;
-  CHECK(c.commands.execute("report off").starts_with("ok off order=9,"));
-  CHECK(c.shared.policy.enabled == 0);
-  CHECK(c.commands.execute("  report \t order=4,batch=64,keep=8M,delay=5  ") ==
-        "ok off order=4,batch=64,keep=8M,delay=5000us,timeout=0us,strategy=batch");
-  CHECK(c.commands.execute("report on").starts_with("ok on order=4,"));
-  CHECK(c.commands.execute("report timeout=1,strategy=scan").starts_with("ok on order=4,"));
-  CHECK(c.shared.timeout_ns == 1'000'000);
-  CHECK(c.shared.policy.strategy == abi::ReportStrategy::scan);
-  CHECK(c.shared.policy.enabled == 1);
-  CHECK(c.kicks == 4);
-  // What is told can be given to --report.
-  const std::string told = c.commands.execute("report on");
-  CHECK(parse_report_settings("--report", told.substr(std::string("ok on ").size())).has_value());
-}
-
-TEST_CASE("a command that is wrong changes nothing") {
-  Commands c;
-  const std::string hostile("report or\0der=\x1b[2J", 18);
-  for (const std::string& line :
-       {std::string(), std::string("report"), std::string("report nonsense"),
-        std::string("report order=11"), std::string("report keep=65M"),
-        std::string("report on,order=4"), std::string("report order=4 batch=3"),
-        std::string("status now"), std::string("quit"), std::string("REPORT on"), hostile}) {
-    CAPTURE(line);
-    const std::string answer = c.commands.execute(line);
-    CHECK(answer.starts_with("error "));
-    CHECK(answer.find('\n') == std::string::npos);
-    CHECK(answer.find('\x1b') == std::string::npos);
-  }
-  CHECK(c.shared.generation == 0);
-  CHECK(c.kicks == 0);
-  c.writer.set_reader(ControlReader::absent);
-  CHECK(c.commands.execute("report off").starts_with("error "));
-  CHECK(c.shared.generation == 0);
-}
-
-TEST_CASE("status is one line of JSON") {
-  Commands c;
-  const std::string answer = c.commands.execute("status");
-  REQUIRE(answer.starts_with("ok {"));
-  const auto json = nlohmann::json::parse(answer.substr(3));
-  CHECK(json["report"]["order"] == 9);
-  CHECK(json["hints"]["batches"] == 17);
-  CHECK(json["memory"]["resident_bytes"] == 4096);
-  CHECK(c.commands.execute("help").starts_with("ok "));
-}
-
 TEST_CASE(
     "an observer sees every change that is made, in order, and what an absent reader undoes") {
   abi::ReportControl shared;
@@ -216,28 +136,4 @@ TEST_CASE(
   CHECK(enabled == std::vector<std::uint32_t>{0, 1, 0, 1});
   CHECK_FALSE(writer.toggle().has_value());
   CHECK(enabled.size() == 4);
-}
-
-TEST_CASE(
-    "control socket: order=auto is what this machine suggests, until the user gives an order") {
-  Commands fixture;
-  static_cast<void>(fixture.commands.execute("report strategy=scan,keep=1M"));
-  CHECK(fixture.commands.execute("report order=auto").starts_with("ok on order=auto:1,"));
-  CHECK(fixture.shared.policy.strategy == abi::ReportStrategy::adaptive);
-  CHECK(fixture.shared.policy.delay_ns == 77);
-  CHECK(fixture.shared.policy.keep_bytes == 1 << 20);
-  CHECK(fixture.shared.generation == 4);
-
-  const std::string refused = fixture.commands.execute("report strategy=each");
-  CHECK(refused.starts_with("error report strategy"));
-  CHECK(fixture.shared.generation == 4);
-  static_cast<void>(fixture.commands.execute("report keep=2M"));
-  CHECK(fixture.shared.policy.strategy == abi::ReportStrategy::adaptive);
-  CHECK(fixture.shared.policy.order == 1);
-
-  // What was chosen for the user is no part of the user's own policy.
-  CHECK(fixture.commands.execute("report order=4").starts_with("ok on order=4,"));
-  CHECK(fixture.shared.policy.strategy == abi::ReportStrategy::batch);
-  CHECK(fixture.shared.policy.delay_ns == 0);
-  CHECK(fixture.shared.policy.keep_bytes == 2 << 20);
 }
