@@ -26,7 +26,7 @@ UNIT_SOURCES  := $(call below,tests/unit tests/support) \
 # Tests with threads of their own, again under ThreadSanitizer; and the soak, under both. Of the
 # vmm, the folders that they reach: what needs a running machine is left out. They are linked from
 # an archive, so that the rest of a folder does not ask for more.
-THREADED_FOLDERS := base io settings memory trace kvm hints calls sockets measure vcpu control record debug step
+THREADED_FOLDERS := base io settings memory trace kvm hints calls sockets measure vcpu control record report debug step
 THREADED      := $(foreach folder,$(THREADED_FOLDERS),$(call below,vmm/$(folder)) $(wildcard vmm/$(folder)/*.S)) $(GUEST_MM)
 TSAN_SOURCES  := tests/unit/main.cpp $(sort $(shell find tests/unit -name '*_threads_test.cpp')) \
                  $(call sources,tests/support)

@@ -12,6 +12,7 @@
 #include "vmm/base/clock.hpp"
 #include "vmm/measure/auto_policy.hpp"
 #include "vmm/probe/unit_costs.hpp"
+#include "vmm/run_report.hpp"
 #include "vmm/sockets/socket_address.hpp"
 #include "vmm/vcpu/crash_report.hpp"
 
@@ -70,6 +71,12 @@ Result<void> Machine::build(const Config& config, GuestFiles files,
                              .hints = *hints_,
                              .stepper = stepping_ ? &stepping_->stepper() : nullptr});
   loops_ = make_loops();
+  if (config.metrics) {
+    EBB_TRY_ASSIGN(metrics,
+                   MetricsOutput::create(*config.metrics, config.metrics_period,
+                                         [this, config] { return stats_now(config, *this); }));
+    metrics_ = std::move(metrics);
+  }
   return {};
 }
 
@@ -185,6 +192,13 @@ Result<void> Machine::start_threads(Sandbox& sandbox) {
   EBB_TRY_ASSIGN(talking, companions_->start(sandbox));
   EBB_TRY_ASSIGN(watching, watch_->start(sandbox, guest_->threads()));
   unsigned calling = 0;
+  if (metrics_) {
+    EBB_TRY(metrics_->start([this, &sandbox] {
+      sandbox.enter(ThreadKind::metrics);
+      guest_->threads().wait_for_first(); // before that there is nothing to tell
+    }));
+    ++calling;
+  }
   if (files_) {
     EBB_TRY(files_->start(sandbox.start_of(ThreadKind::files)));
     ++calling;
@@ -255,6 +269,9 @@ void Machine::stop(const BlockedSignals& signals) {
   companions_->say_goodbye();
   hints_->service().stop();
   watch_->stop_sampling();
+  if (metrics_) {
+    metrics_->stop();
+  }
   if (stepping_) {
     stepping_->stepper().at_end(end_->ending(), signals.late_fd());
   }

@@ -12,6 +12,7 @@
 //   SocketService  what it reaches of the host's network
 //   Milestones     what the guest's hello and workload mean to all of these
 //   VcpuLoops      what vCPU threads run
+//   MetricsOutput  what tells of all of them while the guest runs
 //
 // Each is whole once it is made, and refers to earlier ones only. A further service with threads of
 // its own is one more owner, made before whoever calls it and started in start_threads().
@@ -33,6 +34,7 @@
 #include "vmm/milestones.hpp"
 #include "vmm/program_signals.hpp"
 #include "vmm/record/trace_target.hpp"
+#include "vmm/report/metrics_output.hpp"
 #include "vmm/sandbox/sandbox.hpp"
 #include "vmm/settings/config.hpp"
 #include "vmm/sockets/host_port.hpp"
@@ -78,6 +80,10 @@ class Machine {
   [[nodiscard]] const Watch& watch() const { return *watch_; }
   [[nodiscard]] const HintSide& hints() const { return *hints_; }
   [[nodiscard]] const VcpuLoops& loops() const { return *loops_; }
+  // Why the last metrics could not be written, if so.
+  [[nodiscard]] Result<void> metrics_result() const {
+    return metrics_ ? metrics_->result() : Result<void>{};
+  }
 
  private:
   explicit Machine(MachineOutput output) : output_(std::move(output)) {}
@@ -110,6 +116,7 @@ class Machine {
   std::unique_ptr<ProgramSignals> program_signals_; // with files_
   std::unique_ptr<Milestones> milestones_;
   std::unique_ptr<VcpuLoops> loops_;
+  std::unique_ptr<MetricsOutput> metrics_; // null without --metrics; last: it asks all others
 };
 
 } // namespace vmm

@@ -22,6 +22,7 @@
 #include "vmm/boot/program_start.hpp"
 #include "vmm/io/file.hpp"
 #include "vmm/io/output_file.hpp"
+#include "vmm/io/output_place.hpp"
 #include "vmm/io/patient_output.hpp"
 #include "vmm/io/shared_files.hpp"
 #include "vmm/io/standard_error.hpp"
@@ -100,6 +101,28 @@ vmm::ChartBars chart_bars() {
 // Fewer would let a program that is linked dynamically fail in ways that tell nobody why.
 constexpr unsigned least_program_files = 8;
 
+void add_metrics(const vmm::MetricsRequest& metrics, vmm::SandboxOptions& options) {
+  using enum vmm::MetricsForm;
+  switch (metrics.form) {
+  case file:
+    options.features.add(vmm::SandboxFeature::metrics_file);
+    ++options.descriptors_to_come;
+    // Where links lead; a place that is none is told when it is opened.
+    if (const auto place = vmm::find_output_place("--metrics", metrics.path)) {
+      options.new_files.push_back(place->folder);
+    }
+    break;
+  case lines:
+    options.features.add(vmm::SandboxFeature::metrics_lines);
+    break;
+  case socket:
+    options.features.add(vmm::SandboxFeature::metrics_socket);
+    ++options.descriptors_to_come;
+    options.folders.push_back(vmm::folder_of(metrics.path));
+    break;
+  }
+}
+
 // What the run will need after it has given up everything else.
 vmm::SandboxOptions sandbox_options(const vmm::Config& config,
                                     const std::optional<vmm::OutputFile>& stats_file) {
@@ -119,6 +142,9 @@ vmm::SandboxOptions sandbox_options(const vmm::Config& config,
   }
   if (config.records()) {
     options.features.add(vmm::SandboxFeature::trace);
+  }
+  if (config.metrics) {
+    add_metrics(*config.metrics, options);
   }
   if (config.gdb) {
     options.features.add(vmm::SandboxFeature::debugger);
@@ -170,6 +196,9 @@ vmm::Result<void> keep_files_apart(const vmm::Config& config) {
   add("--stats", config.stats, Use::written);
   add("--trace", config.trace, Use::written);
   add("--control", config.control, Use::written);
+  if (config.metrics) {
+    add("--metrics", config.metrics->path, Use::written);
+  }
   if (config.gdb && !config.gdb->path.empty()) {
     add("--gdb", config.gdb->path, Use::written);
   }
@@ -294,7 +323,8 @@ vmm::Result<int> run(const vmm::Config& config, const vmm::Inheritance& inherita
   if (!is_quiet && has_summary(*machine, ending)) {
     print(vmm::render_summary(stats));
   }
-  const std::array outputs{stats_written, vmm::standard_output_result(output.error())};
+  const std::array outputs{stats_written, machine->metrics_result(),
+                           vmm::standard_output_result(output.error())};
   return status_after(config, stats, outputs, ending.process_status());
 }
 

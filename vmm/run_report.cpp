@@ -34,34 +34,40 @@ std::optional<Ledger> make_ledger(const Config& config, const Watch& watch, cons
 
 } // namespace
 
-RunStats make_stats(const Config& config, const Machine& machine, const GuestEnding& ending) {
+RunStats stats_now(const Config& config, const Machine& machine) {
   const Watch& watch = machine.watch();
   const HintService& service = machine.hints().service();
   const ReportControlWriter& control = machine.hints().control();
   RunStats stats;
-  stats.exit_status = ending.process_status();
   stats.times = watch.times();
-  stats.workload = config.workload;
-  if (const abi::ProgramStart* const program = machine.guest().program()) {
-    stats.program = program_calls(*program);
-    stats.workload = config.program.arguments.front();
-  }
+  stats.workload = config.runs_program() ? config.program.arguments.front() : config.workload;
   stats.vcpus = config.cpus;
   stats.host_mode = service.mode();
   stats.workers = stats.host_mode == HostMode::sync ? 0 : config.workers;
   stats.hints = service.totals();
   stats.exits = machine.loops().exits();
   stats.prefaults = machine.loops().prefaults();
-  stats.report = {config.report_automatic ? control.settings().policy : config.report,
-                  config.report_timeout_ns, config.report_automatic};
+  stats.report = control.settings();
   stats.report_changes = control.changes();
-  stats.guest = machine.guest().status();
+  stats.guest = read_guest_status(machine.guest().status());
   stats.memory.guest_bytes = machine.guest().memory().size_bytes();
   stats.memory.backing = name_of(config.backing);
   stats.memory.take(watch.sampler().footprint());
   stats.last = watch.sampler().latest();
-  stats.settled = watch.settled().value_or(Settled{.resident_bytes = stats.last.resident_bytes});
   stats.failures = watch.sampler().failures();
+  return stats;
+}
+
+RunStats make_stats(const Config& config, const Machine& machine, const GuestEnding& ending) {
+  const Watch& watch = machine.watch();
+  RunStats stats = stats_now(config, machine);
+  stats.exit_status = ending.process_status();
+  if (const abi::ProgramStart* const program = machine.guest().program()) {
+    stats.program = program_calls(*program);
+  }
+  stats.report = {config.report_automatic ? stats.report.policy : config.report,
+                  config.report_timeout_ns, config.report_automatic};
+  stats.settled = watch.settled().value_or(Settled{.resident_bytes = stats.last.resident_bytes});
   stats.series = watch.sampler().series();
   stats.oracle = watch.oracle_totals();
   stats.trace = make_trace_stats(config, watch);

@@ -154,7 +154,13 @@ Result<unsigned> Watch::start(Sandbox& sandbox, const VcpuThreads& vcpus) {
   return threads + 1;
 }
 
+RunTimes Watch::times() const {
+  const std::scoped_lock lock(times_mutex_);
+  return times_;
+}
+
 void Watch::on_first_run() {
+  const std::scoped_lock lock(times_mutex_);
   times_.first_run_ns = monotonic_ns();
 }
 
@@ -172,26 +178,35 @@ void Watch::on_workload_begin() {
   if (trace_) {
     trace_->workload_begin();
   }
-  times_.at_begin = process_usage();
-  times_.workload_begin_ns = monotonic_ns();
+  const RunTimes::Usage usage = process_usage();
+  const std::uint64_t now_ns = monotonic_ns();
+  {
+    const std::scoped_lock lock(times_mutex_);
+    times_.at_begin = usage;
+    times_.workload_begin_ns = now_ns;
+  }
   if (reuse_) {
-    reuse_->begin(times_.workload_begin_ns);
+    reuse_->begin(now_ns);
   }
   sampler_.begin();
 }
 
 void Watch::on_workload_end(std::uint64_t since_last_free_ns) {
   sampler_.end();
-  times_.workload_end_ns = monotonic_ns();
-  times_.at_end = process_usage();
+  const std::uint64_t now_ns = monotonic_ns();
+  const RunTimes::Usage usage = process_usage();
+  {
+    const std::scoped_lock lock(times_mutex_);
+    times_.workload_end_ns = now_ns;
+    times_.at_end = usage;
+  }
   if (reuse_) {
-    reuse_->end(times_.workload_end_ns);
+    reuse_->end(now_ns);
   }
   if (trace_) {
     trace_->workload_end();
   }
-  const std::uint64_t age = std::min(since_last_free_ns, times_.workload_end_ns);
-  settled_ = sampler_.settle(times_.workload_end_ns - age);
+  settled_ = sampler_.settle(now_ns - std::min(since_last_free_ns, now_ns));
 }
 
 void Watch::stop_sampling() {

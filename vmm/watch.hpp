@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 
 #include "shared/hypercall.hpp"
@@ -71,7 +72,7 @@ class Watch {
   [[nodiscard]] const TraceRecorder* trace() const { return trace_.get(); }
   [[nodiscard]] const Sampler& sampler() const { return sampler_; }
   [[nodiscard]] bool measures_resident() const { return meter_ != nullptr; }
-  [[nodiscard]] const RunTimes& times() const { return times_; }
+  [[nodiscard]] RunTimes times() const;
   [[nodiscard]] const std::optional<Settled>& settled() const { return settled_; }
   [[nodiscard]] std::optional<OracleTotals> oracle_totals() const;
   // What became of discarded memory, and the CPU time spent on discarding; empty where the kernel
@@ -104,8 +105,9 @@ class Watch {
   Sampler sampler_;
   DiscardMoments discard_moments_;
   HintObservers observers_;
-  // Written by vCPU threads, read after they ended.
+  mutable std::mutex times_mutex_; // guards the next
   RunTimes times_;
+  // Written by vCPU threads, read after they ended.
   std::optional<Settled> settled_;
 };
 

@@ -2,7 +2,9 @@
 #include "vmm/measure/sampler.hpp"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
+#include <bit>
 #include <utility>
 
 #include "shared/address.hpp"
@@ -33,6 +35,19 @@ std::uint64_t load(std::uint64_t& field) {
 }
 
 } // namespace
+
+// Both are arrays of words: nothing in the page is wider, or lies across two.
+abi::GuestStatus read_guest_status(abi::GuestStatus& status) {
+  constexpr std::size_t word_bytes = sizeof(std::uint64_t);
+  static_assert(sizeof status % word_bytes == 0 && alignof(abi::GuestStatus) % word_bytes == 0);
+  std::array<std::uint64_t, sizeof status / word_bytes> words{};
+  // Justified: bytes of a page that somebody else writes, one word at a time.
+  auto* const source = reinterpret_cast<std::uint64_t*>(&status);
+  for (std::size_t index = 0; index < words.size(); ++index) {
+    words[index] = load(source[index]);
+  }
+  return std::bit_cast<abi::GuestStatus>(words);
+}
 
 GuestSample read_guest_sample(abi::GuestStatus& status) {
   GuestSample sample;

@@ -46,6 +46,9 @@ struct GuestSample {
 // writes.
 GuestSample read_guest_sample(abi::GuestStatus& status);
 
+// The whole page, likewise.
+abi::GuestStatus read_guest_status(abi::GuestStatus& status);
+
 struct MemorySample {
   std::uint64_t at_ns = 0;
   // Host memory behind guest RAM. Where measuring it failed, the last value that there was; empty

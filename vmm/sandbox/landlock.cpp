@@ -96,6 +96,7 @@ Result<void> confine_by_landlock(const LandlockExceptions& exceptions) {
        LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_SYM | move_between_folders | cut) &
       attributes.files;
   EBB_TRY(allow_beneath(ruleset, exceptions.put_in_place, put_in_place));
+  EBB_TRY(allow_beneath(ruleset, exceptions.replace, put_in_place | LANDLOCK_ACCESS_FS_WRITE_FILE));
   EBB_TRY(allow_beneath(ruleset, exceptions.read, read));
   EBB_TRY(allow_beneath(ruleset, exceptions.change, change));
   if (attributes.network != 0) {

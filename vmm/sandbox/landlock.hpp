@@ -17,9 +17,10 @@ namespace vmm {
 // What is left.
 struct LandlockExceptions {
   std::span<const std::string>
-      put_in_place{};                    // files may be removed, and one put in another's place
-  std::span<const std::string> read{};   // files below may be read, folders listed
-  std::span<const std::string> change{}; // the same, and anything ordinary may be changed below
+      put_in_place{};                     // files may be removed, and one put in another's place
+  std::span<const std::string> replace{}; // the same, and written
+  std::span<const std::string> read{};    // files below may be read, folders listed
+  std::span<const std::string> change{};  // the same, and anything ordinary may be changed below
   std::span<const std::uint16_t> connect_ports{}; // TCP ports of any address; from version 4 on
 };
 

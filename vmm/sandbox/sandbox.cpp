@@ -34,6 +34,9 @@ Result<void> Sandbox::compile() {
     // What is never started needs no filter.
     if ((kind == ThreadKind::control && !options_.features.has(SandboxFeature::control_socket)) ||
         (kind == ThreadKind::trace && !options_.features.has(SandboxFeature::trace)) ||
+        (kind == ThreadKind::metrics && !options_.features.has(SandboxFeature::metrics_file) &&
+         !options_.features.has(SandboxFeature::metrics_lines) &&
+         !options_.features.has(SandboxFeature::metrics_socket)) ||
         (kind == ThreadKind::debugger && !options_.features.has(SandboxFeature::debugger)) ||
         (kind == ThreadKind::files && !options_.features.has(SandboxFeature::program)) ||
         (kind == ThreadKind::sockets && !options_.features.has(SandboxFeature::listen) &&
@@ -65,6 +68,7 @@ Result<void> Sandbox::give_up_privileges() const {
   EBB_TRY(forbid_new_privileges());
   if (landlock_version() > 0) {
     EBB_TRY(confine_by_landlock({.put_in_place = options_.folders,
+                                 .replace = options_.new_files,
                                  .read = options_.readable,
                                  .change = options_.changeable,
                                  .connect_ports = options_.connect_ports}));

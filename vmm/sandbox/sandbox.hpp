@@ -31,6 +31,8 @@ struct SandboxOptions {
   FeatureSet features;
   // Folders of files that are put in place or removed at the end.
   std::vector<std::string> folders;
+  // The same, and the files are made there.
+  std::vector<std::string> new_files;
   // Folders below which a program may read, or read and change.
   std::vector<std::string> readable;
   std::vector<std::string> changeable;

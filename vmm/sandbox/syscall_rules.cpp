@@ -15,6 +15,7 @@
 #include <array>
 #include <csignal>
 
+#include "vmm/io/replaced_file.hpp"
 #include "vmm/kvm/kvm_api.hpp"
 #include "vmm/memory/page_scan.hpp"
 #include "vmm/sockets/socket_options.hpp"
@@ -28,7 +29,8 @@ constexpr int populate_write = 23;
 constexpr int fchmodat2_number = 452;
 
 constexpr std::array<std::string_view, thread_kinds> kind_names{
-    "main", "vcpu", "worker", "sampler", "control", "trace", "debugger", "files", "sockets"};
+    "main",  "vcpu",     "worker", "sampler", "control",
+    "trace", "debugger", "files",  "sockets", "metrics"};
 
 class Rules {
  public:
@@ -112,7 +114,8 @@ void add_main(Rules& rules, FeatureSet features) {
     rules.allow({SYS_ftruncate});
     add_length(rules);
   }
-  if (features.has(SandboxFeature::control_socket) || features.has(SandboxFeature::debugger)) {
+  if (features.has(SandboxFeature::control_socket) || features.has(SandboxFeature::debugger) ||
+      features.has(SandboxFeature::metrics_socket)) {
     rules.allow({SYS_newfstatat, SYS_unlink});
   }
   if (features.has(SandboxFeature::stats_file)) {
@@ -213,6 +216,19 @@ void add_sockets(Rules& rules, FeatureSet features) {
   }
 }
 
+// New files only, which are then moved in place.
+void add_metrics(Rules& rules, FeatureSet features) {
+  rules.allow({SYS_poll, SYS_close});
+  if (features.has(SandboxFeature::metrics_file)) {
+    rules.allow_if(SYS_openat,
+                   {{.index = 2, .value = static_cast<std::uint64_t>(ReplacedFile::open_flags())}});
+    rules.allow({SYS_rename, SYS_unlink});
+  }
+  if (features.has(SandboxFeature::metrics_socket)) {
+    rules.allow({SYS_accept4, SYS_recvfrom, SYS_sendto});
+  }
+}
+
 void add_trace(Rules& rules) {
   rules.allow({SYS_ftruncate});
   add_length(rules);
@@ -255,6 +271,9 @@ std::vector<SyscallRule> syscall_rules(ThreadKind kind, FeatureSet features, int
     break;
   case ThreadKind::sockets:
     add_sockets(rules, features);
+    break;
+  case ThreadKind::metrics:
+    add_metrics(rules, features);
     break;
   case ThreadKind::debugger:
     add_serving(rules);

@@ -27,8 +27,9 @@ enum class ThreadKind : std::uint8_t {
   debugger, // talks to a debugger
   files,    // carries out file calls of a program in the guest
   sockets,  // carries out its socket calls
+  metrics,  // tells metrics
 };
-inline constexpr std::uint8_t thread_kinds = 9;
+inline constexpr std::uint8_t thread_kinds = 10;
 
 [[nodiscard]] std::string_view name_of(ThreadKind kind);
 
@@ -37,6 +38,9 @@ enum class SandboxFeature : std::uint8_t {
   control_socket, // serves clients; removes the socket's file at the end
   stats_file,     // puts a file into place at the end
   trace,          // writes a trace
+  metrics_file,   // puts a file into place again and again
+  metrics_lines,  // adds to a file
+  metrics_socket, // serves clients; removes the socket's file at the end
   debugger,       // reads and sets vCPU registers, serves a debugger's connection
   terminal_input, // reads standard input
   program,        // runs a program, which reads files and standard input

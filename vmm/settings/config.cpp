@@ -105,6 +105,10 @@ Result<void> settle_trace(const Given& given, Config& config) {
 }
 
 Result<void> settle_output(const Given& given, Config& config) {
+  const bool in_file = config.metrics && config.metrics->form != MetricsForm::socket;
+  if (given("--metrics-ms") && !in_file) {
+    return user_error("--metrics-ms: needs --metrics FILE");
+  }
   if (given("--quiet") && given("--verbose")) {
     return user_error("--verbose: cannot be combined with --quiet");
   }

@@ -30,6 +30,7 @@
 #include "vmm/settings/host_mode.hpp"
 #include "vmm/settings/memory_policy.hpp"
 #include "vmm/settings/memory_price.hpp"
+#include "vmm/settings/metrics_request.hpp"
 #include "vmm/settings/network_request.hpp"
 #include "vmm/settings/program_request.hpp"
 #include "vmm/settings/report_settings.hpp"
@@ -95,9 +96,11 @@ struct Config {
   std::optional<std::string> input; // a recording, plain or xz
   std::optional<Speed> speed;       // as given; workloads that know of none must not hear of one
   std::uint64_t seed = 1;
-  std::vector<std::string> guest_args; // "key=value", in the order given, keys unique
-  std::optional<std::string> stats;    // where the JSON goes
-  std::optional<std::string> trace;    // where the hypercall trace goes
+  std::vector<std::string> guest_args;            // "key=value", in the order given, keys unique
+  std::optional<std::string> stats;               // where the JSON goes
+  std::optional<MetricsRequest> metrics;          // where metrics go while the guest runs
+  std::chrono::milliseconds metrics_period{1000}; // of a file; a socket tells when it is asked
+  std::optional<std::string> trace;               // where the hypercall trace goes
   abi::TraceLevel trace_level = abi::TraceLevel::ranges;
   std::uint64_t trace_bytes = 0; // of a ring of the last records; 0: a file that grows
   bool step = false;             // hold the guest at its hypercalls and take commands

@@ -16,6 +16,8 @@ namespace {
 
 constexpr std::uint64_t mem_step_bytes = abi::huge_page_bytes;
 constexpr std::uint64_t longest_sample_ms = 10'000;
+constexpr std::uint64_t shortest_metrics_ms = 10;
+constexpr std::uint64_t longest_metrics_ms = 3'600'000;
 constexpr std::uint64_t min_trace_bytes = mib;
 constexpr std::uint64_t max_trace_bytes = 64 * gib;
 // The guest's caches hold smaller blocks, touched or not.
@@ -127,6 +129,12 @@ Result<void> report_policy(std::string_view option, std::string_view value, Conf
   return {};
 }
 
+Result<void> metrics_request(std::string_view /*option*/, std::string_view value, Config& config) {
+  EBB_TRY_ASSIGN(request, parse_metrics_request(value));
+  config.metrics = std::move(request);
+  return {};
+}
+
 Result<void> memory_price(std::string_view option, std::string_view value, Config& config) {
   const auto price = parse_duration_ns(value);
   if (!price || *price == 0) {
@@ -161,6 +169,12 @@ Result<void> gdb_address(std::string_view /*option*/, std::string_view value, Co
 Result<void> sample_period(std::string_view option, std::string_view value, Config& config) {
   EBB_TRY_ASSIGN(period, number_within(option, value, 1, longest_sample_ms));
   config.sample_period = std::chrono::milliseconds(period);
+  return {};
+}
+
+Result<void> metrics_period(std::string_view option, std::string_view value, Config& config) {
+  EBB_TRY_ASSIGN(period, number_within(option, value, shortest_metrics_ms, longest_metrics_ms));
+  config.metrics_period = std::chrono::milliseconds(period);
   return {};
 }
 
@@ -304,6 +318,10 @@ constexpr OptionRow rows[] = {
       OptionUse::flag},
      set<&Config::oracle, OracleUse::on>},
     {{"--stats", "FILE", output, "Write statistics as JSON"}, text<&Config::stats>},
+    {{"--metrics", "FILE|unix:PATH", output,
+      "Tell metrics while the guest runs: as Prometheus' text, or lines of JSON (*.jsonl)"},
+     metrics_request},
+    {{"--metrics-ms", "MS", output, "Period of the metrics in a file [1000]"}, metrics_period},
     {{"--trace", "FILE", output, "Record a hypercall trace; read it with hvtrace"},
      text<&Config::trace>},
     {{"--trace-level", "batches|ranges|all", output, "What is recorded [ranges; --step: all]"},

@@ -16,6 +16,7 @@
 
 #include <array>
 #include <csignal>
+#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <set>
@@ -27,6 +28,7 @@
 
 #include "tests/support/child.hpp"
 #include "vmm/base/unique_fd.hpp"
+#include "vmm/io/replaced_file.hpp"
 #include "vmm/kvm/kvm_api.hpp"
 #include "vmm/memory/page_scan.hpp"
 #include "vmm/sandbox/landlock.hpp"
@@ -40,9 +42,9 @@ using test_support::child;
 
 constexpr int survived = 7;
 constexpr FeatureSet no_features;
-constexpr std::array all_kinds{ThreadKind::main,    ThreadKind::vcpu,    ThreadKind::worker,
-                               ThreadKind::sampler, ThreadKind::control, ThreadKind::trace,
-                               ThreadKind::debugger};
+constexpr std::array all_kinds{ThreadKind::main,     ThreadKind::vcpu,    ThreadKind::worker,
+                               ThreadKind::sampler,  ThreadKind::control, ThreadKind::trace,
+                               ThreadKind::debugger, ThreadKind::metrics};
 
 struct Attempt {
   const char* name;
@@ -190,7 +192,8 @@ TEST_CASE("no thread of the sandbox may do what a running vmm has no use for") {
   // Each attempt costs a process: all of them by the thread that a hostile guest meets first, and
   // each by one of the others.
   const std::array others{ThreadKind::main,    ThreadKind::worker, ThreadKind::sampler,
-                          ThreadKind::control, ThreadKind::trace,  ThreadKind::debugger};
+                          ThreadKind::control, ThreadKind::trace,  ThreadKind::debugger,
+                          ThreadKind::metrics};
   std::size_t turn = 0;
   for (const Attempt& attempt : forbidden()) {
     for (const ThreadKind kind : {ThreadKind::vcpu, others[turn++ % others.size()]}) {
@@ -449,4 +452,46 @@ TEST_CASE("limits hold: no core, no long file, no further descriptor") {
           ::getrlimit(RLIMIT_FSIZE, &file);
           return core.rlim_max == 0 && file.rlim_max == 1U << 20 ? 0 : 4;
         }) == 0);
+}
+
+TEST_CASE("metrics are put in place as they must be, and nothing else is opened") {
+  std::string folder = "/tmp/ebb-metrics-XXXXXX";
+  REQUIRE(::mkdtemp(folder.data()) != nullptr);
+  const std::string path = folder + "/m";
+  std::ofstream(folder + "/other") << "x";
+  constexpr FeatureSet file{SandboxFeature::metrics_file};
+  const auto put = [&path](const std::vector<std::string>& folders) {
+    return confined(ThreadKind::metrics, file, [] {}) == survived &&
+           child([&] {
+             const auto output = ReplacedFile::create("--metrics", path);
+             const auto filter = SeccompFilter::compile(
+                 syscall_rules(ThreadKind::metrics, file, ::getpid()), Violation::kill);
+             if (!output || !filter || !forbid_new_privileges() ||
+                 (landlock_version() > 0 && !confine_by_landlock({.replace = folders})) ||
+                 !filter->install()) {
+               return 1;
+             }
+             return output->put("1") && output->put("2") ? survived : 2;
+           }) == survived;
+  };
+  CHECK(put({folder}));
+  std::string content;
+  std::ifstream(path) >> content;
+  CHECK(content == "2");
+  if (landlock_version() > 0) {
+    CHECK_FALSE(put({}));
+  }
+  const std::string other = folder + "/other";
+  for (const long flags : {O_RDONLY, O_WRONLY, O_RDWR | O_TRUNC, O_CREAT | O_WRONLY}) {
+    CHECK(confined(ThreadKind::metrics, file, [&] {
+            ::syscall(SYS_openat, AT_FDCWD, other.c_str(), flags, 0600);
+          }) == -SIGSYS);
+  }
+  const auto accept = [] { ::syscall(SYS_accept4, -1, 0, 0, 0); };
+  const auto rename = [] { call(SYS_rename, 0, 0); };
+  CHECK(confined(ThreadKind::metrics, file, accept) == -SIGSYS);
+  CHECK(confined(ThreadKind::metrics, {SandboxFeature::metrics_socket}, accept) == survived);
+  CHECK(confined(ThreadKind::metrics, {SandboxFeature::metrics_socket}, rename) == -SIGSYS);
+  CHECK(confined(ThreadKind::metrics, {SandboxFeature::metrics_lines}, rename) == -SIGSYS);
+  std::filesystem::remove_all(folder);
 }

@@ -322,6 +322,24 @@ TEST_CASE("the host's mode, workers, faults and control socket") {
   CHECK(contains(refuse({"--control", ""}), "--control"));
 }
 
+TEST_CASE("metrics while the guest runs") {
+  const Config plain = accept({});
+  CHECK_FALSE(plain.metrics.has_value());
+  const Config config = accept({"--metrics", "a/m.prom", "--metrics-ms", "250"});
+  CHECK(config.metrics.value().form == MetricsForm::file);
+  CHECK(config.metrics.value().path == "a/m.prom");
+  CHECK(config.metrics_period == std::chrono::milliseconds(250));
+  CHECK(accept({"--metrics", "m.jsonl"}).metrics.value().form == MetricsForm::lines);
+  const Config socket = accept({"--metrics", "unix:s.jsonl"});
+  CHECK(socket.metrics.value().form == MetricsForm::socket);
+  CHECK(socket.metrics.value().path == "s.jsonl");
+  CHECK(contains(refuse({"--metrics", "unix:"}), "--metrics unix:"));
+  CHECK(contains(refuse({"--metrics", ""}), "--metrics"));
+  CHECK(contains(refuse({"--metrics-ms", "250"}), "--metrics-ms: needs --metrics"));
+  CHECK(contains(refuse({"--metrics", "unix:s", "--metrics-ms", "250"}), "--metrics-ms"));
+  CHECK(contains(refuse({"--metrics", "m", "--metrics-ms", "1"}), "--metrics-ms"));
+}
+
 TEST_CASE("report policies refuse everything else") {
   static_assert(abi::max_batch_ranges == 512);
   for (const char* text : {"",
