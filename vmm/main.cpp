@@ -29,12 +29,15 @@
 #include "vmm/io/standard_output.hpp"
 #include "vmm/io/terminal.hpp"
 #include "vmm/io/terminal_keeper.hpp"
+#include "vmm/io/write_all.hpp"
 #include "vmm/machine.hpp"
 #include "vmm/memory/huge_pages.hpp"
 #include "vmm/probe/probe.hpp"
 #include "vmm/record/trace_target.hpp"
 #include "vmm/record/trace_writer.hpp"
+#include "vmm/repetition.hpp"
 #include "vmm/report/live_view.hpp"
+#include "vmm/report/repeated_runs.hpp"
 #include "vmm/report/stats.hpp"
 #include "vmm/report/summary.hpp"
 #include "vmm/run_report.hpp"
@@ -238,11 +241,13 @@ bool has_summary(const vmm::Machine& machine, const vmm::GuestEnding& ending) {
   return machine.watch().times().workload_begin_ns != 0 && !refused;
 }
 
-vmm::Result<int> run(const vmm::Config& config, const vmm::Inheritance& inheritance) {
+// `results`: of --repeat, where what there is to tell goes instead of to a user.
+vmm::Result<int> run(const vmm::Config& config, const vmm::Inheritance& inheritance,
+                     vmm::UniqueFd results = {}) {
   // Whatever can be refused is refused before anything runs.
   EBB_TRY(keep_files_apart(config));
   std::optional<vmm::OutputFile> stats_file;
-  if (config.stats) {
+  if (config.stats && !results.valid()) {
     EBB_TRY_ASSIGN(file, vmm::OutputFile::open("--stats", *config.stats));
     stats_file.emplace(std::move(file));
   }
@@ -306,7 +311,9 @@ vmm::Result<int> run(const vmm::Config& config, const vmm::Inheritance& inherita
   const vmm::RunStats stats = vmm::make_stats(config, *machine, ending);
   // Results first: whatever becomes of the talk, they are there.
   const vmm::Result<void> stats_written =
-      stats_file ? stats_file->write(vmm::to_text(vmm::to_json(stats))) : vmm::Result<void>{};
+      results.valid() ? vmm::hand_over(vmm::RepeatedRun::of(stats), results)
+      : stats_file    ? stats_file->write(vmm::to_text(vmm::to_json(stats)))
+                      : vmm::Result<void>{};
   live.finish();
   const bool is_quiet = config.verbosity == vmm::Verbosity::quiet;
   // Who has sent a signal knows that, and may want nothing but the program's output. SIGKILL, which
@@ -326,6 +333,49 @@ vmm::Result<int> run(const vmm::Config& config, const vmm::Inheritance& inherita
   const std::array outputs{stats_written, machine->metrics_result(),
                            vmm::standard_output_result(output.error())};
   return status_after(config, stats, outputs, ending.process_status());
+}
+
+// Runs of --repeat, and what they come to.
+vmm::Result<int> run_repeatedly(const vmm::Config& config, const vmm::Inheritance& inheritance) {
+  EBB_TRY(keep_files_apart(config));
+  std::optional<vmm::OutputFile> stats_file;
+  if (config.stats) {
+    EBB_TRY_ASSIGN(file, vmm::OutputFile::open("--stats", *config.stats));
+    stats_file.emplace(std::move(file));
+  }
+  vmm::Config single = config;
+  single.verbosity = vmm::Verbosity::quiet;
+  EBB_TRY_ASSIGN(repetition, vmm::repeat(config.repeat, [&](vmm::UniqueFd results) {
+                   const auto status = run(single, inheritance, std::move(results));
+                   return status ? *status : fail(status.error());
+                 }));
+  int status = repetition.exit_status;
+  if (repetition.runs.empty()) {
+    return status;
+  }
+  if (stats_file) {
+    if (const auto written = stats_file->write(vmm::repeated_runs_text(repetition.runs));
+        !written) {
+      const int failed = fail(written.error());
+      status = status == 0 ? failed : status;
+    }
+  }
+  if (repetition.exit_status != 0) {
+    vmm::tell("vmm: --repeat: run {} of {} ended with status {}, and was the last\n",
+              repetition.runs.size() + 1, config.repeat, repetition.exit_status);
+  }
+  if (config.verbosity != vmm::Verbosity::quiet) {
+    const std::string what =
+        config.runs_program() ? config.program.arguments.front() : config.workload;
+    if (const int error =
+            vmm::write_all(talk_fd(config), vmm::render_repeated_runs(what, repetition.runs));
+        error != 0 && error != EPIPE) {
+      const int failed = fail({vmm::ErrorClass::environment,
+                               "standard output: cannot be written: " + vmm::errno_text(error)});
+      status = status == 0 ? failed : status;
+    }
+  }
+  return status;
 }
 
 vmm::Result<void> probe(const vmm::ProbeHost& request) {
@@ -358,7 +408,7 @@ vmm::Result<int> start(std::span<const char* const> argv, const vmm::Inheritance
     vmm::tell("vmm: this kernel has no transparent huge pages; guest memory is in pages of "
               "4 KiB (--backing 4k)\n");
   }
-  return run(config, inheritance);
+  return config.repeat > 1 ? run_repeatedly(config, inheritance) : run(config, inheritance);
 }
 
 } // namespace

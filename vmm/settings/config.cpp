@@ -105,6 +105,13 @@ Result<void> settle_trace(const Given& given, Config& config) {
 }
 
 Result<void> settle_output(const Given& given, Config& config) {
+  if (config.repeat > 1) {
+    for (const char* const option : {"--trace", "--step", "--gdb"}) {
+      if (given(option)) {
+        return user_error("{}: looks at one run; leave out --repeat", option);
+      }
+    }
+  }
   const bool in_file = config.metrics && config.metrics->form != MetricsForm::socket;
   if (given("--metrics-ms") && !in_file) {
     return user_error("--metrics-ms: needs --metrics FILE");

@@ -40,6 +40,7 @@ namespace vmm {
 
 inline constexpr std::uint64_t min_guest_bytes = 16 * mib;
 inline constexpr std::uint64_t max_guest_bytes = 256 * gib;
+inline constexpr std::uint32_t most_repetitions = 10'000;
 inline constexpr std::uint32_t max_cpus = EBB_MAX_VCPUS;
 
 enum class Speed : std::uint8_t {
@@ -104,6 +105,7 @@ struct Config {
   abi::TraceLevel trace_level = abi::TraceLevel::ranges;
   std::uint64_t trace_bytes = 0; // of a ring of the last records; 0: a file that grows
   bool step = false;             // hold the guest at its hypercalls and take commands
+  std::uint32_t repeat = 1;      // so many guests, one after the other
   Verbosity verbosity = Verbosity::normal;
   HintCheck check_hints = HintCheck::off;
   OracleUse oracle = OracleUse::off;

@@ -318,6 +318,8 @@ constexpr OptionRow rows[] = {
       OptionUse::flag},
      set<&Config::oracle, OracleUse::on>},
     {{"--stats", "FILE", output, "Write statistics as JSON"}, text<&Config::stats>},
+    {{"--repeat", "N", output, "Run N guests, one after the other; tell medians and quartiles [1]"},
+     number<&Config::repeat, 1, most_repetitions>},
     {{"--metrics", "FILE|unix:PATH", output,
       "Tell metrics while the guest runs: as Prometheus' text, or lines of JSON (*.jsonl)"},
      metrics_request},

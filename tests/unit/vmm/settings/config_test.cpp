@@ -322,13 +322,15 @@ TEST_CASE("the host's mode, workers, faults and control socket") {
   CHECK(contains(refuse({"--control", ""}), "--control"));
 }
 
-TEST_CASE("metrics while the guest runs") {
+TEST_CASE("metrics and repetitions") {
   const Config plain = accept({});
   CHECK_FALSE(plain.metrics.has_value());
-  const Config config = accept({"--metrics", "a/m.prom", "--metrics-ms", "250"});
+  CHECK(plain.repeat == 1);
+  const Config config = accept({"--metrics", "a/m.prom", "--metrics-ms", "250", "--repeat", "7"});
   CHECK(config.metrics.value().form == MetricsForm::file);
   CHECK(config.metrics.value().path == "a/m.prom");
   CHECK(config.metrics_period == std::chrono::milliseconds(250));
+  CHECK(config.repeat == 7);
   CHECK(accept({"--metrics", "m.jsonl"}).metrics.value().form == MetricsForm::lines);
   const Config socket = accept({"--metrics", "unix:s.jsonl"});
   CHECK(socket.metrics.value().form == MetricsForm::socket);
@@ -338,6 +340,12 @@ TEST_CASE("metrics while the guest runs") {
   CHECK(contains(refuse({"--metrics-ms", "250"}), "--metrics-ms: needs --metrics"));
   CHECK(contains(refuse({"--metrics", "unix:s", "--metrics-ms", "250"}), "--metrics-ms"));
   CHECK(contains(refuse({"--metrics", "m", "--metrics-ms", "1"}), "--metrics-ms"));
+  for (const char* const wrong : {"0", "-1", "x", "10001"}) {
+    CHECK(contains(refuse({"--repeat", wrong}), "--repeat"));
+  }
+  CHECK(contains(refuse({"--repeat", "2", "--trace", "t"}), "--trace: looks at one run"));
+  CHECK(contains(refuse({"--repeat", "2", "--gdb", "0"}), "--gdb: looks at one run"));
+  CHECK(contains(refuse({"--repeat", "2", "--step"}), "--step: looks at one run"));
 }
 
 TEST_CASE("report policies refuse everything else") {
