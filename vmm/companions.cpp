@@ -44,7 +44,21 @@ Result<std::unique_ptr<Companions>> Companions::create(const Config& config, Gue
   if (config.control) {
     EBB_TRY(companions->make_control(config, guest, end, watch, hints));
   }
+  if (config.pressure == PressureUse::automatic) {
+    EBB_TRY(companions->make_pressure(hints));
+  }
   return companions;
+}
+
+Result<void> Companions::make_pressure(HintSide& hints) {
+  auto files = open_pressure_files();
+  if (!files) {
+    why_no_pressure_ = files.error().message;
+    return {};
+  }
+  EBB_TRY_ASSIGN(watch, PressureWatch::create(std::move(*files), hints.control()));
+  pressure_ = std::move(watch);
+  return {};
 }
 
 Result<void> Companions::make_control(const Config& config, GuestMachine& guest, GuestEnd& end,
@@ -103,6 +117,10 @@ Result<unsigned> Companions::start(Sandbox& sandbox) {
     EBB_TRY(control_socket_->start(sandbox.start_of(ThreadKind::control)));
     ++threads;
   }
+  if (pressure_) {
+    EBB_TRY(pressure_->start(sandbox.start_of(ThreadKind::pressure)));
+    ++threads;
+  }
   if (gdb_server_) {
     EBB_TRY(gdb_server_->start([this, &sandbox] {
       sandbox.enter(ThreadKind::debugger);
@@ -116,6 +134,9 @@ Result<unsigned> Companions::start(Sandbox& sandbox) {
 void Companions::let_go() {
   if (control_socket_) {
     control_socket_->end();
+  }
+  if (pressure_) {
+    pressure_->stop();
   }
   if (gate_) {
     gate_->open_for_good();

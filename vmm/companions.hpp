@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Who may talk to the vmm from outside while its guest runs: clients of the control socket, and a
-// debugger. Either, both or none.
+// Who may talk to the vmm from outside while its guest runs: clients of the control socket, a
+// debugger, and the kernel when memory is short. Any of them or none.
 #pragma once
 
 #include <memory>
@@ -11,6 +11,7 @@
 #include "vmm/control/control_commands.hpp"
 #include "vmm/control/control_socket.hpp"
 #include "vmm/control/memory_marks.hpp"
+#include "vmm/control/pressure_watch.hpp"
 #include "vmm/debug/gdb_server.hpp"
 #include "vmm/debug/guest_debugger.hpp"
 #include "vmm/guest_machine.hpp"
@@ -37,6 +38,8 @@ class Companions {
   [[nodiscard]] VcpuHook* hook();
   // For gdb's `target remote`; empty without a debugger.
   [[nodiscard]] std::optional<std::string> gdb_address() const;
+  // Why pressure is not heard of though it was asked for; empty: it is.
+  [[nodiscard]] const std::string& why_no_pressure() const { return why_no_pressure_; }
 
   // Starts the threads, and says how many. The debugger's waits until vCPU 0 may run: before that
   // there is nobody to kick.
@@ -56,7 +59,11 @@ class Companions {
   [[nodiscard]] Result<void> make_control(const Config& config, GuestMachine& guest, GuestEnd& end,
                                           Watch& watch, HintSide& hints);
 
+  [[nodiscard]] Result<void> make_pressure(HintSide& hints);
+
   VcpuThreads& vcpus_;
+  std::string why_no_pressure_;
+  std::unique_ptr<PressureWatch> pressure_; // null without --pressure, or where nobody tells
   MemoryMarks marks_;
   std::unique_ptr<VcpuGate> gate_;                // null: nobody can close it
   std::unique_ptr<ControlCommands> commands_;     // with control_socket_

@@ -67,6 +67,11 @@ class Machine {
     return companions_->gdb_address();
   }
 
+  // Why --pressure has no effect here; empty: it has, or was not asked for.
+  [[nodiscard]] const std::string& why_no_pressure() const {
+    return companions_->why_no_pressure();
+  }
+
   // Ports of the guest's that the host has chosen ones for, a line each; of --listen.
   [[nodiscard]] const std::vector<std::string>& chosen_ports() const { return chosen_ports_; }
 

@@ -146,6 +146,9 @@ vmm::SandboxOptions sandbox_options(const vmm::Config& config,
   if (config.records()) {
     options.features.add(vmm::SandboxFeature::trace);
   }
+  if (config.pressure != vmm::PressureUse::off) {
+    options.features.add(vmm::SandboxFeature::pressure);
+  }
   if (config.metrics) {
     add_metrics(*config.metrics, options);
   }
@@ -302,6 +305,9 @@ vmm::Result<int> run(const vmm::Config& config, const vmm::Inheritance& inherita
                           }}));
   if (const auto address = machine->gdb_address()) {
     vmm::tell("vmm: the guest waits for gdb: target remote {}\n", *address);
+  }
+  if (const std::string& why = machine->why_no_pressure(); !why.empty()) {
+    vmm::tell("vmm: --pressure: {}\n", why);
   }
   for (const std::string& chosen : machine->chosen_ports()) {
     vmm::tell("vmm: {}\n", chosen);

@@ -49,6 +49,10 @@ RunStats stats_now(const Config& config, const Machine& machine) {
   stats.prefaults = machine.loops().prefaults();
   stats.report = control.settings();
   stats.report_changes = control.changes();
+  if (config.pressure != PressureUse::off) {
+    const PressureTotals pressure = control.pressure();
+    stats.pressure = {pressure.times, pressure.ns, pressure.now};
+  }
   stats.guest = read_guest_status(machine.guest().status());
   stats.memory.guest_bytes = machine.guest().memory().size_bytes();
   stats.memory.backing = name_of(config.backing);

@@ -101,6 +101,7 @@ Result<ControlReply> ControlCommands::status(std::string_view /*argument*/) {
   answer["ok"] = true;
   answer["state"] = state();
   answer["report"] = to_json(targets_.report.settings());
+  answer["under_pressure"] = targets_.report.pressure().now;
   answer["memory_price_ns"] = targets_.memory_price_ns.load(std::memory_order_relaxed);
   Json& hinted = answer["hints"] = vmm::to_json(hints);
   hinted["doorbells"] = hints.doorbells;

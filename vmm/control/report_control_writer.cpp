@@ -65,9 +65,6 @@ std::optional<ReportSettings> ReportControlWriter::change(const Change& change) 
     }
     settings_ = changed;
     changes_.add({monotonic_ns(), changed});
-    if (observer_) {
-      observer_(settings_);
-    }
     write_locked();
   }
   // An interrupt that the guest has not agreed to yet would be its end.
@@ -77,6 +74,56 @@ std::optional<ReportSettings> ReportControlWriter::change(const Change& change) 
   return changed;
 }
 
+abi::ReportPolicy under_pressure(abi::ReportPolicy policy) {
+  policy.keep_bytes = 0;
+  policy.delay_ns = 0;
+  if (policy.strategy != abi::ReportStrategy::each) {
+    policy.strategy = abi::ReportStrategy::batch;
+  }
+  return policy;
+}
+
+void ReportControlWriter::set_pressure(MemoryPressure pressure) {
+  bool reads = false;
+  {
+    const std::scoped_lock lock(mutex_);
+    if (pressure == pressure_) {
+      return;
+    }
+    pressure_ = pressure;
+    const std::uint64_t now_ns = monotonic_ns();
+    if (pressure == MemoryPressure::high) {
+      ++pressed_.times;
+      pressure_since_ns_ = now_ns;
+    } else {
+      pressed_.ns += now_ns - pressure_since_ns_;
+    }
+    if (reader_ != ControlReader::absent) {
+      write_locked();
+    }
+    reads = reader_ == ControlReader::present;
+  }
+  if (reads && kick_) {
+    kick_();
+  }
+}
+
+PressureTotals ReportControlWriter::pressure() const {
+  const std::scoped_lock lock(mutex_);
+  PressureTotals totals = pressed_;
+  totals.now = pressure_ == MemoryPressure::high;
+  totals.ns += totals.now ? monotonic_ns() - pressure_since_ns_ : 0;
+  return totals;
+}
+
+ReportSettings ReportControlWriter::in_force_locked() const {
+  ReportSettings settings = settings_;
+  if (pressure_ == MemoryPressure::high) {
+    settings.policy = under_pressure(settings.policy);
+  }
+  return settings;
+}
+
 // A sequence lock. Each field is stored with release after the odd generation, so a reader that
 // sees a new field (with acquire) sees at least the odd generation when it looks again, and knows
 // that its copy may be torn; the even one comes last and so brings all fields with it.
@@ -84,7 +131,11 @@ void ReportControlWriter::write_locked() {
   const auto store = [](auto& field, auto value) {
     std::atomic_ref(field).store(value, std::memory_order_release);
   };
-  const abi::ReportPolicy& policy = settings_.policy;
+  const ReportSettings in_force = in_force_locked();
+  if (observer_) {
+    observer_(in_force);
+  }
+  const abi::ReportPolicy& policy = in_force.policy;
   store(control_.generation, ++generation_);
   store(control_.policy.enabled, policy.enabled);
   store(control_.policy.order, policy.order);
@@ -92,7 +143,7 @@ void ReportControlWriter::write_locked() {
   store(control_.policy.strategy, policy.strategy);
   store(control_.policy.keep_bytes, policy.keep_bytes);
   store(control_.policy.delay_ns, policy.delay_ns);
-  store(control_.timeout_ns, settings_.timeout_ns);
+  store(control_.timeout_ns, in_force.timeout_ns);
   store(control_.generation, ++generation_);
 }
 

@@ -18,6 +18,20 @@ namespace vmm {
 // that is there when it looks first.
 enum class ControlReader : std::uint8_t { unknown, present, absent };
 
+// Whether the host's memory is short.
+enum class MemoryPressure : std::uint8_t { none, high };
+
+// What is in force under pressure: no reserve, no delay, and no strategy that holds free memory
+// back; whether, and from which order up, anything is reported stays.
+[[nodiscard]] abi::ReportPolicy under_pressure(abi::ReportPolicy policy);
+
+// How often and for how long pressure has lasted.
+struct PressureTotals {
+  std::uint64_t times = 0;
+  std::uint64_t ns = 0;
+  bool now = false;
+};
+
 class ReportControlWriter {
  public:
   // Called with each new setting, in their order, before the guest can act on it; may not call
@@ -45,12 +59,18 @@ class ReportControlWriter {
   // Off if on and on if off.
   std::optional<ReportSettings> toggle();
 
+  // What was asked for stays, and what is asked for meanwhile counts once pressure is over.
+  void set_pressure(MemoryPressure pressure);
+  [[nodiscard]] PressureTotals pressure() const;
+
   // Changes `settings` under the writer's lock, so that two changes at a time both count. Returns
   // false to leave everything as it was.
   using Change = std::function<bool(ReportSettings& settings)>;
   std::optional<ReportSettings> change(const Change& change);
 
  private:
+  // What the guest is to go by.
+  [[nodiscard]] ReportSettings in_force_locked() const;
   void write_locked();
 
   abi::ReportControl& control_;
@@ -60,6 +80,9 @@ class ReportControlWriter {
   mutable std::mutex mutex_; // guards what follows and writing to control_
   ReportSettings settings_;
   ReportChanges changes_;
+  MemoryPressure pressure_ = MemoryPressure::none;
+  PressureTotals pressed_; // before pressure_since_ns_, if that lasts
+  std::uint64_t pressure_since_ns_ = 0;
   ControlReader reader_ = ControlReader::unknown;
   std::uint64_t generation_;
 };

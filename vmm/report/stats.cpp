@@ -331,6 +331,9 @@ Json to_json(const RunStats& stats) {
   json["host"] = host_json(stats);
   json["hints"] = hints_json(stats);
   add_asynchronous(json, stats);
+  if (stats.pressure) {
+    json["pressure"] = {{"times", stats.pressure->times}, {"ns", stats.pressure->ns}};
+  }
   if (stats.trace) {
     json["trace"] = to_json(*stats.trace);
   }

@@ -41,6 +41,14 @@ struct RunStats {
   ReportSettings report;        // with order=auto what was in force at the end
   ReportChanges report_changes; // of the policy, while the guest ran
 
+  // Of --pressure; empty: it was off.
+  struct Pressure {
+    std::uint64_t times = 0;
+    std::uint64_t ns = 0;
+    bool now = false;
+  };
+  std::optional<Pressure> pressure;
+
   // The guest's own account, at the end: shown, never relied on.
   abi::GuestStatus guest;
 

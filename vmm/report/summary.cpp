@@ -255,6 +255,11 @@ std::string render_summary(const RunStats& stats) {
     table.line(
         fmt::format("    {}", policy_text(stats, settings.policy, chosen(settings.automatic))));
   }
+  if (stats.pressure && stats.pressure->times != 0) {
+    table.line(fmt::format("  memory was short {} time{}, for {}", grouped(stats.pressure->times),
+                           stats.pressure->times == 1 ? "" : "s",
+                           human_duration_ns(stats.pressure->ns)));
+  }
   table.line("");
   table.heading("Hints", "Host memory behind guest RAM");
   table.row("batches", grouped(hints.batches), "peak", or_dash(memory.rss_peak_bytes, human_size));

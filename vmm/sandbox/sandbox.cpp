@@ -34,6 +34,7 @@ Result<void> Sandbox::compile() {
     // What is never started needs no filter.
     if ((kind == ThreadKind::control && !options_.features.has(SandboxFeature::control_socket)) ||
         (kind == ThreadKind::trace && !options_.features.has(SandboxFeature::trace)) ||
+        (kind == ThreadKind::pressure && !options_.features.has(SandboxFeature::pressure)) ||
         (kind == ThreadKind::metrics && !options_.features.has(SandboxFeature::metrics_file) &&
          !options_.features.has(SandboxFeature::metrics_lines) &&
          !options_.features.has(SandboxFeature::metrics_socket)) ||

@@ -29,8 +29,8 @@ constexpr int populate_write = 23;
 constexpr int fchmodat2_number = 452;
 
 constexpr std::array<std::string_view, thread_kinds> kind_names{
-    "main",  "vcpu",     "worker", "sampler", "control",
-    "trace", "debugger", "files",  "sockets", "metrics"};
+    "main",     "vcpu",  "worker",  "sampler", "control", "trace",
+    "debugger", "files", "sockets", "metrics", "pressure"};
 
 class Rules {
  public:
@@ -271,6 +271,9 @@ std::vector<SyscallRule> syscall_rules(ThreadKind kind, FeatureSet features, int
     break;
   case ThreadKind::sockets:
     add_sockets(rules, features);
+    break;
+  case ThreadKind::pressure:
+    rules.allow({SYS_poll, SYS_pread64, SYS_close});
     break;
   case ThreadKind::metrics:
     add_metrics(rules, features);

@@ -28,8 +28,9 @@ enum class ThreadKind : std::uint8_t {
   files,    // carries out file calls of a program in the guest
   sockets,  // carries out its socket calls
   metrics,  // tells metrics
+  pressure, // hears of short memory
 };
-inline constexpr std::uint8_t thread_kinds = 10;
+inline constexpr std::uint8_t thread_kinds = 11;
 
 [[nodiscard]] std::string_view name_of(ThreadKind kind);
 
@@ -38,6 +39,7 @@ enum class SandboxFeature : std::uint8_t {
   control_socket, // serves clients; removes the socket's file at the end
   stats_file,     // puts a file into place at the end
   trace,          // writes a trace
+  pressure,       // hears of short memory
   metrics_file,   // puts a file into place again and again
   metrics_lines,  // adds to a file
   metrics_socket, // serves clients; removes the socket's file at the end

@@ -73,6 +73,11 @@ enum class OracleUse : std::uint8_t {
       // (vmm/hints/oracle.hpp)
 };
 
+enum class PressureUse : std::uint8_t {
+  off,
+  automatic, // where the host tells that its memory is short
+};
+
 struct Config {
   std::optional<std::string> config_file; // that options came from
   std::string image;                      // as given; empty: the vmm's own
@@ -85,6 +90,7 @@ struct Config {
   std::uint64_t report_timeout_ns = 0; // answers that take longer are given up on; 0: never
   bool report_automatic = false;       // order=auto
   std::optional<abi::Order> prefault;  // smallest order that the guest asks to be made resident
+  PressureUse pressure = PressureUse::off;
   std::uint64_t memory_price_ns = default_memory_price_ns; // of 1 MiB for 1 s
   HostMode host = HostMode::sync;
   std::uint32_t workers = 1; // threads of an asynchronous or polling host

@@ -45,6 +45,8 @@ constexpr Names<Transport, 3> transports{
     {{"pio", Transport::pio}, {"ioeventfd", Transport::ioeventfd}, {"vmcall", Transport::vmcall}}};
 constexpr Names<LiveMode, 3> live_modes{
     {{"auto", LiveMode::automatic}, {"on", LiveMode::on}, {"off", LiveMode::off}}};
+constexpr Names<PressureUse, 2> pressure_uses{
+    {{"auto", PressureUse::automatic}, {"off", PressureUse::off}}};
 constexpr Names<SandboxMode, 3> sandbox_modes{
     {{"on", SandboxMode::on}, {"off", SandboxMode::off}, {"trap", SandboxMode::trap}}};
 constexpr Names<abi::TraceLevel, 3> trace_levels{{{"batches", abi::TraceLevel::batches},
@@ -287,6 +289,9 @@ constexpr OptionRow rows[] = {
     {{"--memory-price", "TIME", free_memory,
       "CPU time that 1 MiB for 1 s is worth, for net benefit [1ms]"},
      memory_price},
+    {{"--pressure", "auto|off", free_memory,
+      "Give up reserve and delays while the host, or the vmm's cgroup, is short of memory [off]"},
+     one_of<&Config::pressure, pressure_uses>},
     {{"--prefault", "ORDER", free_memory,
       "Have memory behind discarded blocks of at least this order (4..10) in one go when they "
       "are allocated [never]"},

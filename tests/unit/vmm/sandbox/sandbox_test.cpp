@@ -44,7 +44,7 @@ constexpr int survived = 7;
 constexpr FeatureSet no_features;
 constexpr std::array all_kinds{ThreadKind::main,     ThreadKind::vcpu,    ThreadKind::worker,
                                ThreadKind::sampler,  ThreadKind::control, ThreadKind::trace,
-                               ThreadKind::debugger, ThreadKind::metrics};
+                               ThreadKind::debugger, ThreadKind::metrics, ThreadKind::pressure};
 
 struct Attempt {
   const char* name;
@@ -191,9 +191,9 @@ std::string status_line(const char* key) {
 TEST_CASE("no thread of the sandbox may do what a running vmm has no use for") {
   // Each attempt costs a process: all of them by the thread that a hostile guest meets first, and
   // each by one of the others.
-  const std::array others{ThreadKind::main,    ThreadKind::worker, ThreadKind::sampler,
-                          ThreadKind::control, ThreadKind::trace,  ThreadKind::debugger,
-                          ThreadKind::metrics};
+  const std::array others{ThreadKind::main,    ThreadKind::worker,  ThreadKind::sampler,
+                          ThreadKind::control, ThreadKind::trace,   ThreadKind::debugger,
+                          ThreadKind::metrics, ThreadKind::pressure};
   std::size_t turn = 0;
   for (const Attempt& attempt : forbidden()) {
     for (const ThreadKind kind : {ThreadKind::vcpu, others[turn++ % others.size()]}) {

@@ -322,15 +322,18 @@ TEST_CASE("the host's mode, workers, faults and control socket") {
   CHECK(contains(refuse({"--control", ""}), "--control"));
 }
 
-TEST_CASE("metrics and repetitions") {
+TEST_CASE("metrics, repetitions and pressure") {
   const Config plain = accept({});
   CHECK_FALSE(plain.metrics.has_value());
   CHECK(plain.repeat == 1);
-  const Config config = accept({"--metrics", "a/m.prom", "--metrics-ms", "250", "--repeat", "7"});
+  CHECK(plain.pressure == PressureUse::off);
+  const Config config = accept(
+      {"--metrics", "a/m.prom", "--metrics-ms", "250", "--repeat", "7", "--pressure", "auto"});
   CHECK(config.metrics.value().form == MetricsForm::file);
   CHECK(config.metrics.value().path == "a/m.prom");
   CHECK(config.metrics_period == std::chrono::milliseconds(250));
   CHECK(config.repeat == 7);
+  CHECK(config.pressure == PressureUse::automatic);
   CHECK(accept({"--metrics", "m.jsonl"}).metrics.value().form == MetricsForm::lines);
   const Config socket = accept({"--metrics", "unix:s.jsonl"});
   CHECK(socket.metrics.value().form == MetricsForm::socket);
@@ -346,6 +349,7 @@ TEST_CASE("metrics and repetitions") {
   CHECK(contains(refuse({"--repeat", "2", "--trace", "t"}), "--trace: looks at one run"));
   CHECK(contains(refuse({"--repeat", "2", "--gdb", "0"}), "--gdb: looks at one run"));
   CHECK(contains(refuse({"--repeat", "2", "--step"}), "--step: looks at one run"));
+  CHECK(contains(refuse({"--pressure", "on"}), "--pressure"));
 }
 
 TEST_CASE("report policies refuse everything else") {
