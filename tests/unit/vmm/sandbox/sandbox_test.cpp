@@ -459,7 +459,7 @@ TEST_CASE("metrics are put in place as they must be, and nothing else is opened"
   REQUIRE(::mkdtemp(folder.data()) != nullptr);
   const std::string path = folder + "/m";
   std::ofstream(folder + "/other") << "x";
-  constexpr FeatureSet file{SandboxFeature::metrics_file};
+  static constexpr FeatureSet file{SandboxFeature::metrics_file};
   const auto put = [&path](const std::vector<std::string>& folders) {
     return confined(ThreadKind::metrics, file, [] {}) == survived &&
            child([&] {
