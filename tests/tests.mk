@@ -146,13 +146,13 @@ test-hostile: all $(B)/tests/hostile.bin ## guests that attack the vmm, beside o
 test-pressure: all $(B)/tests/boot/hold.bin ## guests under one memory cgroup that is too small for all of them
 	tests/run-pressure-tests
 
-# Preloaded into the vmm: no line of it is in the product.
+# Preloaded into the vmm: no line of it is in the product. Not nested: there the vmm is static.
 $(B)/tests/failing_host.so: tests/failing_host/shim.cpp $(TEST_RULES)
 	$(call say,CXX,$<)
 	$(Q)mkdir -p $(@D) && $(CXX) $(filter-out -MMD -MP,$(COMMON)) -O2 -fPIC -shared -o $@ $< -ldl
 
 test-failing-host: all $(B)/tests/failing_host.so ## honest guests on hosts whose system calls fail
-	tests/run-boot-tests --cases tests/failing_host/cases.cfg $(if $(T),--filter '$(T)')
+	tests/run-boot-tests --via kvm --cases tests/failing_host/cases.cfg $(if $(T),--filter '$(T)')
 
 # The vmm with ASan and UBSan: what an attack does to the process must not go unseen.
 $(B)/tests/vmm_asan: $(call objects,unit,$(VMM_SOURCES) $(VMM_ASSEMBLY)) $(SOURCE_LIST)
