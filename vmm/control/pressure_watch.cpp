@@ -2,7 +2,6 @@
 #include "vmm/control/pressure_watch.hpp"
 
 #include <poll.h>
-#include <sys/eventfd.h>
 
 #include <span>
 #include <utility>
@@ -12,12 +11,9 @@ namespace vmm {
 Result<std::unique_ptr<PressureWatch>> PressureWatch::create(std::vector<PressureFile> files,
                                                              ReportControlWriter& report,
                                                              std::chrono::milliseconds calm) {
-  UniqueFd event(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!event.valid()) {
-    return system_error("eventfd");
-  }
+  EBB_TRY_ASSIGN(stopped, Event::create("memory pressure"));
   return std::unique_ptr<PressureWatch>(
-      new PressureWatch(std::move(files), report, calm, std::move(event)));
+      new PressureWatch(std::move(files), report, calm, std::move(stopped)));
 }
 
 Result<void> PressureWatch::start(ThreadStart on_start) {
@@ -27,14 +23,14 @@ Result<void> PressureWatch::start(ThreadStart on_start) {
 }
 
 void PressureWatch::stop() {
-  static_cast<void>(::eventfd_write(event_.get(), 1));
+  stopped_.set();
   thread_.join();
 }
 
 void PressureWatch::run() {
   bool pressed = false;
   while (true) {
-    std::vector<pollfd> events{{event_.get(), POLLIN, 0}};
+    std::vector<pollfd> events{{stopped_.fd(), POLLIN, 0}};
     for (const PressureFile& file : files_) {
       events.push_back({file.fd.get(), file.news, 0});
     }

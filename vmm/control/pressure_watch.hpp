@@ -7,9 +7,9 @@
 #include <memory>
 #include <vector>
 
+#include "vmm/base/event.hpp"
 #include "vmm/base/result.hpp"
 #include "vmm/base/thread.hpp"
-#include "vmm/base/unique_fd.hpp"
 #include "vmm/control/pressure_files.hpp"
 #include "vmm/control/report_control_writer.hpp"
 
@@ -35,8 +35,8 @@ class PressureWatch {
 
  private:
   PressureWatch(std::vector<PressureFile> files, ReportControlWriter& report,
-                std::chrono::milliseconds calm, UniqueFd event)
-      : files_(std::move(files)), report_(report), calm_(calm), event_(std::move(event)) {}
+                std::chrono::milliseconds calm, Event stopped)
+      : files_(std::move(files)), report_(report), calm_(calm), stopped_(std::move(stopped)) {}
   void run();
   // What poll() has told, in the order of files_: whether it is pressure.
   bool take(const std::vector<short>& news);
@@ -44,8 +44,8 @@ class PressureWatch {
   std::vector<PressureFile> files_;
   ReportControlWriter& report_;
   const std::chrono::milliseconds calm_;
-  const UniqueFd event_; // readable from stop() on
-  Thread thread_;        // last: it uses the others
+  const Event stopped_;
+  Thread thread_; // last: it uses the others
 };
 
 } // namespace vmm

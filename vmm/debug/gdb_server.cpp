@@ -5,7 +5,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 
 #include <array>
@@ -56,10 +55,7 @@ Result<TcpListener> listen_on(std::uint16_t port) {
 
 Result<std::unique_ptr<GdbServer>> GdbServer::create(const GdbAddress& address, DebugTarget& target,
                                                      const GuestEnd& end) {
-  UniqueFd stop(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!stop.valid()) {
-    return system_error("eventfd");
-  }
+  EBB_TRY_ASSIGN(stop, Event::create("the debugger"));
   std::optional<UnixListener> unix_socket;
   TcpListener tcp;
   std::string text = address.path;
@@ -76,7 +72,7 @@ Result<std::unique_ptr<GdbServer>> GdbServer::create(const GdbAddress& address, 
 }
 
 GdbServer::~GdbServer() {
-  static_cast<void>(::eventfd_write(stop_.get(), 1));
+  stop_.set();
 }
 
 Result<void> GdbServer::start(ThreadStart on_start) {
@@ -89,7 +85,7 @@ void GdbServer::run() {
   while (true) {
     const bool going = client_ && client_->session.running();
     // A negative descriptor is not waited for.
-    std::array<pollfd, 5> events{pollfd{stop_.get(), POLLIN, 0}, pollfd{end_.stop_fd(), POLLIN, 0},
+    std::array<pollfd, 5> events{pollfd{stop_.fd(), POLLIN, 0}, pollfd{end_.stop_fd(), POLLIN, 0},
                                  pollfd{accepting_ ? listener() : -1, POLLIN, 0},
                                  pollfd{client_ ? client_->fd.get() : -1, POLLIN, 0},
                                  pollfd{going ? target_.stop_event() : -1, POLLIN, 0}};
@@ -156,7 +152,7 @@ void GdbServer::send(int fd, std::string_view bytes) const {
     if (errno != EAGAIN) {
       return;
     }
-    std::array<pollfd, 3> events{pollfd{fd, POLLOUT, 0}, pollfd{stop_.get(), POLLIN, 0},
+    std::array<pollfd, 3> events{pollfd{fd, POLLOUT, 0}, pollfd{stop_.fd(), POLLIN, 0},
                                  pollfd{end_.stop_fd(), POLLIN, 0}};
     static_cast<void>(::poll(events.data(), events.size(), -1));
     if (events[1].revents != 0 || events[2].revents != 0) {

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <thread>
 
+#include "vmm/base/event.hpp"
 #include "vmm/base/result.hpp"
 #include "vmm/base/thread.hpp"
 #include "vmm/base/unique_fd.hpp"
@@ -49,7 +50,7 @@ class GdbServer {
   };
 
   GdbServer(std::optional<UnixListener> unix_socket, UniqueFd tcp_socket, std::string address,
-            UniqueFd stop, DebugTarget& target, const GuestEnd& end)
+            Event stop, DebugTarget& target, const GuestEnd& end)
       : unix_socket_(std::move(unix_socket)), tcp_socket_(std::move(tcp_socket)),
         address_(std::move(address)), stop_(std::move(stop)), target_(target), end_(end) {}
 
@@ -67,7 +68,7 @@ class GdbServer {
   std::optional<UnixListener> unix_socket_;
   UniqueFd tcp_socket_;
   const std::string address_;
-  UniqueFd stop_;
+  Event stop_;
   DebugTarget& target_;
   const GuestEnd& end_;
   std::unique_ptr<Client> client_; // of the thread alone, as is the next

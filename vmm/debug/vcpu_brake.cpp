@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "vmm/debug/vcpu_brake.hpp"
 
-#include <sys/eventfd.h>
-
 #include <cassert>
 #include <chrono>
 
@@ -21,10 +19,7 @@ bool is_final(const DebugStop& stop) {
 } // namespace
 
 Result<std::unique_ptr<VcpuBrake>> VcpuBrake::create(unsigned vcpus, Kick kick) {
-  UniqueFd event(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!event.valid()) {
-    return system_error("eventfd");
-  }
+  EBB_TRY_ASSIGN(event, Event::create("the debugger's stops"));
   return std::unique_ptr<VcpuBrake>(new VcpuBrake(vcpus, std::move(kick), std::move(event)));
 }
 
@@ -58,18 +53,11 @@ void VcpuBrake::note_locked(const DebugStop& stop) {
   hold.held = true;
   hold.stop = stop;
   hold.order = next_order_++;
-  signal();
-}
-
-void VcpuBrake::signal() const {
-  // The counter is emptied with every stop and cannot overflow: the write always succeeds.
-  [[maybe_unused]] const int written = ::eventfd_write(event_.get(), 1);
-  assert(written == 0);
+  event_.set();
 }
 
 bool VcpuBrake::take_event() {
-  eventfd_t count = 0;
-  static_cast<void>(::eventfd_read(event_.get(), &count)); // may be empty
+  event_.clear();
   const std::scoped_lock lock(mutex_);
   for (const Hold& hold : holds_) {
     if (hold.stop) {
@@ -110,8 +98,7 @@ bool VcpuBrake::hold_all() {
 }
 
 std::optional<DebugStop> VcpuBrake::take_stop() {
-  eventfd_t count = 0;
-  static_cast<void>(::eventfd_read(event_.get(), &count)); // may be empty
+  event_.clear();
   const std::scoped_lock lock(mutex_);
   Hold* first = nullptr;
   for (Hold& hold : holds_) {
@@ -137,7 +124,7 @@ bool VcpuBrake::let_go(std::span<const VcpuResume> actions) {
   assert(actions.size() == holds_.size());
   for (const Hold& hold : holds_) {
     if (hold.stop) {
-      signal();
+      event_.set();
       return false;
     }
   }

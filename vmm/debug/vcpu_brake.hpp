@@ -15,8 +15,8 @@
 #include <span>
 #include <vector>
 
+#include "vmm/base/event.hpp"
 #include "vmm/base/result.hpp"
-#include "vmm/base/unique_fd.hpp"
 #include "vmm/debug/debug_target.hpp"
 
 namespace vmm {
@@ -43,7 +43,7 @@ class VcpuBrake {
 
   // --- The debugger's thread ----------------------------------------------------------------
   // Readable when a vCPU has stopped by itself.
-  [[nodiscard]] int event() const { return event_.get(); }
+  [[nodiscard]] int event() const { return event_.fd(); }
   // Empties the event; true if there is a stop to be told.
   [[nodiscard]] bool take_event();
   // Holds all vCPUs and returns when none is running: true. False when the guest has ended.
@@ -66,15 +66,14 @@ class VcpuBrake {
     std::uint64_t order = 0; // of stop, among all
   };
 
-  VcpuBrake(unsigned vcpus, Kick kick, UniqueFd event)
+  VcpuBrake(unsigned vcpus, Kick kick, Event event)
       : kick_(std::move(kick)), event_(std::move(event)), holds_(vcpus) {}
 
   void note_locked(const DebugStop& stop);
-  void signal() const;
   [[nodiscard]] std::vector<unsigned> running_locked() const;
 
   const Kick kick_;
-  const UniqueFd event_;
+  const Event event_;
   std::mutex mutex_;
   std::condition_variable changed_; // anyone's held or running, or ended_
   std::vector<Hold> holds_;         // guarded by mutex_

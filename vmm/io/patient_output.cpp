@@ -2,7 +2,6 @@
 #include "vmm/io/patient_output.hpp"
 
 #include <poll.h>
-#include <sys/eventfd.h>
 
 #include <algorithm>
 #include <array>
@@ -22,21 +21,17 @@ constexpr std::size_t piece_bytes = PIPE_BUF;
 } // namespace
 
 Result<PatientOutput> PatientOutput::create(int fd, int late_fd) {
-  UniqueFd hurry(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!hurry.valid()) {
-    return system_error("eventfd");
-  }
+  EBB_TRY_ASSIGN(hurry, Event::create("the output"));
   return PatientOutput(fd, late_fd, std::move(hurry));
 }
 
 void PatientOutput::hurry() {
-  // Never read, so it stays readable.
-  static_cast<void>(::eventfd_write(hurry_.get(), 1));
+  hurry_.set(); // for good
 }
 
 // False: nobody takes it, and nobody wants to wait any longer.
 bool PatientOutput::await_room() const {
-  std::array<pollfd, 3> events{pollfd{fd_, POLLOUT, 0}, pollfd{hurry_.get(), POLLIN, 0},
+  std::array<pollfd, 3> events{pollfd{fd_, POLLOUT, 0}, pollfd{hurry_.fd(), POLLIN, 0},
                                pollfd{late_fd_, POLLIN, 0}};
   for (;;) {
     const int ready = ::poll(events.data(), events.size(), -1);

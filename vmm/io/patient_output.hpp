@@ -6,8 +6,8 @@
 #include <atomic>
 #include <string_view>
 
+#include "vmm/base/event.hpp"
 #include "vmm/base/result.hpp"
-#include "vmm/base/unique_fd.hpp"
 
 namespace vmm {
 
@@ -32,13 +32,13 @@ class PatientOutput {
   void hurry();
 
  private:
-  PatientOutput(int fd, int late_fd, UniqueFd hurry)
+  PatientOutput(int fd, int late_fd, Event hurry)
       : fd_(fd), late_fd_(late_fd), hurry_(std::move(hurry)) {}
   [[nodiscard]] bool await_room() const;
 
   int fd_;
   int late_fd_;
-  UniqueFd hurry_; // readable since hurry()
+  Event hurry_; // readable since hurry()
   std::atomic<bool> lost_{false};
   std::atomic<int> error_{0};
 };

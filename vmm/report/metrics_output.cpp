@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -62,12 +61,9 @@ Result<std::unique_ptr<MetricsOutput>> MetricsOutput::create(const MetricsReques
                                                              std::chrono::milliseconds period,
                                                              Source source) {
   EBB_TRY_ASSIGN(target, open(request));
-  UniqueFd event(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!event.valid()) {
-    return system_error("eventfd");
-  }
+  EBB_TRY_ASSIGN(stopped, Event::create("metrics"));
   return std::unique_ptr<MetricsOutput>(
-      new MetricsOutput(std::move(target), period, std::move(source), std::move(event)));
+      new MetricsOutput(std::move(target), period, std::move(source), std::move(stopped)));
 }
 
 Result<void> MetricsOutput::start(ThreadStart on_start) {
@@ -77,7 +73,7 @@ Result<void> MetricsOutput::start(ThreadStart on_start) {
 }
 
 void MetricsOutput::stop() {
-  static_cast<void>(::eventfd_write(event_.get(), 1));
+  stopped_.set();
   thread_.join();
 }
 
@@ -86,7 +82,7 @@ void MetricsOutput::run() {
   bool failed = false; // to take a client in
   while (true) {
     std::array<pollfd, 2> events{
-        {{event_.get(), POLLIN, 0},
+        {{stopped_.fd(), POLLIN, 0},
          {listener != nullptr && !failed ? listener->fd() : -1, POLLIN, 0}}};
     const int wait_ms = listener == nullptr ? static_cast<int>(period_.count()) : -1;
     const int ready = ::poll(events.data(), events.size(), failed ? accept_again_ms : wait_ms);

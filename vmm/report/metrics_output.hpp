@@ -14,6 +14,7 @@
 #include <string>
 #include <variant>
 
+#include "vmm/base/event.hpp"
 #include "vmm/base/result.hpp"
 #include "vmm/base/thread.hpp"
 #include "vmm/base/unique_fd.hpp"
@@ -48,9 +49,9 @@ class MetricsOutput {
   };
   using Target = std::variant<ReplacedFile, Lines, UnixListener>;
 
-  MetricsOutput(Target target, std::chrono::milliseconds period, Source source, UniqueFd event)
+  MetricsOutput(Target target, std::chrono::milliseconds period, Source source, Event stopped)
       : target_(std::move(target)), period_(period), source_(std::move(source)),
-        event_(std::move(event)) {}
+        stopped_(std::move(stopped)) {}
   static Result<Target> open(const MetricsRequest& request);
   void run();
   [[nodiscard]] Result<void> tell(const ReplacedFile& file) const;
@@ -60,7 +61,7 @@ class MetricsOutput {
   const Target target_;
   const std::chrono::milliseconds period_;
   const Source source_;
-  const UniqueFd event_; // readable from stop() on
+  const Event stopped_;
   Result<void> result_;
   Thread thread_; // last: it uses the others
 };

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "vmm/vcpu/guest_end.hpp"
 
-#include <sys/eventfd.h>
-
 #include <array>
 #include <cassert>
 
@@ -30,10 +28,7 @@ int GuestEnding::process_status() const {
 }
 
 Result<std::unique_ptr<GuestEnd>> GuestEnd::create() {
-  UniqueFd event(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!event.valid()) {
-    return system_error("eventfd");
-  }
+  EBB_TRY_ASSIGN(event, Event::create("the guest's end"));
   return std::make_unique<GuestEnd>(std::move(event));
 }
 
@@ -44,10 +39,7 @@ void GuestEnd::end(GuestEnding ending) {
   }
   ending_ = std::move(ending);
   ended_.store(true, std::memory_order_release);
-  // Nobody reads the counter, so it cannot overflow: the write always succeeds.
-  const std::uint64_t one = 1;
-  [[maybe_unused]] const ssize_t written = ::write(event_.get(), &one, sizeof one);
-  assert(written == sizeof one);
+  event_.set();
 }
 
 GuestEnding GuestEnd::ending() const {

@@ -10,8 +10,8 @@
 #include <string>
 #include <string_view>
 
+#include "vmm/base/event.hpp"
 #include "vmm/base/result.hpp"
-#include "vmm/base/unique_fd.hpp"
 
 namespace vmm {
 
@@ -39,18 +39,18 @@ class GuestEnd {
  public:
   // Environment error when the host is out of descriptors.
   static Result<std::unique_ptr<GuestEnd>> create();
-  explicit GuestEnd(UniqueFd event) : event_(std::move(event)) {}
+  explicit GuestEnd(Event event) : event_(std::move(event)) {}
 
   // Records the ending unless there is one, and wakes whoever waits on stop_fd(). Any thread.
   void end(GuestEnding ending);
   [[nodiscard]] bool ended() const { return ended_.load(std::memory_order_acquire); }
   // Readable from the first end() on; never emptied.
-  [[nodiscard]] int stop_fd() const { return event_.get(); }
+  [[nodiscard]] int stop_fd() const { return event_.fd(); }
   // Only once ended().
   [[nodiscard]] GuestEnding ending() const;
 
  private:
-  UniqueFd event_;
+  Event event_;
   std::atomic<bool> ended_{false};
   mutable std::mutex mutex_;
   std::optional<GuestEnding> ending_; // guarded by mutex_
