@@ -9,9 +9,12 @@
 
 #include <doctest/doctest.h>
 
+#include "tests/support/text_lines.hpp"
 #include "vmm/base/units.hpp"
 
 using namespace vmm;
+
+using test_support::lines_of;
 
 namespace {
 
@@ -21,15 +24,6 @@ constexpr std::uint64_t ms = 1'000'000;
 std::size_t columns(std::string_view text) {
   return static_cast<std::size_t>(
       std::ranges::count_if(text, [](char c) { return (c & '\xc0') != '\x80'; }));
-}
-
-std::vector<std::string> lines_of(const std::string& text) {
-  std::vector<std::string> lines;
-  std::istringstream stream(text);
-  for (std::string line; std::getline(stream, line);) {
-    lines.push_back(line);
-  }
-  return lines;
 }
 
 bool contains(std::string_view text, std::string_view part) {

@@ -16,8 +16,11 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/support/temporary_folder.hpp"
+#include "tests/support/text_lines.hpp"
 
 using namespace vmm;
+
+using test_support::lines_of;
 
 namespace {
 
@@ -31,15 +34,6 @@ RunStats some_stats() {
   stats.hints.batches = (std::uint64_t{1} << 60) + 1; // no double holds it
   stats.hints.host_ns = 1'500'000'000;
   return stats;
-}
-
-std::vector<std::string> lines_of(const std::string& text) {
-  std::vector<std::string> lines;
-  std::istringstream stream(text);
-  for (std::string line; std::getline(stream, line);) {
-    lines.push_back(line);
-  }
-  return lines;
 }
 
 bool has_line(const std::string& text, const std::string& line) {
