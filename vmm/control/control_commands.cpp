@@ -32,18 +32,6 @@ ControlReply done(const Json& answer) {
   return answer.line();
 }
 
-Json to_json(const ReportSettings& settings) {
-  const abi::ReportPolicy& policy = settings.policy;
-  return {{"enabled", policy.enabled != 0},
-          {"automatic", settings.automatic},
-          {"order", policy.order},
-          {"batch", policy.batch},
-          {"keep_bytes", policy.keep_bytes},
-          {"delay_ns", policy.delay_ns},
-          {"timeout_ns", settings.timeout_ns},
-          {"strategy", name_of(policy.strategy)}};
-}
-
 Json to_json(const MemorySample& memory) {
   return {{"resident_bytes", memory.resident_bytes},
           {"live_bytes", memory.guest.live_bytes},

@@ -194,34 +194,20 @@ Json to_json(const MemorySeries& series) {
 Json to_json(const ReportChanges& changes, std::uint64_t first_run_ns) {
   Json last = Json::array();
   for (const ReportChange& change : changes.last) {
-    const abi::ReportPolicy& policy = change.settings.policy;
     const std::uint64_t since_ns = change.at_ns > first_run_ns ? change.at_ns - first_run_ns : 0;
-    last.push_back({{"at_ms", static_cast<double>(since_ns) / ns_per_ms},
-                    {"enabled", policy.enabled != 0},
-                    {"order", policy.order},
-                    {"batch", policy.batch},
-                    {"keep_bytes", policy.keep_bytes},
-                    {"delay_ns", policy.delay_ns},
-                    {"timeout_ns", change.settings.timeout_ns},
-                    {"automatic", change.settings.automatic},
-                    {"strategy", name_of(policy.strategy)}});
+    Json told = to_json(change.settings);
+    told["at_ms"] = static_cast<double>(since_ns) / ns_per_ms;
+    last.push_back(std::move(told));
   }
   return {{"count", changes.count}, {"last", std::move(last)}};
 }
 
 Json report_json(const RunStats& stats) {
-  const abi::ReportPolicy& policy = stats.report.policy;
-  return {{"enabled", policy.enabled != 0},
-          {"order", policy.order},
-          {"batch", policy.batch},
-          {"keep_bytes", policy.keep_bytes},
-          {"delay_ns", policy.delay_ns},
-          {"timeout_ns", stats.report.timeout_ns},
-          {"automatic", stats.report.automatic},
-          {"order_in_force", stats.guest.report_order},
-          {"half_life_ns", stats.half_life_ns()},
-          {"strategy", name_of(policy.strategy)},
-          {"changes", to_json(stats.report_changes, stats.times.first_run_ns)}};
+  Json report = to_json(stats.report);
+  report["order_in_force"] = stats.guest.report_order;
+  report["half_life_ns"] = stats.half_life_ns();
+  report["changes"] = to_json(stats.report_changes, stats.times.first_run_ns);
+  return report;
 }
 
 Json workload_json(const RunStats& stats) {

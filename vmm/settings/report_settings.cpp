@@ -99,6 +99,14 @@ Result<ReportSettings> parse_report_settings(std::string_view option, std::strin
   return settings;
 }
 
+Json to_json(const ReportSettings& settings) {
+  const abi::ReportPolicy& policy = settings.policy;
+  return {{"enabled", policy.enabled != 0},  {"order", policy.order},
+          {"batch", policy.batch},           {"keep_bytes", policy.keep_bytes},
+          {"delay_ns", policy.delay_ns},     {"timeout_ns", settings.timeout_ns},
+          {"automatic", settings.automatic}, {"strategy", name_of(policy.strategy)}};
+}
+
 std::string_view name_of(abi::ReportStrategy strategy) {
   for (const auto& [name, value] : strategies) {
     if (value == strategy) {

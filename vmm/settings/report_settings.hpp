@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "shared/boot_info.hpp"
+#include "vmm/base/json.hpp"
 #include "vmm/base/result.hpp"
 
 namespace vmm {
@@ -23,6 +24,9 @@ struct ReportSettings {
 // `base` with these changed. "off" changes nothing but that. User errors begin with `option`.
 Result<ReportSettings> parse_report_settings(std::string_view option, std::string_view text,
                                              const ReportSettings& base = {});
+
+// By the names that statistics and the control socket have for them; times in ns.
+[[nodiscard]] Json to_json(const ReportSettings& settings);
 
 // As on the command line.
 std::string_view name_of(abi::ReportStrategy strategy);
