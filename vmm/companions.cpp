@@ -32,8 +32,8 @@ Result<std::unique_ptr<GuestDebugger>> make_debugger(GuestMachine& guest, GuestE
 } // namespace
 
 Result<std::unique_ptr<Companions>> Companions::create(const Config& config, GuestMachine& guest,
-                                                       GuestEnd& end, Watch& watch,
-                                                       HintSide& hints) {
+                                                       GuestEnd& end, MemoryMarks& marks,
+                                                       Watch& watch, HintSide& hints) {
   std::unique_ptr<Companions> companions(new Companions(guest.threads()));
   if (config.gdb) {
     EBB_TRY_ASSIGN(debugger, make_debugger(guest, end, watch, hints));
@@ -42,7 +42,7 @@ Result<std::unique_ptr<Companions>> Companions::create(const Config& config, Gue
     companions->gdb_server_ = std::move(server);
   }
   if (config.control) {
-    EBB_TRY(companions->make_control(config, guest, end, watch, hints));
+    EBB_TRY(companions->make_control(config, guest, end, marks, watch, hints));
   }
   if (config.pressure == PressureUse::automatic) {
     EBB_TRY(companions->make_pressure(hints));
@@ -62,7 +62,7 @@ Result<void> Companions::make_pressure(HintSide& hints) {
 }
 
 Result<void> Companions::make_control(const Config& config, GuestMachine& guest, GuestEnd& end,
-                                      Watch& watch, HintSide& hints) {
+                                      MemoryMarks& marks, Watch& watch, HintSide& hints) {
   if (!config.gdb && !config.step) {
     gate_ = std::make_unique<VcpuGate>(guest.plan().vcpus, VcpuThreads::kick_signal);
   }
@@ -74,7 +74,7 @@ Result<void> Companions::make_control(const Config& config, GuestMachine& guest,
   commands_ = std::make_unique<ControlCommands>(
       ControlTargets{.report = hints.control(),
                      .end = end,
-                     .marks = marks_,
+                     .marks = marks,
                      .gate = gate_.get(),
                      .automatic = automatic,
                      .memory_price_ns = watch.memory_price_ns(),
@@ -88,7 +88,8 @@ Result<void> Companions::make_control(const Config& config, GuestMachine& guest,
                      {.answer = [&commands = *commands_](
                                     std::string_view line) { return commands.execute(line); },
                       .too_long = [] { return ControlCommands::refusal("the line is too long"); },
-                      .too_many = [] { return ControlCommands::refusal("too many clients"); }}));
+                      .too_many = [] { return ControlCommands::refusal("too many clients"); },
+                      .news = &marks.reached()}));
   control_socket_ = std::move(socket);
   return {};
 }
@@ -98,13 +99,6 @@ VcpuHook* Companions::hook() {
     return debugger_.get();
   }
   return gate_.get();
-}
-
-// After let_go() nobody holds a mark.
-void Companions::on_sample(const MemorySample& sample) {
-  if (marks_.look(sample)) {
-    control_socket_->wake();
-  }
 }
 
 std::optional<std::string> Companions::gdb_address() const {

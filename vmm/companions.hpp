@@ -30,7 +30,8 @@ class Companions {
   // All but `config` outlive them. With a debugger all vCPUs are held from now on. User error when
   // a socket cannot be made.
   static Result<std::unique_ptr<Companions>> create(const Config& config, GuestMachine& guest,
-                                                    GuestEnd& end, Watch& watch, HintSide& hints);
+                                                    GuestEnd& end, MemoryMarks& marks, Watch& watch,
+                                                    HintSide& hints);
   Companions(const Companions&) = delete;
   Companions& operator=(const Companions&) = delete;
 
@@ -45,9 +46,6 @@ class Companions {
   // there is nobody to kick.
   [[nodiscard]] Result<unsigned> start(Sandbox& sandbox);
 
-  // A memory sample, which somebody may wait for. Any thread.
-  void on_sample(const MemorySample& sample);
-
   // The guest has ended: nobody asks or changes anything any more, and no vCPU waits for a client
   // or a debugger.
   void let_go();
@@ -57,14 +55,12 @@ class Companions {
  private:
   explicit Companions(VcpuThreads& vcpus) : vcpus_(vcpus) {}
   [[nodiscard]] Result<void> make_control(const Config& config, GuestMachine& guest, GuestEnd& end,
-                                          Watch& watch, HintSide& hints);
-
+                                          MemoryMarks& marks, Watch& watch, HintSide& hints);
   [[nodiscard]] Result<void> make_pressure(HintSide& hints);
 
   VcpuThreads& vcpus_;
   std::string why_no_pressure_;
-  std::unique_ptr<PressureWatch> pressure_; // null without --pressure, or where nobody tells
-  MemoryMarks marks_;
+  std::unique_ptr<PressureWatch> pressure_;       // null without --pressure, or where nobody tells
   std::unique_ptr<VcpuGate> gate_;                // null: nobody can close it
   std::unique_ptr<ControlCommands> commands_;     // with control_socket_
   std::unique_ptr<ControlSocket> control_socket_; // null without --control

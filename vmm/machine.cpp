@@ -12,7 +12,6 @@
 #include "vmm/base/clock.hpp"
 #include "vmm/measure/auto_policy.hpp"
 #include "vmm/probe/unit_costs.hpp"
-#include "vmm/run_report.hpp"
 #include "vmm/sockets/socket_address.hpp"
 #include "vmm/vcpu/crash_report.hpp"
 
@@ -43,10 +42,12 @@ Result<void> Machine::build(const Config& config, GuestFiles files,
   end_ = std::move(end);
   EBB_TRY_ASSIGN(guest, GuestMachine::create(kvm, config, std::move(files)));
   guest_ = std::move(guest);
-  const auto seen = [this](const MemorySample& sample) {
-    companions_->on_sample(sample); // nobody samples before the guest runs
-    if (output_.observer) {
-      output_.observer(sample);
+  EBB_TRY_ASSIGN(marks, MemoryMarks::create());
+  marks_ = std::move(marks);
+  const auto seen = [&marks = *marks_, &observer = output_.observer](const MemorySample& sample) {
+    marks.look(sample);
+    if (observer) {
+      observer(sample);
     }
   };
   EBB_TRY_ASSIGN(watch, Watch::create(config, *guest_, *end_, unit_costs, std::move(trace), seen));
@@ -54,7 +55,7 @@ Result<void> Machine::build(const Config& config, GuestFiles files,
   stepping_ = make_stepping(config);
   EBB_TRY_ASSIGN(hints, HintSide::create(config, *guest_, *end_, hint_friends()));
   hints_ = std::move(hints);
-  EBB_TRY_ASSIGN(companions, Companions::create(config, *guest_, *end_, *watch_, *hints_));
+  EBB_TRY_ASSIGN(companions, Companions::create(config, *guest_, *end_, *marks_, *watch_, *hints_));
   companions_ = std::move(companions);
   EBB_TRY_ASSIGN(file_service, make_files(config));
   files_ = std::move(file_service);
@@ -72,9 +73,8 @@ Result<void> Machine::build(const Config& config, GuestFiles files,
                              .stepper = stepping_ ? &stepping_->stepper() : nullptr});
   loops_ = make_loops();
   if (config.metrics) {
-    EBB_TRY_ASSIGN(metrics,
-                   MetricsOutput::create(*config.metrics, config.metrics_period,
-                                         [this, config] { return stats_now(config, *this); }));
+    EBB_TRY_ASSIGN(metrics, MetricsOutput::create(*config.metrics, config.metrics_period,
+                                                  [this] { return output_.stats(*this); }));
     metrics_ = std::move(metrics);
   }
   return {};

@@ -27,6 +27,7 @@
 
 #include "vmm/base/blocked_signals.hpp"
 #include "vmm/companions.hpp"
+#include "vmm/control/memory_marks.hpp"
 #include "vmm/files/file_service.hpp"
 #include "vmm/files/stream_watch.hpp"
 #include "vmm/guest_machine.hpp"
@@ -35,6 +36,7 @@
 #include "vmm/program_signals.hpp"
 #include "vmm/record/trace_target.hpp"
 #include "vmm/report/metrics_output.hpp"
+#include "vmm/report/stats.hpp"
 #include "vmm/sandbox/sandbox.hpp"
 #include "vmm/settings/config.hpp"
 #include "vmm/sockets/host_port.hpp"
@@ -46,10 +48,14 @@
 
 namespace vmm {
 
+class Machine;
+
 // Where a machine's output goes; called from its threads.
 struct MachineOutput {
   std::function<void(std::string_view)> console;     // text of the guest
   std::function<void(const MemorySample&)> observer; // each memory sample
+  // With --metrics: what there is to tell of it while it runs.
+  std::function<RunStats(const Machine&)> stats;
   std::function<void()> interrupted;        // by a signal: nothing may keep the end waiting
   std::function<void(int signal)> terminal; // SIGWINCH or SIGCONT came
 };
@@ -111,6 +117,7 @@ class Machine {
   std::vector<std::string> chosen_ports_;
   std::unique_ptr<GuestEnd> end_;
   std::unique_ptr<GuestMachine> guest_;
+  std::unique_ptr<MemoryMarks> marks_;
   std::unique_ptr<Watch> watch_;
   std::unique_ptr<StepSession> stepping_; // null without --step
   std::unique_ptr<HintSide> hints_;

@@ -244,16 +244,22 @@ bool has_summary(const vmm::Machine& machine, const vmm::GuestEnding& ending) {
   return machine.watch().times().workload_begin_ns != 0 && !refused;
 }
 
+vmm::Result<std::optional<vmm::OutputFile>> open_stats(const vmm::Config& config) {
+  if (!config.stats) {
+    return std::nullopt;
+  }
+  EBB_TRY_ASSIGN(file, vmm::OutputFile::open("--stats", *config.stats));
+  return file;
+}
+
 // `results`: of --repeat, where what there is to tell goes instead of to a user.
 vmm::Result<int> run(const vmm::Config& config, const vmm::Inheritance& inheritance,
                      vmm::UniqueFd results = {}) {
   // Whatever can be refused is refused before anything runs.
   EBB_TRY(keep_files_apart(config));
-  std::optional<vmm::OutputFile> stats_file;
-  if (config.stats && !results.valid()) {
-    EBB_TRY_ASSIGN(file, vmm::OutputFile::open("--stats", *config.stats));
-    stats_file.emplace(std::move(file));
-  }
+  EBB_TRY_ASSIGN(stats_file, results.valid()
+                                 ? vmm::Result<std::optional<vmm::OutputFile>>(std::nullopt)
+                                 : open_stats(config));
   std::optional<vmm::TraceTarget> trace_target;
   if (config.trace) {
     EBB_TRY_ASSIGN(target, vmm::TraceTarget::open(*config.trace));
@@ -287,22 +293,24 @@ vmm::Result<int> run(const vmm::Config& config, const vmm::Inheritance& inherita
   // For backtraces; without any there are addresses.
   const std::uint64_t hash = vmm::image_hash(image.bytes);
   vmm::Symbols symbols = vmm::symbols_of_image(config.image, hash).value_or(vmm::Symbols{});
-  EBB_TRY_ASSIGN(machine,
-                 vmm::Machine::create(
-                     config,
-                     {.image = std::move(image),
-                      .symbols = std::move(symbols),
-                      .input = std::move(input),
-                      .program = std::move(program)},
-                     std::move(trace_target),
-                     {.console = [&](std::string_view text) { live.print_above(text); },
-                      .observer = [&](const vmm::MemorySample& sample) { live.update(sample); },
-                      .interrupted = [&] { output.hurry(); },
-                      .terminal =
-                          [&](int signal) {
-                            live.redraw(signal == SIGCONT ? vmm::ChartPlace::lost
-                                                          : vmm::ChartPlace::known);
-                          }}));
+  EBB_TRY_ASSIGN(
+      machine,
+      vmm::Machine::create(
+          config,
+          {.image = std::move(image),
+           .symbols = std::move(symbols),
+           .input = std::move(input),
+           .program = std::move(program)},
+          std::move(trace_target),
+          {.console = [&](std::string_view text) { live.print_above(text); },
+           .observer = [&](const vmm::MemorySample& sample) { live.update(sample); },
+           .stats =
+               [&config](const vmm::Machine& running) { return vmm::stats_now(config, running); },
+           .interrupted = [&] { output.hurry(); },
+           .terminal =
+               [&](int signal) {
+                 live.redraw(signal == SIGCONT ? vmm::ChartPlace::lost : vmm::ChartPlace::known);
+               }}));
   if (const auto address = machine->gdb_address()) {
     vmm::tell("vmm: the guest waits for gdb: target remote {}\n", *address);
   }
@@ -344,11 +352,7 @@ vmm::Result<int> run(const vmm::Config& config, const vmm::Inheritance& inherita
 // Runs of --repeat, and what they come to.
 vmm::Result<int> run_repeatedly(const vmm::Config& config, const vmm::Inheritance& inheritance) {
   EBB_TRY(keep_files_apart(config));
-  std::optional<vmm::OutputFile> stats_file;
-  if (config.stats) {
-    EBB_TRY_ASSIGN(file, vmm::OutputFile::open("--stats", *config.stats));
-    stats_file.emplace(std::move(file));
-  }
+  EBB_TRY_ASSIGN(stats_file, open_stats(config));
   vmm::Config single = config;
   single.verbosity = vmm::Verbosity::quiet;
   EBB_TRY_ASSIGN(repetition, vmm::repeat(config.repeat, [&](vmm::UniqueFd results) {
@@ -371,10 +375,8 @@ vmm::Result<int> run_repeatedly(const vmm::Config& config, const vmm::Inheritanc
               repetition.runs.size() + 1, config.repeat, repetition.exit_status);
   }
   if (config.verbosity != vmm::Verbosity::quiet) {
-    const std::string what =
-        config.runs_program() ? config.program.arguments.front() : config.workload;
-    if (const int error =
-            vmm::write_all(talk_fd(config), vmm::render_repeated_runs(what, repetition.runs));
+    if (const int error = vmm::write_all(
+            talk_fd(config), vmm::render_repeated_runs(config.name_of_run(), repetition.runs));
         error != 0 && error != EPIPE) {
       const int failed = fail({vmm::ErrorClass::environment,
                                "standard output: cannot be written: " + vmm::errno_text(error)});

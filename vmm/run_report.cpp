@@ -40,7 +40,7 @@ RunStats stats_now(const Config& config, const Machine& machine) {
   const ReportControlWriter& control = machine.hints().control();
   RunStats stats;
   stats.times = watch.times();
-  stats.workload = config.runs_program() ? config.program.arguments.front() : config.workload;
+  stats.workload = config.name_of_run();
   stats.vcpus = config.cpus;
   stats.host_mode = service.mode();
   stats.workers = stats.host_mode == HostMode::sync ? 0 : config.workers;

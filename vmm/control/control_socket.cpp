@@ -2,7 +2,6 @@
 #include "vmm/control/control_socket.hpp"
 
 #include <poll.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -21,16 +20,13 @@ constexpr int accept_again_ms = 100;
 Result<std::unique_ptr<ControlSocket>> ControlSocket::create(const std::string& path,
                                                              Handler handler) {
   EBB_TRY_ASSIGN(listener, UnixListener::create("--control", path));
-  UniqueFd event(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!event.valid()) {
-    return system_error("eventfd");
-  }
+  EBB_TRY_ASSIGN(stopped, Event::create("the control socket"));
   return std::unique_ptr<ControlSocket>(
-      new ControlSocket(std::move(listener), std::move(event), std::move(handler)));
+      new ControlSocket(std::move(listener), std::move(stopped), std::move(handler)));
 }
 
-ControlSocket::ControlSocket(UnixListener listener, UniqueFd event, Handler handler)
-    : listener_(std::move(listener)), event_(std::move(event)), handler_(std::move(handler)) {
+ControlSocket::ControlSocket(UnixListener listener, Event stopped, Handler handler)
+    : listener_(std::move(listener)), stopped_(std::move(stopped)), handler_(std::move(handler)) {
   clients_.reserve(max_clients);
 }
 
@@ -39,8 +35,7 @@ ControlSocket::~ControlSocket() {
 }
 
 void ControlSocket::end() {
-  stopping_.store(true, std::memory_order_release);
-  wake();
+  stopped_.set();
   if (thread_.joinable()) {
     thread_.join();
   }
@@ -54,41 +49,38 @@ Result<void> ControlSocket::start(ThreadStart on_start) {
   return {};
 }
 
-void ControlSocket::wake() const {
-  // A counter that is full is one that nobody has read yet.
-  static_cast<void>(::eventfd_write(event_.get(), 1));
-}
-
 void ControlSocket::run() {
   while (true) {
-    std::array<pollfd, 2 + max_clients> events{};
-    events[0] = {event_.get(), POLLIN, 0};
+    constexpr std::size_t first_client = 3;
+    std::array<pollfd, first_client + max_clients> events{};
+    events[0] = {stopped_.fd(), POLLIN, 0};
+    events[1] = {handler_.news == nullptr ? -1 : handler_.news->fd(), POLLIN, 0};
     // Who cannot be taken in stays in the queue and would wake us again at once.
-    events[1] = {accepting_ ? listener_.fd() : -1, POLLIN, 0};
+    events[2] = {accepting_ ? listener_.fd() : -1, POLLIN, 0};
     const std::size_t polled = clients_.size();
     for (std::size_t index = 0; index < polled; ++index) {
-      events[2 + index] = {clients_[index].fd.get(), wanted_events(clients_[index]), 0};
+      events[first_client + index] = {clients_[index].fd.get(), wanted_events(clients_[index]), 0};
     }
-    if (::poll(events.data(), 2 + polled, accepting_ ? -1 : accept_again_ms) < 0) {
+    if (::poll(events.data(), first_client + polled, accepting_ ? -1 : accept_again_ms) < 0) {
       continue; // a signal
     }
     accepting_ = true;
     if (events[0].revents != 0) {
-      eventfd_t count = 0;
-      static_cast<void>(::eventfd_read(event_.get(), &count));
       answer_waiting();
-    }
-    if (stopping_.load(std::memory_order_acquire)) {
       serve_last();
       return;
     }
+    if (events[1].revents != 0) {
+      handler_.news->clear();
+      answer_waiting();
+    }
     for (std::size_t index = polled; index-- > 0;) {
-      const short happened = events[2 + index].revents;
+      const short happened = events[first_client + index].revents;
       if (happened != 0 && !serve(clients_[index], happened)) {
         clients_.erase(clients_.begin() + static_cast<std::ptrdiff_t>(index));
       }
     }
-    if (events[1].revents != 0) {
+    if (events[2].revents != 0) {
       accept_client();
     }
   }

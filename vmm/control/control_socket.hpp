@@ -7,7 +7,6 @@
 // a time.
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <functional>
 #include <memory>
@@ -16,6 +15,7 @@
 #include <thread>
 #include <vector>
 
+#include "vmm/base/event.hpp"
 #include "vmm/base/result.hpp"
 #include "vmm/base/thread.hpp"
 #include "vmm/base/unique_fd.hpp"
@@ -31,6 +31,9 @@ class ControlSocket {
     std::function<ControlReply(std::string_view line)> answer;
     std::function<std::string()> too_long; // a line that is none
     std::function<std::string()> too_many; // a client that has no place
+    // Set when something has happened that clients may wait for; outlives the socket. Null: they
+    // wait for the end alone.
+    const Event* news = nullptr;
   };
 
   static constexpr std::size_t max_line_bytes = 1024;
@@ -49,8 +52,6 @@ class ControlSocket {
 
   // Gives those who wait a last answer if there is one, ends the thread and closes all clients.
   void end();
-  // Something has happened that clients may wait for. Any thread.
-  void wake() const;
 
  private:
   struct Client {
@@ -62,7 +63,7 @@ class ControlSocket {
     bool ended = false;          // the client sends no more
   };
 
-  ControlSocket(UnixListener listener, UniqueFd event, Handler handler);
+  ControlSocket(UnixListener listener, Event stopped, Handler handler);
 
   void run();
   [[nodiscard]] static short wanted_events(const Client& client);
@@ -78,9 +79,8 @@ class ControlSocket {
   static void put(Client& client, std::string_view text);
 
   UnixListener listener_;
-  UniqueFd event_;
+  const Event stopped_;
   const Handler handler_;
-  std::atomic<bool> stopping_{false};
   std::vector<Client> clients_;
   bool accepting_ = true; // false for a moment after the host could not take a client in
   Thread thread_;         // last: it uses the others

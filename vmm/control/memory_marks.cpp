@@ -18,6 +18,11 @@ bool MemoryMark::look(const MemorySample& sample) {
          reached_.compare_exchange_strong(expected, now, std::memory_order_acq_rel);
 }
 
+Result<std::unique_ptr<MemoryMarks>> MemoryMarks::create() {
+  EBB_TRY_ASSIGN(reached, Event::create("memory marks"));
+  return std::make_unique<MemoryMarks>(std::move(reached));
+}
+
 std::shared_ptr<MemoryMark> MemoryMarks::watch(MarkSide side, std::uint64_t bytes) {
   auto mark = std::make_shared<MemoryMark>(side, bytes);
   const std::scoped_lock lock(mutex_);
@@ -26,9 +31,9 @@ std::shared_ptr<MemoryMark> MemoryMarks::watch(MarkSide side, std::uint64_t byte
   return mark;
 }
 
-bool MemoryMarks::look(const MemorySample& sample) {
+void MemoryMarks::look(const MemorySample& sample) {
   if (!any_.load(std::memory_order_acquire)) { // nearly always
-    return false;
+    return;
   }
   bool reached = false;
   const std::scoped_lock lock(mutex_);
@@ -39,7 +44,9 @@ bool MemoryMarks::look(const MemorySample& sample) {
     return !mark || now;
   });
   any_.store(!marks_.empty(), std::memory_order_release);
-  return reached;
+  if (reached) {
+    reached_.set();
+  }
 }
 
 } // namespace vmm

@@ -8,8 +8,11 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <utility>
 #include <vector>
 
+#include "vmm/base/event.hpp"
+#include "vmm/base/result.hpp"
 #include "vmm/measure/sampler.hpp"
 
 namespace vmm {
@@ -39,12 +42,19 @@ class MemoryMark {
 
 class MemoryMarks {
  public:
+  // Environment error when the host is out of descriptors.
+  static Result<std::unique_ptr<MemoryMarks>> create();
+  explicit MemoryMarks(Event reached) : reached_(std::move(reached)) {}
+
   // Watched from the next sample on, as long as somebody holds it. Any thread, as the next.
   [[nodiscard]] std::shared_ptr<MemoryMark> watch(MarkSide side, std::uint64_t bytes);
-  // True when a mark that somebody holds is reached by this sample.
-  bool look(const MemorySample& sample);
+  // Each sample.
+  void look(const MemorySample& sample);
+  // Set when one that somebody holds is reached; cleared by who looks.
+  [[nodiscard]] const Event& reached() const { return reached_; }
 
  private:
+  const Event reached_;
   std::atomic<bool> any_{false};
   std::mutex mutex_; // guards the next
   std::vector<std::weak_ptr<MemoryMark>> marks_;

@@ -124,6 +124,10 @@ struct Config {
 
   // Whether a Linux program is run, and not a workload.
   [[nodiscard]] bool runs_program() const { return !program.arguments.empty(); }
+  // What a user calls what is run: the workload, or the program.
+  [[nodiscard]] const std::string& name_of_run() const {
+    return runs_program() ? program.arguments.front() : workload;
+  }
   // Whether what reporting costs is balanced against what it saves: that takes measurements.
   [[nodiscard]] bool keeps_ledger() const { return stats || report_automatic; }
   // Whether what happens is recorded: for a file, or for the stepper, which reads what it shows.

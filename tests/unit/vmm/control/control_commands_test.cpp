@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "vmm/control/control_commands.hpp"
 
+#include <poll.h>
+
 #include <atomic>
 #include <csignal>
 #include <memory>
@@ -20,13 +22,13 @@ struct Driven {
   abi::ReportControl control{};
   ReportControlWriter report{control, {control.policy, control.timeout_ns}, {}};
   std::unique_ptr<GuestEnd> end = std::move(*GuestEnd::create());
-  MemoryMarks marks;
+  std::unique_ptr<MemoryMarks> marks = std::move(*MemoryMarks::create());
   VcpuGate gate{1, SIGURG};
   std::atomic<std::uint64_t> price_ns{1'000'000};
   std::optional<std::uint64_t> resident = 64 * mib;
   ControlTargets targets{.report = report,
                          .end = *end,
-                         .marks = marks,
+                         .marks = *marks,
                          .gate = &gate,
                          .automatic =
                              [this](abi::ReportPolicy policy) {
@@ -43,6 +45,14 @@ struct Driven {
     MemorySample sample;
     sample.resident_bytes = bytes;
     return sample;
+  }
+  // Whether clients are told that a mark is reached by it.
+  bool reaches(const MemorySample& now) {
+    marks->look(now);
+    pollfd event{marks->reached().fd(), POLLIN, 0};
+    const bool told = ::poll(&event, 1, 0) == 1;
+    marks->reached().clear();
+    return told;
   }
   // What is said at once; empty when that comes later.
   std::string ask(std::string_view line) {
@@ -107,11 +117,11 @@ TEST_CASE("a mark is reached by the first sample on its side, and that counts fo
   const ControlReply above = guest.commands.execute("wait above 128M");
   const ControlReply below = guest.commands.execute("wait below 32M");
   REQUIRE((above.later && below.later));
-  CHECK_FALSE(guest.marks.look(Driven::sample(128 * mib - 1)));
-  CHECK_FALSE(guest.marks.look(Driven::sample(std::nullopt)));
+  CHECK_FALSE(guest.reaches(Driven::sample(128 * mib - 1)));
+  CHECK_FALSE(guest.reaches(Driven::sample(std::nullopt)));
   CHECK_FALSE(above.later());
-  CHECK(guest.marks.look(Driven::sample(128 * mib)));
-  CHECK_FALSE(guest.marks.look(Driven::sample(200 * mib)));
+  CHECK(guest.reaches(Driven::sample(128 * mib)));
+  CHECK_FALSE(guest.reaches(Driven::sample(200 * mib)));
   CHECK(above.later() == R"({"ok":true,"event":"above","resident_bytes":134217728})");
   CHECK_FALSE(below.later());
   guest.end->end({EndKind::exited, 3, ""});
@@ -125,12 +135,12 @@ TEST_CASE("a mark that is passed already is answered at once, one that nobody ho
   REQUIRE(passed.later);
   CHECK(passed.later());
   { const ControlReply forgotten = guest.commands.execute("wait above 100M"); }
-  CHECK_FALSE(guest.marks.look(Driven::sample(200 * mib)));
+  CHECK_FALSE(guest.reaches(Driven::sample(200 * mib)));
   guest.resident.reset(); // nobody has looked yet
   const ControlReply early = guest.commands.execute("wait below 1G");
   REQUIRE(early.later);
   CHECK_FALSE(early.later());
-  CHECK(guest.marks.look(Driven::sample(mib)));
+  CHECK(guest.reaches(Driven::sample(mib)));
   CHECK(early.later());
   guest.targets.measures_resident = false;
   ControlCommands blind(guest.targets);

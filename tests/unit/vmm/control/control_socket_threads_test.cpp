@@ -38,14 +38,16 @@ ControlReply echo(std::string_view line) {
 
 using Answer = std::function<ControlReply(std::string_view)>;
 
-ControlSocket::Handler handler_of(Answer answer) {
+ControlSocket::Handler handler_of(Answer answer, const Event* news = nullptr) {
   return {.answer = std::move(answer),
           .too_long = [] { return std::string("error the line is too long"); },
-          .too_many = [] { return std::string("error too many clients"); }};
+          .too_many = [] { return std::string("error too many clients"); },
+          .news = news};
 }
 
-std::unique_ptr<ControlSocket> serve(const std::string& path, Answer answer = echo) {
-  auto socket = ControlSocket::create(path, handler_of(std::move(answer)));
+std::unique_ptr<ControlSocket> serve(const std::string& path, Answer answer = echo,
+                                     const Event* news = nullptr) {
+  auto socket = ControlSocket::create(path, handler_of(std::move(answer), news));
   REQUIRE_MESSAGE(socket.has_value(), socket.error().message);
   REQUIRE((*socket)->start());
   return std::move(*socket);
@@ -323,6 +325,7 @@ namespace {
 
 // Requests that wait for `open`; each client's line comes back behind it.
 struct Door {
+  Event news = std::move(*Event::create("a door"));
   std::atomic<bool> open{false};
   std::atomic<int> waiting{0};
 
@@ -341,7 +344,8 @@ struct Door {
 };
 
 std::unique_ptr<ControlSocket> serve(const std::string& path, Door& door) {
-  return serve(path, [&door](std::string_view line) { return door.answer(line); });
+  return serve(
+      path, [&door](std::string_view line) { return door.answer(line); }, &door.news);
 }
 
 void until(const std::function<bool()>& condition) {
@@ -365,11 +369,11 @@ TEST_CASE("who waits is answered when it has happened, and what it asked later a
   REQUIRE(other.send("now\n"));
   CHECK(other.line() == "at once");
   until([&door] { return door.waiting == 2; });
-  socket->wake(); // for nothing
+  door.news.set(); // for nothing
   REQUIRE(other.send("now\n"));
   CHECK(other.line() == "at once");
   door.open = true;
-  socket->wake();
+  door.news.set();
   CHECK(first.line() == "open a");
   CHECK(first.line() == "at once");
   CHECK(last.line() == "open b");
