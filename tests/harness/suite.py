@@ -11,6 +11,8 @@ import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
+EMULATED = "EBB_TESTS_EMULATED"  # in the environment of a run in the nested machine
+
 
 def why_no_kvm():
     """One line; None where a guest runs."""
@@ -26,6 +28,20 @@ def kvm_is_required():
 def can_nest():
     return os.access(os.path.join(ROOT, "tools", "nested"), os.X_OK) and \
         shutil.which("qemu-system-x86_64") is not None
+
+
+def run_in_nested_machine(script, arguments):
+    """This process becomes a run of the same script in an emulated machine that has KVM and sees all of
+    this host's files."""
+    os.execv(os.path.join(ROOT, "tools", "nested"),
+             ["nested", "--host-root", "--plain", "--memory", "6000", "--timeout", "3600", "--",
+              "env", f"{EMULATED}=1", "REQUIRE_KVM=1", "PYTHONUNBUFFERED=1", os.path.abspath(script),
+              *arguments, "--via", "kvm"])
+
+
+def is_emulated():
+    """Whether the processor is QEMU's in software, which is slow and lacks some exceptions of the FPU."""
+    return os.environ.get(EMULATED, "") == "1"
 
 
 def arguments(description, *names):
