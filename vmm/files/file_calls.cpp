@@ -259,7 +259,19 @@ abi::FileResult FileCalls::read(const abi::FileCall& call) const {
   return got >= 0 ? got : failed();
 }
 
-abi::FileResult FileCalls::write(const abi::FileCall& call) const {
+// By the descriptor's own flag: overlayfs of Linux 6.1 takes RWF_APPEND and writes where the
+// offset says.
+bool FileCalls::set_append(OpenFile& file, bool appends) {
+  if (file.appends != appends) {
+    if (::fcntl(file.fd.get(), F_SETFL, O_NONBLOCK | (appends ? O_APPEND : 0)) != 0) {
+      return false;
+    }
+    file.appends = appends;
+  }
+  return true;
+}
+
+abi::FileResult FileCalls::write(const abi::FileCall& call) {
   const int fd = fd_of(call.file);
   if (fd < 0 || (call.file >= streams && files_[call.file].opened != MountAccess::read_write)) {
     return -EBADF;
@@ -268,10 +280,11 @@ abi::FileResult FileCalls::write(const abi::FileCall& call) const {
   if (call.file < streams) {
     return write_stream(fd, buffer, stream_waiting(call));
   }
-  const iovec part{buffer.data(), buffer.size()};
-  const ssize_t put = has(call, abi::file_append) ? ::pwritev2(fd, &part, 1, 0, RWF_APPEND)
-                                                  : ::pwrite(fd, buffer.data(), buffer.size(),
-                                                             static_cast<off_t>(call.offset));
+  if (!set_append(files_[call.file], has(call, abi::file_append))) {
+    return failed();
+  }
+  // Where it is appended to the offset does not count (pwrite(2)).
+  const ssize_t put = ::pwrite(fd, buffer.data(), buffer.size(), static_cast<off_t>(call.offset));
   return put >= 0 ? put : failed();
 }
 

@@ -51,6 +51,7 @@ class FileCalls {
     UniqueFd fd;
     MountAccess place = MountAccess::read_only; // of the directory that it is in
     MountAccess opened = MountAccess::read_only;
+    bool appends = false; // as the descriptor is set
   };
 
   [[nodiscard]] abi::FileResult path_of(std::uint64_t gpa, std::uint64_t bytes,
@@ -69,7 +70,9 @@ class FileCalls {
                                                       const abi::FileCall& call, UniqueFd& file);
   [[nodiscard]] abi::FileResult close(const abi::FileCall& call);
   [[nodiscard]] abi::FileResult read(const abi::FileCall& call) const;
-  [[nodiscard]] abi::FileResult write(const abi::FileCall& call) const;
+  [[nodiscard]] abi::FileResult write(const abi::FileCall& call);
+  // False with errno where the host does not let it.
+  [[nodiscard]] static bool set_append(OpenFile& file, bool appends);
   [[nodiscard]] abi::FileResult random(const abi::FileCall& call) const;
   [[nodiscard]] abi::FileResult truncate(const abi::FileCall& call) const;
   [[nodiscard]] abi::FileResult sync(const abi::FileCall& call) const;

@@ -161,8 +161,11 @@ void add_files(Rules& rules, FeatureSet features) {
   // The terminal of the session, if the streams are one.
   rules.allow_ioctl({TIOCGWINSZ, TCGETS, TCSETS, TCFLSH, FIONREAD});
   if (features.has(SandboxFeature::program_changes_files)) {
-    rules.allow({SYS_pwrite64, SYS_pwritev2, SYS_ftruncate, SYS_fallocate, SYS_fsync, SYS_mkdirat,
-                 SYS_unlinkat, SYS_renameat2, SYS_symlinkat, SYS_fchmod});
+    rules.allow({SYS_pwrite64, SYS_ftruncate, SYS_fallocate, SYS_fsync, SYS_mkdirat, SYS_unlinkat,
+                 SYS_renameat2, SYS_symlinkat, SYS_fchmod});
+    rules.allow_if(SYS_fcntl,
+                   {{.index = 1, .value = F_SETFL},
+                    {.index = 2, .mask = ~std::uint64_t{O_APPEND}, .value = O_NONBLOCK}});
     // By descriptor only, and of links never what they lead to.
     rules.allow_if(SYS_linkat, {{.index = 4, .value = 0}});
     rules.allow_if(fchmodat2_number, {{.index = 3, .value = AT_EMPTY_PATH}});

@@ -335,16 +335,18 @@ TEST_CASE("file calls: what is open for writing grows, shrinks and is appended t
       guest.open("/rw", abi::file_write | abi::file_temporary | abi::file_directory);
   REQUIRE(file >= 3);
   const auto number = static_cast<std::uint32_t>(file);
-  const auto append = [&](std::string_view text) {
+  const auto put = [&](std::string_view text, std::uint32_t flags, std::uint64_t offset) {
     guest.fill(text);
     return guest.call({.operation = FileOperation::write,
                        .file = number,
-                       .flags = abi::file_append,
+                       .flags = flags,
+                       .offset = offset,
                        .buffer_gpa = buffer_gpa,
                        .buffer_bytes = text.size()});
   };
-  CHECK(append("one") == 3);
-  CHECK(append("two") == 3);
+  CHECK(put("one", abi::file_append, 0) == 3);
+  CHECK(put("tow", abi::file_append, 1) == 3); // whatever the offset says
+  CHECK(put("wo", 0, 4) == 2);                 // and there again where it does
   CHECK(guest.call({.operation = FileOperation::read,
                     .file = number,
                     .buffer_gpa = buffer_gpa,

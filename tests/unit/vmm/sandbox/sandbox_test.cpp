@@ -293,6 +293,14 @@ TEST_CASE("only the thread of file calls may open files, and change them where s
   CHECK(confined(ThreadKind::files, changes, [] { ::syscall(SYS_fchownat, -1, 0, 0, 0, 0); }) ==
         -SIGSYS);
   CHECK(confined(ThreadKind::files, changes, [] { call(SYS_fchmodat, -1, 0, 0); }) == -SIGSYS);
+  // That what is written is appended, and nothing else of a descriptor.
+  const auto append = [] { ::syscall(SYS_fcntl, -1, F_SETFL, O_APPEND | O_NONBLOCK); };
+  CHECK(confined(ThreadKind::files, changes, append) == survived);
+  CHECK(confined(ThreadKind::files, reads, append) == -SIGSYS);
+  CHECK(confined(ThreadKind::files, changes, [] { ::syscall(SYS_fcntl, -1, F_SETFL, O_ASYNC); }) ==
+        -SIGSYS);
+  CHECK(confined(ThreadKind::files, changes, [] { ::syscall(SYS_fcntl, -1, F_DUPFD, 0); }) ==
+        -SIGSYS);
   CHECK(confined(ThreadKind::files, changes, [] { call(SYS_mknodat, -1, 0, 0); }) == -SIGSYS);
 }
 
