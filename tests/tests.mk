@@ -47,8 +47,8 @@ BOOT_PROGRAMS      := $(patsubst %,$(B)/tests/programs/%.bin,sites signals clock
 BOOT_IMAGES        := $(BOOT_CASES:%=$(B)/tests/boot/%.bin) $(B)/guest-low.bin $(COMPAT_IMAGES)
 
 ##@ Testing
-.PHONY: test test-more test-longer test-unit test-tsan test-boot test-programs test-gdb \
-        test-hostile test-failing-host test-pressure test-mutants-apply test-hostile-asan \
+.PHONY: test test-more test-longer test-unit test-tsan test-boot test-programs \
+        test-programs-nested test-gdb test-hostile test-failing-host test-pressure test-mutants-apply test-hostile-asan \
         test-matrix test-matrix-short test-model test-nested test-tools mutants soak soak-slice \
         fuzz fuzz-slice fuzz-vm
 test: test-tools test-unit test-boot test-programs test-gdb test-hostile test-failing-host test-pressure \
@@ -164,6 +164,9 @@ test-hostile-asan: $(B)/tests/vmm_asan $(B)/tests/hostile.bin $(B)/vmm $(B)/gues
 
 test-programs: all ## Linux programs in a guest, compared with the host
 	tests/run-program-tests $(if $(T),--filter '$(T)')
+
+test-programs-nested: all ## a quarter of them in an emulated machine with KVM, in ten minutes
+	tests/run-program-tests --via nested $(if $(T),--filter '$(T)',--every 4)
 
 test-gdb: all $(NESTED_VMM) $(BOOT_IMAGES) ## real gdb on real guests
 	tests/run-gdb-tests $(if $(T),--filter '$(T)')
