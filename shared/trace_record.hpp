@@ -23,7 +23,7 @@ namespace abi {
 
 inline constexpr std::uint64_t trace_magic = 0x4543415254424245; // "EBBTRACE"
 inline constexpr std::uint16_t trace_version_major = 1;          // another major: another layout
-inline constexpr std::uint16_t trace_version_minor = 2;          // a higher minor only adds
+inline constexpr std::uint16_t trace_version_minor = 3;          // a higher minor only adds
 
 enum class TraceLevel : std::uint32_t {
   off = 0,
@@ -56,6 +56,7 @@ enum class TraceEvent : std::uint8_t {
   workload_end = 19,
   end = 20,
   hypercall = 21, // since 1.1
+  continued = 22, // since 1.3
   // By the guest.
   submit = 32,
   drain = 33,
@@ -104,6 +105,19 @@ enum class TraceEnd : std::uint8_t {
   crashed = 2,
   interrupted = 3,
   host_failed = 4,
+  // Since 1.3: the guest went on, and what came next is in another trace, or in none.
+  rotated = 5,
+  stopped = 6,
+};
+
+// TraceEvent::continued: detail. Such a record is the first of a trace that does not begin with the
+// run: batches may be in flight that it knows nothing of. What follows tells once more what still
+// holds: who answers, what was negotiated.
+enum class TraceOrigin : std::uint8_t {
+  started = 1, // nothing was recorded just before
+  // Nothing is missing between the trace before, whose last record is an end of TraceEnd::rotated,
+  // and this one.
+  rotated = 2,
 };
 
 // TraceEvent::discard_begin and discard_end: detail. How memory was given back.
@@ -215,7 +229,7 @@ struct TraceEventText {
 
 // What TraceHeader::events is filled from. "gpa", "code" and "bytes" say how to print a field;
 // "batch" is a batch id, unique with its channel.
-inline constexpr std::array<TraceEventText, 27> trace_event_texts{{
+inline constexpr std::array<TraceEventText, 28> trace_event_texts{{
     {TraceEvent::boot, "boot", "", "ram bytes", "vcpus", "", ""},
     {TraceEvent::negotiated, "negotiated", "managed gpa", "features", "", "", ""},
     {TraceEvent::doorbell, "doorbell", "", "", "", "vcpu", ""},
@@ -237,6 +251,7 @@ inline constexpr std::array<TraceEventText, 27> trace_event_texts{{
     {TraceEvent::workload_end, "workload_end", "", "", "", "", ""},
     {TraceEvent::end, "end", "", "status", "", "", "end kind"},
     {TraceEvent::hypercall, "hypercall", "argument", "call", "", "vcpu", ""},
+    {TraceEvent::continued, "continued", "", "records before", "part", "", "origin"},
     {TraceEvent::submit, "submit", "code", "batch", "ranges", "", ""},
     {TraceEvent::drain, "drain", "", "batch", "ranges", "", ""},
     {TraceEvent::allocate, "allocate", "gpa", "code", "answered", "order", ""},

@@ -9,12 +9,38 @@
 namespace vmm {
 namespace {
 
+// Of the control socket, or of a debugger, which holds the vCPUs itself.
+std::unique_ptr<ControlCommands> make_commands(VcpuGate* gate, GuestMachine& guest, GuestEnd& end,
+                                               MemoryMarks& marks, Watch& watch, HintSide& hints) {
+  // Without measured units (order=auto comes by the socket) it takes usual ones.
+  const auto automatic = [units = watch.unit_costs().value_or(UnitCosts{}),
+                          &price_ns = watch.memory_price_ns()](const abi::ReportPolicy& base) {
+    return auto_policy(units, price_ns.load(std::memory_order_relaxed), base);
+  };
+  return std::make_unique<ControlCommands>(
+      ControlTargets{.report = hints.control(),
+                     .end = end,
+                     .marks = marks,
+                     .gate = gate,
+                     .automatic = automatic,
+                     .memory_price_ns = watch.memory_price_ns(),
+                     .hints = [&hints] { return hints.service().totals(); },
+                     .memory = [&watch] { return watch.sampler().latest(); },
+                     .trace = watch.trace_switch(),
+                     .measures_resident = watch.measures_resident(),
+                     .guest_bytes = guest.memory().size_bytes()});
+}
+
 Result<std::unique_ptr<GuestDebugger>> make_debugger(GuestMachine& guest, GuestEnd& end,
-                                                     Watch& watch, HintSide& hints) {
+                                                     MemoryMarks& marks, Watch& watch,
+                                                     HintSide& hints) {
+  const std::shared_ptr<ControlCommands> commands =
+      make_commands(nullptr, guest, end, marks, watch, hints);
   const auto monitor = std::make_shared<DebugMonitor>(DebugMonitorSources{
       .hints = [&hints] { return hints.service().totals(); },
       .memory = [&watch] { return watch.sampler().sample(); },
       .quarantined_bytes = [&status = guest.status()] { return read_quarantined_bytes(status); },
+      .control = [commands](std::string_view line) { return commands->execute(line).text; },
       .guest_bytes = guest.memory().size_bytes()});
   return GuestDebugger::create(
       {.memory = guest.memory(),
@@ -36,7 +62,7 @@ Result<std::unique_ptr<Companions>> Companions::create(const Config& config, Gue
                                                        Watch& watch, HintSide& hints) {
   std::unique_ptr<Companions> companions(new Companions(guest.threads()));
   if (config.gdb) {
-    EBB_TRY_ASSIGN(debugger, make_debugger(guest, end, watch, hints));
+    EBB_TRY_ASSIGN(debugger, make_debugger(guest, end, marks, watch, hints));
     companions->debugger_ = std::move(debugger);
     EBB_TRY_ASSIGN(server, GdbServer::create(*config.gdb, *companions->debugger_, end));
     companions->gdb_server_ = std::move(server);
@@ -66,27 +92,14 @@ Result<void> Companions::make_control(const Config& config, GuestMachine& guest,
   if (!config.gdb && !config.step) {
     gate_ = std::make_unique<VcpuGate>(guest.plan().vcpus, VcpuThreads::kick_signal);
   }
-  // Without measured units (order=auto comes by the socket) it takes usual ones.
-  const auto automatic = [units = watch.unit_costs().value_or(UnitCosts{}),
-                          &price_ns = watch.memory_price_ns()](const abi::ReportPolicy& base) {
-    return auto_policy(units, price_ns.load(std::memory_order_relaxed), base);
-  };
-  commands_ = std::make_unique<ControlCommands>(
-      ControlTargets{.report = hints.control(),
-                     .end = end,
-                     .marks = marks,
-                     .gate = gate_.get(),
-                     .automatic = automatic,
-                     .memory_price_ns = watch.memory_price_ns(),
-                     .hints = [&hints] { return hints.service().totals(); },
-                     .memory = [&watch] { return watch.sampler().latest(); },
-                     .measures_resident = watch.measures_resident(),
-                     .guest_bytes = guest.memory().size_bytes()});
+  commands_ = make_commands(gate_.get(), guest, end, marks, watch, hints);
   EBB_TRY_ASSIGN(socket,
                  ControlSocket::create(
                      *config.control,
-                     {.answer = [&commands = *commands_](
-                                    std::string_view line) { return commands.execute(line); },
+                     {.answer =
+                          [&commands = *commands_](std::string_view line, UniqueFd& file) {
+                            return commands.execute(line, file);
+                          },
                       .too_long = [] { return ControlCommands::refusal("the line is too long"); },
                       .too_many = [] { return ControlCommands::refusal("too many clients"); },
                       .news = &marks.reached()}));

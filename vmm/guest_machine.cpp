@@ -26,7 +26,7 @@ bool is_1_1(const Image& image, const Config& config) {
 BootPlan make_plan(const Config& config, const GuestFiles& files, const GuestMemory& memory) {
   BootPlan plan = BootPlan::make(files.image.header, memory.end(), memory.hole(), config.cpus,
                                  files.input ? files.input->pages().size() : 0);
-  plan.event_ring_bytes = config.records() ? EBB_EVENT_RING_BYTES : 0;
+  plan.event_ring_bytes = config.guest_is_traced ? EBB_EVENT_RING_BYTES : 0;
   if (config.gdb) {
     plan.debug_stubs = GuestDebugger::stubs();
   }
@@ -51,7 +51,7 @@ std::uint64_t features_offered(const Config& config, const GuestFiles& files,
   if (config.prefault) {
     features |= abi::feature_prefault;
   }
-  if (config.records()) {
+  if (config.guest_is_traced) {
     features |= abi::feature_trace;
   }
   if (!files.program.empty()) {
@@ -145,13 +145,14 @@ Result<void> GuestMachine::load(const Config& config, abi::Doorbell doorbell) {
   }
   load_guest(memory_, plan_, files_.image);
   std::ranges::copy(files_.program, memory_.at(plan_.program_gpa, files_.program.size()).begin());
-  write_boot_info(memory_, config, plan_,
-                  {.features = features_,
-                   .doorbell = doorbell,
-                   .input_bytes = files_.input ? files_.input->bytes() : 0,
-                   .plugged_end = slots_.plugged_end(),
-                   .tsc_khz = tsc_khz_,
-                   .trace_level = config.records() ? config.trace_level : abi::TraceLevel::off});
+  write_boot_info(
+      memory_, config, plan_,
+      {.features = features_,
+       .doorbell = doorbell,
+       .input_bytes = files_.input ? files_.input->bytes() : 0,
+       .plugged_end = slots_.plugged_end(),
+       .tsc_khz = tsc_khz_,
+       .trace_level = config.guest_is_traced ? config.trace_level : abi::TraceLevel::off});
   for (unsigned index = 0; index < vcpus_.size(); ++index) {
     const Vcpu& vcpu = vcpus_[index];
     EBB_TRY_ASSIGN(initial, vcpu.system_registers());

@@ -143,8 +143,13 @@ vmm::SandboxOptions sandbox_options(const vmm::Config& config,
     options.descriptors_to_come += vmm::ControlSocket::max_clients + 1; // one that is refused
     options.folders.push_back(vmm::folder_of(*config.control));
   }
-  if (config.records()) {
+  if (config.may_record()) {
     options.features.add(vmm::SandboxFeature::trace);
+  }
+  if (config.may_record() && (config.control || config.gdb)) {
+    options.features.add(vmm::SandboxFeature::trace_later);
+    // What clients have handed over, one that is begun and one that is given up.
+    options.descriptors_to_come += vmm::ControlSocket::max_clients + 2;
   }
   if (config.pressure != vmm::PressureUse::off) {
     options.features.add(vmm::SandboxFeature::pressure);
@@ -213,13 +218,13 @@ vmm::Result<void> keep_files_apart(const vmm::Config& config) {
 
 // Tells what of the results could not be written. That is a failure of the host, unless there is
 // a worse one to tell.
-int status_after(const vmm::Config& config, const vmm::RunStats& stats,
-                 std::span<const vmm::Result<void>> outputs, int guest_status) {
+int status_after(const vmm::RunStats& stats, std::span<const vmm::Result<void>> outputs,
+                 int guest_status) {
   int status = guest_status;
   const auto failed = [&status](int with) { status = status == 0 ? with : status; };
   if (stats.trace) {
     for (const std::string& loss : vmm::trace_losses(*stats.trace)) {
-      vmm::tell("vmm: --trace {}: {}\n", *config.trace, loss);
+      vmm::tell("vmm: --trace {}: {}\n", stats.trace->name, loss);
     }
     if (!stats.trace->records.why.empty()) {
       failed(exit_status_of({}));
@@ -264,6 +269,9 @@ vmm::Result<int> run(const vmm::Config& config, const vmm::Inheritance& inherita
   if (config.trace) {
     EBB_TRY_ASSIGN(target, vmm::TraceTarget::open(*config.trace));
     trace_target.emplace(std::move(target));
+    if (config.trace_start == vmm::TraceStart::off) {
+      EBB_TRY(trace_target->publish()); // links can be made now only
+    }
   }
   EBB_TRY_ASSIGN(image, vmm::load_image(config.image));
   std::optional<vmm::Recording> input;
@@ -346,7 +354,7 @@ vmm::Result<int> run(const vmm::Config& config, const vmm::Inheritance& inherita
   }
   const std::array outputs{stats_written, machine->metrics_result(),
                            vmm::standard_output_result(output.error())};
-  return status_after(config, stats, outputs, ending.process_status());
+  return status_after(stats, outputs, ending.process_status());
 }
 
 // Runs of --repeat, and what they come to.

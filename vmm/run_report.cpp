@@ -6,10 +6,13 @@ namespace {
 
 std::optional<RunStats::Trace> make_trace_stats(const Config& config, const Watch& watch) {
   const TraceRecorder* const trace = watch.trace();
-  if (!config.trace || trace == nullptr || !trace->has_begun()) {
+  const bool only_for_stepper = config.step && !config.trace;
+  if (trace == nullptr || !trace->has_begun() || only_for_stepper) {
     return std::nullopt;
   }
-  return RunStats::Trace{.records = trace->loss(), .lost_guest_events = trace->guest_events_lost()};
+  return RunStats::Trace{.name = watch.trace_switch()->name(),
+                         .records = trace->loss(),
+                         .lost_guest_events = trace->guest_events_lost()};
 }
 
 std::optional<Ledger> make_ledger(const Config& config, const Watch& watch, const RunStats& stats) {

@@ -12,26 +12,42 @@
 namespace vmm {
 namespace {
 
+// `target` is taken if it is recorded from the start.
 Result<std::unique_ptr<TraceRecorder>>
-make_recorder(const Config& config, const GuestMachine& guest, std::optional<TraceTarget> target) {
-  if (!config.records()) {
+make_recorder(const Config& config, const GuestMachine& guest, std::optional<TraceTarget>& target) {
+  if (!config.may_record()) {
     return nullptr;
+  }
+  const TraceRun run{.level = config.trace_level,
+                     .ring_bytes = config.trace_bytes,
+                     .vcpus = guest.plan().vcpus,
+                     .tsc_khz = guest.tsc_khz(),
+                     .policy = config.report,
+                     .method = config.discard,
+                     .image = absolute_path(config.image),
+                     .image_hash = image_hash(guest.image().bytes),
+                     .host = std::string(name_of(config.host)),
+                     .guest_writes = config.guest_is_traced};
+  if (!config.records()) {
+    return TraceRecorder::create_idle(run, guest.memory());
   }
   if (!target) {
     EBB_TRY_ASSIGN(unnamed, TraceTarget::unnamed());
     target.emplace(std::move(unnamed));
   }
-  return TraceRecorder::create(std::move(*target),
-                               {.level = config.trace_level,
-                                .ring_bytes = config.trace_bytes,
-                                .vcpus = guest.plan().vcpus,
-                                .tsc_khz = guest.tsc_khz(),
-                                .policy = config.report,
-                                .method = config.discard,
-                                .image = absolute_path(config.image),
-                                .image_hash = image_hash(guest.image().bytes),
-                                .host = std::string(name_of(config.host))},
-                               guest.memory());
+  TraceTarget taken = std::move(*target);
+  target.reset();
+  return TraceRecorder::create(std::move(taken), run, guest.memory());
+}
+
+std::unique_ptr<TraceSwitch> make_switch(const Config& config, TraceRecorder* recorder,
+                                         std::optional<TraceTarget> own) {
+  if (recorder == nullptr) {
+    return nullptr;
+  }
+  return std::make_unique<TraceSwitch>(*recorder, config.trace, std::move(own),
+                                       config.step ? TraceSwitch::Held::by_stepper
+                                                   : TraceSwitch::Held::no);
 }
 
 // What measuring needs and the host does not have is done without: measuring is no condition of
@@ -63,16 +79,17 @@ std::unique_ptr<EverResident> make_ever_resident(const GuestMemory& memory, cons
 Result<std::unique_ptr<Watch>> Watch::create(const Config& config, const GuestMachine& guest,
                                              GuestEnd& end, std::optional<UnitCosts> unit_costs,
                                              std::optional<TraceTarget> trace, SampleShown shown) {
-  EBB_TRY_ASSIGN(recorder, make_recorder(config, guest, std::move(trace)));
-  return std::unique_ptr<Watch>(
-      new Watch(config, guest, end, unit_costs, std::move(recorder), std::move(shown)));
+  EBB_TRY_ASSIGN(recorder, make_recorder(config, guest, trace));
+  auto trace_switch = make_switch(config, recorder.get(), std::move(trace));
+  return std::unique_ptr<Watch>(new Watch(config, guest, end, unit_costs, std::move(recorder),
+                                          std::move(trace_switch), std::move(shown)));
 }
 
 Watch::Watch(const Config& config, const GuestMachine& guest, GuestEnd& end,
              std::optional<UnitCosts> unit_costs, std::unique_ptr<TraceRecorder> trace,
-             SampleShown shown)
+             std::unique_ptr<TraceSwitch> trace_switch, SampleShown shown)
     : unit_costs_(unit_costs), memory_price_ns_(config.memory_price_ns), trace_(std::move(trace)),
-      oracle_(make_oracle(config, guest.memory(), end)),
+      switch_(std::move(trace_switch)), oracle_(make_oracle(config, guest.memory(), end)),
       scan_(if_possible(FrameScan::create(guest.memory()))),
       meter_(if_possible(ResidentMeter::create(guest.memory(), scan_.get()))),
       ever_resident_(make_ever_resident(guest.memory(), scan_.get())),
@@ -215,7 +232,7 @@ void Watch::stop_sampling() {
 }
 
 void Watch::stop_trace(const GuestEnding& ending) {
-  if (trace_ && trace_->has_begun()) {
+  if (trace_) {
     trace_->stop(ending);
   }
 }

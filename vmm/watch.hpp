@@ -25,6 +25,7 @@
 #include "vmm/memory/frame_scan.hpp"
 #include "vmm/memory/resident_meter.hpp"
 #include "vmm/record/trace_recorder.hpp"
+#include "vmm/record/trace_switch.hpp"
 #include "vmm/sandbox/sandbox.hpp"
 #include "vmm/settings/config.hpp"
 #include "vmm/vcpu/guest_end.hpp"
@@ -35,9 +36,9 @@ class Watch {
  public:
   using SampleShown = std::function<void(const MemorySample&)>;
 
-  // `guest` and `end` outlive the watch. `trace` is where a recording goes; without one it is kept
-  // in memory. `shown` gets each sample, on the sampler's thread; may be empty. User error when
-  // there is no room for the trace.
+  // `guest` and `end` outlive the watch. `trace` is where a recording goes; without one a stepper's
+  // is kept in memory. `shown` gets each sample, on the sampler's thread; may be empty. User error
+  // when there is no room for the trace.
   static Result<std::unique_ptr<Watch>> create(const Config& config, const GuestMachine& guest,
                                                GuestEnd& end, std::optional<UnitCosts> unit_costs,
                                                std::optional<TraceTarget> trace, SampleShown shown);
@@ -64,12 +65,14 @@ class Watch {
 
   // --- Whom the others tell -----------------------------------------------------------------
   [[nodiscard]] HintObserver& hint_observer() { return observers_; }
-  [[nodiscard]] TraceRecorder* trace() { return trace_.get(); } // null: nothing is recorded
+  [[nodiscard]] TraceRecorder* trace() { return trace_.get(); } // null: nothing is ever recorded
+  [[nodiscard]] TraceSwitch* trace_switch() { return switch_.get(); } // with trace()
   [[nodiscard]] Sampler& sampler() { return sampler_; }
   [[nodiscard]] const Oracle* oracle() const { return oracle_.get(); } // null: nobody asked
 
   // --- What was measured --------------------------------------------------------------------
   [[nodiscard]] const TraceRecorder* trace() const { return trace_.get(); }
+  [[nodiscard]] const TraceSwitch* trace_switch() const { return switch_.get(); }
   [[nodiscard]] const Sampler& sampler() const { return sampler_; }
   [[nodiscard]] bool measures_resident() const { return meter_ != nullptr; }
   [[nodiscard]] RunTimes times() const;
@@ -90,13 +93,14 @@ class Watch {
  private:
   Watch(const Config& config, const GuestMachine& guest, GuestEnd& end,
         std::optional<UnitCosts> unit_costs, std::unique_ptr<TraceRecorder> trace,
-        SampleShown shown);
+        std::unique_ptr<TraceSwitch> trace_switch, SampleShown shown);
   [[nodiscard]] SamplerSources sources(const GuestMachine& guest, SampleShown shown);
   void subscribe();
 
   const std::optional<UnitCosts> unit_costs_;
   std::atomic<std::uint64_t> memory_price_ns_;
-  const std::unique_ptr<TraceRecorder> trace_;        // null: nothing is recorded
+  const std::unique_ptr<TraceRecorder> trace_;        // null: nothing is ever recorded
+  const std::unique_ptr<TraceSwitch> switch_;         // with trace_
   const std::unique_ptr<Oracle> oracle_;              // null: nobody asked
   const std::unique_ptr<FrameScan> scan_;             // null where the kernel has none
   const std::unique_ptr<ResidentMeter> meter_;        // null where it cannot be measured

@@ -46,6 +46,18 @@ std::string completeness(const TraceFile& trace) {
   return missing.empty() ? "yes" : missing;
 }
 
+// A line on where in the run it begins; empty: with it.
+std::string beginning(const TraceFile& trace) {
+  const auto first = trace.at(1);
+  if (!first || first->event != abi::TraceEvent::continued) {
+    return {};
+  }
+  const bool rotated = first->detail == static_cast<std::uint8_t>(abi::TraceOrigin::rotated);
+  return fmt::format("begins     while the guest runs{}\n",
+                     rotated ? fmt::format(", where a trace of {} records ends", first->value)
+                             : std::string());
+}
+
 // "2026-01-31 23:59:59": of the wall clock, in ns since the epoch.
 std::string utc(std::uint64_t realtime_ns) {
   const auto seconds = static_cast<std::time_t>(realtime_ns / 1'000'000'000);
@@ -67,6 +79,7 @@ std::string render_info(const TraceFile& trace) {
                        ? fmt::format(" (a ring: the last {})", header.capacity)
                        : std::string());
   vmm::append_text(out, "complete   {}\n", completeness(trace));
+  out += beginning(trace);
   vmm::append_text(out, "recorded   {} UTC\n", utc(header.start_realtime_ns));
   vmm::append_text(out, "clock      monotonic ns since {}, TSC {} at {} kHz\n", header.start_ns,
                    header.start_tsc, header.tsc_khz);

@@ -9,6 +9,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 #include <fmt/core.h>
@@ -22,6 +23,7 @@
 #include "tools/hvtrace/session.hpp"
 #include "tools/hvtrace/stats.hpp"
 #include "tools/hvtrace/trace_file.hpp"
+#include "tools/hvtrace/trace_series.hpp"
 #include "vmm/base/process_start.hpp"
 #include "vmm/base/units.hpp"
 #include "vmm/base/version.hpp"
@@ -40,6 +42,7 @@ using vmm::Result;
 
 struct Options {
   std::string trace, other, elf, filter, address, format = "perfetto";
+  std::vector<std::string> next;     // of check: traces that it was rotated into
   std::optional<std::string> output; // of export; empty: standard output
   std::size_t top = 10;
   std::size_t limit = 100;
@@ -131,11 +134,15 @@ Result<int> run_stats(const Options& options, Talk& talk) {
 }
 
 Result<int> run_check(const Options& options, Talk& talk) {
-  return with_trace(options.trace, [&](const TraceFile& trace) -> Result<int> {
-    const hvtrace::CheckResult result = hvtrace::check(trace);
-    talk.write(hvtrace::render_check(result));
-    return result.violation_count == 0 ? 0 : 1;
-  });
+  std::vector<std::string> paths{options.trace};
+  paths.insert(paths.end(), options.next.begin(), options.next.end());
+  EBB_TRY_ASSIGN(series, hvtrace::TraceSeries::open(paths));
+  const hvtrace::CheckResult result = hvtrace::check(series);
+  if (const std::string torn = series.torn(); !torn.empty()) {
+    return vmm::user_error("{}: was made shorter while it was read", torn);
+  }
+  talk.write(hvtrace::render_check(result));
+  return result.violation_count == 0 ? 0 : 1;
 }
 
 Result<int> run_why(const Options& options, Talk& talk) {
@@ -276,8 +283,11 @@ int main(int argc, char** argv) {
       ->type_name("N");
   add_elf(why, options);
   commands[why] = run_why;
-  commands[add(app, "check", "Verify the protocol; exit status 1 when it was broken", options)] =
-      run_check;
+  CLI::App* const check =
+      add(app, "check", "Verify the protocol; exit status 1 when it was broken", options);
+  check->add_option("NEXT", options.next, "Traces that it was rotated into, one after the other")
+      ->type_name("FILE");
+  commands[check] = run_check;
   CLI::App* const diff = add(app, "diff", "What two runs did differently", options);
   diff->add_option("OTHER", options.other, "The other trace")->required()->type_name("FILE");
   add_elf(diff, options);

@@ -102,6 +102,7 @@ class Timeline {
     case TraceEvent::quarantine:
       instant(record, std::string(name_of(record.event)));
       break;
+    case TraceEvent::continued:
     case TraceEvent::mode:
     case TraceEvent::fault:
     case TraceEvent::end:

@@ -41,6 +41,17 @@ Json to_json(const MemorySample& memory) {
           {"cached_bytes", memory.guest.cached_bytes}};
 }
 
+Json to_json(const TraceState& trace) {
+  Json json = {{"name", trace.name},
+               {"records", trace.records.kept_records},
+               {"lost_records", trace.records.lost_records},
+               {"lost_guest_events", trace.guest_events_lost}};
+  if (!trace.records.why.empty()) {
+    json["why"] = trace.records.why;
+  }
+  return json;
+}
+
 } // namespace
 
 struct ControlCommands::Command {
@@ -50,11 +61,13 @@ struct ControlCommands::Command {
   Result<ControlReply> (ControlCommands::*run)(std::string_view argument);
 };
 
-const std::array<ControlCommands::Command, 8> ControlCommands::commands{{
+const std::array<ControlCommands::Command, 9> ControlCommands::commands{{
     {"status", "", "state, policy, hints and memory", &ControlCommands::status},
     {"report", "on | off | KEY=VALUE,...", "re-tune reporting, as --report does; nothing: show",
      &ControlCommands::report},
     {"memory-price", "TIME", "as --memory-price; nothing: show", &ControlCommands::price},
+    {"trace", "start [NAME] | rotate [NAME] | stop",
+     "record hints into the file handed over with it; nothing: show", &ControlCommands::trace},
     {"pause", "", "keep all vCPUs out of the guest", &ControlCommands::pause},
     {"resume", "", "let them in again", &ControlCommands::resume},
     {"stop", "", "end the guest", &ControlCommands::stop},
@@ -71,6 +84,12 @@ std::string ControlCommands::refusal(std::string_view why) {
 }
 
 ControlReply ControlCommands::execute(std::string_view line) {
+  UniqueFd none;
+  return execute(line, none);
+}
+
+ControlReply ControlCommands::execute(std::string_view line, UniqueFd& file) {
+  file_ = &file;
   const auto [name, argument] = split(line);
   const auto command = std::ranges::find(commands, name, &Command::name);
   if (command == commands.end()) {
@@ -97,6 +116,7 @@ Result<ControlReply> ControlCommands::status(std::string_view /*argument*/) {
   hinted["interrupts"] = hints.interrupts;
   hinted["faults"] = hints.faults.sum();
   answer["memory"] = to_json(targets_.memory());
+  answer["trace"] = trace_now();
   return done(answer);
 }
 
@@ -149,6 +169,41 @@ Result<ControlReply> ControlCommands::price(std::string_view argument) {
   }
   return done({{"ok", true},
                {"memory_price_ns", targets_.memory_price_ns.load(std::memory_order_relaxed)}});
+}
+
+Result<ControlReply> ControlCommands::trace(std::string_view argument) {
+  const auto [what, name] = split(argument);
+  if (what.empty()) {
+    return done({{"ok", true}, {"trace", trace_now()}});
+  }
+  const bool stops = what == "stop";
+  if ((!stops && what != "start" && what != "rotate") || (stops && !name.empty())) {
+    return user_error("trace {:?}: must be start [NAME], rotate [NAME], stop or nothing", argument);
+  }
+  if (targets_.end.ended()) {
+    return user_error("the guest has ended");
+  }
+  if (targets_.trace == nullptr) {
+    return user_error(
+        "trace {}: nothing can be recorded; that takes --trace FILE --trace-start off", what);
+  }
+  if (stops) {
+    EBB_TRY_ASSIGN(state, targets_.trace->stop());
+    return done({{"ok", true}, {"done", to_json(state)}, {"trace", nullptr}});
+  }
+  UniqueFd file = std::exchange(*file_, {});
+  if (what == "start") {
+    EBB_TRY_ASSIGN(state, targets_.trace->start(std::move(file), name));
+    return done({{"ok", true}, {"trace", to_json(state)}});
+  }
+  EBB_TRY_ASSIGN(state, targets_.trace->rotate(std::move(file), name));
+  return done({{"ok", true}, {"done", to_json(state)}, {"trace", trace_now()}});
+}
+
+Json ControlCommands::trace_now() const {
+  const auto state =
+      targets_.trace != nullptr ? targets_.trace->state() : std::optional<TraceState>{};
+  return state ? to_json(*state) : Json(nullptr);
 }
 
 Result<void> ControlCommands::check_gate() const {

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <utility>
 
 namespace vmm {
@@ -146,9 +147,29 @@ void ControlSocket::accept_client() {
   clients_.push_back({.fd = std::move(fd), .input = {}, .output = {}});
 }
 
+// As recv(), and takes the file that may come with it; the kernel keeps further ones out.
+ssize_t ControlSocket::read(Client& client, std::span<char> to) {
+  iovec bytes{to.data(), to.size()};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> rights{};
+  msghdr message{};
+  message.msg_iov = &bytes;
+  message.msg_iovlen = 1;
+  message.msg_control = rights.data();
+  message.msg_controllen = CMSG_LEN(sizeof(int));
+  const ssize_t received = ::recvmsg(client.fd.get(), &message, MSG_CMSG_CLOEXEC);
+  const cmsghdr* const header = received < 0 ? nullptr : CMSG_FIRSTHDR(&message);
+  if (header != nullptr && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
+      header->cmsg_len >= CMSG_LEN(sizeof(int))) {
+    int fd = -1;
+    std::memcpy(&fd, CMSG_DATA(header), sizeof fd);
+    client.file = UniqueFd(fd);
+  }
+  return received;
+}
+
 bool ControlSocket::receive(Client& client) {
   std::array<char, max_line_bytes> chunk{};
-  const ssize_t received = ::recv(client.fd.get(), chunk.data(), chunk.size(), 0);
+  const ssize_t received = read(client, chunk);
   if (received < 0) {
     return errno == EAGAIN || errno == EINTR;
   }
@@ -210,7 +231,7 @@ void ControlSocket::answer(Client& client, std::string_view line) {
     put(client, handler_.too_long());
     return;
   }
-  ControlReply reply = handler_.answer(line);
+  ControlReply reply = handler_.answer(line, client.file);
   std::optional<std::string> text = reply.later ? reply.later() : std::move(reply.text);
   if (text) {
     put(client, *text);

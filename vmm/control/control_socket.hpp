@@ -2,6 +2,8 @@
 // A Unix stream socket that takes lines and answers each with one line, at once or later. It knows
 // nothing of what the lines mean.
 //
+// A client may hand over an open file with a line (SCM_RIGHTS), one at a time.
+//
 // Clients are not trusted to behave: lines are bounded, a client that does not read its answers is
 // not read from, nor is one that waits for an answer, and there is a limit to how many there are at
 // a time.
@@ -10,6 +12,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -28,7 +31,9 @@ class ControlSocket {
  public:
   // Answers lines (without their ends). Called on the socket's thread.
   struct Handler {
-    std::function<ControlReply(std::string_view line)> answer;
+    // `file`: what the client has handed over and no earlier line has taken; taken if it is moved
+    // from. May be none.
+    std::function<ControlReply(std::string_view line, UniqueFd& file)> answer;
     std::function<std::string()> too_long; // a line that is none
     std::function<std::string()> too_many; // a client that has no place
     // Set when something has happened that clients may wait for; outlives the socket. Null: they
@@ -59,6 +64,7 @@ class ControlSocket {
     std::string input;           // at most one line and what was read with it
     std::string output;          // not yet sent
     ControlReply::Later later{}; // of the answer that is waited for; empty: none
+    UniqueFd file{};             // handed over (SCM_RIGHTS), the latest
     bool skipping = false;       // the rest of a line that was too long
     bool ended = false;          // the client sends no more
   };
@@ -73,6 +79,7 @@ class ControlSocket {
   void serve_last();
   void accept_client();
   bool receive(Client& client);
+  [[nodiscard]] static ssize_t read(Client& client, std::span<char> to);
   bool send(Client& client);
   void answer_lines(Client& client);
   void answer(Client& client, std::string_view line);

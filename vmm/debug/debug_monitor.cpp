@@ -25,9 +25,15 @@ std::string DebugMonitor::execute(std::string_view line) const {
   if (line == "memory") {
     return memory();
   }
+  const std::string_view word = line.substr(0, line.find(' '));
+  if (sources_.control && (word == "report" || word == "trace")) {
+    return sources_.control(line) + "\n";
+  }
   constexpr std::string_view help =
       "monitor hints   what the guest has hinted, and what became of it\n"
       "monitor memory  host memory behind the guest, and what it is for\n"
+      "monitor report  the policy; on, off or KEY=VALUE,... re-tune it\n"
+      "monitor trace   what is being recorded; start (--trace-start off) and stop\n"
       "monitor help\n";
   if (line == "help" || line.empty()) {
     return std::string(help);

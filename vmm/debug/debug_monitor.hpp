@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What gdb's `monitor` command can ask of the vmm: hints, memory, help. Lines of text.
+// What gdb's `monitor` command can ask of the vmm: hints, memory, help, and requests of the control
+// socket. Lines of text.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +17,8 @@ struct DebugMonitorSources {
   std::function<HintTotals()> hints;
   std::function<MemorySample()> memory; // taken now
   std::function<std::uint64_t()> quarantined_bytes;
+  // A line of the control socket's to its answer; empty: there are none.
+  std::function<std::string(std::string_view)> control;
   std::uint64_t guest_bytes = 0;
 };
 

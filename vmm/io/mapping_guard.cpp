@@ -25,6 +25,7 @@ struct Guarded {
 
 // What a signal does is the process's, and a handler has nothing else to go by.
 std::array<Guarded, MappingGuard::max_guards> guards;
+std::atomic<bool> is_installed{false};
 
 // Only what a handler may do, and what a sandboxed thread may.
 void on_bus_error(int /*signal*/, siginfo_t* info, void* /*context*/) {
@@ -51,6 +52,16 @@ void on_bus_error(int /*signal*/, siginfo_t* info, void* /*context*/) {
 
 } // namespace
 
+void MappingGuard::install() {
+  if (is_installed.exchange(true)) {
+    return;
+  }
+  struct sigaction action {};
+  action.sa_sigaction = on_bus_error;
+  action.sa_flags = SA_SIGINFO | SA_RESTART;
+  static_cast<void>(::sigaction(SIGBUS, &action, nullptr)); // cannot fail
+}
+
 MappingGuard::MappingGuard(std::span<const std::byte> mapping) {
   for (std::size_t slot = 0; slot < guards.size(); ++slot) {
     if (!guards[slot].used.exchange(true)) {
@@ -61,10 +72,7 @@ MappingGuard::MappingGuard(std::span<const std::byte> mapping) {
   if (slot_ == max_guards) {
     return;
   }
-  struct sigaction action {};
-  action.sa_sigaction = on_bus_error;
-  action.sa_flags = SA_SIGINFO | SA_RESTART;
-  static_cast<void>(::sigaction(SIGBUS, &action, nullptr)); // cannot fail
+  install();
   Guarded& guard = guards[slot_];
   guard.torn.store(false);
   const auto start = reinterpret_cast<std::uintptr_t>(mapping.data());

@@ -14,8 +14,11 @@ class MappingGuard {
   // At most this many at a time in a process; further ones guard nothing.
   static constexpr std::size_t max_guards = 8;
 
-  // `mapping` is whole pages and outlives the guard. Installs a handler for SIGBUS, which stays: a
-  // fault in no guarded mapping ends the process by one line and status 135, as the signal would.
+  // The handler for SIGBUS, which stays: a fault in no guarded mapping ends the process by one line
+  // and status 135, as the signal would. The first guard does it, too, if it may.
+  static void install();
+
+  // `mapping` is whole pages and outlives the guard.
   explicit MappingGuard(std::span<const std::byte> mapping);
   MappingGuard(const MappingGuard&) = delete;
   MappingGuard& operator=(const MappingGuard&) = delete;

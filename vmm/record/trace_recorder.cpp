@@ -15,6 +15,7 @@
 #include "vmm/hints/batch.hpp"
 #include "vmm/hints/discard_engine.hpp"
 #include "vmm/hints/range_coalescer.hpp"
+#include "vmm/io/mapping_guard.hpp"
 
 namespace vmm {
 namespace {
@@ -126,16 +127,19 @@ std::uint8_t narrow(std::uint32_t number) {
 
 Result<std::unique_ptr<TraceRecorder>>
 TraceRecorder::create(TraceTarget target, const TraceRun& run, const GuestMemory& memory) {
-  const abi::TraceHeader header = make_header(run, memory);
-  EBB_TRY_ASSIGN(writer, TraceWriter::create(std::move(target), header));
-  return std::unique_ptr<TraceRecorder>(
-      new TraceRecorder(std::move(writer), run, memory, header.start_ns));
+  EBB_TRY_ASSIGN(writer, TraceWriter::create(std::move(target), make_header(run, memory)));
+  return std::unique_ptr<TraceRecorder>(new TraceRecorder(std::move(writer), run, memory));
+}
+
+std::unique_ptr<TraceRecorder> TraceRecorder::create_idle(const TraceRun& run,
+                                                          const GuestMemory& memory) {
+  MappingGuard::install();
+  return std::unique_ptr<TraceRecorder>(new TraceRecorder(nullptr, run, memory));
 }
 
 TraceRecorder::TraceRecorder(std::unique_ptr<TraceWriter> writer, const TraceRun& run,
-                             const GuestMemory& memory, std::uint64_t start_ns)
-    : writer_(std::move(writer)), memory_(memory), level_(run.level), method_(run.method),
-      vcpus_(run.vcpus), tsc_khz_(run.tsc_khz), start_ns_(start_ns) {
+                             const GuestMemory& memory)
+    : run_(run), memory_(memory), records_(writer != nullptr), writer_(std::move(writer)) {
   if (at_least(TraceLevel::all)) {
     refaults_.emplace(memory);
   }
@@ -143,31 +147,91 @@ TraceRecorder::TraceRecorder(std::unique_ptr<TraceWriter> writer, const TraceRun
 
 TraceRecorder::~TraceRecorder() = default;
 
+Result<void> TraceRecorder::begin() {
+  return writer_ ? writer_->begin() : Result<void>{};
+}
+
 Result<void> TraceRecorder::start(ThreadStart on_start) {
-  return writer_->start(
-      at_least(TraceLevel::all) ? tick_all : tick_other, [this] { drain_guest(); },
+  return thread_.start(
+      at_least(TraceLevel::all) ? tick_all : tick_other, [this] { return take_turn(); },
       std::move(on_start));
 }
 
+// A guest that writes events goes on to do so when nobody records.
+TraceThread::Next TraceRecorder::take_turn() {
+  drain_guest();
+  if (writer_) { // which becomes another on this thread alone
+    writer_->keep_ahead();
+  }
+  return writer_ || run_.guest_writes ? TraceThread::Next::soon : TraceThread::Next::on_order;
+}
+
 void TraceRecorder::stop(const GuestEnding& ending) {
-  writer_->stop(); // whose last turn records, too
+  thread_.stop(); // whose last turn records, too
   drain_guest();
   append({.value = ending.status,
           .event = TraceEvent::end,
           .detail = static_cast<std::uint8_t>(trace_end(ending.kind))});
-  writer_->finish();
+  if (writer_) {
+    writer_->finish();
+  }
 }
 
-std::uint64_t TraceRecorder::now() const {
-  return monotonic_ns() - start_ns_;
+std::uint64_t TraceRecorder::now(const TraceWriter& writer) {
+  return monotonic_ns() - writer.header().start_ns;
 }
 
-void TraceRecorder::append(abi::TraceRecord record) {
-  if (muted()) [[unlikely]] {
+void TraceRecorder::put(TraceWriter& writer, abi::TraceRecord record) {
+  record.time_ns = now(writer);
+  writer.append(record);
+}
+
+void TraceRecorder::append(const abi::TraceRecord& record) {
+  if (!records_.load(std::memory_order_relaxed) || muted()) [[unlikely]] {
     return;
   }
-  record.time_ns = now();
-  writer_->append(record);
+  const std::shared_lock lock(writer_mutex_);
+  if (writer_) {
+    put(*writer_, record);
+  }
+}
+
+void TraceRecorder::append_kept(std::optional<abi::TraceRecord>& kept,
+                                const abi::TraceRecord& record) {
+  const std::scoped_lock lock(guest_mutex_);
+  kept = record;
+  append(record);
+}
+
+abi::TraceHeader TraceRecorder::header_now() {
+  const std::scoped_lock lock(guest_mutex_);
+  return make_header(run_, memory_);
+}
+
+TraceRecorder::Recorded TraceRecorder::exchange(std::unique_ptr<TraceWriter> next) {
+  const std::scoped_lock guest(guest_mutex_);
+  drain_guest_locked(); // happened before
+  const std::scoped_lock all(writer_mutex_);
+  const auto origin = writer_ ? abi::TraceOrigin::rotated : abi::TraceOrigin::started;
+  if (writer_) {
+    const auto end = next ? abi::TraceEnd::rotated : abi::TraceEnd::stopped;
+    put(*writer_, {.event = TraceEvent::end, .detail = static_cast<std::uint8_t>(end)});
+    records_before_ = writer_->records();
+    ++part_;
+  }
+  if (next) {
+    put(*next, {.value = records_before_,
+                .count = part_,
+                .event = TraceEvent::continued,
+                .detail = static_cast<std::uint8_t>(origin)});
+    for (const auto& kept : {negotiated_, mode_}) {
+      if (kept) {
+        put(*next, *kept);
+      }
+    }
+  }
+  records_.store(next != nullptr, std::memory_order_relaxed);
+  return {std::exchange(writer_, std::move(next)), std::exchange(guest_lost_, 0)};
 }
 
 bool TraceRecorder::pass_begins(std::uint64_t /*now_ns*/, Occasion /*occasion*/) {
@@ -183,13 +247,13 @@ void TraceRecorder::resident(abi::Gpa start, std::uint64_t bytes) {
 // ---- the run -----------------------------------------------------------------------------------
 
 void TraceRecorder::boot() {
-  append({.value = memory_.size_bytes(), .count = vcpus_, .event = TraceEvent::boot});
+  append({.value = memory_.size_bytes(), .count = run_.vcpus, .event = TraceEvent::boot});
 }
 
 void TraceRecorder::negotiated(const abi::GuestHello& hello) {
-  append({.address = hello.managed_start_gpa,
-          .value = hello.features_accepted,
-          .event = TraceEvent::negotiated});
+  append_kept(negotiated_, {.address = hello.managed_start_gpa,
+                            .value = hello.features_accepted,
+                            .event = TraceEvent::negotiated});
   if ((hello.features_accepted & abi::feature_trace) != 0) {
     const std::scoped_lock lock(guest_mutex_);
     guest_.emplace(*memory_.object_at<abi::EventRing>({EBB_EVENT_RING_GPA}));
@@ -216,15 +280,17 @@ void TraceRecorder::memory_sample(const MemorySample& sample) {
 }
 
 void TraceRecorder::host_mode(HostMode mode, std::uint32_t workers) {
-  append({.value = mode == HostMode::sync ? 0 : workers,
-          .event = TraceEvent::mode,
-          .detail = static_cast<std::uint8_t>(trace_mode(mode))});
+  append_kept(mode_, {.value = mode == HostMode::sync ? 0 : workers,
+                      .event = TraceEvent::mode,
+                      .detail = static_cast<std::uint8_t>(trace_mode(mode))});
 }
 
 void TraceRecorder::policy(const ReportSettings& settings) {
   const abi::ReportPolicy& policy = settings.policy;
   const auto mode =
       policy.enabled != 0 ? abi::TraceMode::reporting_on : abi::TraceMode::reporting_off;
+  const std::scoped_lock lock(guest_mutex_);
+  run_.policy = policy;
   append({.address = policy.keep_bytes,
           .value = policy.delay_ns,
           .count = policy.batch,
@@ -252,7 +318,9 @@ void TraceRecorder::on_doorbell(unsigned vcpu, std::uint32_t channel) {
 
 void TraceRecorder::on_taken(const Batch& batch) {
   drain_guest();
-  if (muted()) [[unlikely]] {
+  forget_refaults(batch);
+  const std::shared_lock lock(writer_mutex_);
+  if (!writer_ || muted()) [[unlikely]] {
     return;
   }
   const std::uint8_t channel = narrow(batch.channel);
@@ -260,7 +328,7 @@ void TraceRecorder::on_taken(const Batch& batch) {
   const bool each = at_least(TraceLevel::ranges);
   // In one piece, so that readers see the ranges of a batch side by side.
   std::uint64_t slot = writer_->claim(1 + (each ? ranges.size() : 0));
-  abi::TraceRecord record{.time_ns = now(),
+  abi::TraceRecord record{.time_ns = now(*writer_),
                           .value = batch.submission.batch_id,
                           .count = batch.submission.range_count,
                           .event = TraceEvent::batch,
@@ -278,7 +346,15 @@ void TraceRecorder::on_taken(const Batch& batch) {
     record.order = range.order().value;
     record.detail = static_cast<std::uint8_t>(range.kind());
     writer_->write(slot++, record);
-    if (refaults_ && range.order().value <= abi::max_order &&
+  }
+}
+
+void TraceRecorder::forget_refaults(const Batch& batch) {
+  if (!refaults_) {
+    return;
+  }
+  for (const abi::RangeDescriptor range : batch.submitted()) {
+    if (range.order().value <= abi::max_order &&
         !memory_.at(abi::to_gpa(range.pfn()), range.order().bytes()).empty()) {
       refaults_->forget(abi::to_gpa(range.pfn()), range.order().bytes());
     }
@@ -304,7 +380,7 @@ void TraceRecorder::on_discard_begin(const Batch& batch, unsigned lane, const Co
           .event = TraceEvent::discard_begin,
           .channel = narrow(batch.channel),
           .order = narrow(lane),
-          .detail = static_cast<std::uint8_t>(trace_method(method_))});
+          .detail = static_cast<std::uint8_t>(trace_method(run_.method))});
 }
 
 void TraceRecorder::on_discard_end(const Batch& batch, unsigned lane,
@@ -317,7 +393,7 @@ void TraceRecorder::on_discard_end(const Batch& batch, unsigned lane,
           .event = TraceEvent::discard_end,
           .channel = narrow(batch.channel),
           .order = narrow(lane),
-          .detail = static_cast<std::uint8_t>(trace_method(method_))});
+          .detail = static_cast<std::uint8_t>(trace_method(run_.method))});
 }
 
 void TraceRecorder::on_settled(const Batch& batch) {
@@ -330,14 +406,16 @@ void TraceRecorder::on_settled(const Batch& batch) {
 }
 
 void TraceRecorder::on_answer(const Batch& batch) {
-  if (muted()) [[unlikely]] {
+  const std::shared_lock lock(writer_mutex_);
+  if (!writer_ || muted()) [[unlikely]] {
     return;
   }
   const std::span<const abi::RangeDescriptor> ranges = batch.submitted();
   const bool each = at_least(TraceLevel::ranges);
   std::uint64_t slot = writer_->claim(1 + (each ? ranges.size() : 0));
-  abi::TraceRecord record{
-      .time_ns = now(), .value = batch.submission.batch_id, .channel = narrow(batch.channel)};
+  abi::TraceRecord record{.time_ns = now(*writer_),
+                          .value = batch.submission.batch_id,
+                          .channel = narrow(batch.channel)};
   if (each) {
     record.event = TraceEvent::outcome;
     for (std::uint32_t index = 0; index < ranges.size(); ++index) {
@@ -369,35 +447,43 @@ void TraceRecorder::on_answer_dropped(const Batch& batch) {
 
 void TraceRecorder::drain_guest() {
   const std::scoped_lock lock(guest_mutex_);
+  drain_guest_locked();
+}
+
+void TraceRecorder::drain_guest_locked() {
   if (!guest_) {
     return;
   }
-  const std::uint64_t now_ns = now();
+  const std::shared_lock lock(writer_mutex_);
+  TraceWriter* const writer = muted() ? nullptr : writer_.get();
+  const std::uint64_t now_ns = writer != nullptr ? now(*writer) : 0;
   const std::uint64_t now_tsc = __rdtsc();
   guest_->drain([&](const abi::GuestEvent& event) {
-    if (muted()) [[unlikely]] {
+    if (writer == nullptr) [[unlikely]] {
       return;
     }
     if (!tsc_offset_) {
       const auto apart = static_cast<std::int64_t>(event.tsc - now_tsc);
-      const std::int64_t near = same_tsc_us * tsc_khz_ / 1000;
+      const std::int64_t near = same_tsc_us * run_.tsc_khz / 1000;
       tsc_offset_ = apart > -near && apart < near ? 0 : apart;
     }
     const std::uint64_t ticks = now_tsc - (event.tsc - static_cast<std::uint64_t>(*tsc_offset_));
     // A counter ahead of ours, or one that makes no sense, is "now".
-    const std::uint64_t age_ns =
-        static_cast<std::int64_t>(ticks) < 0 || ticks >> 40 != 0 ? 0 : ticks * 1'000'000 / tsc_khz_;
-    writer_->append({.time_ns = now_ns - std::min(age_ns, now_ns),
-                     .address = event.address,
-                     .value = event.value,
-                     .count = event.count,
-                     .event = event.event,
-                     .channel = event.channel,
-                     .order = event.order,
-                     .detail = event.detail});
+    const std::uint64_t age_ns = static_cast<std::int64_t>(ticks) < 0 || ticks >> 40 != 0
+                                     ? 0
+                                     : ticks * 1'000'000 / run_.tsc_khz;
+    writer->append({.time_ns = now_ns - std::min(age_ns, now_ns),
+                    .address = event.address,
+                    .value = event.value,
+                    .count = event.count,
+                    .event = event.event,
+                    .channel = event.channel,
+                    .order = event.order,
+                    .detail = event.detail});
   });
-  if (const std::uint64_t lost = guest_->take_lost(); lost != 0) {
-    append({.value = lost, .event = TraceEvent::guest_lost});
+  const std::uint64_t lost = guest_->take_lost();
+  if (lost != 0 && writer != nullptr) {
+    put(*writer, {.value = lost, .event = TraceEvent::guest_lost});
     guest_lost_ += lost;
   }
 }

@@ -11,6 +11,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <shared_mutex>
 #include <string>
 
 #include "shared/hypercall.hpp"
@@ -21,6 +22,7 @@
 #include "vmm/memory/guest_memory.hpp"
 #include "vmm/memory/refault_watch.hpp"
 #include "vmm/record/guest_events.hpp"
+#include "vmm/record/trace_thread.hpp"
 #include "vmm/record/trace_writer.hpp"
 #include "vmm/settings/host_mode.hpp"
 #include "vmm/settings/report_settings.hpp"
@@ -39,19 +41,39 @@ struct TraceRun {
   std::string image{}; // its path, absolute: traces are read elsewhere
   std::uint64_t image_hash = 0;
   std::string host = "sync";
+  bool guest_writes = false; // was asked for events, whether or not they are recorded
 };
 
 class TraceRecorder final : public HintObserver, public FrameWatcher {
  public:
-  // `memory` outlives the recorder. User error when there is no room for the trace. Nothing is
-  // written yet.
+  // A trace of the whole run. `memory` outlives the recorder. User error when there is no room for
+  // the trace. Nothing is written yet.
   static Result<std::unique_ptr<TraceRecorder>> create(TraceTarget target, const TraceRun& run,
                                                        const GuestMemory& memory);
+  // Nothing is recorded until there is something to write to: exchange().
+  static std::unique_ptr<TraceRecorder> create_idle(const TraceRun& run, const GuestMemory& memory);
   ~TraceRecorder() override;
 
   // The target becomes this run's trace. Before anything is recorded; once. Error when it cannot.
-  [[nodiscard]] Result<void> begin() { return writer_->begin(); }
-  [[nodiscard]] bool has_begun() const { return writer_->has_begun(); }
+  [[nodiscard]] Result<void> begin();
+  // Not while exchange() may be called.
+  [[nodiscard]] bool has_begun() const { return writer_ != nullptr && writer_->has_begun(); }
+
+  // --- While the guest runs, on the recorder's thread ---------------------------------------
+  // For a trace that begins now.
+  [[nodiscard]] abi::TraceHeader header_now();
+  struct Recorded {
+    std::unique_ptr<TraceWriter> writer; // to be finished; null: nothing was recorded
+    std::uint64_t guest_events_lost = 0;
+  };
+  // From now on records go to `next`, which has begun; null: nowhere. Every record goes to what it
+  // went to before or to the next.
+  [[nodiscard]] Recorded exchange(std::unique_ptr<TraceWriter> next);
+  // Null: nothing is recorded.
+  [[nodiscard]] const TraceWriter* recording() const { return writer_.get(); }
+
+  // Does `work` on the recorder's thread. Any other. False: it does not run.
+  [[nodiscard]] bool run(const std::function<void()>& work) { return thread_.run(work); }
 
   // Starts and ends the recorder's thread. After stop() nothing may be recorded; the trace is
   // complete, its last record the end.
@@ -90,39 +112,48 @@ class TraceRecorder final : public HintObserver, public FrameWatcher {
   // Nothing is recorded from now on; the guest's events are taken out and thrown away.
   void mute() { muted_.store(true, std::memory_order_relaxed); }
 
-  [[nodiscard]] std::uint64_t records() const { return writer_->records(); }
-  // After stop().
+  // What is recorded at the end, if anything is. After stop().
   [[nodiscard]] TraceLoss loss() const { return writer_->loss(); }
   [[nodiscard]] std::uint64_t guest_events_lost() const { return guest_lost_; }
-  // Lives as long as the recorder.
+  // Of a recording that is never exchanged; lives as long as the recorder.
   [[nodiscard]] const TraceWriter& writer() const { return *writer_; }
 
  private:
-  TraceRecorder(std::unique_ptr<TraceWriter> writer, const TraceRun& run, const GuestMemory& memory,
-                std::uint64_t start_ns);
+  TraceRecorder(std::unique_ptr<TraceWriter> writer, const TraceRun& run,
+                const GuestMemory& memory);
 
-  [[nodiscard]] bool at_least(abi::TraceLevel level) const { return level_ >= level; }
-  [[nodiscard]] std::uint64_t now() const;
+  [[nodiscard]] bool at_least(abi::TraceLevel level) const { return run_.level >= level; }
   [[nodiscard]] bool muted() const { return muted_.load(std::memory_order_relaxed); }
-  void append(abi::TraceRecord record);
+  [[nodiscard]] TraceThread::Next take_turn();
+  void append(const abi::TraceRecord& record);
+  // What holds from here on, and is told again at the beginning of a later trace.
+  void append_kept(std::optional<abi::TraceRecord>& kept, const abi::TraceRecord& record);
+  void forget_refaults(const Batch& batch);
   void drain_guest();
+  void drain_guest_locked();
+  [[nodiscard]] static std::uint64_t now(const TraceWriter& writer);
+  static void put(TraceWriter& writer, abi::TraceRecord record);
 
-  const std::unique_ptr<TraceWriter> writer_;
+  TraceRun run_; // the policy in it: the latest
   const GuestMemory& memory_;
-  const abi::TraceLevel level_;
-  const DiscardMethod method_;
-  const std::uint32_t vcpus_;
-  const std::uint32_t tsc_khz_;
-  const std::uint64_t start_ns_;
   std::optional<RefaultWatch> refaults_; // of level all
 
   std::atomic<bool> muted_{false};
+  // Null exactly when writer_ is; saves waiting for it.
+  std::atomic<bool> records_{false};
+  std::shared_mutex writer_mutex_; // exclusive: writer_ becomes another
+  std::unique_ptr<TraceWriter> writer_;
+  std::uint32_t part_ = 0;           // of the run, that writer_ is or the next will be
+  std::uint64_t records_before_ = 0; // in the part before
 
-  std::mutex guest_mutex_;           // guards the next three
+  std::mutex guest_mutex_; // before writer_mutex_; guards the rest, and run_.policy
+  std::optional<abi::TraceRecord> negotiated_, mode_;
   std::optional<GuestEvents> guest_; // after negotiation
   std::optional<std::int64_t>
       tsc_offset_; // guest's counter minus the host's; after its first event
   std::uint64_t guest_lost_ = 0;
+
+  TraceThread thread_; // last: it uses the others
 };
 
 } // namespace vmm

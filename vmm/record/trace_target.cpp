@@ -52,9 +52,27 @@ Result<void> TraceTarget::take_existing(const std::string& path) {
                       name_);
   }
   fd_ = UniqueFd(::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
-  struct stat status {};
-  if (!fd_.valid() || ::fstat(fd_.get(), &status) != 0) {
+  if (!fd_.valid()) {
     return user_error("{}: cannot be written: {}", name_, errno_text(errno));
+  }
+  return check_existing();
+}
+
+Result<TraceTarget> TraceTarget::take(UniqueFd fd, std::string name) {
+  TraceTarget target(std::move(name));
+  target.fd_ = std::move(fd);
+  EBB_TRY(target.check_existing());
+  EBB_TRY(target.lock());
+  return target;
+}
+
+Result<void> TraceTarget::check_existing() {
+  struct stat status {};
+  if (::fstat(fd_.get(), &status) != 0) {
+    return user_error("{}: cannot be written: {}", name_, errno_text(errno));
+  }
+  if ((::fcntl(fd_.get(), F_GETFL) & O_ACCMODE) != O_RDWR) { // of one that was handed over
+    return user_error("{}: was not opened for reading and writing", name_);
   }
   if (!S_ISREG(status.st_mode)) {
     return user_error("{}: not a regular file; a trace is written in place", name_);
@@ -69,6 +87,13 @@ Result<void> TraceTarget::take_existing(const std::string& path) {
   }
   old_bytes_ = static_cast<std::uint64_t>(status.st_size);
   return {};
+}
+
+bool TraceTarget::is_same_file(const TraceTarget& other) const {
+  struct stat mine {};
+  struct stat others {};
+  return ::fstat(fd(), &mine) == 0 && ::fstat(other.fd(), &others) == 0 &&
+         mine.st_dev == others.st_dev && mine.st_ino == others.st_ino;
 }
 
 // Where there are no locks, two writers are the user's to avoid.
@@ -123,9 +148,13 @@ Result<void> TraceTarget::begin(const abi::TraceHeader& header, std::uint64_t by
   if (const int error = grow(0, bytes); error != 0) {
     return failed(error);
   }
-  if (new_file_) {
+  return publish();
+}
+
+Result<void> TraceTarget::publish() {
+  if (new_file_ && !std::exchange(published_, true)) {
     if (const int error = new_file_->publish(NewFile::Occupied::refuse); error != 0) {
-      return failed(error);
+      return environment_error("{}: cannot be written: {}", name_, errno_text(error));
     }
   }
   return {};

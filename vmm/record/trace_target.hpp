@@ -20,6 +20,9 @@ class TraceTarget {
   // User error when `path` is no regular file or is this process's standard input or output, when
   // it exists and is neither empty nor a trace, or when another process writes it.
   static Result<TraceTarget> open(const std::string& path);
+  // The same of a file that somebody has opened and handed over, for reading and writing; `name` is
+  // how messages begin. Nobody else may write it.
+  static Result<TraceTarget> take(UniqueFd fd, std::string name);
   // In memory, for what only the stepper reads.
   static Result<TraceTarget> unnamed();
   TraceTarget(TraceTarget&& other) noexcept = default;
@@ -30,6 +33,9 @@ class TraceTarget {
 
   // Makes sure of room for `bytes`, where the file system can. User error when there is none.
   [[nodiscard]] Result<void> reserve(std::uint64_t bytes);
+  // A new file gets its name now, and is empty until begin(), which needs less for that. Error when
+  // another file has got the name.
+  [[nodiscard]] Result<void> publish();
   // The file becomes a trace of `header` and zeroes, `bytes` long. Once, after reserve(). Error
   // when the room was taken by others, or another file has got the name.
   [[nodiscard]] Result<void> begin(const abi::TraceHeader& header, std::uint64_t bytes);
@@ -40,19 +46,24 @@ class TraceTarget {
   // The end of the recording. False: the file stays longer than it need be.
   bool cut_to(std::uint64_t bytes) const;
 
+  // Whether both write one file.
+  [[nodiscard]] bool is_same_file(const TraceTarget& other) const;
+
   [[nodiscard]] int fd() const { return new_file_ ? new_file_->fd() : fd_.get(); }
 
  private:
   explicit TraceTarget(std::string name) : name_(std::move(name)) {}
   [[nodiscard]] Result<void> take_existing(const std::string& path);
+  [[nodiscard]] Result<void> check_existing();
   [[nodiscard]] Result<void> lock() const;
 
-  std::string name_;                // how messages begin: "--trace FILE"
+  std::string name_;                // how messages begin: such as "--trace FILE"
   std::optional<NewFile> new_file_; // or
   UniqueFd fd_;                     // what exists
   std::uint64_t old_bytes_ = 0;     // its length
   bool reserved_ = false;
   bool begun_ = false;
+  bool published_ = false; // of new_file_
 };
 
 } // namespace vmm

@@ -53,7 +53,6 @@ Result<void> TraceWriter::begin() {
 }
 
 TraceWriter::~TraceWriter() {
-  stop();
   guard_.reset();
   if (mapping_ != nullptr) {
     ::munmap(mapping_, mapping_bytes_);
@@ -95,30 +94,12 @@ std::optional<abi::TraceRecord> TraceWriter::read(std::uint64_t number) const {
   return from; // written once, and whole
 }
 
-Result<void> TraceWriter::start(std::chrono::nanoseconds period, std::function<void()> tick,
-                                ThreadStart on_start) {
-  EBB_TRY_ASSIGN(thread, Thread::make("the trace", std::move(on_start),
-                                      [this, period, tick = std::move(tick)] {
-                                        std::unique_lock lock(mutex_);
-                                        while (!stopping_) {
-                                          wake_.wait_for(lock, period);
-                                          lock.unlock();
-                                          tick();
-                                          keep_ahead();
-                                          lock.lock();
-                                        }
-                                      }));
-  thread_ = std::move(thread);
-  return {};
-}
-
 std::uint64_t TraceWriter::allocated_bytes() const {
   return capacity_ != 0 ? mapping_bytes_
                         : abi::trace_header_bytes +
                               writable_.load(std::memory_order_relaxed) * sizeof(abi::TraceRecord);
 }
 
-// Only by one thread at a time: begin(), then the writer's own.
 void TraceWriter::keep_ahead() {
   if (!is_whole()) {
     return;
@@ -168,19 +149,7 @@ bool TraceWriter::is_whole() {
   return !cut_short_;
 }
 
-void TraceWriter::stop() {
-  {
-    const std::scoped_lock lock(mutex_);
-    stopping_ = true;
-  }
-  wake_.notify_all();
-  if (thread_.joinable()) {
-    thread_.join();
-  }
-}
-
 void TraceWriter::finish() {
-  stop();
   if (!is_whole()) {
     return;
   }
@@ -205,9 +174,12 @@ TraceLoss TraceWriter::loss() const {
   if (lost == 0) {
     return {records(), 0, {}};
   }
-  return {records(), lost,
-          out_of_space_ != 0 ? errno_text(out_of_space_)
-                             : std::string("they came faster than the file could grow")};
+  const std::uint64_t kept =
+      capacity_ == 0 ? std::min(records(), writable_.load(std::memory_order_relaxed)) : records();
+  const int error = out_of_space_;
+  return {kept, lost,
+          error != 0 ? errno_text(error)
+                     : std::string("they came faster than the file could grow")};
 }
 
 } // namespace vmm

@@ -83,12 +83,13 @@ struct RunStats {
   std::optional<OracleTotals> oracle; // empty: not asked for
 
   struct Trace {
+    std::string name; // as who asked for it calls it
     TraceLoss records;
     std::uint64_t lost_guest_events = 0;
 
     [[nodiscard]] bool complete() const { return records.why.empty() && lost_guest_events == 0; }
   };
-  std::optional<Trace> trace; // empty: none was asked for
+  std::optional<Trace> trace; // that was recorded at the end; empty: none
 
   // Of free memory, by the guest's word; 0: the strategy has none, empty: nothing is let go.
   [[nodiscard]] std::optional<std::uint64_t> half_life_ns() const;

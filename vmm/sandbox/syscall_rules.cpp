@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/epoll.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -232,7 +233,24 @@ void add_metrics(Rules& rules, FeatureSet features) {
   }
 }
 
-void add_trace(Rules& rules) {
+// A trace that begins while the guest runs, in a file that is open: looked at, locked, given room,
+// mapped. Reading limits only.
+void add_later_trace(Rules& rules) {
+  rules.allow({SYS_pread64, SYS_pwrite64, SYS_close});
+  rules.allow_if(SYS_fcntl, {{.index = 1, .value = F_GETFL}});
+  rules.allow_if(SYS_flock, {{.index = 1, .value = LOCK_EX | LOCK_NB}});
+  rules.allow_if(SYS_fallocate, {{.index = 1, .value = FALLOC_FL_KEEP_SIZE}});
+  rules.allow_if(
+      SYS_prlimit64,
+      {{.index = 0, .value = 0}, {.index = 1, .value = RLIMIT_FSIZE}, {.index = 2, .value = 0}});
+  rules.allow_if(
+      SYS_mmap, {{.index = 2, .value = PROT_READ | PROT_WRITE}, {.index = 3, .value = MAP_SHARED}});
+}
+
+void add_trace(Rules& rules, FeatureSet features) {
+  if (features.has(SandboxFeature::trace_later)) {
+    add_later_trace(rules);
+  }
   rules.allow({SYS_ftruncate});
   add_length(rules);
   rules.allow_if(SYS_fallocate, {{.index = 1, .value = 0}});
@@ -265,9 +283,12 @@ std::vector<SyscallRule> syscall_rules(ThreadKind kind, FeatureSet features, int
     break;
   case ThreadKind::control:
     add_serving(rules);
+    if (features.has(SandboxFeature::trace_later)) { // which clients hand files over for
+      rules.allow({SYS_recvmsg});
+    }
     break;
   case ThreadKind::trace:
-    add_trace(rules);
+    add_trace(rules, features);
     break;
   case ThreadKind::files:
     add_files(rules, features);

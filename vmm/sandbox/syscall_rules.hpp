@@ -38,7 +38,8 @@ inline constexpr std::uint8_t thread_kinds = 11;
 enum class SandboxFeature : std::uint8_t {
   control_socket, // serves clients; removes the socket's file at the end
   stats_file,     // puts a file into place at the end
-  trace,          // writes a trace
+  trace,          // writes a trace, if only perhaps
+  trace_later,    // begins one while the guest runs, in a file that is open
   pressure,       // hears of short memory
   metrics_file,   // puts a file into place again and again
   metrics_lines,  // adds to a file

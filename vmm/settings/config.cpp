@@ -88,10 +88,19 @@ Result<void> settle_trace(const Given& given, Config& config) {
   if (config.step && given("--trace-size")) {
     return user_error("--step: looks back over the whole trace; leave out --trace-size");
   }
-  if (!config.trace && (given("--trace-size") || (given("--trace-level") && !config.step))) {
-    return user_error("{}: needs --trace FILE",
+  const bool somebody_asks = config.control || config.gdb;
+  if (config.trace_start == TraceStart::off && (!config.trace || !somebody_asks || config.step)) {
+    return user_error(
+        "--trace-start off: needs --trace FILE, and --control or --gdb to start it by{}",
+        config.step ? "; leave out --step" : "");
+  }
+  if (!config.trace && !config.control &&
+      (given("--trace-size") || (given("--trace-level") && !config.step))) {
+    return user_error("{}: needs --trace FILE, or --control PATH to start one by",
                       given("--trace-size") ? "--trace-size" : "--trace-level");
   }
+  config.guest_is_traced =
+      config.trace || config.step || (config.control && given("--trace-level"));
   if (config.step) {
     if (!given("--trace-level")) {
       config.trace_level = abi::TraceLevel::all;

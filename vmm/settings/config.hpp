@@ -73,6 +73,12 @@ enum class OracleUse : std::uint8_t {
       // (vmm/hints/oracle.hpp)
 };
 
+// When a trace begins.
+enum class TraceStart : std::uint8_t {
+  on,  // with the guest
+  off, // when somebody asks for it
+};
+
 enum class PressureUse : std::uint8_t {
   off,
   automatic, // where the host tells that its memory is short
@@ -110,8 +116,10 @@ struct Config {
   std::optional<std::string> trace;               // where the hypercall trace goes
   abi::TraceLevel trace_level = abi::TraceLevel::ranges;
   std::uint64_t trace_bytes = 0; // of a ring of the last records; 0: a file that grows
-  bool step = false;             // hold the guest at its hypercalls and take commands
-  std::uint32_t repeat = 1;      // so many guests, one after the other
+  TraceStart trace_start = TraceStart::on;
+  bool guest_is_traced = false; // it tells of what it does, for a trace now or later
+  bool step = false;            // hold the guest at its hypercalls and take commands
+  std::uint32_t repeat = 1;     // so many guests, one after the other
   Verbosity verbosity = Verbosity::normal;
   HintCheck check_hints = HintCheck::off;
   OracleUse oracle = OracleUse::off;
@@ -130,8 +138,11 @@ struct Config {
   }
   // Whether what reporting costs is balanced against what it saves: that takes measurements.
   [[nodiscard]] bool keeps_ledger() const { return stats || report_automatic; }
-  // Whether what happens is recorded: for a file, or for the stepper, which reads what it shows.
-  [[nodiscard]] bool records() const { return trace || step; }
+  // Whether what happens is recorded from the start: for a file, or for the stepper, which reads
+  // what it shows.
+  [[nodiscard]] bool records() const { return (trace && trace_start == TraceStart::on) || step; }
+  // The same, or perhaps later.
+  [[nodiscard]] bool may_record() const { return records() || trace || control; }
 };
 
 // --probe: say what this host offers instead of running a guest.

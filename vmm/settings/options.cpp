@@ -49,6 +49,7 @@ constexpr Names<PressureUse, 2> pressure_uses{
     {{"auto", PressureUse::automatic}, {"off", PressureUse::off}}};
 constexpr Names<SandboxMode, 3> sandbox_modes{
     {{"on", SandboxMode::on}, {"off", SandboxMode::off}, {"trap", SandboxMode::trap}}};
+constexpr Names<TraceStart, 2> trace_starts{{{"on", TraceStart::on}, {"off", TraceStart::off}}};
 constexpr Names<abi::TraceLevel, 3> trace_levels{{{"batches", abi::TraceLevel::batches},
                                                   {"ranges", abi::TraceLevel::ranges},
                                                   {"all", abi::TraceLevel::all}}};
@@ -333,6 +334,9 @@ constexpr OptionRow rows[] = {
      text<&Config::trace>},
     {{"--trace-level", "batches|ranges|all", output, "What is recorded [ranges; --step: all]"},
      one_of<&Config::trace_level, trace_levels>},
+    {{"--trace-start", "on|off", output,
+      "off: not before trace start over --control, or in gdb [on]"},
+     one_of<&Config::trace_start, trace_starts>},
     {{"--trace-size", "SIZE", output, "Keep the last records only, in a file of SIZE"}, trace_size},
     {{"--step", "", output, "Stop at each hypercall and take commands; h explains them",
       OptionUse::flag},

@@ -93,6 +93,20 @@ std::string_view end_name(std::uint8_t kind) {
     return "interrupted";
   case abi::TraceEnd::host_failed:
     return "host_failed";
+  case abi::TraceEnd::rotated:
+    return "rotated";
+  case abi::TraceEnd::stopped:
+    return "stopped";
+  }
+  return "undefined";
+}
+
+std::string_view origin_name(std::uint8_t origin) {
+  switch (static_cast<abi::TraceOrigin>(origin)) {
+  case abi::TraceOrigin::started:
+    return "started";
+  case abi::TraceOrigin::rotated:
+    return "rotated";
   }
   return "undefined";
 }
@@ -192,6 +206,8 @@ std::string_view detail_name(const abi::TraceRecord& record) {
     return mode_name(record.detail);
   case abi::TraceEvent::end:
     return end_name(record.detail);
+  case abi::TraceEvent::continued:
+    return origin_name(record.detail);
   case abi::TraceEvent::hypercall:
     return hypercall_name(record.value);
   default:
@@ -220,6 +236,9 @@ EventText::EventText(const abi::TraceHeader& header, const vmm::Symbols* symbols
     }
     if (text == "end kind") {
       return Style::end_kind;
+    }
+    if (text == "origin") {
+      return Style::origin;
     }
     if (text == "fault") {
       return Style::fault;
@@ -304,6 +323,9 @@ void EventText::fields(const abi::TraceRecord& record, std::string& out) const {
       break;
     case Style::end_kind:
       text(end_name(static_cast<std::uint8_t>(value)));
+      break;
+    case Style::origin:
+      text(origin_name(static_cast<std::uint8_t>(value)));
       break;
     case Style::fault:
       text(fault_name(static_cast<std::uint8_t>(value)));

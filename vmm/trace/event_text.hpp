@@ -22,6 +22,7 @@ namespace hvtrace {
 [[nodiscard]] std::string_view kind_name(std::uint8_t kind);
 [[nodiscard]] std::string_view level_name(abi::TraceLevel level);
 [[nodiscard]] std::string_view end_name(std::uint8_t kind);
+[[nodiscard]] std::string_view origin_name(std::uint8_t origin);
 [[nodiscard]] std::string_view fault_name(std::uint8_t fault);
 [[nodiscard]] std::string_view mode_name(std::uint8_t mode);
 [[nodiscard]] std::string_view method_name(std::uint8_t method);
@@ -51,6 +52,7 @@ class EventText {
     outcome,
     kind,
     end_kind,
+    origin,
     fault,
     mode,
     method,

@@ -36,7 +36,7 @@ struct Model::Context {
 
 Model::Model(const TraceSource& source)
     : frames_(source.header().ram_bytes), level_(source.header().level),
-      whole_history_(source.first() == 1) {}
+      first_number_(source.first()), whole_history_(source.first() == 1) {}
 
 void Model::apply_missing(std::uint64_t /*number*/) {
   latency_ns_ = std::nullopt;
@@ -45,16 +45,16 @@ void Model::apply_missing(std::uint64_t /*number*/) {
 void Model::apply(const abi::TraceRecord& record, std::vector<Violation>& violations) {
   const Context context{record, violations};
   latency_ns_ = std::nullopt;
-  if (end_number_ != 0 && !abi::is_guest_event(record.event)) {
+  if (end_number_ != 0 && !abi::is_guest_event(record.event) &&
+      record.event != TraceEvent::continued) {
     context.object("a record after the end");
   }
   switch (record.event) {
+  case TraceEvent::continued:
+    on_continued(context);
+    break;
   case TraceEvent::negotiated:
-    if (negotiated_) {
-      context.object("negotiated twice");
-    }
-    negotiated_ = true;
-    guest_traced_ = whole_history_ && (record.value & abi::feature_trace) != 0;
+    on_negotiated(context);
     break;
   case TraceEvent::submit:
     on_submit(context);
@@ -84,7 +84,7 @@ void Model::apply(const abi::TraceRecord& record, std::vector<Violation>& violat
   case TraceEvent::quarantine:
     if (BatchState* const batch = batches_.find(record)) {
       batch->quarantined = true;
-    } else if (guest_complete()) {
+    } else if (knows_past()) {
       context.object("quarantine of {}, which is not in flight", context.batch());
     }
     break;
@@ -129,6 +129,30 @@ void Model::apply(const abi::TraceRecord& record, std::vector<Violation>& violat
   }
 }
 
+// A trace begins anew in the middle of a run: the first of a source, or the next of a series.
+void Model::on_continued(const Context& context) {
+  const abi::TraceRecord& record = context.record;
+  if (record.sequence == first_number_) {
+    whole_history_ = false;
+    begins_midway_ = true;
+  } else if (end_number_ + 1 != record.sequence ||
+             end_kind_ != static_cast<std::uint8_t>(abi::TraceEnd::rotated)) {
+    context.object("a trace begins in the middle of another");
+  }
+  // What holds is told once more.
+  end_number_ = 0;
+  negotiated_ = false;
+}
+
+void Model::on_negotiated(const Context& context) {
+  if (negotiated_) {
+    context.object("negotiated twice");
+  }
+  negotiated_ = true;
+  guest_traced_ =
+      (whole_history_ || begins_midway_) && (context.record.value & abi::feature_trace) != 0;
+}
+
 void Model::on_submit(const Context& context) {
   const abi::TraceRecord& record = context.record;
   if (const BatchState* const known = batches_.find(record)) {
@@ -146,7 +170,7 @@ void Model::on_batch(const Context& context) {
     context.object("{} taken before anything was negotiated", context.batch());
   }
   if (batch == nullptr) {
-    if (guest_complete()) {
+    if (knows_past()) {
       context.object("{} taken without a submission", context.batch());
     }
     batch = &batches_.open(record);
@@ -208,7 +232,8 @@ void Model::on_range(const Context& context) {
         context.object("{} hints {:#x} again, without an allocation since it was declined",
                        context.batch(), *gpa);
       }
-      if (const auto gpa = frames_.first_of(record.address, record.order, FrameState::unknown)) {
+      if (const auto gpa = frames_.first_of(record.address, record.order, FrameState::unknown);
+          gpa && whole_history_) {
         context.object("{} hints {:#x}, which was never freed", context.batch(), *gpa);
       }
     }
@@ -330,7 +355,7 @@ void Model::on_drain(const Context& context) {
   const abi::TraceRecord& record = context.record;
   const BatchState* const batch = batches_.find(record);
   if (batch == nullptr) {
-    if (guest_complete()) {
+    if (knows_past()) {
       context.object("the guest took in an answer to {}, which is not in flight", context.batch());
     }
     return;
@@ -361,7 +386,9 @@ void Model::on_block(const Context& context) {
     frames_.set_state(record.address, record.order, FrameState::allocated);
     return;
   }
-  if (strict && (frames_.state(record.address >> abi::page_shift) != FrameState::allocated)) {
+  const FrameState before = frames_.state(record.address >> abi::page_shift);
+  if (strict && before != FrameState::allocated &&
+      (whole_history_ || before != FrameState::unknown)) {
     context.object("{:#x} comes back, which was not allocated", record.address);
   }
   if (record.event == TraceEvent::free) {

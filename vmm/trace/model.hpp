@@ -9,6 +9,9 @@
 //   - no answer without a submission, none twice; no discard outside of [taken, answered],
 //   - every range has an outcome, every batch an answer or a quarantine.
 //
+// A trace that begins in the middle of a run (TraceEvent::continued) is held to what it can know:
+// what was in flight before is taken as it comes.
+//
 // A copy is a snapshot. Memory is bounded by guest memory and by what can be in flight, not by the
 // length of the trace.
 #pragma once
@@ -66,13 +69,18 @@ class Model {
   // From its submission to the batch's answer, or drain, that the latest record is; else empty.
   [[nodiscard]] std::optional<std::uint64_t> latency_ns() const { return latency_ns_; }
   [[nodiscard]] bool ended() const { return end_number_ != 0; }
-  // The guest's events are in the trace, from the start and none lost.
+  // The guest's events are in the trace, from its start and none lost.
   [[nodiscard]] bool guest_complete() const { return guest_traced_ && !guest_lost_; }
   [[nodiscard]] std::uint64_t guest_lost() const { return guest_lost_; }
 
  private:
   struct Context; // record and where objections go
 
+  // Everything that has happened in the run so far is known.
+  [[nodiscard]] bool knows_past() const { return whole_history_ && guest_complete(); }
+
+  void on_continued(const Context& context);
+  void on_negotiated(const Context& context);
   void on_submit(const Context& context);
   void on_batch(const Context& context);
   void on_range(const Context& context);
@@ -88,7 +96,9 @@ class Model {
   MemoryView memory_;
   std::optional<std::uint64_t> latency_ns_;
   abi::TraceLevel level_;
+  std::uint64_t first_number_;
   bool whole_history_;
+  bool begins_midway_ = false;
   bool negotiated_ = false;
   bool guest_traced_ = false;
   std::uint64_t guest_lost_ = 0;

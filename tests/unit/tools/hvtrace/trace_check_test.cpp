@@ -175,3 +175,39 @@ TEST_CASE("trace check: spans may enclose what is reported, hints within them ar
   const auto result = check(trace.finish());
   CHECK_MESSAGE(result.violation_count == 0, first_of(result));
 }
+
+TEST_CASE("trace check: a trace that begins in the middle of a run is held to what it can know") {
+  // Cut at each record: what comes is no violation, whatever was in flight.
+  const Records whole = test_support::orderly_run(3);
+  for (std::size_t at = 3; at + 1 < whole.size(); ++at) {
+    CAPTURE(at);
+    if (whole[at].event == TraceEvent::range || whole[at].event == TraceEvent::outcome ||
+        whole[at].event == TraceEvent::answer) {
+      continue; // are recorded in one piece with what is before them
+    }
+    Records later(whole.begin() + static_cast<std::ptrdiff_t>(at), whole.end());
+    later.insert(later.begin(),
+                 {{.value = at, .event = TraceEvent::continued, .detail = 1}, whole[1]});
+    const auto result = check_renumbered(later);
+    CHECK_MESSAGE(result.violation_count == 0, first_of(result));
+    CHECK(result.guest_complete);
+    // What went wrong after that is still found.
+    later.insert(later.end() - 2, later.back());
+    CHECK(check_renumbered(later).violation_count != 0);
+  }
+  Records twice = whole;
+  twice.insert(twice.begin() + 5, {.event = TraceEvent::continued, .detail = 1});
+  CHECK(first_of(check_renumbered(twice)) == "a trace begins in the middle of another");
+}
+
+TEST_CASE("trace check: memory in use that is hinted is found in the middle of a run, too") {
+  test_support::TraceBuilder trace;
+  const std::vector<std::uint64_t> blocks{8 << 20};
+  trace.block(TraceEvent::allocate, blocks[0], 9);
+  trace.batch(1, 9, blocks);
+  Records records = trace.finish();
+  records.erase(records.begin());
+  records.insert(records.begin(), {.event = TraceEvent::continued, .detail = 1});
+  CHECK(first_of(check_renumbered(records)) ==
+        "batch 1 of channel 0 hints 0x800000, which is in use");
+}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "vmm/control/control_socket.hpp"
 
+#include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -39,7 +40,8 @@ ControlReply echo(std::string_view line) {
 using Answer = std::function<ControlReply(std::string_view)>;
 
 ControlSocket::Handler handler_of(Answer answer, const Event* news = nullptr) {
-  return {.answer = std::move(answer),
+  return {.answer = [answer = std::move(answer)](std::string_view line,
+                                                 UniqueFd& /*file*/) { return answer(line); },
           .too_long = [] { return std::string("error the line is too long"); },
           .too_many = [] { return std::string("error too many clients"); },
           .news = news};
@@ -89,6 +91,22 @@ class Client {
   bool send(std::string_view text) {
     return ::send(fd_.get(), text.data(), text.size(), MSG_NOSIGNAL) ==
            static_cast<ssize_t>(text.size());
+  }
+  // With open files.
+  bool hand_over(std::string_view text, const std::vector<int>& files) {
+    iovec bytes{const_cast<char*>(text.data()), text.size()};
+    alignas(cmsghdr) std::array<char, CMSG_SPACE(8 * sizeof(int))> rights{};
+    msghdr message{};
+    message.msg_iov = &bytes;
+    message.msg_iovlen = 1;
+    message.msg_control = rights.data();
+    message.msg_controllen = CMSG_SPACE(files.size() * sizeof(int));
+    cmsghdr* const header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(files.size() * sizeof(int));
+    std::memcpy(CMSG_DATA(header), files.data(), files.size() * sizeof(int));
+    return ::sendmsg(fd_.get(), &message, MSG_NOSIGNAL) == static_cast<ssize_t>(text.size());
   }
   void end() { ::shutdown(fd_.get(), SHUT_WR); }
   // Up to and without the next newline; what there is when the other side has closed.
@@ -450,4 +468,57 @@ TEST_CASE("the end is the last moment for an answer") {
   socket->end();
   CHECK(left.line().empty());
   CHECK(door.waiting == 0);
+}
+
+TEST_CASE("control socket: a file that is handed over is for the next line that wants one") {
+  const TemporaryFolder dir;
+  std::vector<ino_t> taken;
+  auto socket = ControlSocket::create(
+      dir / "s", {.answer = [&taken](std::string_view line, UniqueFd& file) -> ControlReply {
+                    if (line != "take" || !file.valid()) {
+                      return std::string(file.valid() ? "there" : "none");
+                    }
+                    struct stat status {};
+                    REQUIRE(::fstat(file.get(), &status) == 0);
+                    CHECK((::fcntl(file.get(), F_GETFD) & FD_CLOEXEC) != 0);
+                    taken.push_back(status.st_ino);
+                    file = {};
+                    return std::string("taken");
+                  },
+                  .too_long = [] { return std::string("too long"); },
+                  .too_many = [] { return std::string("too many"); }});
+  REQUIRE(socket);
+  REQUIRE((*socket)->start());
+  std::vector<UniqueFd> files;
+  std::vector<ino_t> inodes;
+  for (const char* const name : {"a", "b", "c"}) {
+    files.emplace_back(::open((dir / name).c_str(), O_RDWR | O_CREAT, 0600));
+    struct stat status {};
+    REQUIRE(::fstat(files.back().get(), &status) == 0);
+    inodes.push_back(status.st_ino);
+  }
+  const int before = first_free_descriptor();
+  {
+    Client client(dir / "s");
+    // Lines without and with a file, in one go and in pieces.
+    REQUIRE(client.send("look\n"));
+    REQUIRE(client.hand_over("look\ntake\nlook\n", {files[0].get()}));
+    REQUIRE(client.send("ta"));
+    REQUIRE(client.hand_over("ke\n", {files[1].get()}));
+    // Of several the first; the latest takes the place of those before.
+    REQUIRE(client.hand_over("look\n", {files[0].get(), files[1].get()}));
+    REQUIRE(client.hand_over("take\ntake\n", {files[2].get()}));
+    // Whether the first look is read together with the file is a matter of time.
+    static_cast<void>(client.line());
+    for (const char* const answer : {"there", "taken", "none", "taken", "there", "taken", "none"}) {
+      CHECK(client.line() == answer);
+    }
+    for (int count = 0; count < 100; ++count) { // and none of these stays
+      REQUIRE(client.hand_over("look\n", {files[0].get(), files[1].get(), files[2].get()}));
+      CHECK(client.line() == "there");
+    }
+  }
+  (*socket)->end();
+  CHECK(taken == std::vector{inodes[0], inodes[1], inodes[2]});
+  CHECK(first_free_descriptor() <= before + 1);
 }

@@ -15,10 +15,12 @@ DebugMonitor some_monitor() {
   memory.resident_bytes = 3 << 20;
   memory.guest.live_bytes = 2 << 20;
   memory.guest.isolated_bytes = 1 << 20;
-  return DebugMonitor({.hints = [hints] { return hints; },
-                       .memory = [memory] { return memory; },
-                       .quarantined_bytes = [] { return std::uint64_t{4096}; },
-                       .guest_bytes = 64 << 20});
+  return DebugMonitor(
+      {.hints = [hints] { return hints; },
+       .memory = [memory] { return memory; },
+       .quarantined_bytes = [] { return std::uint64_t{4096}; },
+       .control = [](std::string_view line) { return "asked " + std::string(line); },
+       .guest_bytes = 64 << 20});
 }
 
 bool has_row(const std::string& text, std::string_view name, std::string_view value) {
@@ -43,6 +45,15 @@ TEST_CASE("debug monitor: memory") {
   CHECK(has_row(text, "host memory", "3.00 MiB"));
   CHECK(has_row(text, "guest RAM", "64.0 MiB"));
   CHECK(has_row(text, "  live", "2.00 MiB"));
+}
+
+TEST_CASE("debug monitor: what the control socket does, too") {
+  const DebugMonitor monitor = some_monitor();
+  CHECK(monitor.execute("report") == "asked report\n");
+  CHECK(monitor.execute("report order=4") == "asked report order=4\n");
+  CHECK(monitor.execute("trace start") == "asked trace start\n");
+  CHECK(monitor.execute("pause").find("no such command") != std::string::npos); // is gdb's
+  CHECK(monitor.execute("tracer").find("no such command") != std::string::npos);
 }
 
 TEST_CASE("debug monitor: help, and what is no command") {

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
 #include "vmm/record/trace_writer.hpp"
 
+#include <fcntl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <csignal>
 #include <filesystem>
 #include <thread>
@@ -88,23 +91,15 @@ TEST_CASE("trace writer: several threads lose nothing and tear nothing") {
         abi::trace_header_bytes + 4 * each * sizeof(abi::TraceRecord));
 }
 
-TEST_CASE("trace writer: grows beyond its first piece when its thread runs") {
+TEST_CASE("trace writer: grows beyond its first piece when somebody looks after it") {
   const TemporaryPath path("ebb-trace-grows");
   auto writer = writer_for(path);
-  std::atomic<std::uint64_t> ticks{0};
-  REQUIRE(writer->start(std::chrono::milliseconds(1), [&ticks] {
-    ++ticks;
-    ticks.notify_all();
-  }));
-  // 60 MB in pieces of 4 MB, each after two turns of the thread: it had its chance to keep ahead.
+  // 60 MB in pieces of 4 MB.
   for (int piece = 0; piece < 15; ++piece) {
-    const std::uint64_t seen = ticks.load();
     for (int index = 0; index < 100'000; ++index) {
       writer->append({.event = abi::TraceEvent::doorbell});
     }
-    while (ticks.load() < seen + 2) {
-      ticks.wait(ticks.load());
-    }
+    writer->keep_ahead();
   }
   writer->finish();
   const auto file = TraceFile::open(path.text());
@@ -116,7 +111,7 @@ TEST_CASE("trace writer: grows beyond its first piece when its thread runs") {
 
 TEST_CASE("trace writer: without room records are lost and counted") {
   const TemporaryPath path("ebb-trace-lost");
-  auto writer = writer_for(path); // its thread never starts, so the first piece is all there is
+  auto writer = writer_for(path); // nobody keeps ahead: the first piece is all there is
   for (int index = 0; index < 500'000; ++index) {
     writer->append({.event = abi::TraceEvent::doorbell});
   }
@@ -283,16 +278,49 @@ TEST_CASE("trace writer: a file that somebody cuts is given up, not a death by S
   }
 }
 
-TEST_CASE("trace writer: what the last turn of its thread records has a place before the end") {
-  const TemporaryPath path("ebb-trace-last-turn");
-  auto writer = writer_for(path);
-  REQUIRE(writer->start(std::chrono::hours(1),
-                        [&writer] { writer->append({.event = abi::TraceEvent::refault}); }));
-  writer->stop();
-  writer->append({.event = abi::TraceEvent::end});
-  writer->finish();
-  const auto file = TraceFile::open(path.text());
-  REQUIRE(file);
-  REQUIRE(file->end() >= 2);
-  CHECK(file->at(file->end() - 1)->event == abi::TraceEvent::end);
+TEST_CASE("trace target: a file that is handed over must be one that a trace can go to") {
+  const TemporaryFolder dir;
+  writer_for(dir / "old")->finish();
+  write_content(dir / "text", "no trace at all");
+  const std::string old = content(dir / "old");
+  const auto why = [](int fd) {
+    const auto target = TraceTarget::take(vmm::UniqueFd(fd), "trace start: t");
+    return target ? std::string("taken") : target.error().message;
+  };
+  std::array<int, 2> ends{};
+  REQUIRE(::pipe(ends.data()) == 0);
+  CHECK(why(ends[1]) == "trace start: t: was not opened for reading and writing");
+  ::close(ends[0]);
+  CHECK(why(::socket(AF_UNIX, SOCK_STREAM, 0)) ==
+        "trace start: t: not a regular file; a trace is written in place");
+  CHECK(why(::open((dir / ".").c_str(), O_RDONLY)).ends_with("for reading and writing"));
+  CHECK(why(::open("/dev/null", O_RDWR)).ends_with("a trace is written in place"));
+  CHECK(why(::open((dir / "old").c_str(), O_RDONLY)).ends_with("for reading and writing"));
+  CHECK(why(::open((dir / "old").c_str(), O_WRONLY)).ends_with("for reading and writing"));
+  CHECK(why(::open((dir / "text").c_str(), O_RDWR))
+            .ends_with("exists and is no trace; remove it or "
+                       "name another file"));
+  CHECK(why(-1).ends_with("Bad file descriptor"));
+  CHECK(content(dir / "old") == old);
+  CHECK(content(dir / "text") == "no trace at all");
+  {
+    const auto busy = begin(dir / "old", open_header());
+    REQUIRE(busy);
+    CHECK(why(::open((dir / "old").c_str(), O_RDWR)).ends_with("another process is writing it"));
+  }
+  CHECK(why(::open((dir / "old").c_str(), O_RDWR)) == "taken");
+  CHECK(why(::open((dir / "new").c_str(), O_RDWR | O_CREAT, 0600)) == "taken");
+}
+
+TEST_CASE("trace target: a new file can have its name before its content") {
+  const TemporaryFolder dir;
+  auto target = TraceTarget::open(dir / "t");
+  REQUIRE(target);
+  REQUIRE(target->publish().has_value());
+  CHECK(content(dir / "t").empty());
+  auto writer = TraceWriter::create(std::move(*target), open_header());
+  REQUIRE(writer);
+  REQUIRE((*writer)->begin().has_value());
+  (*writer)->finish();
+  CHECK(TraceFile::open(dir / "t"));
 }

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -264,6 +265,46 @@ TEST_CASE("an option adds what it needs, to the thread that needs it") {
   const auto terminal = try_ioctl("set the terminal", TCSETS).make;
   CHECK(confined(ThreadKind::main, no_features, terminal) == -SIGSYS);
   CHECK(confined(ThreadKind::main, {SandboxFeature::terminal_input}, terminal) == survived);
+}
+
+TEST_CASE("a trace that begins later is its thread's, in a file that a client hands over") {
+  constexpr FeatureSet at_once{SandboxFeature::trace};
+  constexpr FeatureSet later{SandboxFeature::trace, SandboxFeature::control_socket,
+                             SandboxFeature::trace_later};
+  const auto map = [](long protection, long flags) {
+    return [=] { call(SYS_mmap, 0, 4096, protection, flags); };
+  };
+  const std::vector<std::function<void()>> needed{
+      map(PROT_READ | PROT_WRITE, MAP_SHARED),
+      [] { call(SYS_pwrite64, -1, 0, 0, 0); },
+      [] { call(SYS_pread64, -1, 0, 0, 0); },
+      [] { call(SYS_flock, -1, LOCK_EX | LOCK_NB); },
+      [] { call(SYS_fcntl, -1, F_GETFL); },
+      [] { call(SYS_fallocate, -1, FALLOC_FL_KEEP_SIZE); },
+      [] { call(SYS_prlimit64, 0, RLIMIT_FSIZE, 0, 0); }};
+  for (const auto& attempt : needed) {
+    CHECK(confined(ThreadKind::trace, later, attempt) == survived);
+    CHECK(confined(ThreadKind::trace, at_once, attempt) == -SIGSYS);
+    CHECK(confined(ThreadKind::control, later, attempt) == -SIGSYS);
+  }
+  const auto take_over = [] { call(SYS_recvmsg, -1, 0, 0); };
+  CHECK(confined(ThreadKind::control, later, take_over) == survived);
+  for (const ThreadKind kind : {ThreadKind::vcpu, ThreadKind::trace, ThreadKind::debugger}) {
+    CHECK(confined(kind, later, take_over) == -SIGSYS);
+  }
+  const std::vector<std::function<void()>> still_forbidden{
+      map(PROT_READ | PROT_EXEC, MAP_SHARED),
+      map(PROT_READ | PROT_WRITE | PROT_EXEC, MAP_SHARED),
+      map(PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED),
+      [] { call(SYS_openat, -1, 0, O_RDWR); },
+      [] { call(SYS_flock, -1, LOCK_EX); }, // would wait
+      [] { call(SYS_fcntl, -1, F_SETFL); },
+      [] { call(SYS_fallocate, -1, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE); },
+      [] { call(SYS_prlimit64, 0, RLIMIT_FSIZE, 1, 0); },
+      [] { call(SYS_prlimit64, 1, RLIMIT_FSIZE, 0, 0); }};
+  for (const auto& attempt : still_forbidden) {
+    CHECK(confined(ThreadKind::trace, later, attempt) == -SIGSYS);
+  }
 }
 
 TEST_CASE("only the thread of file calls may open files, and change them where something may be") {

@@ -512,7 +512,32 @@ TEST_CASE("stepping records everything, needs no trace file, and has the screen 
   CHECK(contains(refuse({"--trace-level", "all"}), "--trace-level: needs --trace FILE"));
   CHECK(contains(refuse({"--trace-size", "1M"}), "--trace-size: needs --trace FILE"));
   CHECK(contains(refuse({"--step", "--trace-size", "1M"}), "--step"));
+  CHECK(contains(refuse({"--trace-start", "off"}), "needs --trace FILE"));
+  CHECK(contains(refuse({"--trace-start", "off", "--trace", "t"}), "--control or --gdb"));
+  CHECK(contains(refuse({"--trace-start", "off", "--trace", "t", "--control", "c", "--step"}),
+                 "leave out --step"));
+  CHECK(contains(refuse({"--trace-start", "later", "--trace", "t"}), "--trace-start"));
   CHECK(contains(refuse({"--step", "--trace", "t", "--trace-size", "1M"}), "--step"));
+}
+
+TEST_CASE("whether a guest tells of what it does, and whether that is recorded at once") {
+  struct Case {
+    std::vector<std::string> options;
+    bool records, may_record, guest_is_traced;
+  };
+  for (const Case& one :
+       {Case{{}, false, false, false}, Case{{"--trace", "t"}, true, true, true},
+        Case{{"--step"}, true, true, true}, Case{{"--control", "c"}, false, true, false},
+        Case{{"--control", "c", "--trace-level", "all"}, false, true, true},
+        Case{{"--control", "c", "--trace", "t"}, true, true, true},
+        Case{{"--control", "c", "--trace", "t", "--trace-start", "off"}, false, true, true},
+        Case{{"--gdb", "1", "--trace", "t", "--trace-start", "off"}, false, true, true}}) {
+    const Config config = accept(one.options);
+    CAPTURE(one.options.size());
+    CHECK(config.records() == one.records);
+    CHECK(config.may_record() == one.may_record);
+    CHECK(config.guest_is_traced == one.guest_is_traced);
+  }
 }
 
 TEST_CASE("a host can behave as every version of the ABI that there is, and as no other") {

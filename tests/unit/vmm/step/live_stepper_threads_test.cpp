@@ -144,9 +144,9 @@ TEST_CASE("live stepper: a trace that nobody can read any more stops growing") {
   for (const AfterDetach after : {AfterDetach::record, AfterDetach::mute}) {
     Session session([](const StepLoop& loop, unsigned) { return execute(loop, "d"); }, after);
     session.run();
-    const std::uint64_t before = session.recorder().records();
+    const std::uint64_t before = session.recorder().writer().records();
     session.recorder().hypercall(0, abi::Hypercall::wait, 0);
-    CHECK(session.recorder().records() - before == (after == AfterDetach::record ? 1 : 0));
+    CHECK(session.recorder().writer().records() - before == (after == AfterDetach::record ? 1 : 0));
   }
 }
 
