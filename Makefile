@@ -246,10 +246,13 @@ $(BENCHMARKS:%=$(B)/bench/%): $(B)/bench/%: $(B)/obj/vmm/tools/benchmarks/%.o $(
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D) && $(CXX) $(VMM_LINK) -o $@ $(linked) -lbenchmark $(VMM_LIBS)
 # In CI: nobody runs these often enough to see that they do not build any more.
-.PHONY: build-benchmarks
+.PHONY: build-benchmarks bench-peers
 build-benchmarks: $(BENCHMARKS:%=$(B)/bench/%) $(B)/policy_sim ## what `bench` and `policy-sim` run, without running it
 bench: all $(BENCHMARKS:%=$(B)/bench/%) $(B)/tests/boot/spin.bin ## all benchmarks: tables, and build/bench/results.json
 	tools/bench all --json $(B)/bench/results.json
+
+bench-peers: all $(NESTED_VMM) ## Linux's free page reporting and this guest on the same page traces: 36 runs of a minute a round
+	tools/bench peers
 
 # What each policy would be worth, in recorded time and at fixed unit costs.
 SIM_OBJECTS := $(call objects,vmm,tools/lab/sim/policy_sim.cpp \

@@ -16,6 +16,8 @@ CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.
                      "ebb", "nested")
 # All that is kept of a kernel's modules, with what these need.
 KEPT_MODULES = ("kvm-amd", "virtio-pci", "9pnet-virtio", "9p", "overlay", "virtio-balloon")
+# Ends the name of a folder of the cache: what another version of this list kept is of no use.
+KEPT = f"+{zlib.crc32(' '.join(KEPT_MODULES).encode()):08x}"
 
 
 class Missing(Exception):
@@ -115,14 +117,12 @@ def fetch_kernel():
                 with open(os.path.join(folder, name + ".ko"), "wb") as file:
                     file.write(content)
 
-    # What another version kept is of no use.
-    kept = f"+{zlib.crc32(' '.join(KEPT_MODULES).encode()):08x}"
-    have = sorted(glob.glob(os.path.join(CACHE, "linux-image-*" + kept)), key=os.path.getmtime)
+    have = sorted(glob.glob(os.path.join(CACHE, "linux-image-*" + KEPT)), key=os.path.getmtime)
     if have:
         return have[-1]
     package = kernel_package()
     print(f"fetching {package} (70 MB) into {CACHE}", file=sys.stderr, flush=True)
-    return cached(package + kept, keep_what_is_needed)
+    return cached(package + KEPT, keep_what_is_needed)
 
 
 def is_static(path):

@@ -7,6 +7,7 @@ host, ... all but the policy. Within one, medians over repetitions; and what sin
 machine and each run's own measurement of it is noisy."""
 import statistics
 
+from . import peers
 from .plan import POLICY, Bad
 
 MIB = 2**20
@@ -198,8 +199,8 @@ def make_scenario(title, key, results, price_ns):
     return scenario
 
 
-def digest(results, price_ns):
-    """Everything the page shows, as plain data. Raises Bad when something needed is missing."""
+def usable_of(results):
+    """Those that a policy can be judged by. Raises Bad when there are none."""
     ended = [result for result in results if result["status"] == 0 and result.get("stats")]
     if not ended:
         raise Bad(f"chart data missing: none of {len(results)} runs ended well")
@@ -208,10 +209,21 @@ def digest(results, price_ns):
     if not usable:
         raise Bad(f"chart data missing: no run could be measured: {describe(ended[0])}: "
                   f"{ended[0]['stats']['memory']['missing']}; make runs longer")
+    return usable
+
+
+def digest(results, price_ns):
+    """Everything the page shows, as plain data. Raises Bad when something needed is missing."""
+    # What was run beside a peer is compared with that, and is no policy to choose.
+    policies = [result for result in results if "peer" not in result["parameters"]]
+    beside = peers.compare(results)
+    judged = usable_of(policies) if policies or not beside else []
     groups = {}
-    for result in usable:
+    for result in judged:
         groups.setdefault(scenario_key(result["parameters"]), []).append(result)
     keys = sorted(groups)
+    ended = [result for result in results if result["status"] == 0 and result.get("stats")]
+    usable = judged + [result for result in ended if "peer" in result["parameters"]]
     hosts = []
     for result in usable:
         host = {name: value for name, value in result.get("host", {}).items() if name != "load"}
@@ -224,4 +236,5 @@ def digest(results, price_ns):
             "load": [min(loads), max(loads)] if loads else None,
             "started": min(result.get("started", "") for result in usable),
             "scenarios": [make_scenario(title, key, groups[key], price_ns)
-                          for title, key in zip(titles(keys), keys)]}
+                          for title, key in zip(titles(keys), keys)],
+            "peers": beside, "peer_hosts": peers.hosts_of(results)}

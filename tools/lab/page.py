@@ -7,6 +7,7 @@ import math
 import os
 import re
 
+from . import peers
 from .digest import best_fixed, hot_spot, net_mib_s
 
 PARTS = os.path.join(os.path.dirname(__file__), "report_page")
@@ -32,12 +33,13 @@ def script(text):
     return "<script>" + text.replace("</script", "<\\/script") + "</script>"
 
 
-def table(caption, head, rows, hot=None):
+def table(caption, head, rows, hot=None, is_open=False):
     cells = "".join(f'<th scope="col">{html.escape(str(cell))}</th>' for cell in head)
     body = "".join(
         f"<tr{' class=hot' if row[0] == hot else ''}><th scope=\"row\">{html.escape(str(row[0]))}</th>"
         + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row[1:]) + "</tr>" for row in rows)
-    return (f"<details><summary>{html.escape(caption)}</summary><div class=scroll><table>"
+    return (f"<details{' open' if is_open else ''}><summary>{html.escape(caption)}</summary>"
+            "<div class=scroll><table>"
             f"<caption>{html.escape(caption)}</caption><thead><tr>{cells}</tr></thead>"
             f"<tbody>{body}</tbody></table></div></details>")
 
@@ -136,6 +138,22 @@ def map_section(memory_map):
                    table("Memory map as a table", head, rows)) + "</section>")
 
 
+def peer_section(data):
+    """Each trace with Linux and this guest beside each other, and what is unfair in it."""
+    if not data["peers"]:
+        return ""
+    parts = ["<h2>Beside Linux's free page reporting</h2>"]
+    for index, trace in enumerate(data["peers"]):
+        parts.append(f"<h3>{html.escape(trace['title'])}</h3>" + figure(
+            "peers", index, f"{slug(trace['title'])}-peers",
+            "What the host has resident, against what the guest uses; the rest after the trace is idle.",
+            table("All settings as a table", peers.HEAD, map(peers.cells, trace["settings"]),
+                  is_open=True)))
+    parts += [f"<p class=note>{html.escape(line)}</p>"
+              for line in (*data["peer_hosts"], *peers.UNFAIR)]
+    return "<section>" + "".join(parts) + "</section>"
+
+
 def facts(data):
     lines = []
     for host in data["hosts"]:
@@ -170,8 +188,8 @@ def render(data, memory_map):
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{name}</title><style>{asset('report.css')}</style></head><body>"
-        f"<h1>{name}</h1>{notes}{controls}{sections}"
-        f"{map_section(memory_map) if memory_map else ''}{asset('notes.html')}"
+        f"<h1>{name}</h1>{notes}{peer_section(data)}{controls if data['scenarios'] else ''}{sections}"
+        f"{map_section(memory_map) if memory_map else ''}{asset('notes.html') if data['scenarios'] else ''}"
         f'<script type="application/json" id="data">{embedded}</script>'
         f"{script(asset('vendor', 'd3.min.js'))}{script(asset('vendor', 'plot.umd.min.js'))}"
         f"{script(asset('report.js'))}</body></html>\n")

@@ -19,6 +19,7 @@ import itertools
 import json
 import os
 import random
+import re
 import tomllib
 from dataclasses import dataclass
 
@@ -66,6 +67,9 @@ class Text:
 
 
 PARAMETERS = {
+    # Who is measured: this tree's guest, or Linux with its free page reporting (lab/linux_peer.py).
+    "peer": OneOf(("ebb", "linux")),
+    "guest_thp": OneOf(("on", "off")),  # transparent huge pages of Linux, in the guest
     # The policy: --report.
     "report": OneOf(("on", "off")),
     "order": Within(0, 10, ("auto",)),
@@ -153,6 +157,31 @@ def check_value(where, name, value):
         raise Bad(f"{where}: trace = {json.dumps(value)}: no such file {trace_path(value)}")
 
 
+def seconds_of(text):
+    """A duration as the vmm takes it: 10s, 200ms."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(ns|us|ms|s)", str(text))
+    if not found:
+        raise Bad(f"{text}: must be a duration such as 10s")
+    return float(found[1]) * {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1}[found[2]]
+
+
+def check_peer(where, point):
+    """What Linux can be asked for: to replay a trace in recorded time."""
+    if point.get("peer") != "linux":
+        if "guest_thp" in point:
+            raise Bad(f'{where}: guest_thp: only with peer = "linux"')
+        return
+    if "trace" not in point or point.get("speed") != "real":
+        raise Bad(f'{where}: peer = "linux": needs a trace, and speed = "real"')
+    known = ("peer", "guest_thp", "report", "order", "mem", "workload", "trace", "speed", "arg.rest")
+    other = [name for name in point if name not in known]
+    if other:
+        raise Bad(f'{where}: {other[0]}: means nothing with peer = "linux"')
+    if point.get("order") == "auto":
+        raise Bad(f'{where}: order = "auto": Linux has none')
+    seconds_of(point.get("arg.rest", "0s"))
+
+
 def trace_path(trace):
     """A bare name is a shipped trace; other paths are relative to the repository, or to where an
     installed tool was started."""
@@ -194,7 +223,9 @@ def grid_points(where, common, grid):
             check_value(where, name, value)
         lists[name] = values
     for point in itertools.product(*lists.values()):
-        yield normal({**common, **dict(zip(lists, point))})
+        whole = normal({**common, **dict(zip(lists, point))})
+        check_peer(where, whole)
+        yield whole
 
 
 def load(path, data=None):

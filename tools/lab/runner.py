@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 
+from . import linux_peer
 from .place import IS_INSTALLED, ROOT
 from .plan import POLICY, trace_path
 from .results import SCHEMA
@@ -21,6 +22,11 @@ OPTIONS = {"host": "--host", "workers": "--workers", "host_fault": "--host-fault
            "decline_below": "--decline-below", "memory_price": "--memory-price",
            "prefault": "--prefault", "mem": "--mem", "cpus": "--cpus", "workload": "--workload",
            "speed": "--speed", "sample_ms": "--sample-ms"}
+
+
+def is_linux(cell):
+    """Whether a cell measures Linux and not the vmm."""
+    return cell.parameters.get("peer") == "linux"
 
 
 def arguments(cell):
@@ -96,13 +102,9 @@ def thinned(series, points):
     return {name: values[::step] if step else [] for name, values in lists.items()}
 
 
-def run(cell, experiment, vmm, image, timeout, series):
-    """Runs one cell; the result, of a failed run too."""
-    vmm, image = os.path.join(ROOT, vmm), os.path.join(ROOT, image)
-    started = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    load = os.getloadavg()[0]
+def run_vmm(cell, vmm, image, timeout):
+    """(status, error, statistics) of a run of the vmm."""
     stats = error = None
-    begin = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "stats.json")
         command = [vmm, image, "--quiet", "--live", "off", "--stats", path, *arguments(cell)]
@@ -113,17 +115,39 @@ def run(cell, experiment, vmm, image, timeout, series):
             status = ended.returncode
             error = ended.stderr.decode(errors="replace").strip().splitlines()
             error = error[0] if error and status != 0 else None
-        except subprocess.TimeoutExpired:
-            status, error = 124, f"ended after {timeout} s: it took longer than timeout allows"
         except OSError as problem:
             status, error = 127, f"{vmm}: {problem.strerror}"
-        wall = time.monotonic() - begin
         try:
             with open(path, encoding="utf-8") as file:
                 stats = json.load(file)
         except (OSError, ValueError) as problem:
             if status == 0:
                 status, error = 125, f"{vmm}: wrote no statistics: {problem}"
+    return status, error, stats
+
+
+def run_linux(cell, timeout):
+    """The same of a run of Linux beside it."""
+    try:
+        return 0, None, linux_peer.measure(cell.parameters, machine()["kvm"], timeout,
+                                           die_with_parent)
+    except linux_peer.Failed as problem:
+        return 125, str(problem), None
+
+
+def run(cell, experiment, vmm, image, timeout, series):
+    """Runs one cell; the result, of a failed run too."""
+    vmm, image = os.path.join(ROOT, vmm), os.path.join(ROOT, image)
+    started = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    load = os.getloadavg()[0]
+    begin = time.monotonic()
+    try:
+        status, error, stats = (run_linux(cell, timeout) if is_linux(cell) else
+                                run_vmm(cell, vmm, image, timeout))
+    except subprocess.TimeoutExpired:
+        status, error = 124, f"ended after {timeout} s: it took longer than timeout allows"
+        stats = None
+    wall = time.monotonic() - begin
     if stats and isinstance(stats.get("series"), dict):
         stats["series"] = thinned(stats["series"], series)
     return {"schema": SCHEMA, "experiment": experiment, "parameters": cell.parameters,

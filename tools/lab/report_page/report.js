@@ -113,6 +113,29 @@
       ] }));
   }
 
+  // The same strips, of the default order and none on both sides and the best of ours; one scale.
+  function peers(trace, width) {
+    const shown = trace.settings.filter((one) => !one.name.includes("THP")).filter((one, _, all) => {
+      const same = all.filter((other) => other.peer === one.peer);
+      return one.name.endsWith("no reporting") || one.name.endsWith("order 9") || one === d3.least(same, (other) => other.rest_ratio);
+    });
+    const rows = shown.flatMap((one) => one.series.at_ms.map((at, index) => ({
+      name: one.name, ours: one.peer === "ebb", at: at / 1000, mib: one.series.resident_kib[index] / 1024, live: one.series.live_kib[index] / 1024 })));
+    const names = shown.map((one) => one.name);
+    const ratios = new Map(shown.map((one) => [one.name, one]));
+    return Plot.plot(base(width, {
+      height: 60 + 90 * names.length, marginLeft: 55, marginBottom: 40, marginTop: 34, grid: true,
+      x: { label: "s since the trace began →" }, y: { label: null, ticks: 3 },
+      fy: { domain: names, axis: null, padding: 0.25 },
+      ariaLabel: `Resident memory beside Linux, ${trace.title}`,
+      marks: [
+        Plot.areaY(rows, { x: "at", y: "live", fy: "name", fill: "currentColor", fillOpacity: 0.15 }),
+        Plot.line(rows, { x: "at", y: "mib", fy: "name", z: "name", stroke: (one) => one.ours ? "#0072b2" : "#d55e00", strokeWidth: 2 }),
+        Plot.text(names, { fy: (name) => name, frameAnchor: "top-left", dx: 4, dy: -12, fill: "currentColor", fontWeight: "bold", text: (name) => `${name}: ${ratios.get(name).ratio.toFixed(2)}, with rest ${ratios.get(name).rest_ratio.toFixed(2)}` }),
+        Plot.text(names.slice(0, 1), { fy: (name) => name, frameAnchor: "top-right", dy: -26, fill: "currentColor", text: () => "MiB ↑   shaded: live, line: resident" }),
+      ] }));
+  }
+
   function latency(scenario, width) {
     const pools = d3.rollup(scenario.settings.filter((one) => one.latency.length && typeof one.order === "number"),
       (group) => d3.sort(d3.rollups(group.flatMap((one) => one.latency), (rows) => d3.sum(rows, (row) => row[1]), (row) => row[0]), (row) => row[0]),
@@ -157,14 +180,14 @@
       ] }));
   }
 
-  const kinds = { heat, pareto: front, footprint, latency, map };
+  const kinds = { heat, pareto: front, footprint, latency, map, peers };
   function draw() {
     for (const told of document.querySelectorAll("[data-scenario]")) told.textContent = verdict(data.scenarios[Number(told.dataset.scenario)]);
     for (const figure of document.querySelectorAll("figure[data-figure]")) {
       const [kind, index] = figure.dataset.figure.split("-");
       const box = figure.querySelector(".plot");
       const width = exporting ? 720 : Math.max(280, Math.min(900, box.clientWidth));
-      const plot = kinds[kind](data.scenarios[Number(index)], width);
+      const plot = kinds[kind]((kind === "peers" ? data.peers : data.scenarios)[Number(index)], width);
       if (plot) {
         plot.setAttribute("role", "img");
         box.replaceChildren(plot);
