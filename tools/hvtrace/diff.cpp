@@ -5,6 +5,7 @@
 
 #include <fmt/core.h>
 
+#include "tools/hvtrace/columns.hpp"
 #include "tools/hvtrace/stats.hpp"
 #include "vmm/base/append_text.hpp"
 #include "vmm/base/units.hpp"
@@ -75,7 +76,7 @@ DiffResult diff(const TraceSource& left, const vmm::Symbols& left_symbols, const
   const auto number = [&](std::string_view what, std::uint64_t one, std::uint64_t other) {
     row(what, fmt::format("{}", one), fmt::format("{}", other));
   };
-  row("", "A", "B");
+  out += heading(diff_columns());
   row("level", std::string(level_name(left.header().level)),
       std::string(level_name(right.header().level)));
   row("policy", fmt::format("o{} b{}", left.header().policy.order, left.header().policy.batch),

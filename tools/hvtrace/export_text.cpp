@@ -8,6 +8,7 @@
 
 #include <fmt/core.h>
 
+#include "tools/hvtrace/columns.hpp"
 #include "tools/hvtrace/timeline.hpp"
 #include "vmm/base/append_text.hpp"
 #include "vmm/base/json.hpp"
@@ -152,7 +153,10 @@ void export_chrome(const TraceSource& source, const ByteSink& sink) {
 void export_csv(const TraceSource& source, const ByteSink& sink) {
   const EventText text(source.header(), nullptr);
   std::string out;
-  out += "number,time_ns,event,channel,address,value,count,order,detail,name\n";
+  for (const Column& column : csv_columns()) {
+    vmm::append_text(out, "{}{}", out.empty() ? "" : ",", column.name);
+  }
+  out += "\n";
   for (std::uint64_t number = source.first(); number < source.end(); ++number) {
     if (const auto record = source.at(number)) {
       vmm::append_text(out, "{},{},{},{},{},{},{},{},{},{}\n", record->sequence, record->time_ns,

@@ -45,6 +45,9 @@ void list(const TraceSource& source, const std::optional<Filter>& filter,
       }
       if (!filter || filter->matches(*record, latency_ns)) {
         text.line(*record, out);
+        if (latency_ns) {
+          vmm::append_text(out, " latency={}ns", *latency_ns);
+        }
         out.push_back('\n');
       }
     }

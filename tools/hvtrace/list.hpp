@@ -12,7 +12,8 @@
 
 namespace hvtrace {
 
-// Hands the lines of all records that match to `sink`, in large pieces.
+// Hands the lines of all records that match to `sink`, in large pieces. A filter that asks for
+// latencies has them shown.
 void list(const TraceSource& source, const std::optional<Filter>& filter,
           const vmm::Symbols& symbols, const std::function<void(std::string_view)>& sink);
 

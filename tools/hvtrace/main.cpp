@@ -15,6 +15,7 @@
 #include <fmt/core.h>
 
 #include "tools/hvtrace/check.hpp"
+#include "tools/hvtrace/columns.hpp"
 #include "tools/hvtrace/diff.hpp"
 #include "tools/hvtrace/export.hpp"
 #include "tools/hvtrace/info.hpp"
@@ -41,7 +42,7 @@ using hvtrace::TraceFile;
 using vmm::Result;
 
 struct Options {
-  std::string trace, other, elf, filter, address, format = "perfetto";
+  std::string trace, other, elf, filter, address, topic, format = "perfetto";
   std::vector<std::string> next;     // of check: traces that it was rotated into
   std::optional<std::string> output; // of export; empty: standard output
   std::size_t top = 10;
@@ -226,6 +227,11 @@ Result<int> run_export(const Options& options, Talk& talk) {
   return status;
 }
 
+Result<int> run_help(const Options& /*options*/, Talk& talk) {
+  talk.write(hvtrace::explain_columns());
+  return 0;
+}
+
 using Command = Result<int> (*)(const Options&, Talk&);
 
 CLI::App* add(CLI::App& app, const char* name, const char* help, Options& options) {
@@ -307,6 +313,12 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"perfetto", "chrome", "csv"}));
   exports->add_option("--output,-o", options.output, "- is standard output [-]")->type_name("FILE");
   commands[exports] = run_export;
+  CLI::App* const help = app.add_subcommand("help", "What the columns of all tables mean");
+  help->add_option("TOPIC", options.topic, "columns")
+      ->required()
+      ->type_name("columns")
+      ->check(CLI::IsMember({"columns"}));
+  commands[help] = run_help;
 
   Talk talk;
   const auto finish = [&talk](int status) {

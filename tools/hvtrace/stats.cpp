@@ -12,6 +12,7 @@
 
 #include "shared/abi_version.hpp"
 #include "shared/report_channel.hpp"
+#include "tools/hvtrace/columns.hpp"
 #include "vmm/base/append_text.hpp"
 #include "vmm/base/units.hpp"
 #include "vmm/measure/latency.hpp"
@@ -243,8 +244,7 @@ std::string render_stats(const TraceSource& source, const Totals& totals,
     vmm::append_text(out, "events of the guest that were lost: {}\n", totals.guest_lost);
   }
   if (totals.host.count != 0) {
-    vmm::append_text(out, "\n  {:<22} {:>9} {:>9} {:>9} {:>9} {:>9}\n", "latency", "p50", "p90",
-                     "p99", "max", "mean");
+    out += "\n" + heading(latency_columns());
     latency_line(out, "submission to answer", totals.answer);
     latency_line(out, "submission to drain", totals.drain);
     latency_line(out, "host, whole batch", totals.host);
@@ -256,8 +256,7 @@ std::string render_stats(const TraceSource& source, const Totals& totals,
                      totals.fill.sum / std::max<std::uint64_t>(totals.fill.count, 1), full);
   }
   if (totals.of(TraceEvent::outcome) != 0) {
-    vmm::append_text(out, "\n  {:<6} {:>9} {:>12} {:>12} {:>8} {:>10}\n", "order", "ranges",
-                     "discarded", "declined", "failed", "reused");
+    out += "\n" + heading(order_columns());
     for (std::size_t order = 0; order < totals.orders.size(); ++order) {
       const OrderTotals& row = totals.orders[order];
       if (row.ranges != 0 || row.reused_blocks != 0) {
@@ -273,8 +272,7 @@ std::string render_stats(const TraceSource& source, const Totals& totals,
            std::tie(right.second.bytes, right.second.frees, left.first);
   });
   if (!sites.empty()) {
-    vmm::append_text(out, "\n  {:>7} {:>9} {:>12} {:>9}  code that completed batches, or freed\n",
-                     "batches", "ranges", "bytes", "frees");
+    out += "\n" + heading(site_columns());
   }
   for (const auto& [code, site] : std::span(sites).first(std::min(top, sites.size()))) {
     vmm::append_text(out, "  {:>7} {:>9} {:>12} {:>9}  {}\n", site.batches, site.ranges,

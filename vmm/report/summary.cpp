@@ -110,6 +110,22 @@ void add_allocator(Table& table, const RunStats& stats) {
   }
 }
 
+// That nothing went back although hints came, and what that may be due to.
+void add_refusal(Table& table, const HintTotals& hints) {
+  if (hints.bytes == 0 || hints.discarded_bytes != 0) {
+    return;
+  }
+  table.line("");
+  if (hints.failed_discards != 0) {
+    table.line("  Nothing went back: this kernel refused every discard. Is the memory locked?");
+  } else if (hints.lazily_freed_bytes != 0) {
+    table.line("  Freed lazily: memory counts as resident until this kernel wants it.");
+  } else {
+    table.line("  Nothing went back: the host declined every hint (--discard none,");
+    table.line("  --decline-below, a host fault, or blocks smaller than the backing's pages).");
+  }
+}
+
 // Only where something may be in flight while the guest runs.
 void add_asynchronous(Table& table, const RunStats& stats) {
   const HintTotals& hints = stats.hints;
@@ -284,6 +300,7 @@ std::string render_summary(const RunStats& stats) {
   table.row("doorbells", grouped(hints.doorbells), "exit status",
             fmt::format("{}", stats.exit_status));
   add_allocator(table, stats);
+  add_refusal(table, hints);
   add_asynchronous(table, stats);
   add_ledger(table, stats);
   if (stats.trace && !stats.trace->complete()) {

@@ -93,6 +93,25 @@ TEST_CASE("the summary shows what a reader looks for, in 80 columns") {
   CHECK_FALSE(contains(text, " \n"));
 }
 
+TEST_CASE("a host that gives nothing back says so, and why that may be") {
+  RunStats stats = typical();
+  CHECK_FALSE(contains(render_summary(stats), "went back"));
+  stats.hints.declined_bytes = stats.hints.bytes;
+  stats.hints.discarded_bytes = 0;
+  std::string text = render_summary(stats);
+  CHECK(contains(text, "Nothing went back: the host declined every hint"));
+  CHECK(widest(text) <= 80);
+  stats.hints.failed_discards = 2048;
+  text = render_summary(stats);
+  CHECK(contains(text, "this kernel refused every discard. Is the memory locked?"));
+  CHECK(widest(text) <= 80);
+  stats.hints.failed_discards = 0;
+  stats.hints.lazily_freed_bytes = stats.hints.bytes;
+  CHECK(contains(render_summary(stats), "Freed lazily"));
+  stats.hints = {}; // nobody asked for anything
+  CHECK_FALSE(contains(render_summary(stats), "went back"));
+}
+
 TEST_CASE("an asynchronous host and its faults have a block of their own") {
   RunStats stats = typical();
   CHECK_FALSE(contains(render_summary(stats), "in flight"));
