@@ -363,28 +363,29 @@ vmm::Result<int> run_repeatedly(const vmm::Config& config, const vmm::Inheritanc
   EBB_TRY_ASSIGN(stats_file, open_stats(config));
   vmm::Config single = config;
   single.verbosity = vmm::Verbosity::quiet;
-  EBB_TRY_ASSIGN(repetition, vmm::repeat(config.repeat, [&](vmm::UniqueFd results) {
+  const std::size_t all = std::size_t{config.warm_up} + config.repeat;
+  EBB_TRY_ASSIGN(repetition, vmm::repeat(all, [&](vmm::UniqueFd results) {
                    const auto status = run(single, inheritance, std::move(results));
                    return status ? *status : fail(status.error());
                  }));
   int status = repetition.exit_status;
-  if (repetition.runs.empty()) {
+  if (repetition.exit_status != 0 && !repetition.runs.empty()) {
+    vmm::tell("vmm: --repeat: run {} of {} ended with status {}, and was the last\n",
+              repetition.runs.size() + 1, all, repetition.exit_status);
+  }
+  const auto runs = vmm::RepeatedRuns::of(repetition.runs, config.warm_up);
+  if (runs.counted.empty()) {
     return status;
   }
   if (stats_file) {
-    if (const auto written = stats_file->write(vmm::repeated_runs_text(repetition.runs));
-        !written) {
+    if (const auto written = stats_file->write(vmm::repeated_runs_text(runs)); !written) {
       const int failed = fail(written.error());
       status = status == 0 ? failed : status;
     }
   }
-  if (repetition.exit_status != 0) {
-    vmm::tell("vmm: --repeat: run {} of {} ended with status {}, and was the last\n",
-              repetition.runs.size() + 1, config.repeat, repetition.exit_status);
-  }
   if (config.verbosity != vmm::Verbosity::quiet) {
-    if (const int error = vmm::write_all(
-            talk_fd(config), vmm::render_repeated_runs(config.name_of_run(), repetition.runs));
+    if (const int error =
+            vmm::write_all(talk_fd(config), vmm::render_repeated_runs(config.name_of_run(), runs));
         error != 0 && error != EPIPE) {
       const int failed = fail({vmm::ErrorClass::environment,
                                "standard output: cannot be written: " + vmm::errno_text(error)});

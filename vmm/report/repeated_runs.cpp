@@ -134,13 +134,23 @@ std::optional<Quartiles> Quartiles::of(std::vector<double> values) {
   return Quartiles{at(0.25), at(0.5), at(0.75), values.size()};
 }
 
-std::string render_repeated_runs(std::string_view what, std::span<const RepeatedRun> runs) {
+RepeatedRuns RepeatedRuns::of(std::span<const RepeatedRun> all, std::size_t warm_up) {
+  const std::size_t uncounted = std::min(all.size(), warm_up);
+  return {all.subspan(uncounted), uncounted};
+}
+
+std::string render_repeated_runs(std::string_view what, RepeatedRuns runs) {
+  const std::size_t count = runs.counted.size();
   std::string text;
-  append_text(text, "\n  {}: {} run{}\n\n  {:<28}{:>16}{:>16}{:>16}\n", what, runs.size(),
-              runs.size() == 1 ? "" : "s", "", "median", "lower quartile", "upper quartile");
+  append_text(text, "\n  {}: {} run{}", what, count, count == 1 ? "" : "s");
+  if (runs.warm_up != 0) {
+    append_text(text, ", after {} to warm up", runs.warm_up);
+  }
+  append_text(text, "\n\n  {:<28}{:>16}{:>16}{:>16}\n", "", "median", "lower quartile",
+              "upper quartile");
   for (std::size_t index = 0; index < rows.size(); ++index) {
     const Figure& figure = rows[index];
-    if (const auto found = quartiles_of(runs, index)) {
+    if (const auto found = quartiles_of(runs.counted, index)) {
       append_text(text, "    {:<26}{:>16}{:>16}{:>16}\n", figure.label, figure.show(found->median),
                   figure.show(found->lower), figure.show(found->upper));
     }
@@ -149,11 +159,11 @@ std::string render_repeated_runs(std::string_view what, std::span<const Repeated
 }
 
 // What the runs tell is JSON already.
-std::string repeated_runs_text(std::span<const RepeatedRun> runs) {
+std::string repeated_runs_text(RepeatedRuns runs) {
   Json quartiles;
   for (std::size_t index = 0; index < rows.size(); ++index) {
     Json& figure = quartiles[rows[index].key];
-    if (const auto found = quartiles_of(runs, index)) {
+    if (const auto found = quartiles_of(runs.counted, index)) {
       figure = {{"median", found->median},
                 {"lower_quartile", found->lower},
                 {"upper_quartile", found->upper},
@@ -161,11 +171,12 @@ std::string repeated_runs_text(std::span<const RepeatedRun> runs) {
     }
   }
   std::string text;
-  append_text(text, "{{\n\"version\": {},\n\"figures\": {},\n\"runs\": [", Json(version).line(),
-              quartiles.line());
-  for (std::size_t index = 0; index < runs.size(); ++index) {
-    text += index == 0 ? "\n" : ",\n";
-    text += std::string_view(runs[index].stats).substr(0, runs[index].stats.find_last_of('}') + 1);
+  append_text(text, "{{\n\"version\": {},\n\"warm_up\": {},\n\"figures\": {},\n\"runs\": [",
+              Json(version).line(), runs.warm_up, quartiles.line());
+  const char* before = "\n";
+  for (const RepeatedRun& run : runs.counted) {
+    text += std::exchange(before, ",\n");
+    text += std::string_view(run.stats).substr(0, run.stats.find_last_of('}') + 1);
   }
   text += "\n]\n}\n";
   return text;

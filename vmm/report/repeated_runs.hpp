@@ -42,10 +42,19 @@ struct Quartiles {
   static std::optional<Quartiles> of(std::vector<double> values);
 };
 
+// What was run: the counted runs, and how many went before them, to warm up.
+struct RepeatedRuns {
+  std::span<const RepeatedRun> counted;
+  std::size_t warm_up = 0;
+
+  // Of `all` in the order in which they ran, of which up to `warm_up` do not count.
+  static RepeatedRuns of(std::span<const RepeatedRun> all, std::size_t warm_up);
+};
+
 // The table: several lines of at most 80 columns.
-[[nodiscard]] std::string render_repeated_runs(std::string_view what,
-                                               std::span<const RepeatedRun> runs);
-// JSON of it all: each figure's quartiles by its key, and what each run had to tell.
-[[nodiscard]] std::string repeated_runs_text(std::span<const RepeatedRun> runs);
+[[nodiscard]] std::string render_repeated_runs(std::string_view what, RepeatedRuns runs);
+// JSON of it all: each figure's quartiles by its key, what each counted run had to tell, and how
+// many did not count.
+[[nodiscard]] std::string repeated_runs_text(RepeatedRuns runs);
 
 } // namespace vmm

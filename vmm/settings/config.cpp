@@ -121,6 +121,9 @@ Result<void> settle_output(const Given& given, Config& config) {
       }
     }
   }
+  if (given("--warm-up") && config.repeat < 2) {
+    return user_error("--warm-up: needs --repeat N, of 2 or more");
+  }
   const bool in_file = config.metrics && config.metrics->form != MetricsForm::socket;
   if (given("--metrics-ms") && !in_file) {
     return user_error("--metrics-ms: needs --metrics FILE");

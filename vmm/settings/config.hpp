@@ -120,6 +120,7 @@ struct Config {
   bool guest_is_traced = false; // it tells of what it does, for a trace now or later
   bool step = false;            // hold the guest at its hypercalls and take commands
   std::uint32_t repeat = 1;     // so many guests, one after the other
+  std::uint32_t warm_up = 0;    // and before them so many that do not count
   Verbosity verbosity = Verbosity::normal;
   HintCheck check_hints = HintCheck::off;
   OracleUse oracle = OracleUse::off;

@@ -326,6 +326,8 @@ constexpr OptionRow rows[] = {
     {{"--stats", "FILE", output, "Write statistics as JSON"}, text<&Config::stats>},
     {{"--repeat", "N", output, "Run N guests, one after the other; tell medians and quartiles [1]"},
      number<&Config::repeat, 1, most_repetitions>},
+    {{"--warm-up", "M", output, "With --repeat: M guests before these, which do not count [0]"},
+     number<&Config::warm_up, 0, most_repetitions>},
     {{"--metrics", "FILE|unix:PATH", output,
       "Tell metrics while the guest runs: as Prometheus' text, or lines of JSON (*.jsonl)"},
      metrics_request},

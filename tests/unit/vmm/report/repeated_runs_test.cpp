@@ -66,7 +66,8 @@ TEST_CASE("quartiles of few and of many values") {
 }
 
 TEST_CASE("the table shows what was measured, in 80 columns") {
-  const std::string text = render_repeated_runs("ramp", runs({1, 2, 4}));
+  const auto all = runs({1, 2, 4});
+  const std::string text = render_repeated_runs("ramp", {all});
   CHECK(text.find("  ramp: 3 runs\n") != std::string::npos);
   std::istringstream lines(text);
   bool has_time = false;
@@ -83,7 +84,8 @@ TEST_CASE("the table shows what was measured, in 80 columns") {
 
 TEST_CASE("the JSON holds every run whole, and each figure under its own key") {
   const auto all = runs({1, 2, 4});
-  const auto json = nlohmann::json::parse(repeated_runs_text(all));
+  const auto json = nlohmann::json::parse(repeated_runs_text({all}));
+  CHECK(json["warm_up"] == 0);
   REQUIRE(json["runs"].size() == 3);
   for (std::size_t index = 0; index < 3; ++index) {
     CHECK(json["runs"][index] == nlohmann::json::parse(all[index].stats));
@@ -93,6 +95,22 @@ TEST_CASE("the JSON holds every run whole, and each figure under its own key") {
   CHECK(json["figures"]["hints.batches"]["runs"] == 3);
   CHECK(json["figures"]["memory.footprint_ratio"].is_null());
   CHECK(json["figures"].size() == figures().size());
+}
+
+TEST_CASE("runs to warm up do not count, and are told") {
+  const auto all = runs({100, 1, 2, 4});
+  const auto measured = RepeatedRuns::of(all, 1);
+  CHECK(render_repeated_runs("ramp", measured).find("  ramp: 3 runs, after 1 to warm up\n") !=
+        std::string::npos);
+  const auto json = nlohmann::json::parse(repeated_runs_text(measured));
+  CHECK(json["warm_up"] == 1);
+  CHECK(json["runs"].size() == 3);
+  CHECK(json["runs"][0] == nlohmann::json::parse(all[1].stats));
+  CHECK(json["figures"]["workload.seconds"]["median"] == 2.0);
+  // One that fails while it warms up leaves nothing that counts.
+  const auto none = RepeatedRuns::of(all, 7);
+  CHECK(none.warm_up == 4);
+  CHECK(nlohmann::json::parse(repeated_runs_text(none))["runs"].empty());
 }
 
 TEST_CASE("a figure is what the statistics have under its key") {

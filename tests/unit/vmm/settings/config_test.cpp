@@ -327,12 +327,14 @@ TEST_CASE("metrics, repetitions and pressure") {
   CHECK_FALSE(plain.metrics.has_value());
   CHECK(plain.repeat == 1);
   CHECK(plain.pressure == PressureUse::off);
-  const Config config = accept(
-      {"--metrics", "a/m.prom", "--metrics-ms", "250", "--repeat", "7", "--pressure", "auto"});
+  const Config config = accept({"--metrics", "a/m.prom", "--metrics-ms", "250", "--repeat", "7",
+                                "--warm-up", "2", "--pressure", "auto"});
   CHECK(config.metrics.value().form == MetricsForm::file);
   CHECK(config.metrics.value().path == "a/m.prom");
   CHECK(config.metrics_period == std::chrono::milliseconds(250));
   CHECK(config.repeat == 7);
+  CHECK(config.warm_up == 2);
+  CHECK(plain.warm_up == 0);
   CHECK(config.pressure == PressureUse::automatic);
   CHECK(accept({"--metrics", "m.jsonl"}).metrics.value().form == MetricsForm::lines);
   const Config socket = accept({"--metrics", "unix:s.jsonl"});
@@ -346,6 +348,11 @@ TEST_CASE("metrics, repetitions and pressure") {
   for (const char* const wrong : {"0", "-1", "x", "10001"}) {
     CHECK(contains(refuse({"--repeat", wrong}), "--repeat"));
   }
+  for (const char* const wrong : {"-1", "x", "10001"}) {
+    CHECK(contains(refuse({"--repeat", "2", "--warm-up", wrong}), "--warm-up"));
+  }
+  CHECK(contains(refuse({"--warm-up", "1"}), "--warm-up: needs --repeat"));
+  CHECK(contains(refuse({"--warm-up", "1", "--repeat", "1"}), "--warm-up: needs --repeat"));
   CHECK(contains(refuse({"--repeat", "2", "--trace", "t"}), "--trace: looks at one run"));
   CHECK(contains(refuse({"--repeat", "2", "--gdb", "0"}), "--gdb: looks at one run"));
   CHECK(contains(refuse({"--repeat", "2", "--step"}), "--step: looks at one run"));
