@@ -6,8 +6,9 @@ CHECK_RULES := Makefile tools/dev/checks.mk
 
 ##@ Checking
 .PHONY: check check-alone check-includes analyse lint format
-check: ## folder borders and formatting
+check: ## folder borders, links between pages, and formatting
 	tools/check-layering
+	tools/dev/check-links
 	$(Q)$(FORMAT) --dry-run --Werror $(FORMATTED)
 
 # Beside clang-tidy, which `make lint` runs: what cppcheck knows of lifetimes and bounds. It parses
