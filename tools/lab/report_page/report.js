@@ -74,19 +74,21 @@
       ariaLabel: `Footprint against cost, ${scenario.title}`,
       marks: [
         off ? Plot.ruleY([off.ratio], { stroke: "currentColor", strokeDasharray: "5,4" }) : null,
-        off ? Plot.text([off], { x: right, y: "ratio", text: () => "without reporting", dy: -7, textAnchor: "end", fill: "currentColor" }) : null,
         Plot.line(best, { x: (one) => one.spent_ns / 1e6, y: "ratio", stroke: "currentColor", strokeWidth: 1.5, curve: "step-after", strokeOpacity: 0.6 }),
         Plot.dot(points, { x: (one) => one.spent_ns / 1e6, y: "ratio", r: 4.5, fill: (one) => one.order === "auto" ? 5 : one.order, stroke: "currentColor", strokeWidth: 0.5, symbol: (one) => one.order === "auto" ? "star" : "circle", title: (one) => `${one.name}\n${number(one.spent_ns / 1e6)} ms\nratio ${one.ratio.toFixed(3)}` }),
         hot ? Plot.dot([hot], { x: (one) => one.spent_ns / 1e6, y: "ratio", r: 9, stroke: "#e8112d", strokeWidth: 2.5 }) : null,
-        Plot.text(thinLabels(best), { x: (one) => one.spent_ns / 1e6, y: "ratio", text: (one) => one.order === "auto" ? "auto" : `${one.order}/${one.batch}`, dy: 13, dx: 3, textAnchor: "start", fill: "currentColor", stroke: "var(--paper)", strokeWidth: 3 }),
+        Plot.text(thinLabels(best, points, width), { x: (one) => one.spent_ns / 1e6, y: "ratio", text: (one) => one.order === "auto" ? "auto" : `${one.order}/${one.batch}`, dy: 13, dx: 3, textAnchor: "start", fill: "currentColor", stroke: "var(--paper)", strokeWidth: 3 }),
+        off ? Plot.text([off], { x: right, y: "ratio", text: () => "without reporting", dy: -9, textAnchor: "end", fill: "currentColor", stroke: "var(--paper)", strokeWidth: 3 }) : null,
       ] }));
   }
-  // Neighbours whose labels would lie on each other keep one.
-  function thinLabels(points) {
+  // Of those whose labels would lie on each other the first keeps its own. A label has 45 by 14 pixels.
+  function thinLabels(labelled, points, width) {
+    const x = d3.scaleLog(d3.extent(points, (one) => one.spent_ns), [50, width - 45]);
+    const y = d3.scaleLinear(d3.extent(points, (one) => one.ratio), [300, 28]);
     const kept = [];
-    for (const one of points) {
-      const last = kept.at(-1);
-      if (!last || one.spent_ns / last.spent_ns > 1.25 || Math.abs(one.ratio - last.ratio) > 0.04) kept.push(one);
+    for (const one of labelled) {
+      const near = (other) => Math.abs(x(one.spent_ns) - x(other.spent_ns)) < 45 && Math.abs(y(one.ratio) - y(other.ratio)) < 14;
+      if (!kept.some(near)) kept.push(one);
     }
     return kept;
   }
@@ -142,14 +144,16 @@
       (one) => one.batch);
     if (!pools.size) return null;
     const rows = [], ends = [];
-    for (const [batch, counts] of d3.sort(pools, (entry) => entry[0])) {
+    for (const [index, [batch, counts]] of d3.sort(pools, (entry) => entry[0]).entries()) {
+      // Neighbours are labelled at different heights: they may be nearer to each other than a label is wide.
+      const height = [50, 30, 70][index % 3];
       const total = d3.sum(counts, (row) => row[1]);
       let below = 0;
       for (const [us, count] of counts) {
         const before = below;
         below += count;
         rows.push({ batch, us: Math.max(us, 0.01), share: 100 * below / total });
-        if (before < total / 2 && below >= total / 2) ends.push({ batch, us, share: 100 * below / total });
+        if (before < total * height / 100 && below >= total * height / 100) ends.push({ batch, us, height });
       }
     }
     const batches = [...new Set(rows.map((row) => row.batch))];
@@ -161,7 +165,7 @@
       ariaLabel: `Latency of answers by batch, ${scenario.title}`,
       marks: [
         Plot.line(rows, { x: "us", y: "share", z: "batch", stroke: "batch", strokeWidth: 2, curve: "step-after" }),
-        Plot.text(ends, { x: "us", y: "share", text: (one) => String(one.batch), dy: -8, dx: -4, textAnchor: "end", fill: "currentColor", stroke: "var(--paper)", strokeWidth: 3 }),
+        Plot.text(ends, { x: "us", y: "height", text: (one) => String(one.batch), dx: -4, textAnchor: "end", fill: "currentColor", stroke: "var(--paper)", strokeWidth: 3 }),
       ] }));
   }
 
