@@ -176,7 +176,7 @@ test-matrix: all $(NESTED_VMM) ## every trace on every kind of host with 1, 2 an
 
 # For every change: what comes later in the traces is in the boot tests.
 test-matrix-short: all $(NESTED_VMM) ## the same with the beginning of each trace
-	tests/run-boot-tests --cases tests/boot/matrix.cfg --cut 40000
+	tests/run-boot-tests --cases tests/boot/matrix.cfg --cut $(if $(NESTED_VMM),20000,40000)
 
 TRANSPORTS ?= all
 test-nested: all $(B)/vmm-static $(BOOT_IMAGES) $(BOOT_PROGRAMS) ## the boot tests in an emulated machine with KVM
