@@ -16,10 +16,12 @@
 
 #include "vmm/base/process_start.hpp"
 #include "vmm/base/symbols.hpp"
+#include "vmm/base/units.hpp"
 #include "vmm/boot/image.hpp"
 #include "vmm/boot/image_symbols.hpp"
 #include "vmm/boot/own_image.hpp"
 #include "vmm/boot/program_start.hpp"
+#include "vmm/debug/core_file.hpp"
 #include "vmm/io/file.hpp"
 #include "vmm/io/output_file.hpp"
 #include "vmm/io/output_place.hpp"
@@ -128,7 +130,8 @@ void add_metrics(const vmm::MetricsRequest& metrics, vmm::SandboxOptions& option
 
 // What the run will need after it has given up everything else.
 vmm::SandboxOptions sandbox_options(const vmm::Config& config,
-                                    const std::optional<vmm::OutputFile>& stats_file) {
+                                    const std::optional<vmm::OutputFile>& stats_file,
+                                    const std::optional<vmm::CoreFile>& core_file) {
   vmm::SandboxOptions options;
   options.mode = config.sandbox;
   if (stats_file) {
@@ -138,6 +141,12 @@ vmm::SandboxOptions sandbox_options(const vmm::Config& config,
     }
   }
   options.longest_file_bytes = vmm::TraceWriter::max_file_bytes;
+  if (core_file) {
+    options.features.add(vmm::SandboxFeature::core_file);
+    options.folders.push_back(core_file->folder());
+    // Holes count, too: all of memory, and what programs see of it at other addresses.
+    options.longest_file_bytes += 2 * config.mem_bytes;
+  }
   if (config.control) {
     options.features.add(vmm::SandboxFeature::control_socket);
     options.descriptors_to_come += vmm::ControlSocket::max_clients + 1; // one that is refused
@@ -206,6 +215,7 @@ vmm::Result<void> keep_files_apart(const vmm::Config& config) {
   add("--config", config.config_file, Use::read);
   add("--stats", config.stats, Use::written);
   add("--trace", config.trace, Use::written);
+  add("--core", config.core, Use::written);
   add("--control", config.control, Use::written);
   if (config.metrics) {
     add("--metrics", config.metrics->path, Use::written);
@@ -257,6 +267,22 @@ vmm::Result<std::optional<vmm::OutputFile>> open_stats(const vmm::Config& config
   return file;
 }
 
+// What is left of a guest that crashed or panicked.
+vmm::Result<void> write_core(vmm::CoreFile& file, const vmm::Config& config,
+                             const vmm::GuestMachine& guest, const vmm::GuestEnding& ending) {
+  if (ending.kind != vmm::EndKind::crashed && ending.kind != vmm::EndKind::panicked) {
+    return {};
+  }
+  const vmm::CoreFacts facts =
+      vmm::core_facts(config.image, guest.memory(), guest.vcpus(), ending.vcpu);
+  EBB_TRY_ASSIGN(bytes,
+                 file.write(facts, guest.memory(), {guest.plan().input_gpa, guest.input_pages()}));
+  if (config.verbosity != vmm::Verbosity::quiet) {
+    vmm::tell("vmm: --core {}: {} of memory\n", *config.core, vmm::human_size(bytes));
+  }
+  return {};
+}
+
 // `results`: of --repeat, where what there is to tell goes instead of to a user.
 vmm::Result<int> run(const vmm::Config& config, const vmm::Inheritance& inheritance,
                      vmm::UniqueFd results = {}) {
@@ -273,6 +299,11 @@ vmm::Result<int> run(const vmm::Config& config, const vmm::Inheritance& inherita
       EBB_TRY(trace_target->publish()); // links can be made now only
     }
   }
+  std::optional<vmm::CoreFile> core_file;
+  if (config.core) {
+    EBB_TRY_ASSIGN(opened, vmm::CoreFile::open(*config.core));
+    core_file.emplace(std::move(opened));
+  }
   EBB_TRY_ASSIGN(image, vmm::load_image(config.image));
   std::optional<vmm::Recording> input;
   if (config.input) {
@@ -280,7 +311,7 @@ vmm::Result<int> run(const vmm::Config& config, const vmm::Inheritance& inherita
     input = std::move(trace);
   }
   EBB_TRY_ASSIGN(program, program_of(config, inheritance));
-  EBB_TRY_ASSIGN(sandbox, vmm::Sandbox::create(sandbox_options(config, stats_file)));
+  EBB_TRY_ASSIGN(sandbox, vmm::Sandbox::create(sandbox_options(config, stats_file, core_file)));
   if (config.verbosity == vmm::Verbosity::verbose) {
     vmm::tell("vmm: {}\n", sandbox->describe());
   }
@@ -344,6 +375,8 @@ vmm::Result<int> run(const vmm::Config& config, const vmm::Inheritance& inherita
   if (!ending.text.empty() && !(is_quiet && is_known)) {
     vmm::tell("vmm: {}\n", ending.text);
   }
+  const vmm::Result<void> core_written =
+      core_file ? write_core(*core_file, config, machine->guest(), ending) : vmm::Result<void>{};
   if (config.verbosity == vmm::Verbosity::verbose && stats.program) {
     for (const std::string& line : vmm::missing_calls_text(*stats.program)) {
       vmm::tell("vmm: {}\n", line);
@@ -352,7 +385,7 @@ vmm::Result<int> run(const vmm::Config& config, const vmm::Inheritance& inherita
   if (!is_quiet && has_summary(*machine, ending)) {
     print(vmm::render_summary(stats));
   }
-  const std::array outputs{stats_written, machine->metrics_result(),
+  const std::array outputs{stats_written, core_written, machine->metrics_result(),
                            vmm::standard_output_result(output.error())};
   return status_after(stats, outputs, ending.process_status());
 }

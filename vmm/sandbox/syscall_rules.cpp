@@ -108,6 +108,13 @@ void add_length(Rules& rules) {
   rules.allow_if(SYS_newfstatat, {{.index = 3, .value = AT_EMPTY_PATH}});
 }
 
+// What is left of a guest: its registers, its memory by parts, the file put into place.
+void add_core(Rules& rules) {
+  rules.allow_ioctl({KVM_GET_REGS, KVM_GET_SREGS, KVM_GET_FPU});
+  rules.allow({SYS_lseek, SYS_pread64, SYS_pwrite64, SYS_ftruncate, SYS_newfstatat, SYS_linkat,
+               SYS_rename, SYS_unlink});
+}
+
 void add_main(Rules& rules, FeatureSet features) {
   rules.allow({SYS_poll, SYS_ppoll, SYS_read, SYS_close});
   add_samples(rules);
@@ -118,6 +125,9 @@ void add_main(Rules& rules, FeatureSet features) {
   if (features.has(SandboxFeature::control_socket) || features.has(SandboxFeature::debugger) ||
       features.has(SandboxFeature::metrics_socket)) {
     rules.allow({SYS_newfstatat, SYS_unlink});
+  }
+  if (features.has(SandboxFeature::core_file)) {
+    add_core(rules);
   }
   if (features.has(SandboxFeature::stats_file)) {
     rules.allow({SYS_pwrite64, SYS_ftruncate, SYS_newfstatat, SYS_linkat, SYS_rename, SYS_unlink});

@@ -38,6 +38,7 @@ inline constexpr std::uint8_t thread_kinds = 11;
 enum class SandboxFeature : std::uint8_t {
   control_socket, // serves clients; removes the socket's file at the end
   stats_file,     // puts a file into place at the end
+  core_file,      // the same with what is left of a guest
   trace,          // writes a trace, if only perhaps
   trace_later,    // begins one while the guest runs, in a file that is open
   pressure,       // hears of short memory

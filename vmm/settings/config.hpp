@@ -111,6 +111,7 @@ struct Config {
   std::uint64_t seed = 1;
   std::vector<std::string> guest_args;            // "key=value", in the order given, keys unique
   std::optional<std::string> stats;               // where the JSON goes
+  std::optional<std::string> core;                // where a guest goes that crashed
   std::optional<MetricsRequest> metrics;          // where metrics go while the guest runs
   std::chrono::milliseconds metrics_period{1000}; // of a file; a socket tells when it is asked
   std::optional<std::string> trace;               // where the hypercall trace goes

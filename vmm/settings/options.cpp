@@ -340,6 +340,8 @@ constexpr OptionRow rows[] = {
       "off: not before trace start over --control, or in gdb [on]"},
      one_of<&Config::trace_start, trace_starts>},
     {{"--trace-size", "SIZE", output, "Keep the last records only, in a file of SIZE"}, trace_size},
+    {{"--core", "FILE", output, "Leave a guest that crashes or panics as a core file for gdb"},
+     text<&Config::core>},
     {{"--step", "", output, "Stop at each hypercall and take commands; h explains them",
       OptionUse::flag},
      set<&Config::step, true>},

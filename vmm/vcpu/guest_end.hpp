@@ -27,8 +27,9 @@ enum class EndKind : std::uint8_t {
 
 struct GuestEnding {
   EndKind kind = EndKind::exited;
-  std::uint8_t status = 0; // exited: the guest's status; interrupted: the signal's number
-  std::string text;        // what happened, possibly several lines; mostly empty for exited
+  std::uint8_t status = 0;        // exited: the guest's status; interrupted: the signal's number
+  std::string text;               // what happened, possibly several lines; mostly empty for exited
+  std::optional<unsigned> vcpu{}; // that crashed, if it was one
 
   // Exit status of the vmm: the guest's own, 3 for a panic or crash, 4 for a host failure,
   // 128 + signal when interrupted.

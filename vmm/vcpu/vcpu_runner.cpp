@@ -156,7 +156,8 @@ void VcpuRunner::crash(const std::string& what) {
   }
   around_.end.end({EndKind::crashed, 0,
                    fmt::format("guest crash on vCPU {}: {}\n{}", index_, what,
-                               dump_registers(vcpu_, around_.symbols))});
+                               dump_registers(vcpu_, around_.symbols)),
+                   index_});
 }
 
 } // namespace vmm

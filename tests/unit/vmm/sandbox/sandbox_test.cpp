@@ -262,6 +262,12 @@ TEST_CASE("an option adds what it needs, to the thread that needs it") {
   CHECK(confined(ThreadKind::vcpu, no_features, set_registers) == -SIGSYS);
   CHECK(confined(ThreadKind::vcpu, {SandboxFeature::debugger}, set_registers) == survived);
   CHECK(confined(ThreadKind::worker, {SandboxFeature::debugger}, set_registers) == -SIGSYS);
+  const auto get_registers = try_ioctl("get registers", KVM_GET_REGS).make;
+  CHECK(confined(ThreadKind::main, no_features, get_registers) == -SIGSYS);
+  CHECK(confined(ThreadKind::main, {SandboxFeature::core_file}, get_registers) == survived);
+  CHECK(confined(ThreadKind::main, {SandboxFeature::core_file}, set_registers) == -SIGSYS);
+  CHECK(confined(ThreadKind::main, {SandboxFeature::core_file}, unlink) == survived);
+  CHECK(confined(ThreadKind::worker, {SandboxFeature::core_file}, get_registers) == -SIGSYS);
   const auto terminal = try_ioctl("set the terminal", TCSETS).make;
   CHECK(confined(ThreadKind::main, no_features, terminal) == -SIGSYS);
   CHECK(confined(ThreadKind::main, {SandboxFeature::terminal_input}, terminal) == survived);
