@@ -19,7 +19,7 @@ Result<void> TraceThread::start(std::chrono::nanoseconds period, std::function<N
 void TraceThread::take_turns(std::chrono::nanoseconds period, const std::function<Next()>& turn) {
   std::unique_lock lock(mutex_);
   const auto wanted = [this] { return stopping_ || work_ != nullptr; };
-  for (Next next = Next::soon; !stopping_;) {
+  for (Next next = Next::soon; !stopping_ || work_ != nullptr;) { // somebody waits for it
     if (next == Next::soon) {
       changed_.wait_for(lock, period, wanted);
     } else {

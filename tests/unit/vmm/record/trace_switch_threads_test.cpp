@@ -313,3 +313,27 @@ TEST_CASE("trace switch: a file that was named before the run, and one that is t
         "trace start: with --step the trace is the stepper's");
   recorder->stop({});
 }
+
+TEST_CASE("trace thread: work that is asked for while it ends is done or refused") {
+  for (int round = 0; round < 200; ++round) {
+    TraceThread worker;
+    std::atomic<int> done{0};
+    std::atomic<bool> asked{false};
+    REQUIRE(worker.start(std::chrono::microseconds(10), [] { return TraceThread::Next::soon; }));
+    std::thread asker([&] {
+      int answered = 0;
+      while (worker.run([&done] { ++done; })) {
+        ++answered;
+        asked = true;
+      }
+      CHECK(done == answered);
+    });
+    while (!asked) {
+      std::this_thread::yield();
+    }
+    worker.stop();
+    asker.join();
+  }
+  TraceThread never;
+  CHECK_FALSE(never.run([] {}));
+}
