@@ -197,7 +197,7 @@ FUZZ_CXX     ?= clang++-19
 FUZZ_TARGETS := $(patsubst tests/fuzz/%.cpp,%,$(wildcard tests/fuzz/*.cpp))
 FUZZ_FLAGS   := -std=c++23 -I. -isystem $(B)/gen -g -O1 -MMD -MP -w \
                 -fsanitize=address,undefined -fno-sanitize-recover=undefined
-FUZZED_FOLDERS := base io settings memory calls files trace hints measure boot control debug vcpu kvm
+FUZZED_FOLDERS := base io settings memory calls files sockets trace hints measure boot control debug vcpu kvm
 FUZZED := $(foreach folder,$(FUZZED_FOLDERS),$(call below,vmm/$(folder)) $(wildcard vmm/$(folder)/*.S)) \
           $(filter-out %/main.cpp %/replay.cpp,$(HVTRACE_SOURCES)) \
           $(GUEST_LINUX) $(GUEST_MM) tests/support/linux/hosted_memory.cpp
