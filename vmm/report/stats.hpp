@@ -83,7 +83,7 @@ struct RunStats {
   std::optional<OracleTotals> oracle; // empty: not asked for
 
   struct Trace {
-    std::string name; // as who asked for it calls it
+    std::string name{}; // as who asked for it calls it
     TraceLoss records;
     std::uint64_t lost_guest_events = 0;
 
