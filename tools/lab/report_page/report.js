@@ -172,14 +172,16 @@
   function map(_, width) {
     const tones = { 1: "#d55e00", 2: "#e6c300", 3: "#0072b2" };
     const rows = data.map.rectangles;
-    const words = [1, 2, 3].map((index) => ({ word: `■ ${data.map.states[index]}`, tone: tones[index], index }));
+    const words = [1, 2, 3].map((index) => ({ word: data.map.states[index], tone: tones[index], index }));
     return Plot.plot(base(width, {
-      height: 420, marginLeft: 55, marginBottom: 40, marginTop: 42,
+      height: 440, marginLeft: 55, marginBottom: 40, marginTop: 62,
       x: { label: "s →", domain: [0, data.map.seconds] }, y: { label: "↑ guest-physical address, MiB", domain: data.map.mib },
       ariaLabel: "State of guest memory over time",
       marks: [
         Plot.rect(rows, { x1: "0", x2: "1", y1: "2", y2: "3", fill: (row) => tones[row[4]], title: (row) => data.map.states[row[4]], shapeRendering: "crispEdges" }),
-        ...words.map((one) => Plot.text([one], { frameAnchor: "top-left", dy: -24, dx: 150 + 85 * (one.index - 1), text: "word", fill: one.tone, fontWeight: "bold" })),
+        ...words.flatMap((one) => [
+          Plot.dot([one], { frameAnchor: "top-left", dy: -19, dx: -40 + 90 * (one.index - 1), symbol: "square", r: 6, fill: one.tone }),
+          Plot.text([one], { frameAnchor: "top-left", dy: -24, dx: -30 + 90 * (one.index - 1), text: "word", fill: "currentColor" })]),
         Plot.frame({ stroke: "currentColor", strokeOpacity: 0.3 }),
       ] }));
   }
