@@ -180,6 +180,7 @@ Result<ControlReply> ControlCommands::trace(std::string_view argument) {
   if ((!stops && what != "start" && what != "rotate") || (stops && !name.empty())) {
     return user_error("trace {:?}: must be start [NAME], rotate [NAME], stop or nothing", argument);
   }
+  UniqueFd file = stops ? UniqueFd() : std::exchange(*file_, {}); // also of one that is refused
   if (targets_.end.ended()) {
     return user_error("the guest has ended");
   }
@@ -191,7 +192,6 @@ Result<ControlReply> ControlCommands::trace(std::string_view argument) {
     EBB_TRY_ASSIGN(state, targets_.trace->stop());
     return done({{"ok", true}, {"done", to_json(state)}, {"trace", nullptr}});
   }
-  UniqueFd file = std::exchange(*file_, {});
   if (what == "start") {
     EBB_TRY_ASSIGN(state, targets_.trace->start(std::move(file), name));
     return done({{"ok", true}, {"trace", to_json(state)}});

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "vmm/control/control_commands.hpp"
 
+#include <fcntl.h>
 #include <poll.h>
 
 #include <atomic>
@@ -11,6 +12,7 @@
 
 #include <doctest/doctest.h>
 
+#include "tests/support/temporary_folder.hpp"
 #include "vmm/base/units.hpp"
 
 using namespace vmm;
@@ -233,4 +235,43 @@ TEST_CASE("help has every command") {
        {"status", "report", "memory-price", "pause", "resume", "stop", "wait", "help"}) {
     CHECK(has(answer, "\"" + std::string(name) + "\":{\"arguments\":"));
   }
+}
+
+TEST_CASE("a trace is started, shown, rotated and stopped, with the file that was handed over") {
+  const test_support::TemporaryFolder dir;
+  Driven guest;
+  CHECK(guest.ask("trace") == R"({"ok":true,"trace":null})");
+  CHECK(has(guest.ask("trace start x"), "nothing can be recorded; that takes --trace FILE"));
+  const auto memory = GuestMemory::create(16 * mib, Backing::small_pages);
+  REQUIRE(memory);
+  const auto recorder = TraceRecorder::create_idle({.tsc_khz = 1'000'000}, *memory);
+  REQUIRE(recorder->start());
+  TraceSwitch traces(*recorder, std::nullopt, std::nullopt, TraceSwitch::Held::no);
+  guest.targets.trace = &traces;
+  ControlCommands commands(guest.targets);
+  const auto ask = [&](std::string_view line, const char* name = nullptr) {
+    UniqueFd file;
+    if (name != nullptr) {
+      file = UniqueFd(::open((dir / name).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+      REQUIRE(file.valid());
+    }
+    const std::string answer = commands.execute(line, file).text;
+    // Whoever does not want a file leaves it.
+    const bool wants = line.starts_with("trace start") || line.starts_with("trace rotate");
+    CHECK(file.valid() == (name != nullptr && !wants));
+    return answer;
+  };
+  for (const char* const wrong : {"trace begin x", "trace stop now", "trace x"}) {
+    CHECK(has(ask(wrong, "a"), "must be start [NAME], rotate [NAME], stop or nothing"));
+  }
+  CHECK(has(ask("trace start  my trace ", "a"), R"("trace":{"name":"my trace","records":0)"));
+  CHECK(has(ask("status", "b"), R"("trace":{"name":"my trace")"));
+  const std::string rotated = ask("trace rotate", "b");
+  CHECK(has(rotated, R"("done":{"name":"my trace","records":2,"lost_records":0)"));
+  CHECK(has(rotated, R"("trace":{"name":"","records":1)"));
+  CHECK(has(ask("trace stop"), R"(,"trace":null})"));
+  CHECK(ask("trace") == R"({"ok":true,"trace":null})");
+  guest.end->end({});
+  CHECK(ask("trace start", "c") == R"({"ok":false,"error":"the guest has ended"})");
+  recorder->stop({});
 }
