@@ -115,7 +115,7 @@ static_assert(offsetof(VcpuPage, vcpu) == 8);
 static_assert(offsetof(VcpuPage, wake_pending) == EBB_VCPU_WAKE_PENDING);
 static_assert(offsetof(VcpuPage, guest_private) == 16);
 static_assert(offsetof(VcpuPage, stack_low_gpa) == 24);
-static_assert(offsetof(VcpuPage, streams_ready) == 40);
+static_assert(offsetof(VcpuPage, streams_ready) == EBB_VCPU_STREAMS_READY);
 static_assert(offsetof(VcpuPage, number) == 64);
 static_assert(offsetof(VcpuPage, args) == 72);
 static_assert(offsetof(VcpuPage, result) == 104);

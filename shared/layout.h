@@ -78,5 +78,6 @@
 
 /* Offset of abi::VcpuPage::wake_pending; shared/hypercall.hpp asserts it. */
 #define EBB_VCPU_WAKE_PENDING 12
+#define EBB_VCPU_STREAMS_READY 40
 /* Likewise of signals_sent. */
 #define EBB_VCPU_SIGNALS_SENT 112

@@ -86,9 +86,12 @@ note_interrupt:
         popq    %rax
         .cfi_adjust_cfa_offset -8
         .cfi_restore rax
-        /* A signal or a timer of a program reaches it between two instructions; the kernel sees it at
-         * its end of a call, or when it wakes, and what comes behind that look comes again. */
+        /* A signal, what a thread waits for outside, or a timer of a program reaches it between two
+         * instructions; the kernel sees it at its end of a call, or when it wakes, and what comes
+         * behind that look comes again. */
         cmpq    $0, %gs:EBB_VCPU_SIGNALS_SENT
+        jne     1f
+        cmpq    $0, %gs:EBB_VCPU_STREAMS_READY
         jne     1f
         cmpq    $0, %gs:EBB_PROGRAM_ALARM
         jne     1f
