@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Starts, stops and rotates the trace of a running guest, for clients of the control socket and for
-// a debugger. A trace's file is either handed over, open, or was named before the run (--trace
-// FILE,
-// --trace-start off): a vmm that runs opens nothing.
+// a debugger. A trace's file is either handed over, open, or was named before the run
+// (--trace FILE, --trace-start off): a vmm that runs opens nothing.
 #pragma once
 
 #include <cstdint>

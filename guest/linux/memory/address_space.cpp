@@ -29,8 +29,7 @@ int fault_of_range(std::uint64_t address, std::uint64_t bytes) {
 
 } // namespace
 
-// ---- who is there
-// --------------------------------------------------------------------------------
+// ---- who is there ------------------------------------------------------------------------------
 
 const Area* AddressSpace::own_area(std::uint64_t address) const {
   const Area* const area = areas_.find(address);
@@ -98,8 +97,7 @@ void AddressSpace::remove(Occupant& occupant, Occupant& next) {
   std::erase(occupants_, &occupant);
 }
 
-// ---- where it can be
-// -----------------------------------------------------------------------------
+// ---- where it can be ---------------------------------------------------------------------------
 
 // Where nothing can be, addresses may still be reserved. What others have cannot be replaced.
 bool AddressSpace::may_be(std::uint64_t start, std::uint64_t end, Protection protection) const {

@@ -67,8 +67,7 @@ bool Occupant::has_kept_page(std::uint64_t address) const {
   return page != kept_pages.end() && page->address == address;
 }
 
-// ---- the beginning
-// -------------------------------------------------------------------------------
+// ---- the beginning -----------------------------------------------------------------------------
 
 // What has a content that is the occupant's alone, and is there.
 std::vector<MappedPage> AddressSpace::private_pages(const std::vector<Area>& areas) {
@@ -220,8 +219,7 @@ int AddressSpace::fork_window(Occupant& child) {
   return 0;
 }
 
-// ---- changes
-// -------------------------------------------------------------------------------------
+// ---- changes -----------------------------------------------------------------------------------
 
 void AddressSpace::exchange_content(Family& family, Occupant& next) {
   if (family.inside != nullptr) {
@@ -324,8 +322,7 @@ void AddressSpace::bring_content(Family& family, Occupant& occupant) {
   }
 }
 
-// ---- the end
-// -------------------------------------------------------------------------------------
+// ---- the end -----------------------------------------------------------------------------------
 
 void AddressSpace::give_back_unless_shared(const Area& part) {
   AreaList shared;
