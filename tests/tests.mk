@@ -27,7 +27,8 @@ UNIT_SOURCES  := $(call below,tests/unit tests/support) \
 # vmm, the folders that they reach: what needs a running machine is left out. They are linked from
 # an archive, so that the rest of a folder does not ask for more.
 THREADED_FOLDERS := base io settings memory trace kvm hints calls sockets measure vcpu control record report debug step
-THREADED      := $(foreach folder,$(THREADED_FOLDERS),$(call below,vmm/$(folder)) $(wildcard vmm/$(folder)/*.S)) $(GUEST_MM)
+THREADED      := $(foreach folder,$(THREADED_FOLDERS),$(call below,vmm/$(folder)) $(wildcard vmm/$(folder)/*.S)) $(GUEST_MM) \
+                 $(filter-out %/main.cpp %/replay.cpp,$(HVTRACE_SOURCES))
 TSAN_SOURCES  := tests/unit/main.cpp $(sort $(shell find tests/unit -name '*_threads_test.cpp')) \
                  $(call sources,tests/support)
 SOAK_SOURCES  := $(call sources,tests/soak)
@@ -75,12 +76,12 @@ HOT_FOLDERS := guest/mm tests/support tests/soak tests/unit/guest/mm tests/unit/
 $(foreach tree,unit tsan,$(foreach hot,$(HOT_FOLDERS),$(B)/obj/$(tree)/$(hot)/%.o)): private SANITIZED_OPT := -O1
 $(B)/obj/unit/hot/library.hpp.gch $(B)/obj/tsan/hot/library.hpp.gch: private SANITIZED_OPT := -O1
 
-$(B)/tests/threads_tsan: $(TSAN_OBJECTS) $(B)/obj/tsan/threaded.a $(SOURCE_LIST)
+$(B)/tests/threads_tsan: $(TSAN_OBJECTS) $(B)/obj/tsan/threaded.a $(B)/obj/perfetto.pb.o $(SOURCE_LIST)
 $(B)/tests/soak_tsan: $(SOAK_TSAN_OBJECTS) $(B)/obj/tsan/threaded.a $(SOURCE_LIST)
 # clang's runtime brings an operator new of its own; that of tests/support comes first.
 $(B)/tests/threads_tsan $(B)/tests/soak_tsan:
 	$(call say,LINK,$@)
-	$(Q)mkdir -p $(@D) && $(SANITIZED_CXX) -fsanitize=thread -pthread -Wl,-z,muldefs -o $@ $(linked) $(VMM_LIBS)
+	$(Q)mkdir -p $(@D) && $(SANITIZED_CXX) -fsanitize=thread -pthread -Wl,-z,muldefs -o $@ $(linked) $(HVTRACE_LIBS)
 
 $(B)/obj/%/threaded.a: $$(call objects,$$*,$(THREADED)) $(SOURCE_LIST)
 	$(call say,AR,$@)
@@ -197,7 +198,7 @@ FUZZ_CXX     ?= clang++-19
 FUZZ_TARGETS := $(patsubst tests/fuzz/%.cpp,%,$(wildcard tests/fuzz/*.cpp))
 FUZZ_FLAGS   := -std=c++23 -I. -isystem $(B)/gen -g -O1 -MMD -MP -w \
                 -fsanitize=address,undefined -fno-sanitize-recover=undefined
-FUZZED_FOLDERS := base io settings memory calls files sockets trace hints measure boot control debug vcpu kvm
+FUZZED_FOLDERS := base io settings memory calls files sockets trace hints measure boot control record debug vcpu kvm
 FUZZED := $(foreach folder,$(FUZZED_FOLDERS),$(call below,vmm/$(folder)) $(wildcard vmm/$(folder)/*.S)) \
           $(filter-out %/main.cpp %/replay.cpp,$(HVTRACE_SOURCES)) \
           $(GUEST_LINUX) $(GUEST_MM) tests/support/linux/hosted_memory.cpp

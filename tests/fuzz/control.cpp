@@ -13,14 +13,14 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   abi::ReportControl control;
   vmm::ReportControlWriter writer(control, {control.policy, control.timeout_ns}, {});
   auto end = vmm::GuestEnd::create();
-  fuzz::require(end.has_value());
-  vmm::MemoryMarks marks;
+  auto marks = vmm::MemoryMarks::create();
+  fuzz::require(end.has_value() && marks.has_value());
   vmm::VcpuGate gate(1, SIGURG);
   std::atomic<std::uint64_t> price_ns{1};
   vmm::ControlCommands commands(
       {.report = writer,
        .end = **end,
-       .marks = marks,
+       .marks = **marks,
        .gate = &gate,
        .automatic = [](const abi::ReportPolicy& policy) { return policy; },
        .memory_price_ns = price_ns,
