@@ -26,9 +26,10 @@ UNIT_SOURCES  := $(call below,tests/unit tests/support) \
 # Tests with threads of their own, again under ThreadSanitizer; and the soak, under both. Of the
 # vmm, the folders that they reach: what needs a running machine is left out. They are linked from
 # an archive, so that the rest of a folder does not ask for more.
+HVTRACE_READER := $(filter-out %/main.cpp %/replay.cpp,$(HVTRACE_SOURCES))
 THREADED_FOLDERS := base io settings memory trace kvm hints calls sockets measure vcpu control record report debug step
 THREADED      := $(foreach folder,$(THREADED_FOLDERS),$(call below,vmm/$(folder)) $(wildcard vmm/$(folder)/*.S)) $(GUEST_MM) \
-                 $(filter-out %/main.cpp %/replay.cpp,$(HVTRACE_SOURCES))
+                 $(HVTRACE_READER)
 TSAN_SOURCES  := tests/unit/main.cpp $(sort $(shell find tests/unit -name '*_threads_test.cpp')) \
                  $(call sources,tests/support)
 SOAK_SOURCES  := $(call sources,tests/soak)
@@ -166,8 +167,10 @@ test-hostile-asan: $(B)/tests/vmm_asan $(B)/tests/hostile.bin $(B)/vmm $(B)/gues
 test-programs: all ## Linux programs in a guest, compared with the host
 	tests/run-program-tests $(if $(T),--filter '$(T)')
 
-test-programs-nested: all ## a quarter of them in an emulated machine with KVM, in ten minutes
+test-programs-nested: all ## a quarter of them and servers in an emulated machine with KVM, in ten minutes
 	tests/run-program-tests --via nested $(if $(T),--filter '$(T)',--every 4)
+	$(if $(T),,tools/nested --host-root --plain --memory 6000 -- env EBB_TESTS_EMULATED=1 REQUIRE_KVM=1 \
+	  tests/run-tool-tests --filter network)
 
 test-gdb: all $(NESTED_VMM) $(BOOT_IMAGES) ## real gdb on real guests
 	tests/run-gdb-tests $(if $(T),--filter '$(T)')
@@ -200,7 +203,7 @@ FUZZ_FLAGS   := -std=c++23 -I. -isystem $(B)/gen -g -O1 -MMD -MP -w \
                 -fsanitize=address,undefined -fno-sanitize-recover=undefined
 FUZZED_FOLDERS := base io settings memory calls files sockets trace hints measure boot control record debug vcpu kvm
 FUZZED := $(foreach folder,$(FUZZED_FOLDERS),$(call below,vmm/$(folder)) $(wildcard vmm/$(folder)/*.S)) \
-          $(filter-out %/main.cpp %/replay.cpp,$(HVTRACE_SOURCES)) \
+          $(HVTRACE_READER) \
           $(GUEST_LINUX) $(GUEST_MM) tests/support/linux/hosted_memory.cpp
 FUZZ_ARCHIVE := $(B)/obj/fuzz/fuzzed.a
 $(FUZZ_ARCHIVE): $(call objects,fuzz,$(FUZZED)) $(B)/obj/perfetto.pb.o $(SOURCE_LIST)
