@@ -179,7 +179,12 @@ def check_peer(where, point):
         raise Bad(f'{where}: {other[0]}: means nothing with peer = "linux"')
     if point.get("order") == "auto":
         raise Bad(f'{where}: order = "auto": Linux has none')
-    seconds_of(point.get("arg.rest", "0s"))
+    try:
+        seconds_of(point.get("arg.rest", "0s"))
+    except Bad as error:
+        raise Bad(f"{where}: arg.rest: {error}") from error
+    if not re.fullmatch(r"[1-9]\d{0,5}[MG]", point.get("mem", "2G")):
+        raise Bad(f'{where}: mem = {json.dumps(point["mem"])}: must be a size such as 512M or 2G')
 
 
 def trace_path(trace):
