@@ -2,12 +2,13 @@
 """How a runner reports: a line per case ("ok", "FAIL" or "SKIP") and one line of counts at the end,
 which tools/dev/sum-tests adds up. Where KVM is required (REQUIRE_KVM=1), what cannot run for want of it
 has failed."""
-import argparse
 import os
 import shutil
 import signal
 import subprocess
 import sys
+
+from lab import command_line
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -46,7 +47,7 @@ def is_emulated():
 
 def arguments(description, *names):
     """A parser with those options of all runners that are named, and their meaning."""
-    parser = argparse.ArgumentParser(description=description.split("\n\n", 1)[0])
+    parser = command_line.Parser(description.split("\n\n", 1)[0])
     parser.add_argument("--build", default=os.path.join(ROOT, "build"), type=os.path.abspath,
                         help="folder of vmm")
     if "via" in names:
@@ -56,18 +57,11 @@ def arguments(description, *names):
     if "filter" in names:
         parser.add_argument("--filter", default="", help="only cases whose name contains this")
     if "jobs" in names:
-        parser.add_argument("--jobs", type=at_least_one, default=os.cpu_count() or 1, metavar="N",
+        parser.add_argument("--jobs", type=command_line.whole_number(1), default=os.cpu_count() or 1, metavar="N",
                             help="cases at a time; as many as there are CPUs when absent")
     if "verbose" in names:
         parser.add_argument("--verbose", action="store_true", help="show the output of every case")
     return parser
-
-
-def at_least_one(text):
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return value
 
 
 def clean_up_on_sigterm():
