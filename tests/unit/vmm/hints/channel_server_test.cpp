@@ -326,7 +326,7 @@ TEST_CASE("a taken batch is the host's own: later changes do not reach it") {
 // Else a guest uses memory that it knows to be taken, and the oracle does not see it.
 TEST_CASE("who watches a batch has seen it before the guest sees it as taken") {
   struct Watcher final : vmm::HintObserver {
-    explicit Watcher(const abi::Channel& channel) : channel(channel) {}
+    explicit Watcher(const abi::Channel& watched) : channel(watched) {}
     void on_taken(const vmm::Batch& batch) override {
       taken_id = batch.submission.batch_id;
       head_then = channel.rings.submit_head;
