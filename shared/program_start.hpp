@@ -16,6 +16,14 @@ inline constexpr std::uint64_t max_program_string_bytes = std::uint64_t{2} << 20
 // Numbers of system calls are below.
 inline constexpr std::size_t program_calls = 512;
 
+// Who looks at the program.
+enum ProgramWatch : std::uint64_t {
+  // Its code is as its file has it then, and what it maps of files is there at once.
+  watched_by_debugger = 1U << 0,
+  // The guest tells what code the program has (FileOperation::code).
+  watched_by_profile = 1U << 1,
+};
+
 struct ProgramStart {
   std::uint64_t magic = program_start_magic;
   std::uint64_t string_bytes = 0;
@@ -32,9 +40,7 @@ struct ProgramStart {
   std::uint64_t left = 0;
   std::uint64_t by_instruction = 0; // calls made with SYSCALL; the others came from patched sites
   std::uint64_t mounts = 0;         // host-written: folders of the host's beside the root
-  // Host-written: 1 where a debugger looks at the program. Its code is as its file has it then, and
-  // what it maps of files is there at once.
-  std::uint64_t debugged = 0;
+  std::uint64_t watched = 0;        // host-written: ProgramWatch bits
   // Host-written: signals that the program begins with as ignored, bit n - 1 for n; standard
   // streams that it begins without, bit n for n.
   std::uint64_t ignored_signals = 0;

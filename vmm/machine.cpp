@@ -57,6 +57,16 @@ Result<void> Machine::build(const Config& config, GuestFiles files,
   hints_ = std::move(hints);
   EBB_TRY_ASSIGN(companions, Companions::create(config, *guest_, *end_, *marks_, *watch_, *hints_));
   companions_ = std::move(companions);
+  if (config.profile_hz != 0) {
+    EBB_TRY_ASSIGN(profile,
+                   GuestProfile::create(
+                       {.vcpus = guest_->vcpus(),
+                        .memory = guest_->memory(),
+                        .plugged_end = [&guest = *guest_] { return guest.slots().plugged_end(); },
+                        .signal = VcpuThreads::kick_signal},
+                       config.profile_hz));
+    profile_ = std::move(profile);
+  }
   EBB_TRY_ASSIGN(file_service, make_files(config));
   files_ = std::move(file_service);
   EBB_TRY_ASSIGN(socket_service, make_sockets(config));
@@ -122,6 +132,19 @@ Result<std::unique_ptr<FileService>> Machine::make_files(const Config& config) {
       .watch = [&watch = *streams_](std::uint32_t stream,
                                     short events) { watch.watch(stream, events); },
       .stop = BlockedSignals::stop_process};
+  if (profile_) {
+    wishes.code = [&code = profile_->code()](const FileCalls::CodeFile& file,
+                                             const abi::FileCall& call) {
+      code.add({.fd = file.fd,
+                .path = file.path,
+                .device = file.device,
+                .inode = file.inode,
+                .file_bytes = file.bytes,
+                .address = call.buffer_gpa,
+                .offset = call.offset,
+                .bytes = call.length});
+    };
+  }
   EBB_TRY_ASSIGN(mounts, FileMounts::open(config.program.root_directory(), config.program.binds));
   return FileService::create(
       FileCalls(std::move(mounts), guest_->memory(), end_->stop_fd(), std::move(wishes)),
@@ -168,7 +191,8 @@ std::unique_ptr<VcpuLoops> Machine::make_loops() {
                                                    .console = output_.console,
                                                    .observer = watch_->trace(),
                                                    .oracle = watch_->oracle(),
-                                                   .hook = hook});
+                                                   .hook = hook,
+                                                   .ticks = profile_.get()});
 }
 
 GuestEnding Machine::run(const BlockedSignals& signals, Sandbox& sandbox) {
@@ -207,10 +231,17 @@ Result<void> Machine::start_threads(Sandbox& sandbox) {
     EBB_TRY(sockets_->start(sandbox.start_of(ThreadKind::sockets)));
     ++calling;
   }
-  EBB_TRY(guest_->threads().start(sandbox.start_of(ThreadKind::vcpu),
-                                  [&loops = *loops_](unsigned vcpu) { loops.run(vcpu); }));
+  const auto vcpu_start = [&sandbox, profile = profile_.get()] {
+    if (profile != nullptr) {
+      profile->on_thread_start();
+    }
+    sandbox.enter(ThreadKind::vcpu);
+  };
+  EBB_TRY(
+      guest_->threads().start(vcpu_start, [&loops = *loops_](unsigned vcpu) { loops.run(vcpu); }));
   EBB_TRY_ASSIGN(serving, hints_->service().make_threads(sandbox.start_of(ThreadKind::worker)));
-  return sandbox.complete(talking + watching + calling + guest_->threads().count() + serving);
+  EBB_TRY(sandbox.complete(talking + watching + calling + guest_->threads().count() + serving));
+  return profile_ ? profile_->ready() : Result<void>{};
 }
 
 void Machine::wait_for_end(const BlockedSignals& signals) {
@@ -266,6 +297,9 @@ void Machine::stop(const BlockedSignals& signals) {
     sockets_->stop();
   }
   guest_->threads().stop();
+  if (profile_) {
+    profile_->stop();
+  }
   companions_->say_goodbye();
   hints_->service().stop();
   watch_->stop_sampling();

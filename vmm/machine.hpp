@@ -8,6 +8,7 @@
 //   StepSession    --step
 //   HintSide       what answers hints, and tells the guest how to report
 //   Companions     control socket, debugger
+//   GuestProfile   --profile
 //   FileService    what a program sees of the host's files
 //   SocketService  what it reaches of the host's network
 //   Milestones     what the guest's hello and workload mean to all of these
@@ -33,6 +34,7 @@
 #include "vmm/guest_machine.hpp"
 #include "vmm/hint_side.hpp"
 #include "vmm/milestones.hpp"
+#include "vmm/profile/guest_profile.hpp"
 #include "vmm/program_signals.hpp"
 #include "vmm/record/trace_target.hpp"
 #include "vmm/report/metrics_output.hpp"
@@ -91,6 +93,7 @@ class Machine {
   [[nodiscard]] const Watch& watch() const { return *watch_; }
   [[nodiscard]] const HintSide& hints() const { return *hints_; }
   [[nodiscard]] const VcpuLoops& loops() const { return *loops_; }
+  [[nodiscard]] const GuestProfile* profile() const { return profile_.get(); } // null: not asked
   // Why the last metrics could not be written, if so.
   [[nodiscard]] Result<void> metrics_result() const {
     return metrics_ ? metrics_->result() : Result<void>{};
@@ -122,6 +125,7 @@ class Machine {
   std::unique_ptr<StepSession> stepping_; // null without --step
   std::unique_ptr<HintSide> hints_;
   std::unique_ptr<Companions> companions_;
+  std::unique_ptr<GuestProfile> profile_;           // null without --profile
   std::unique_ptr<StreamWatch> streams_;            // null unless a program is run
   std::unique_ptr<FileService> files_;              // with streams_
   std::unique_ptr<SocketService> sockets_;          // null unless a program has a network

@@ -35,6 +35,7 @@
 #include "vmm/machine.hpp"
 #include "vmm/memory/huge_pages.hpp"
 #include "vmm/probe/probe.hpp"
+#include "vmm/profile/profile_text.hpp"
 #include "vmm/record/trace_target.hpp"
 #include "vmm/record/trace_writer.hpp"
 #include "vmm/repetition.hpp"
@@ -80,13 +81,20 @@ vmm::Result<std::vector<std::byte>> program_of(const vmm::Config& config,
   if (!config.runs_program()) {
     return std::vector<std::byte>{};
   }
+  std::uint64_t watched = 0;
+  if (config.gdb) {
+    watched |= abi::watched_by_debugger;
+  }
+  if (config.profile_hz != 0) {
+    watched |= abi::watched_by_profile;
+  }
   std::error_code nowhere; // removed: the link says so, and the guest that it is not there
   std::string directory = std::filesystem::current_path(nowhere).string();
   if (nowhere) {
     directory = std::filesystem::read_symlink("/proc/self/cwd", nowhere).string();
   }
   return vmm::program_start(config.program, environment(), nowhere ? "/" : directory, inheritance,
-                            config.gdb ? vmm::ProgramWatch::debugger : vmm::ProgramWatch::none);
+                            watched);
 }
 
 vmm::LiveStyle live_style(const vmm::Config& config) {
@@ -128,15 +136,26 @@ void add_metrics(const vmm::MetricsRequest& metrics, vmm::SandboxOptions& option
   }
 }
 
+// Files for what there is to tell in the end, opened before anything runs.
+struct Results {
+  std::optional<vmm::OutputFile> stats;
+  std::optional<vmm::OutputFile> profile;
+  std::optional<vmm::CoreFile> core;
+};
+
 // What the run will need after it has given up everything else.
-vmm::SandboxOptions sandbox_options(const vmm::Config& config,
-                                    const std::optional<vmm::OutputFile>& stats_file,
-                                    const std::optional<vmm::CoreFile>& core_file) {
+vmm::SandboxOptions sandbox_options(const vmm::Config& config, const Results& results) {
+  const auto& [stats_file, profile_file, core_file] = results;
   vmm::SandboxOptions options;
   options.mode = config.sandbox;
   if (stats_file) {
     options.features.add(vmm::SandboxFeature::stats_file);
-    if (const auto folder = stats_file->folder()) {
+  }
+  if (config.profile_hz != 0) {
+    options.features.add(vmm::SandboxFeature::profile);
+  }
+  for (const auto* const file : {&stats_file, &profile_file}) {
+    if (const auto folder = *file ? (*file)->folder() : std::nullopt) {
       options.folders.push_back(*folder);
     }
   }
@@ -216,6 +235,7 @@ vmm::Result<void> keep_files_apart(const vmm::Config& config) {
   add("--stats", config.stats, Use::written);
   add("--trace", config.trace, Use::written);
   add("--core", config.core, Use::written);
+  add("--profile-out", config.profile_out, Use::written);
   add("--control", config.control, Use::written);
   if (config.metrics) {
     add("--metrics", config.metrics->path, Use::written);
@@ -259,12 +279,31 @@ bool has_summary(const vmm::Machine& machine, const vmm::GuestEnding& ending) {
   return machine.watch().times().workload_begin_ns != 0 && !refused;
 }
 
-vmm::Result<std::optional<vmm::OutputFile>> open_stats(const vmm::Config& config) {
-  if (!config.stats) {
-    return std::nullopt;
+// Where there is a path.
+vmm::Result<void> open_output(const char* option, const std::optional<std::string>& path,
+                              std::optional<vmm::OutputFile>& file) {
+  if (path) {
+    EBB_TRY_ASSIGN(opened, vmm::OutputFile::open(option, *path));
+    file.emplace(std::move(opened));
   }
-  EBB_TRY_ASSIGN(file, vmm::OutputFile::open("--stats", *config.stats));
-  return file;
+  return {};
+}
+
+// What --profile has seen goes into its file; what of it a user is told of is returned.
+vmm::Result<std::string> tell_profile(const vmm::Config& config, const vmm::Machine& machine,
+                                      std::optional<vmm::OutputFile>& file) {
+  if (machine.profile() == nullptr) {
+    return std::string();
+  }
+  const auto counts = machine.profile()->counts();
+  const vmm::FunctionNames names = [&machine](std::uint64_t place) {
+    std::string function = machine.profile()->code().function_at(place);
+    return function.empty() ? machine.guest().symbols().function_at(place) : function;
+  };
+  if (file) {
+    EBB_TRY(file->write(vmm::folded_stacks(counts, names)));
+  }
+  return vmm::profile_summary(vmm::profile_totals(counts, names), config.profile_hz);
 }
 
 // What is left of a guest that crashed or panicked.
@@ -288,9 +327,11 @@ vmm::Result<int> run(const vmm::Config& config, const vmm::Inheritance& inherita
                      vmm::UniqueFd results = {}) {
   // Whatever can be refused is refused before anything runs.
   EBB_TRY(keep_files_apart(config));
-  EBB_TRY_ASSIGN(stats_file, results.valid()
-                                 ? vmm::Result<std::optional<vmm::OutputFile>>(std::nullopt)
-                                 : open_stats(config));
+  Results files;
+  if (!results.valid()) {
+    EBB_TRY(open_output("--stats", config.stats, files.stats));
+  }
+  EBB_TRY(open_output("--profile-out", config.profile_out, files.profile));
   std::optional<vmm::TraceTarget> trace_target;
   if (config.trace) {
     EBB_TRY_ASSIGN(target, vmm::TraceTarget::open(*config.trace));
@@ -299,10 +340,9 @@ vmm::Result<int> run(const vmm::Config& config, const vmm::Inheritance& inherita
       EBB_TRY(trace_target->publish()); // links can be made now only
     }
   }
-  std::optional<vmm::CoreFile> core_file;
   if (config.core) {
     EBB_TRY_ASSIGN(opened, vmm::CoreFile::open(*config.core));
-    core_file.emplace(std::move(opened));
+    files.core.emplace(std::move(opened));
   }
   EBB_TRY_ASSIGN(image, vmm::load_image(config.image));
   std::optional<vmm::Recording> input;
@@ -311,7 +351,7 @@ vmm::Result<int> run(const vmm::Config& config, const vmm::Inheritance& inherita
     input = std::move(trace);
   }
   EBB_TRY_ASSIGN(program, program_of(config, inheritance));
-  EBB_TRY_ASSIGN(sandbox, vmm::Sandbox::create(sandbox_options(config, stats_file, core_file)));
+  EBB_TRY_ASSIGN(sandbox, vmm::Sandbox::create(sandbox_options(config, files)));
   if (config.verbosity == vmm::Verbosity::verbose) {
     vmm::tell("vmm: {}\n", sandbox->describe());
   }
@@ -365,8 +405,9 @@ vmm::Result<int> run(const vmm::Config& config, const vmm::Inheritance& inherita
   // Results first: whatever becomes of the talk, they are there.
   const vmm::Result<void> stats_written =
       results.valid() ? vmm::hand_over(vmm::RepeatedRun::of(stats), results)
-      : stats_file    ? stats_file->write(vmm::to_text(vmm::to_json(stats)))
+      : files.stats   ? files.stats->write(vmm::to_text(vmm::to_json(stats)))
                       : vmm::Result<void>{};
+  const vmm::Result<std::string> profile = tell_profile(config, *machine, files.profile);
   live.finish();
   const bool is_quiet = config.verbosity == vmm::Verbosity::quiet;
   // Who has sent a signal knows that, and may want nothing but the program's output. SIGKILL, which
@@ -376,24 +417,26 @@ vmm::Result<int> run(const vmm::Config& config, const vmm::Inheritance& inherita
     vmm::tell("vmm: {}\n", ending.text);
   }
   const vmm::Result<void> core_written =
-      core_file ? write_core(*core_file, config, machine->guest(), ending) : vmm::Result<void>{};
+      files.core ? write_core(*files.core, config, machine->guest(), ending) : vmm::Result<void>{};
   if (config.verbosity == vmm::Verbosity::verbose && stats.program) {
     for (const std::string& line : vmm::missing_calls_text(*stats.program)) {
       vmm::tell("vmm: {}\n", line);
     }
   }
   if (!is_quiet && has_summary(*machine, ending)) {
-    print(vmm::render_summary(stats));
+    print(vmm::render_summary(stats) + profile.value_or(""));
   }
-  const std::array outputs{stats_written, core_written, machine->metrics_result(),
-                           vmm::standard_output_result(output.error())};
+  const std::array outputs{stats_written, core_written,
+                           profile ? vmm::Result<void>{} : std::unexpected(profile.error()),
+                           machine->metrics_result(), vmm::standard_output_result(output.error())};
   return status_after(stats, outputs, ending.process_status());
 }
 
 // Runs of --repeat, and what they come to.
 vmm::Result<int> run_repeatedly(const vmm::Config& config, const vmm::Inheritance& inheritance) {
   EBB_TRY(keep_files_apart(config));
-  EBB_TRY_ASSIGN(stats_file, open_stats(config));
+  std::optional<vmm::OutputFile> stats_file;
+  EBB_TRY(open_output("--stats", config.stats, stats_file));
   vmm::Config single = config;
   single.verbosity = vmm::Verbosity::quiet;
   const std::size_t all = std::size_t{config.warm_up} + config.repeat;

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <optional>
 
 #include <fmt/core.h>
 
@@ -27,57 +28,112 @@ std::string demangle(const char* name) {
   return text ? text.get() : name;
 }
 
-// The `count` objects at `offset`, copied; empty when they do not lie inside.
-template <typename T>
-std::vector<T> read_array(std::span<const std::byte> file, std::uint64_t offset,
-                          std::uint64_t count) {
-  if (offset > file.size() || count > (file.size() - offset) / sizeof(T)) {
-    return {};
+class ElfFile {
+ public:
+  ElfFile(const ElfReader& read, std::uint64_t bytes) : read_(read), bytes_(bytes) {}
+
+  // The `count` objects at `offset`, copied; empty when they do not lie inside, or are too many.
+  template <typename T>
+  [[nodiscard]] std::vector<T> array(std::uint64_t offset, std::uint64_t count) const {
+    if (offset > bytes_ || count > (bytes_ - offset) / sizeof(T) ||
+        count > Symbols::most_bytes / sizeof(T)) {
+      return {};
+    }
+    std::vector<T> objects(count);
+    return read_(offset, std::as_writable_bytes(std::span(objects))) ? objects : std::vector<T>();
   }
-  std::vector<T> objects(count);
-  std::memcpy(objects.data(), file.data() + offset, count * sizeof(T));
-  return objects;
+
+ private:
+  const ElfReader& read_;
+  const std::uint64_t bytes_;
+};
+
+// Where in the file an address lies; empty when no segment has it.
+std::optional<std::uint64_t> offset_of(std::span<const Elf64_Phdr> segments,
+                                       std::uint64_t address) {
+  for (const Elf64_Phdr& segment : segments) {
+    if (segment.p_type == PT_LOAD && address >= segment.p_vaddr &&
+        address - segment.p_vaddr < segment.p_filesz) {
+      return segment.p_offset + (address - segment.p_vaddr);
+    }
+  }
+  return std::nullopt;
+}
+
+// The table with all symbols, or the one that is left of a file that was stripped.
+const Elf64_Shdr* symbol_table(std::span<const Elf64_Shdr> sections) {
+  for (const std::uint32_t type : {SHT_SYMTAB, SHT_DYNSYM}) {
+    const auto found = std::ranges::find(sections, type, &Elf64_Shdr::sh_type);
+    if (found != sections.end() && found->sh_link < sections.size()) {
+      return &*found;
+    }
+  }
+  return nullptr;
 }
 
 } // namespace
 
 Symbols Symbols::parse(std::span<const std::byte> elf) {
+  return read(
+      [elf](std::uint64_t offset, std::span<std::byte> to) {
+        std::ranges::copy(elf.subspan(offset, to.size()), to.begin());
+        return true;
+      },
+      elf.size(), AddressesOf::memory);
+}
+
+Symbols Symbols::read(const ElfReader& read, std::uint64_t file_bytes, AddressesOf addresses) {
+  const ElfFile file(read, file_bytes);
   Symbols result;
-  const auto headers = read_array<Elf64_Ehdr>(elf, 0, 1);
+  const auto headers = file.array<Elf64_Ehdr>(0, 1);
   if (headers.empty() || std::memcmp(headers[0].e_ident, ELFMAG, SELFMAG) != 0) {
     return result;
   }
-  const auto sections = read_array<Elf64_Shdr>(elf, headers[0].e_shoff, headers[0].e_shnum);
-  for (const Elf64_Shdr& section : sections) {
-    if (section.sh_type != SHT_SYMTAB || section.sh_link >= sections.size()) {
-      continue;
-    }
-    const Elf64_Shdr& names = sections[section.sh_link];
-    const auto strings = read_array<char>(elf, names.sh_offset, names.sh_size);
-    const std::size_t first = result.names_.size();
-    result.names_.insert(result.names_.end(), strings.begin(), strings.end());
-    result.names_.push_back('\0');
-    for (const Elf64_Sym& symbol :
-         read_array<Elf64_Sym>(elf, section.sh_offset, section.sh_size / sizeof(Elf64_Sym))) {
-      if (ELF64_ST_TYPE(symbol.st_info) == STT_FUNC && symbol.st_name < strings.size()) {
-        result.functions_.push_back({symbol.st_value, symbol.st_size, first + symbol.st_name});
-      }
+  const auto sections = file.array<Elf64_Shdr>(headers[0].e_shoff, headers[0].e_shnum);
+  const Elf64_Shdr* const table = symbol_table(sections);
+  if (table == nullptr) {
+    return result;
+  }
+  const auto segments = addresses == AddressesOf::file
+                            ? file.array<Elf64_Phdr>(headers[0].e_phoff, headers[0].e_phnum)
+                            : std::vector<Elf64_Phdr>();
+  const Elf64_Shdr& names = sections[table->sh_link];
+  result.names_ = file.array<char>(names.sh_offset, names.sh_size);
+  result.names_.push_back('\0');
+  for (const Elf64_Sym& symbol :
+       file.array<Elf64_Sym>(table->sh_offset, table->sh_size / sizeof(Elf64_Sym))) {
+    const auto start = addresses == AddressesOf::file ? offset_of(segments, symbol.st_value)
+                                                      : std::optional(symbol.st_value);
+    if (ELF64_ST_TYPE(symbol.st_info) == STT_FUNC && symbol.st_shndx != SHN_UNDEF && start &&
+        symbol.st_name < result.names_.size()) {
+      result.functions_.push_back({*start, symbol.st_size, symbol.st_name});
     }
   }
   std::ranges::sort(result.functions_, {}, &Function::start);
   return result;
 }
 
-std::string Symbols::describe(std::uint64_t address) const {
+const Symbols::Function* Symbols::find(std::uint64_t address) const {
   auto after = std::ranges::upper_bound(functions_, address, {}, &Function::start);
-  if (after != functions_.begin()) {
-    const Function& function = *--after;
-    if (address - function.start < std::max<std::uint64_t>(function.bytes, 1)) {
-      return fmt::format("{:#x} {}+{:#x}", address, demangle(names_.data() + function.name),
-                         address - function.start);
-    }
+  if (after == functions_.begin()) {
+    return nullptr;
   }
-  return fmt::format("{:#x}", address);
+  const Function& function = *--after;
+  return address - function.start < std::max<std::uint64_t>(function.bytes, 1) ? &function
+                                                                               : nullptr;
+}
+
+std::string Symbols::function_at(std::uint64_t address) const {
+  const Function* const function = find(address);
+  return function == nullptr ? std::string() : demangle(names_.data() + function->name);
+}
+
+std::string Symbols::describe(std::uint64_t address) const {
+  const Function* const function = find(address);
+  return function == nullptr
+             ? fmt::format("{:#x}", address)
+             : fmt::format("{:#x} {}+{:#x}", address, demangle(names_.data() + function->name),
+                           address - function->start);
 }
 
 } // namespace vmm

@@ -86,7 +86,8 @@ class Strings {
 Result<std::vector<std::byte>> program_start(const ProgramRequest& request,
                                              std::span<const char* const> inherited,
                                              const std::string& current_directory,
-                                             const Inheritance& inheritance, ProgramWatch watch) {
+                                             const Inheritance& inheritance,
+                                             std::uint64_t watched) {
   const std::vector<std::string> environment = environment_of(request, inherited);
   const std::string directory =
       request.directory.value_or(request.root_directory() == "/" ? current_directory : "/");
@@ -116,7 +117,7 @@ Result<std::vector<std::byte>> program_start(const ProgramRequest& request,
   start.arguments = static_cast<std::uint32_t>(request.arguments.size());
   start.environment = static_cast<std::uint32_t>(environment.size());
   start.mounts = request.binds.size();
-  start.debugged = watch == ProgramWatch::debugger ? 1 : 0;
+  start.watched = watched;
   start.ignored_signals = inheritance.ignored_signals;
   start.closed_streams = inheritance.closed_streams;
   const auto user = request.user.value_or(ProgramRequest::UserAndGroup{::getuid(), ::getgid()});

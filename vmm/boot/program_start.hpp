@@ -15,17 +15,14 @@
 
 namespace vmm {
 
-// Whether a debugger will look at the program.
-enum class ProgramWatch : std::uint8_t { none, debugger };
-
 // Finds the program as a shell does: by PATH of its environment unless its name has a slash. The
 // guest's files are below request.root. `inherited` is the vmm's environment. The file itself is
 // opened, and judged, by the guest; a name that PATH has nowhere is kept as it is, for it to say
-// so. User error when arguments and environment are too long.
+// so. `watched`: bits of abi::ProgramWatch. User error when arguments and environment are too long.
 [[nodiscard]] Result<std::vector<std::byte>> program_start(const ProgramRequest& request,
                                                            std::span<const char* const> inherited,
                                                            const std::string& current_directory,
                                                            const Inheritance& inheritance,
-                                                           ProgramWatch watch);
+                                                           std::uint64_t watched);
 
 } // namespace vmm

@@ -28,7 +28,7 @@ std::span<const std::byte> GuestDebugger::stubs() {
 
 Result<std::unique_ptr<GuestDebugger>> GuestDebugger::create(GuestDebuggerParts parts,
                                                              std::span<const Vcpu> vcpus) {
-  EBB_TRY(GuestView::check_access());
+  EBB_TRY(GuestView::check_access("gdb"));
   EBB_TRY_ASSIGN(brake, VcpuBrake::create(static_cast<unsigned>(vcpus.size()), parts.kick));
   std::unique_ptr<GuestDebugger> debugger(new GuestDebugger(std::move(parts)));
   debugger->brake_ = std::move(brake);

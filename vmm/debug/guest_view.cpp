@@ -46,14 +46,15 @@ std::size_t within_page(std::uint64_t address, std::size_t bytes) {
 
 } // namespace
 
-Result<void> GuestView::check_access() {
+Result<void> GuestView::check_access(const char* who) {
   const std::byte from{1};
   std::byte to{};
   const bool done = copy_out(&from, std::span(&to, 1)) && copy_in(&to, std::span(&from, 1));
   return done ? Result<void>()
-              : system_error("gdb cannot look at guest memory, because process_vm_readv or "
+              : system_error("{} cannot look at guest memory, because process_vm_readv or "
                              "process_vm_writev is refused even for this process's own; let the "
-                             "container have them (for Docker: --cap-add SYS_PTRACE)");
+                             "container have them (for Docker: --cap-add SYS_PTRACE)",
+                             who);
 }
 
 bool GuestView::read_physical(abi::Gpa gpa, std::span<std::byte> to) const {

@@ -25,8 +25,8 @@ struct ReadOnlyArea {
 class GuestView {
  public:
   // Environment error where the kernel refuses the calls that copy, as some containers make it do:
-  // all memory would look as if it were not there.
-  [[nodiscard]] static Result<void> check_access();
+  // all memory would look as if it were not there. `who` wants to look ("gdb").
+  [[nodiscard]] static Result<void> check_access(const char* who);
 
   // `memory` and what `area` shows outlive the view. RAM from `plugged_end()` on is not there yet.
   GuestView(const GuestMemory& memory, std::function<abi::Gpa()> plugged_end, ReadOnlyArea area)

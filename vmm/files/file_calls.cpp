@@ -94,6 +94,8 @@ abi::FileResult FileCalls::perform(const abi::FileCall& call) {
     return readable_bytes(call);
   case abi::FileOperation::stop:
     return stop();
+  case abi::FileOperation::code:
+    return code(call);
   }
   return -ENOSYS;
 }
@@ -148,8 +150,12 @@ abi::FileResult FileCalls::open(const abi::FileCall& call) {
   if (const abi::FileResult bad = open_located(place, call, file); bad != 0) {
     return bad;
   }
-  *slot = {std::move(file), place.access,
-           has(call, abi::file_write) ? MountAccess::read_write : MountAccess::read_only};
+  *slot = {.fd = std::move(file),
+           .place = place.access,
+           .opened = has(call, abi::file_write) ? MountAccess::read_write : MountAccess::read_only};
+  if (wishes_.code) {
+    slot->path = std::move(path);
+  }
   return slot - files_.begin();
 }
 
@@ -332,6 +338,24 @@ abi::FileResult FileCalls::random(const abi::FileCall& call) const {
   }
   const ssize_t got = ::getrandom(buffer.data(), buffer.size(), 0);
   return got >= 0 ? got : failed();
+}
+
+abi::FileResult FileCalls::code(const abi::FileCall& call) const {
+  if (!wishes_.code) {
+    return -ENOSYS;
+  }
+  const int fd = opened_fd_of(call.file);
+  if (fd < 0) {
+    return -EBADF;
+  }
+  struct stat is {};
+  if (file_status(fd, is) != 0) {
+    return failed();
+  }
+  wishes_.code({fd, files_[call.file].path, is.st_dev, is.st_ino,
+                static_cast<std::uint64_t>(std::max<off_t>(is.st_size, 0))},
+               call);
+  return 0;
 }
 
 } // namespace vmm

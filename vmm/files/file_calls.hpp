@@ -29,10 +29,18 @@ namespace vmm {
 
 class FileCalls {
  public:
+  // A file that has code.
+  struct CodeFile {
+    int fd = -1;
+    const std::string& path; // as the guest called it
+    std::uint64_t device = 0, inode = 0, bytes = 0;
+  };
   // What a guest may want beside files; ENOSYS where there is nobody for it. On the calling thread.
   struct Wishes {
     std::function<void(std::uint32_t stream, short events)> watch; // StreamWatch::watch
     std::function<void()> stop; // returns when the process goes on
+    // Part of an open file is code of the program's; for the call.
+    std::function<void(const CodeFile& file, const abi::FileCall& call)> code{};
   };
 
   // `memory` outlives this. `stop_fd` becomes readable when the guest ends: streams wait no longer
@@ -52,6 +60,7 @@ class FileCalls {
     MountAccess place = MountAccess::read_only; // of the directory that it is in
     MountAccess opened = MountAccess::read_only;
     bool appends = false; // as the descriptor is set
+    std::string path{};   // as the guest called it, where somebody wants to know
   };
 
   [[nodiscard]] abi::FileResult path_of(std::uint64_t gpa, std::uint64_t bytes,
@@ -77,6 +86,7 @@ class FileCalls {
   [[nodiscard]] abi::FileResult truncate(const abi::FileCall& call) const;
   [[nodiscard]] abi::FileResult sync(const abi::FileCall& call) const;
   [[nodiscard]] abi::FileResult allocate(const abi::FileCall& call) const;
+  [[nodiscard]] abi::FileResult code(const abi::FileCall& call) const;
 
   // file_calls_streams.cpp
   enum class Waiting : std::uint8_t { no, yes };

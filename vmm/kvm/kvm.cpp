@@ -71,6 +71,11 @@ void Vcpu::request_exit() const {
   std::atomic_ref(state().immediate_exit).exchange(1, std::memory_order_acq_rel);
 }
 
+bool Vcpu::is_halted() const {
+  kvm_mp_state state{};
+  return checked_ioctl<KVM_GET_MP_STATE>(fd_, &state) == 0 && state.mp_state == KVM_MP_STATE_HALTED;
+}
+
 Result<kvm_regs> Vcpu::registers() const {
   kvm_regs registers{};
   if (checked_ioctl<KVM_GET_REGS>(fd_, &registers) < 0) {

@@ -66,6 +66,9 @@ class Vcpu {
   [[nodiscard]] Result<kvm_sregs> system_registers() const;
   [[nodiscard]] Result<void> set_registers(const kvm_regs& registers) const;
   [[nodiscard]] Result<void> set_system_registers(const kvm_sregs& registers) const;
+  // Whether it waits for an interrupt, in KVM, that is: with an interrupt controller. False where
+  // KVM does not tell.
+  [[nodiscard]] bool is_halted() const;
   // x87 and SSE state.
   [[nodiscard]] Result<kvm_fpu> fpu_registers() const;
   [[nodiscard]] Result<void> set_fpu_registers(const kvm_fpu& registers) const;

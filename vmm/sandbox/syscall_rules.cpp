@@ -129,7 +129,10 @@ void add_main(Rules& rules, FeatureSet features) {
   if (features.has(SandboxFeature::core_file)) {
     add_core(rules);
   }
-  if (features.has(SandboxFeature::stats_file)) {
+  if (features.has(SandboxFeature::profile)) {
+    rules.allow({SYS_timer_delete});
+  }
+  if (features.has(SandboxFeature::stats_file) || features.has(SandboxFeature::profile)) {
     rules.allow({SYS_pwrite64, SYS_ftruncate, SYS_newfstatat, SYS_linkat, SYS_rename, SYS_unlink});
   }
 }
@@ -155,6 +158,11 @@ void add_vcpu(Rules& rules, FeatureSet features, int process) {
   if (features.has(SandboxFeature::debugger)) {
     rules.allow_ioctl({KVM_SET_REGS, KVM_SET_SREGS, KVM_GET_FPU, KVM_SET_FPU});
     add_own_memory(rules, process);
+  }
+  if (features.has(SandboxFeature::profile)) {
+    rules.allow_ioctl({KVM_GET_MP_STATE});
+    rules.allow_if(SYS_process_vm_readv,
+                   {{.index = 0, .value = static_cast<std::uint64_t>(process)}});
   }
 }
 

@@ -47,6 +47,7 @@ enum class SandboxFeature : std::uint8_t {
   metrics_socket, // serves clients; removes the socket's file at the end
   debugger,       // reads and sets vCPU registers, serves a debugger's connection
   terminal_input, // reads standard input
+  profile,        // looks at vCPUs by the clock; puts a file into place at the end
   program,        // runs a program, which reads files and standard input
   program_changes_files,
   listen,  // a program takes connections at ports that are bound before

@@ -113,9 +113,24 @@ Result<void> settle_trace(const Given& given, Config& config) {
   return {};
 }
 
+Result<void> settle_profile(const Given& given, const Config& config) {
+  if (config.profile_out && config.profile_hz == 0) {
+    return user_error("--profile-out: needs --profile HZ, such as --profile 99");
+  }
+  for (const char* const option : {"--step", "--gdb"}) {
+    if (config.profile_hz != 0 && given(option)) {
+      return user_error("--profile: is of a guest that runs freely; leave out {}", option);
+    }
+  }
+  if (config.profile_hz != 0 && !config.profile_out && config.verbosity == Verbosity::quiet) {
+    return user_error("--profile: with --quiet it tells nobody; add --profile-out FILE");
+  }
+  return {};
+}
+
 Result<void> settle_output(const Given& given, Config& config) {
   if (config.repeat > 1) {
-    for (const char* const option : {"--trace", "--step", "--gdb"}) {
+    for (const char* const option : {"--trace", "--step", "--gdb", "--profile"}) {
       if (given(option)) {
         return user_error("{}: looks at one run; leave out --repeat", option);
       }
@@ -255,6 +270,7 @@ Result<Config> configured(const MergedRequest& merged, const Given& given) {
   EBB_TRY(settle_host(given, config));
   EBB_TRY(settle_memory(config));
   EBB_TRY(settle_trace(given, config));
+  EBB_TRY(settle_profile(given, config));
   EBB_TRY(settle_program(given, merged.request.program, config));
   EBB_TRY(settle_output(given, config));
   const std::size_t args_bytes = encode_guest_args(config).size();

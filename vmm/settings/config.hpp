@@ -41,6 +41,7 @@ namespace vmm {
 inline constexpr std::uint64_t min_guest_bytes = 16 * mib;
 inline constexpr std::uint64_t max_guest_bytes = 256 * gib;
 inline constexpr std::uint32_t most_repetitions = 10'000;
+inline constexpr std::uint32_t most_profile_hz = 1000; // a sample takes some 10 us
 inline constexpr std::uint32_t max_cpus = EBB_MAX_VCPUS;
 
 enum class Speed : std::uint8_t {
@@ -118,10 +119,12 @@ struct Config {
   abi::TraceLevel trace_level = abi::TraceLevel::ranges;
   std::uint64_t trace_bytes = 0; // of a ring of the last records; 0: a file that grows
   TraceStart trace_start = TraceStart::on;
-  bool guest_is_traced = false; // it tells of what it does, for a trace now or later
-  bool step = false;            // hold the guest at its hypercalls and take commands
-  std::uint32_t repeat = 1;     // so many guests, one after the other
-  std::uint32_t warm_up = 0;    // and before them so many that do not count
+  bool guest_is_traced = false;           // it tells of what it does, for a trace now or later
+  std::uint32_t profile_hz = 0;           // how often each vCPU is looked at; 0: never
+  std::optional<std::string> profile_out; // where stacks that were seen then go
+  bool step = false;                      // hold the guest at its hypercalls and take commands
+  std::uint32_t repeat = 1;               // so many guests, one after the other
+  std::uint32_t warm_up = 0;              // and before them so many that do not count
   Verbosity verbosity = Verbosity::normal;
   HintCheck check_hints = HintCheck::off;
   OracleUse oracle = OracleUse::off;

@@ -35,7 +35,8 @@ VcpuLoops::VcpuLoops(const VcpuLoopParts& parts)
                                                                      .symbols = parts.symbols,
                                                                      .observer = parts.observer,
                                                                      .oracle = parts.oracle,
-                                                                     .hook = parts.hook}));
+                                                                     .hook = parts.hook,
+                                                                     .ticks = parts.ticks}));
   }
 }
 

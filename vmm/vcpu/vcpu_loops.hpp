@@ -23,6 +23,7 @@
 #include "vmm/vcpu/hypercalls.hpp"
 #include "vmm/vcpu/vcpu_hook.hpp"
 #include "vmm/vcpu/vcpu_runner.hpp"
+#include "vmm/vcpu/vcpu_ticks.hpp"
 
 namespace vmm {
 
@@ -43,6 +44,7 @@ struct VcpuLoopParts {
   HintObserver* observer = nullptr; // null: nobody watches doorbells
   const Oracle* oracle = nullptr;   // null: none is asked
   VcpuHook* hook = nullptr;         // null: nobody holds vCPUs
+  VcpuTicks* ticks = nullptr;       // null: nobody looks at them by the clock
 };
 
 class VcpuLoops {

@@ -35,6 +35,7 @@ std::string thread_limit_text() {
 void VcpuRunner::run() {
   while (!around_.end.ended()) {
     const int error = enter_guest();
+    let_look(VcpuTurn::guest);
     if (error == EINTR) {
       continue; // kicked, held meanwhile, or a signal that is none of ours
     }
@@ -52,6 +53,7 @@ void VcpuRunner::run() {
                                    error == EAGAIN ? thread_limit_text() : errno_text(error))});
     } else {
       handle_exit();
+      let_look(VcpuTurn::host);
     }
   }
 }

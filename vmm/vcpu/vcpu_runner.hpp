@@ -13,6 +13,7 @@
 #include "vmm/vcpu/guest_end.hpp"
 #include "vmm/vcpu/hypercalls.hpp"
 #include "vmm/vcpu/vcpu_hook.hpp"
+#include "vmm/vcpu/vcpu_ticks.hpp"
 
 namespace vmm {
 
@@ -33,6 +34,7 @@ struct VcpuSurroundings {
   HintObserver* observer = nullptr; // null: nobody watches the doorbell
   const Oracle* oracle = nullptr;   // null: none is asked
   VcpuHook* hook = nullptr;         // null: nobody holds the vCPU
+  VcpuTicks* ticks = nullptr;       // null: nobody looks at it by the clock
 };
 
 class VcpuRunner {
@@ -49,6 +51,11 @@ class VcpuRunner {
  private:
   [[nodiscard]] int enter_guest();
   void handle_exit();
+  void let_look(VcpuTurn turn) {
+    if (around_.ticks != nullptr) [[unlikely]] {
+      around_.ticks->look(index_, turn);
+    }
+  }
   [[nodiscard]] bool handle_output();
   [[nodiscard]] bool handle_doorbell_call();
   void ring_doorbell(std::uint32_t channel);

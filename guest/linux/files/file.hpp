@@ -134,6 +134,9 @@ class File {
   // number.
   [[nodiscard]] virtual int watch(Readiness /*wanted*/) { return 0; }
   [[nodiscard]] virtual Or<std::uint64_t> readable_bytes() { return std::unexpected(ENOTTY); }
+  // The program has `bytes` of it from `offset` on as code at `address`: for those who watch it.
+  virtual void tell_code(std::uint64_t /*address*/, std::uint64_t /*offset*/,
+                         std::uint64_t /*bytes*/) {}
   // Null: it is none.
   [[nodiscard]] virtual Terminal* terminal() { return nullptr; }
   [[nodiscard]] virtual TimerFile* timer() { return nullptr; }

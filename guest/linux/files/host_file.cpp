@@ -213,4 +213,12 @@ int HostFile::set_owner(const abi::FileOwner& owner) {
                             .buffer_bytes = sizeof owner});
 }
 
+// Nothing depends on the answer.
+void HostFile::tell_code(std::uint64_t address, std::uint64_t offset, std::uint64_t bytes) {
+  static_cast<void>(host_.change({.operation = abi::FileOperation::code,
+                                  .offset = offset,
+                                  .buffer_gpa = address,
+                                  .length = bytes}));
+}
+
 } // namespace guest::linux

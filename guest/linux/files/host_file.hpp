@@ -48,6 +48,7 @@ class HostFile final : public File {
   [[nodiscard]] int set_mode(std::uint32_t mode) override;
   [[nodiscard]] int set_times(const abi::FileTimes& times) override;
   [[nodiscard]] int set_owner(const abi::FileOwner& owner) override;
+  void tell_code(std::uint64_t address, std::uint64_t offset, std::uint64_t bytes) override;
   [[nodiscard]] bool is_folder() const override { return kind_ == Kind::folder; }
   [[nodiscard]] SharedPages* shared_pages() override { return own_; }
   [[nodiscard]] bool is_mappable() const override { return kind_ == Kind::regular; }

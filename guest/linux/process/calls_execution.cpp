@@ -22,7 +22,7 @@ Or<ProgramEntry> ProgramCalls::become(FoundProgram& found) {
   self().executable = std::move(found.place);
   self().traits.begin();
   scheduler_.running().set_name(view(self().executable));
-  if (entry && start_.debugged != 0) {
+  if (entry && (start_.watched & abi::watched_by_debugger) != 0) {
     memory_.populate_files(); // breakpoints need the pages that they are in
   }
   return entry;

@@ -163,10 +163,13 @@ Answer ProgramCalls::sys_mmap(const Args& args) {
     return answer_of(place);
   }
   if (file != nullptr) {
+    if ((rights & PROT_EXEC) != 0 && (start_.watched & abi::watched_by_profile) != 0) {
+      file->file->tell_code(*place, offset, bytes);
+    }
     // Only so that it need not fault: what cannot be had now is asked for again.
     if (rights != protection_none &&
         (bytes <= file_at_once_bytes || (flags & (MAP_POPULATE | MAP_LOCKED)) != 0 ||
-         start_.debugged != 0)) {
+         (start_.watched & abi::watched_by_debugger) != 0)) {
       static_cast<void>(memory_.populate(*place, bytes));
     }
   } else if (commitment == Commitment::at_once && rights != protection_none) {

@@ -130,16 +130,15 @@ Or<FoundProgram> ProgramLoader::find(Command command, std::string_view directory
 // ---- loading -----------------------------------------------------------------------------------
 
 Or<ProgramEntry> ProgramLoader::load(const FoundProgram& program, std::uint64_t break_start) {
-  ImageLoader images(in_.memory, in_.mapped);
   opened_path_ = program.path;
-  const Or<std::uint64_t> base = images.map(program.file, program.image);
+  const Or<std::uint64_t> base = map_image(program.file, program.image);
   if (!base) {
     return std::unexpected(base.error());
   }
   Or<std::uint64_t> linker_base = 0;
   if (program.linker_file != nullptr) {
     opened_path_ = program.linker_path;
-    linker_base = images.map(program.linker_file, program.linker);
+    linker_base = map_image(program.linker_file, program.linker);
     if (!linker_base) {
       return std::unexpected(linker_base.error());
     }
@@ -184,6 +183,19 @@ Or<ProgramEntry> ProgramLoader::load(const FoundProgram& program, std::uint64_t 
                                          : *base + program.image.entry(),
                       .stack = *top,
                       .stack_start = *stack};
+}
+
+Or<std::uint64_t> ProgramLoader::map_image(const std::shared_ptr<File>& file,
+                                           const ElfImage& image) {
+  const Or<std::uint64_t> base = ImageLoader(in_.memory, in_.mapped).map(file, image);
+  if (base && in_.tells_code) {
+    for (const ElfSegment& segment : image.segments()) {
+      if ((segment.protection & PROT_EXEC) != 0) {
+        file->tell_code(*base + segment.address, segment.file_offset, segment.file_bytes);
+      }
+    }
+  }
+  return base;
 }
 
 Or<std::uint64_t> ProgramLoader::map_vdso() {

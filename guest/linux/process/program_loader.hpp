@@ -54,6 +54,7 @@ class ProgramLoader {
     std::span<const std::byte> vdso; // a page to be mapped, or nothing
     std::uint32_t user = 0;
     std::uint32_t group = 0;
+    bool tells_code = false; // to the files that it is in
   };
   // All outlive this.
   explicit ProgramLoader(const Surroundings& surroundings) : in_(surroundings) {}
@@ -77,6 +78,9 @@ class ProgramLoader {
   [[nodiscard]] Or<Opened> open(std::string_view path, std::string_view directory);
   // What a path runs; its arguments are rewritten when it is a script.
   [[nodiscard]] Or<Opened> open_through_scripts(Command& command, std::string_view directory);
+  // Maps an image and tells of its code. Returns what is to be added to the file's addresses.
+  [[nodiscard]] Or<std::uint64_t> map_image(const std::shared_ptr<File>& file,
+                                            const ElfImage& image);
   [[nodiscard]] Or<std::uint64_t> map_stack();
   // Its address; 0 when there is none.
   [[nodiscard]] Or<std::uint64_t> map_vdso();

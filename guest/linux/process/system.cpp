@@ -102,7 +102,7 @@ void System::tend_files() {
 std::uint64_t System::patch_site(std::uint64_t behind) {
   constexpr std::uint64_t call_bytes = 2;
   ++start_.by_instruction;
-  if (start_.debugged != 0) {
+  if ((start_.watched & abi::watched_by_debugger) != 0) {
     return behind; // breakpoints are in the code, and are to be hit where it says
   }
   const std::uint64_t code = behind - call_bytes;

@@ -43,8 +43,19 @@ class Guest {
         root().string(),
         std::vector{ProgramMount{writable().string(), "/rw", MountAccess::read_write}});
     REQUIRE(mounts);
-    calls_.emplace(std::move(*mounts), *memory_, 0, FileCalls::Wishes{});
+    FileCalls::Wishes wishes;
+    wishes.code = [this](const FileCalls::CodeFile& file, const FileCall& call) {
+      told = {file.path, file.bytes, call.buffer_gpa, call.offset, call.length};
+    };
+    calls_.emplace(std::move(*mounts), *memory_, 0, std::move(wishes));
   }
+
+  // What of a program's code was told last.
+  struct Code {
+    std::string path;
+    std::uint64_t file_bytes = 0, address = 0, offset = 0, bytes = 0;
+  };
+  Code told;
 
   [[nodiscard]] std::filesystem::path root() const { return folder_.path() / "root"; }
   [[nodiscard]] std::filesystem::path writable() const { return folder_.path() / "writable"; }
@@ -100,6 +111,27 @@ TEST_CASE("file calls: a file is opened, read and closed") {
   CHECK(guest.read("hello") == "hello");
   CHECK(guest.read("//folder/..///hello") == "hello");
   CHECK(guest.read("/none") == no_entry());
+}
+
+TEST_CASE("file calls: code is told with its file, and of open files only") {
+  Guest guest;
+  const auto file = static_cast<std::uint32_t>(guest.open("/hello"));
+  const FileCall code{.operation = FileOperation::code,
+                      .file = file,
+                      .offset = 4096,
+                      .buffer_gpa = 0x7f0000000000, // not looked at
+                      .length = 8192};
+  CHECK(guest.call(code) == 0);
+  CHECK(guest.told.path == "/hello");
+  CHECK(guest.told.file_bytes == 5);
+  CHECK(guest.told.address == 0x7f0000000000);
+  CHECK(guest.told.offset == 4096);
+  CHECK(guest.told.bytes == 8192);
+  FileCall wrong = code;
+  for (const std::uint32_t number : {0U, 2U, file + 1, abi::max_open_files, ~0U}) {
+    wrong.file = number;
+    CHECK(guest.call(wrong) == -EBADF);
+  }
 }
 
 TEST_CASE("file calls: no path leads out of the root") {

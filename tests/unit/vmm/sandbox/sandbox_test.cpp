@@ -268,6 +268,19 @@ TEST_CASE("an option adds what it needs, to the thread that needs it") {
   CHECK(confined(ThreadKind::main, {SandboxFeature::core_file}, set_registers) == -SIGSYS);
   CHECK(confined(ThreadKind::main, {SandboxFeature::core_file}, unlink) == survived);
   CHECK(confined(ThreadKind::worker, {SandboxFeature::core_file}, get_registers) == -SIGSYS);
+  const auto get_state = try_ioctl("get the state", KVM_GET_MP_STATE).make;
+  const auto read_itself = [] { call(SYS_process_vm_readv, ::getpid()); };
+  const auto delete_timer = [] { call(SYS_timer_delete, -1); };
+  CHECK(confined(ThreadKind::vcpu, no_features, get_state) == -SIGSYS);
+  CHECK(confined(ThreadKind::vcpu, {SandboxFeature::profile}, get_state) == survived);
+  CHECK(confined(ThreadKind::vcpu, no_features, read_itself) == -SIGSYS);
+  CHECK(confined(ThreadKind::vcpu, {SandboxFeature::profile}, read_itself) == survived);
+  CHECK(confined(ThreadKind::vcpu, {SandboxFeature::profile},
+                 [] { call(SYS_process_vm_readv, 1); }) == -SIGSYS);
+  CHECK(confined(ThreadKind::vcpu, {SandboxFeature::profile}, set_registers) == -SIGSYS);
+  CHECK(confined(ThreadKind::main, no_features, delete_timer) == -SIGSYS);
+  CHECK(confined(ThreadKind::main, {SandboxFeature::profile}, delete_timer) == survived);
+  CHECK(confined(ThreadKind::main, {SandboxFeature::profile}, unlink) == survived);
   const auto terminal = try_ioctl("set the terminal", TCSETS).make;
   CHECK(confined(ThreadKind::main, no_features, terminal) == -SIGSYS);
   CHECK(confined(ThreadKind::main, {SandboxFeature::terminal_input}, terminal) == survived);

@@ -245,6 +245,14 @@ TEST_CASE("numbers stay within their limits") {
 }
 
 TEST_CASE("choices name what there is") {
+  for (const char* const text : {"0", "1001", "-1", "fast", "out.folded"}) {
+    CHECK(contains(refuse({"--profile", text}), "--profile"));
+  }
+  CHECK(contains(refuse({"--profile-out", "x"}), "needs --profile HZ"));
+  CHECK(contains(refuse({"--profile", "99", "--gdb", "1234"}), "leave out --gdb"));
+  CHECK(contains(refuse({"--profile", "99", "--step"}), "leave out --step"));
+  CHECK(contains(refuse({"--profile", "99", "--repeat", "2"}), "leave out --repeat"));
+  CHECK(contains(refuse({"--profile", "99", "--quiet"}), "add --profile-out FILE"));
   CHECK(contains(refuse({"--backing", "tmpfs"}), "thp, 4k, memfd, hugetlb"));
   CHECK(contains(refuse({"--discard", "punch"}), "dontneed, free, none"));
   CHECK(contains(refuse({"--speed", "fast"}), "max, real"));

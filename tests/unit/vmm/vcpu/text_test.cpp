@@ -67,6 +67,44 @@ TEST_CASE("symbols: names by address, demangled") {
   CHECK(table.describe(0x4020) == "0x4020");
   CHECK(table.describe(0x3fff) == "0x3fff");
   CHECK(table.describe(0x500f) == "0x500f plain+0xf");
+  CHECK(table.function_at(0x401f) == "mm::Buddy::Buddy()");
+  CHECK(table.function_at(0x4020).empty());
+
+  // By offsets in the file, where a segment has the address; the dynamic table of a stripped file.
+  header.e_phoff = 0x80;
+  header.e_phnum = 1;
+  Elf64_Phdr segment{};
+  segment.p_type = PT_LOAD;
+  segment.p_offset = 0x400;
+  segment.p_vaddr = 0x4000;
+  segment.p_filesz = 0x100;
+  sections[0].sh_type = SHT_DYNSYM;
+  std::memcpy(file.data(), &header, sizeof header);
+  std::memcpy(file.data() + 0x80, &segment, sizeof segment);
+  std::memcpy(file.data() + 0x100, sections, sizeof sections);
+  const auto read = [&file](std::uint64_t offset, std::span<std::byte> to) {
+    std::memcpy(to.data(), file.data() + offset, to.size());
+    return true;
+  };
+  const auto by_offset = vmm::Symbols::read(read, file.size(), vmm::AddressesOf::file);
+  CHECK(by_offset.function_at(0x41f) == "mm::Buddy::Buddy()");
+  CHECK(by_offset.function_at(0x420).empty());
+  CHECK(by_offset.function_at(0x5000).empty()); // of no segment
+  CHECK(vmm::Symbols::read([](std::uint64_t, std::span<std::byte>) { return false; }, file.size(),
+                           vmm::AddressesOf::file)
+            .empty());
+  // A table that would take more than there may be is not read.
+  sections[0].sh_size = sections[1].sh_size = 2 * vmm::Symbols::most_bytes;
+  std::memcpy(file.data() + 0x100, sections, sizeof sections);
+  const auto huge = vmm::Symbols::read(
+      [&read](std::uint64_t offset, std::span<std::byte> to) {
+        return to.size() <= vmm::Symbols::most_bytes && offset < 0x200 && read(offset, to);
+      },
+      ~std::uint64_t{0}, vmm::AddressesOf::memory);
+  CHECK(huge.empty());
+  sections[0].sh_size = 2 * sizeof(Elf64_Sym);
+  sections[1].sh_size = sizeof strings;
+  std::memcpy(file.data() + 0x100, sections, sizeof sections);
 
   // A name outside the strings is left out, not read.
   symbols[0].st_name = 0x7fffffff;
