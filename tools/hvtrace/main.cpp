@@ -2,7 +2,6 @@
 // hvtrace: reads what `vmm --trace FILE` recorded. Exit status: 0; 1 when check or diff found
 // something; 2 for a mistake in the command line, an unreadable trace, or an output that cannot be
 // written.
-#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <functional>
@@ -39,15 +38,22 @@
 namespace {
 
 using hvtrace::TraceFile;
+using hvtrace::TraceSeries;
 using vmm::Result;
 
 struct Options {
   std::string trace, other, elf, filter, address, topic, format = "perfetto";
-  std::vector<std::string> next;     // of check: traces that it was rotated into
+  std::vector<std::string> next;     // traces that it was rotated into
   std::optional<std::string> output; // of export; empty: standard output
   std::size_t top = 10;
   std::size_t limit = 100;
   hvtrace::ReplayOptions replay;
+
+  [[nodiscard]] std::vector<std::string> parts() const {
+    std::vector<std::string> paths{trace};
+    paths.insert(paths.end(), next.begin(), next.end());
+    return paths;
+  }
 };
 
 // Standard output, in large pieces; that a piece could not be written is told at the end.
@@ -69,20 +75,20 @@ class Talk {
   int error_ = 0; // the first, an errno
 };
 
-// Does `work` with the trace, whose file may be cut by others meanwhile.
-Result<int> with_trace(const std::string& path,
-                       const std::function<Result<int>(const TraceFile&)>& work) {
-  EBB_TRY_ASSIGN(trace, TraceFile::open(path));
-  EBB_TRY_ASSIGN(status, work(trace));
-  if (trace.torn()) {
-    return vmm::user_error("{}: was made shorter while it was read", path);
+// Does `work` with a trace in one file or several, which others may cut meanwhile.
+Result<int> with_trace(const std::vector<std::string>& parts,
+                       const std::function<Result<int>(const TraceSeries&)>& work) {
+  EBB_TRY_ASSIGN(series, TraceSeries::open(parts));
+  EBB_TRY_ASSIGN(status, work(series));
+  if (const std::string torn = series.torn(); !torn.empty()) {
+    return vmm::user_error("{}: was made shorter while it was read", torn);
   }
   return status;
 }
 
 // Of --elf, which must be right; else of the image where it was when the trace was recorded. That
 // it is not there any more, or was built anew, is told, and addresses stay numbers.
-Result<vmm::Symbols> symbols_for(const std::string& elf, const TraceFile& trace) {
+Result<vmm::Symbols> symbols_for(const std::string& elf, const hvtrace::TraceSource& trace) {
   const abi::TraceHeader& header = trace.header();
   if (!elf.empty()) {
     return vmm::load_symbols(elf, header.image_hash);
@@ -107,14 +113,17 @@ Result<std::uint64_t> parse_address(std::string_view text) {
 }
 
 Result<int> run_info(const Options& options, Talk& talk) {
-  return with_trace(options.trace, [&](const TraceFile& trace) -> Result<int> {
-    talk.write(hvtrace::render_info(trace));
-    return 0;
-  });
+  EBB_TRY_ASSIGN(trace, TraceFile::open(options.trace));
+  const std::string text = hvtrace::render_info(trace);
+  if (trace.torn()) {
+    return vmm::user_error("{}: was made shorter while it was read", options.trace);
+  }
+  talk.write(text);
+  return 0;
 }
 
 Result<int> run_list(const Options& options, Talk& talk) {
-  return with_trace(options.trace, [&](const TraceFile& trace) -> Result<int> {
+  return with_trace(options.parts(), [&](const TraceSeries& trace) -> Result<int> {
     std::optional<hvtrace::Filter> filter;
     if (!options.filter.empty()) {
       EBB_TRY_ASSIGN(parsed, hvtrace::Filter::parse(options.filter));
@@ -127,7 +136,7 @@ Result<int> run_list(const Options& options, Talk& talk) {
 }
 
 Result<int> run_stats(const Options& options, Talk& talk) {
-  return with_trace(options.trace, [&](const TraceFile& trace) -> Result<int> {
+  return with_trace(options.parts(), [&](const TraceSeries& trace) -> Result<int> {
     EBB_TRY_ASSIGN(symbols, symbols_for(options.elf, trace));
     talk.write(hvtrace::render_stats(trace, hvtrace::total(trace), symbols, options.top));
     return 0;
@@ -135,19 +144,17 @@ Result<int> run_stats(const Options& options, Talk& talk) {
 }
 
 Result<int> run_check(const Options& options, Talk& talk) {
-  std::vector<std::string> paths{options.trace};
-  paths.insert(paths.end(), options.next.begin(), options.next.end());
-  EBB_TRY_ASSIGN(series, hvtrace::TraceSeries::open(paths));
-  const hvtrace::CheckResult result = hvtrace::check(series);
-  if (const std::string torn = series.torn(); !torn.empty()) {
-    return vmm::user_error("{}: was made shorter while it was read", torn);
-  }
+  hvtrace::CheckResult result;
+  EBB_TRY(with_trace(options.parts(), [&result](const TraceSeries& trace) {
+    result = hvtrace::check(trace);
+    return 0;
+  }));
   talk.write(hvtrace::render_check(result));
   return result.violation_count == 0 ? 0 : 1;
 }
 
 Result<int> run_why(const Options& options, Talk& talk) {
-  return with_trace(options.trace, [&](const TraceFile& trace) -> Result<int> {
+  return with_trace(options.parts(), [&](const TraceSeries& trace) -> Result<int> {
     EBB_TRY_ASSIGN(gpa, parse_address(options.address));
     EBB_TRY_ASSIGN(symbols, symbols_for(options.elf, trace));
     talk.write(hvtrace::why(trace, gpa, symbols, options.limit));
@@ -155,7 +162,7 @@ Result<int> run_why(const Options& options, Talk& talk) {
   });
 }
 
-Result<int> diff_with(const Options& options, const TraceFile& left, const TraceFile& right,
+Result<int> diff_with(const Options& options, const TraceSeries& left, const TraceSeries& right,
                       Talk& talk) {
   EBB_TRY_ASSIGN(left_symbols, symbols_for(options.elf, left));
   // Two builds have two tables; --elf is then that of the first.
@@ -167,29 +174,29 @@ Result<int> diff_with(const Options& options, const TraceFile& left, const Trace
 }
 
 Result<int> run_diff(const Options& options, Talk& talk) {
-  return with_trace(options.trace, [&](const TraceFile& left) {
-    return with_trace(options.other, [&](const TraceFile& right) {
+  return with_trace({options.trace}, [&](const TraceSeries& left) {
+    return with_trace({options.other}, [&](const TraceSeries& right) {
       return diff_with(options, left, right, talk);
     });
   });
 }
 
 Result<int> run_step(const Options& options, Talk& /*talk*/) {
-  return with_trace(options.trace, [&](const TraceFile& trace) -> Result<int> {
+  return with_trace(options.parts(), [&](const TraceSeries& trace) -> Result<int> {
     EBB_TRY_ASSIGN(symbols, symbols_for(options.elf, trace));
     return hvtrace::run_session(trace, symbols);
   });
 }
 
 Result<int> run_replay(const Options& options, Talk& talk) {
-  return with_trace(options.trace, [&](const TraceFile& trace) -> Result<int> {
+  return with_trace(options.parts(), [&](const TraceSeries& trace) -> Result<int> {
     EBB_TRY_ASSIGN(result, hvtrace::replay(trace, options.replay));
     talk.write(hvtrace::render_replay(result));
     return 0;
   });
 }
 
-void export_as(const std::string& format, const TraceFile& trace, const hvtrace::ByteSink& sink) {
+void export_as(const std::string& format, const TraceSeries& trace, const hvtrace::ByteSink& sink) {
   if (format == "perfetto") {
     hvtrace::export_perfetto(trace, sink);
   } else if (format == "chrome") {
@@ -201,17 +208,19 @@ void export_as(const std::string& format, const TraceFile& trace, const hvtrace:
 
 Result<int> run_export(const Options& options, Talk& talk) {
   if (!options.output) {
-    return with_trace(options.trace, [&](const TraceFile& trace) -> Result<int> {
+    return with_trace(options.parts(), [&](const TraceSeries& trace) -> Result<int> {
       export_as(options.format, trace, [&talk](std::string_view text) { talk.write(text); });
       return 0;
     });
   }
   using Use = vmm::NamedFile::Use;
-  const std::array files{vmm::NamedFile{"the trace", options.trace, Use::read},
-                         vmm::NamedFile{"--output", *options.output, Use::written}};
+  std::vector<vmm::NamedFile> files{{"--output", *options.output, Use::written}};
+  for (const std::string& part : options.parts()) {
+    files.push_back({"the trace", part, Use::read});
+  }
   EBB_TRY(vmm::refuse_shared_files(files));
   std::optional<vmm::OutputFile> output;
-  EBB_TRY_ASSIGN(status, with_trace(options.trace, [&](const TraceFile& trace) -> Result<int> {
+  EBB_TRY_ASSIGN(status, with_trace(options.parts(), [&](const TraceSeries& trace) -> Result<int> {
                    EBB_TRY_ASSIGN(opened, vmm::OutputFile::open("--output", *options.output));
                    output.emplace(std::move(opened));
                    Result<void> written;
@@ -240,6 +249,12 @@ CLI::App* add(CLI::App& app, const char* name, const char* help, Options& option
       ->required()
       ->type_name("FILE");
   return command;
+}
+
+// Behind all other positionals.
+void add_next(CLI::App* command, Options& options) {
+  command->add_option("NEXT", options.next, "Traces that it was rotated into, one after the other")
+      ->type_name("FILE");
 }
 
 void add_elf(CLI::App* command, Options& options) {
@@ -271,14 +286,17 @@ int main(int argc, char** argv) {
   list->add_option("--filter", options.filter, "Such as: event=range and order>=9")
       ->type_name("CONDITION");
   add_elf(list, options);
+  add_next(list, options);
   commands[list] = run_list;
   CLI::App* const stats =
       add(app, "stats", "Latencies, batch fill, bytes by order, call sites", options);
   stats->add_option("--top", options.top, "Call sites to show [10]")->type_name("N");
   add_elf(stats, options);
+  add_next(stats, options);
   commands[stats] = run_stats;
   CLI::App* const step = add(app, "step", "Step through it, forwards and backwards", options);
   add_elf(step, options);
+  add_next(step, options);
   commands[step] = run_step;
   CLI::App* const why = add(app, "why", "The history of one page", options);
   why->add_option("ADDRESS", options.address, "Guest-physical address")
@@ -288,11 +306,11 @@ int main(int argc, char** argv) {
       ->check(CLI::PositiveNumber)
       ->type_name("N");
   add_elf(why, options);
+  add_next(why, options);
   commands[why] = run_why;
   CLI::App* const check =
       add(app, "check", "Verify the protocol; exit status 1 when it was broken", options);
-  check->add_option("NEXT", options.next, "Traces that it was rotated into, one after the other")
-      ->type_name("FILE");
+  add_next(check, options);
   commands[check] = run_check;
   CLI::App* const diff = add(app, "diff", "What two runs did differently", options);
   diff->add_option("OTHER", options.other, "The other trace")->required()->type_name("FILE");
@@ -307,11 +325,13 @@ int main(int argc, char** argv) {
   replay->add_option("--speed", options.replay.speed, "real: in recorded time [max]")
       ->check(CLI::IsMember({"max", "real"}));
   replay->add_flag("--no-touch", options.replay.no_touch, "Leave memory empty before each hint");
+  add_next(replay, options);
   commands[replay] = run_replay;
   CLI::App* const exports = add(app, "export", "For other tools", options);
   exports->add_option("--format", options.format, "What the other tool reads [perfetto]")
       ->check(CLI::IsMember({"perfetto", "chrome", "csv"}));
   exports->add_option("--output,-o", options.output, "- is standard output [-]")->type_name("FILE");
+  add_next(exports, options);
   commands[exports] = run_export;
   CLI::App* const help = app.add_subcommand("help", "What the columns of all tables mean");
   help->add_option("TOPIC", options.topic, "columns")
