@@ -33,7 +33,7 @@ std::unique_ptr<ControlCommands> make_commands(VcpuGate* gate, GuestMachine& gue
 
 Result<std::unique_ptr<GuestDebugger>> make_debugger(GuestMachine& guest, GuestEnd& end,
                                                      MemoryMarks& marks, Watch& watch,
-                                                     HintSide& hints) {
+                                                     HintSide& hints, CoreLeaver core) {
   const std::shared_ptr<ControlCommands> commands =
       make_commands(nullptr, guest, end, marks, watch, hints);
   const auto monitor = std::make_shared<DebugMonitor>(DebugMonitorSources{
@@ -51,7 +51,8 @@ Result<std::unique_ptr<GuestDebugger>> make_debugger(GuestMachine& guest, GuestE
        .plugged_end = [&guest] { return guest.slots().plugged_end(); },
        .input = {guest.plan().input_gpa, guest.input_pages()},
        .kick = [&guest](unsigned vcpu) { guest.threads().kick(vcpu); },
-       .monitor = [monitor](std::string_view line) { return monitor->execute(line); }},
+       .monitor = [monitor](std::string_view line) { return monitor->execute(line); },
+       .core = std::move(core)},
       guest.vcpus());
 }
 
@@ -59,10 +60,11 @@ Result<std::unique_ptr<GuestDebugger>> make_debugger(GuestMachine& guest, GuestE
 
 Result<std::unique_ptr<Companions>> Companions::create(const Config& config, GuestMachine& guest,
                                                        GuestEnd& end, MemoryMarks& marks,
-                                                       Watch& watch, HintSide& hints) {
+                                                       Watch& watch, HintSide& hints,
+                                                       CoreLeaver core) {
   std::unique_ptr<Companions> companions(new Companions(guest.threads()));
   if (config.gdb) {
-    EBB_TRY_ASSIGN(debugger, make_debugger(guest, end, marks, watch, hints));
+    EBB_TRY_ASSIGN(debugger, make_debugger(guest, end, marks, watch, hints, std::move(core)));
     companions->debugger_ = std::move(debugger);
     EBB_TRY_ASSIGN(server, GdbServer::create(*config.gdb, *companions->debugger_, end));
     companions->gdb_server_ = std::move(server);

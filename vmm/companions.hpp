@@ -3,6 +3,7 @@
 // debugger, and the kernel when memory is short. Any of them or none.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -25,13 +26,16 @@
 
 namespace vmm {
 
+// As GuestDebuggerParts has it.
+using CoreLeaver = std::function<std::string(CoreFacts)>;
+
 class Companions {
  public:
-  // All but `config` outlive them. With a debugger all vCPUs are held from now on. User error when
-  // a socket cannot be made.
+  // All but `config` outlive them; `core`: of a debugger. With a debugger all vCPUs are held from
+  // now on. User error when a socket cannot be made.
   static Result<std::unique_ptr<Companions>> create(const Config& config, GuestMachine& guest,
                                                     GuestEnd& end, MemoryMarks& marks, Watch& watch,
-                                                    HintSide& hints);
+                                                    HintSide& hints, CoreLeaver core);
   Companions(const Companions&) = delete;
   Companions& operator=(const Companions&) = delete;
 

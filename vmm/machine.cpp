@@ -55,7 +55,12 @@ Result<void> Machine::build(const Config& config, GuestFiles files,
   stepping_ = make_stepping(config);
   EBB_TRY_ASSIGN(hints, HintSide::create(config, *guest_, *end_, hint_friends()));
   hints_ = std::move(hints);
-  EBB_TRY_ASSIGN(companions, Companions::create(config, *guest_, *end_, *marks_, *watch_, *hints_));
+  CoreLeaver core;
+  if (output_.core && !watch_->oracle()) { // which keeps memory from being looked at
+    core = [this](CoreFacts facts) { return output_.core(std::move(facts), *guest_); };
+  }
+  EBB_TRY_ASSIGN(companions, Companions::create(config, *guest_, *end_, *marks_, *watch_, *hints_,
+                                                std::move(core)));
   companions_ = std::move(companions);
   if (config.profile_hz != 0) {
     EBB_TRY_ASSIGN(profile,

@@ -58,6 +58,8 @@ struct MachineOutput {
   std::function<void(const MemorySample&)> observer; // each memory sample
   // With --metrics: what there is to tell of it while it runs.
   std::function<RunStats(const Machine&)> stats;
+  // With --core: leaves the guest as a debugger has stopped it; a line for who asked.
+  std::function<std::string(CoreFacts, const GuestMachine&)> core;
   std::function<void()> interrupted;        // by a signal: nothing may keep the end waiting
   std::function<void(int signal)> terminal; // SIGWINCH or SIGCONT came
 };

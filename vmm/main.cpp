@@ -306,18 +306,42 @@ vmm::Result<std::string> tell_profile(const vmm::Config& config, const vmm::Mach
   return vmm::profile_summary(vmm::profile_totals(counts, names), config.profile_hz);
 }
 
-// What is left of a guest that crashed or panicked.
-vmm::Result<void> write_core(vmm::CoreFile& file, const vmm::Config& config,
-                             const vmm::GuestMachine& guest, const vmm::GuestEnding& ending) {
-  if (ending.kind != vmm::EndKind::crashed && ending.kind != vmm::EndKind::panicked) {
+// Once.
+vmm::Result<std::uint64_t> write_core(std::optional<vmm::CoreFile>& file,
+                                      const vmm::CoreFacts& facts, const vmm::GuestMachine& guest) {
+  vmm::CoreFile once = std::move(*file);
+  file.reset();
+  return once.write(facts, guest.memory(), {guest.plan().input_gpa, guest.input_pages()});
+}
+
+std::string core_text(const vmm::Config& config, std::uint64_t bytes) {
+  return fmt::format("--core {}: {} of memory\n", *config.core, vmm::human_size(bytes));
+}
+
+// As a debugger has stopped it; what it is told.
+std::string leave_core(std::optional<vmm::CoreFile>& file, const vmm::Config& config,
+                       vmm::CoreFacts facts, const vmm::GuestMachine& guest) {
+  if (!file) {
+    return fmt::format("--core {}: is there already; another needs another run\n", *config.core);
+  }
+  facts.program = config.image;
+  const auto written = write_core(file, facts, guest);
+  return written ? core_text(config, *written) : written.error().message + "\n";
+}
+
+// What is left of a guest that crashed or panicked, unless a debugger has taken the file.
+vmm::Result<void> write_core_at_end(std::optional<vmm::CoreFile>& file, const vmm::Config& config,
+                                    const vmm::GuestMachine& guest,
+                                    const vmm::GuestEnding& ending) {
+  if (!file || (ending.kind != vmm::EndKind::crashed && ending.kind != vmm::EndKind::panicked)) {
     return {};
   }
-  const vmm::CoreFacts facts =
-      vmm::core_facts(config.image, guest.memory(), guest.vcpus(), ending.vcpu);
-  EBB_TRY_ASSIGN(bytes,
-                 file.write(facts, guest.memory(), {guest.plan().input_gpa, guest.input_pages()}));
+  EBB_TRY_ASSIGN(
+      bytes,
+      write_core(file, vmm::core_facts(config.image, guest.memory(), guest.vcpus(), ending.vcpu),
+                 guest));
   if (config.verbosity != vmm::Verbosity::quiet) {
-    vmm::tell("vmm: --core {}: {} of memory\n", *config.core, vmm::human_size(bytes));
+    vmm::tell("vmm: {}", core_text(config, bytes));
   }
   return {};
 }
@@ -372,6 +396,12 @@ vmm::Result<int> run(const vmm::Config& config, const vmm::Inheritance& inherita
   // For backtraces; without any there are addresses.
   const std::uint64_t hash = vmm::image_hash(image.bytes);
   vmm::Symbols symbols = vmm::symbols_of_image(config.image, hash).value_or(vmm::Symbols{});
+  std::function<std::string(vmm::CoreFacts, const vmm::GuestMachine&)> leaves_core;
+  if (files.core) {
+    leaves_core = [&](vmm::CoreFacts facts, const vmm::GuestMachine& guest) {
+      return leave_core(files.core, config, std::move(facts), guest);
+    };
+  }
   EBB_TRY_ASSIGN(
       machine,
       vmm::Machine::create(
@@ -385,6 +415,7 @@ vmm::Result<int> run(const vmm::Config& config, const vmm::Inheritance& inherita
            .observer = [&](const vmm::MemorySample& sample) { live.update(sample); },
            .stats =
                [&config](const vmm::Machine& running) { return vmm::stats_now(config, running); },
+           .core = std::move(leaves_core),
            .interrupted = [&] { output.hurry(); },
            .terminal =
                [&](int signal) {
@@ -417,7 +448,7 @@ vmm::Result<int> run(const vmm::Config& config, const vmm::Inheritance& inherita
     vmm::tell("vmm: {}\n", ending.text);
   }
   const vmm::Result<void> core_written =
-      files.core ? write_core(*files.core, config, machine->guest(), ending) : vmm::Result<void>{};
+      write_core_at_end(files.core, config, machine->guest(), ending);
   if (config.verbosity == vmm::Verbosity::verbose && stats.program) {
     for (const std::string& line : vmm::missing_calls_text(*stats.program)) {
       vmm::tell("vmm: {}\n", line);

@@ -34,6 +34,7 @@ std::string DebugMonitor::execute(std::string_view line) const {
       "monitor memory  host memory behind the guest, and what it is for\n"
       "monitor report  the policy; on, off or KEY=VALUE,... re-tune it\n"
       "monitor trace   what is being recorded; start (--trace-start off) and stop\n"
+      "monitor core    the guest as it is now into the file of --core, for gdb to open later\n"
       "monitor help\n";
   if (line == "help" || line.empty()) {
     return std::string(help);

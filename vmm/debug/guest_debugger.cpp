@@ -166,6 +166,7 @@ DebugStop GuestDebugger::stop() {
     return {};
   }
   const DebugStop told = brake_->take_stop().value_or(DebugStop{});
+  told_vcpu_ = told.vcpu;
   for (Seat& seat : seats_) {
     if (seat.stepping) {
       seat.stepping = false;
@@ -276,6 +277,33 @@ void GuestDebugger::release() {
 
 void GuestDebugger::kill() {
   parts_.end.end({EndKind::interrupted, SIGKILL, "guest killed by the debugger"});
+}
+
+std::string GuestDebugger::monitor(std::string_view command) {
+  const std::string_view word = command.substr(0, command.find(' '));
+  if (word != "core") {
+    return parts_.monitor(command);
+  }
+  if (word != command) {
+    return "monitor core: takes no name; the file is that of --core\n";
+  }
+  if (!parts_.core) {
+    return "monitor core: needs a vmm that was started with --core FILE, and without --oracle: no "
+           "file is opened once the guest runs\n";
+  }
+  return leave_core();
+}
+
+std::string GuestDebugger::leave_core() {
+  CoreFacts facts{{}, SIGTRAP, {}};
+  for (unsigned vcpu = 0; vcpu < seats_.size(); ++vcpu) {
+    if (const auto found = registers(vcpu)) {
+      const auto place = vcpu == told_vcpu_ ? facts.threads.begin() : facts.threads.end();
+      facts.threads.insert(place, {vcpu, *found});
+    }
+  }
+  return facts.threads.empty() ? "monitor core: the guest has ended\n"
+                               : parts_.core(std::move(facts));
 }
 
 } // namespace vmm

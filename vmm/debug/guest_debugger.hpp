@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "vmm/debug/breakpoints.hpp"
+#include "vmm/debug/core_file.hpp"
 #include "vmm/debug/debug_target.hpp"
 #include "vmm/debug/debugged_vcpu.hpp"
 #include "vmm/debug/guest_view.hpp"
@@ -38,6 +39,9 @@ struct GuestDebuggerParts {
   // Gets a vCPU's thread out of KVM_RUN, and keeps it from entering again (immediate_exit).
   VcpuBrake::Kick kick;
   std::function<std::string(std::string_view)> monitor;
+  // Leaves the guest as it is now as a core file, of which the facts lack the program's name. What
+  // there is to say of it; empty: no file was named.
+  std::function<std::string(CoreFacts)> core{};
 };
 
 class GuestDebugger final : public DebugTarget, public VcpuHook {
@@ -79,9 +83,8 @@ class GuestDebugger final : public DebugTarget, public VcpuHook {
   void attach() override { attached_ = true; }
   void release() override;
   void kill() override;
-  [[nodiscard]] std::string monitor(std::string_view command) override {
-    return parts_.monitor(command);
-  }
+  // `core` here, all others by parts.
+  [[nodiscard]] std::string monitor(std::string_view command) override;
 
  private:
   struct Seat {
@@ -97,6 +100,7 @@ class GuestDebugger final : public DebugTarget, public VcpuHook {
   // Deals with the trap that the vCPU has arrived by, if any.
   [[nodiscard]] Result<Arrival> take_trap(unsigned vcpu, DebugStop& stop);
   [[nodiscard]] std::optional<std::uint64_t> cr3_of(unsigned vcpu) const;
+  [[nodiscard]] std::string leave_core();
   void fail(const Error& error);
   // False, and the guest ended, for an error.
   bool done(const Result<void>& result);
@@ -111,6 +115,7 @@ class GuestDebugger final : public DebugTarget, public VcpuHook {
   // Of the debugger's thread: all vCPUs are held. If not, because the guest has ended, seats and
   // breakpoints are not to be touched.
   bool held_ = false;
+  unsigned told_vcpu_ = 0; // of the debugger's thread: whose stop it has heard of last
 };
 
 } // namespace vmm

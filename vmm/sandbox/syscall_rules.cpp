@@ -325,6 +325,9 @@ std::vector<SyscallRule> syscall_rules(ThreadKind kind, FeatureSet features, int
     add_samples(rules);
     add_own_memory(rules, process);
     rules.allow({SYS_shutdown});
+    if (features.has(SandboxFeature::core_file)) {
+      add_core(rules);
+    }
     rules.allow_if(SYS_setsockopt, {{.index = 1, .value = IPPROTO_TCP}});
     rules.allow_ioctl(
         {KVM_GET_REGS, KVM_SET_REGS, KVM_GET_SREGS, KVM_SET_SREGS, KVM_GET_FPU, KVM_SET_FPU});

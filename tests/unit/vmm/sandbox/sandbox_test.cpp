@@ -268,6 +268,8 @@ TEST_CASE("an option adds what it needs, to the thread that needs it") {
   CHECK(confined(ThreadKind::main, {SandboxFeature::core_file}, set_registers) == -SIGSYS);
   CHECK(confined(ThreadKind::main, {SandboxFeature::core_file}, unlink) == survived);
   CHECK(confined(ThreadKind::worker, {SandboxFeature::core_file}, get_registers) == -SIGSYS);
+  CHECK(confined(ThreadKind::debugger, no_features, unlink) == -SIGSYS);
+  CHECK(confined(ThreadKind::debugger, {SandboxFeature::core_file}, unlink) == survived);
   const auto get_state = try_ioctl("get the state", KVM_GET_MP_STATE).make;
   const auto read_itself = [] { call(SYS_process_vm_readv, ::getpid()); };
   const auto delete_timer = [] { call(SYS_timer_delete, -1); };
