@@ -229,6 +229,9 @@ void Watch::on_workload_end(std::uint64_t since_last_free_ns) {
 void Watch::stop_sampling() {
   sampler_.end(); // an interrupted run has a footprint, too
   sampler_.stop();
+  if (oracle_) {
+    oracle_->end();
+  }
 }
 
 void Watch::stop_trace(const GuestEnding& ending) {

@@ -58,7 +58,8 @@ class Watch {
   void on_workload_begin();
   // Waits until residency is stable.
   void on_workload_end(std::uint64_t since_last_free_ns);
-  // The vCPUs have ended: if the workload did not, the measured interval does now.
+  // The vCPUs have ended: if the workload did not, the measured interval does now. The oracle keeps
+  // nothing out of reach any more.
   void stop_sampling();
   // Nobody records any more.
   void stop_trace(const GuestEnding& ending);

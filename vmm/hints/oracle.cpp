@@ -55,6 +55,22 @@ void Oracle::guard_locked(const Batch& batch, Access access) {
   }
 }
 
+void Oracle::end() {
+  const std::scoped_lock lock(mutex_);
+  const auto all = static_cast<std::ptrdiff_t>(in_flight_.size());
+  for (std::ptrdiff_t frame = 0; frame < all;) {
+    const auto first = std::find(in_flight_.begin() + frame, in_flight_.end(), true);
+    const auto last = std::find(first, in_flight_.end(), false);
+    frame = last - in_flight_.begin();
+    const abi::Gpa start{static_cast<std::uint64_t>(first - in_flight_.begin()) * abi::page_bytes};
+    const std::uint64_t bytes = static_cast<std::uint64_t>(last - first) * abi::page_bytes;
+    if (bytes != 0 &&
+        ::mprotect(memory_.base() + start.value, bytes, PROT_READ | PROT_WRITE) == 0) {
+      mark_locked(start, bytes, Access::all);
+    }
+  }
+}
+
 void Oracle::mark_locked(abi::Gpa start, std::uint64_t bytes, Access access) {
   const auto first = in_flight_.begin() + static_cast<std::ptrdiff_t>(abi::to_pfn(start).value);
   std::fill(first, first + static_cast<std::ptrdiff_t>(bytes / abi::page_bytes),

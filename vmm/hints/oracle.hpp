@@ -63,6 +63,9 @@ class Oracle final : public HintObserver, public FrameWatcher {
                                                 std::span<const std::byte> bytes) const;
   [[nodiscard]] OracleTotals totals() const;
 
+  // The guest has ended: nothing is out of reach any more, for who looks at what is left of it.
+  void end();
+
   void on_taken(const Batch& batch) override;
   void on_answer(const Batch& batch) override;
 

@@ -99,6 +99,17 @@ TEST_CASE(
   CHECK_FALSE(setup.accessible(managed_start));
 }
 
+TEST_CASE("oracle: at the end nothing is out of reach") {
+  Setup setup;
+  Batch batch = Setup::batch_of(managed_start, 1);
+  setup.touch(managed_start);
+  setup.oracle.on_taken(batch);
+  CHECK_FALSE(setup.accessible(managed_start));
+  setup.oracle.end();
+  CHECK(setup.accessible(managed_start));
+  CHECK(setup.accessible(managed_start + 2 * abi::page_bytes - 1));
+}
+
 TEST_CASE("oracle: the host itself reads nothing that is in flight") {
   Setup setup;
   Batch batch = Setup::batch_of(managed_start, 0);
