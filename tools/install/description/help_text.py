@@ -59,8 +59,9 @@ class Help:
     @property
     def requests(self):
         """The words that the first positional may be; empty: any."""
-        return list(dict.fromkeys(entry.names[0] for title, entries in self.groups if title == REQUESTS
-                                  for entry in entries))
+        requests = list(dict.fromkeys(entry.names[0] for title, entries in self.groups if title == REQUESTS
+                                      for entry in entries))
+        return requests or (self.positionals[0].choices if self.positionals else [])
 
     @property
     def runs_program(self):
@@ -81,8 +82,9 @@ def entry_of(line, title):
         return Entry([name], arguments, text.strip())
     words = re.sub(r"\bREQUIRED\b", "", spelled).strip()
     if not words.startswith("-"):
-        # CLI11 says the type behind a positional's name.
-        return Entry([words.split()[0]], "", text.strip())
+        # CLI11 says the type behind a positional's name, and its values if there are only some.
+        listed = re.search(r"\{[^{}]+\}", words)
+        return Entry([words.split()[0]], listed[0] if listed else "", text.strip())
     names = OPTION_NAME.findall(words)
     value = re.sub(r"^(?:--?[A-Za-z][\w-]*,? ?)+", "", words)
     if "," in words and not value.startswith("{"):  # argparse: -o FILE, --output FILE
