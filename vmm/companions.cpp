@@ -95,16 +95,17 @@ Result<void> Companions::make_control(const Config& config, GuestMachine& guest,
     gate_ = std::make_unique<VcpuGate>(guest.plan().vcpus, VcpuThreads::kick_signal);
   }
   commands_ = make_commands(gate_.get(), guest, end, marks, watch, hints);
-  EBB_TRY_ASSIGN(socket,
-                 ControlSocket::create(
-                     *config.control,
-                     {.answer =
-                          [&commands = *commands_](std::string_view line, UniqueFd& file) {
-                            return commands.execute(line, file);
-                          },
-                      .too_long = [] { return ControlCommands::refusal("the line is too long"); },
-                      .too_many = [] { return ControlCommands::refusal("too many clients"); },
-                      .news = &marks.reached()}));
+  using enum ControlCommands::Fault;
+  constexpr auto refusal = ControlCommands::refusal;
+  EBB_TRY_ASSIGN(socket, ControlSocket::create(
+                             *config.control,
+                             {.answer =
+                                  [&commands = *commands_](std::string_view line, UniqueFd& file) {
+                                    return commands.execute(line, file);
+                                  },
+                              .too_long = [] { return refusal(request, "the line is too long"); },
+                              .too_many = [] { return refusal(state, "too many clients"); },
+                              .news = &marks.reached()}));
   control_socket_ = std::move(socket);
   return {};
 }

@@ -81,6 +81,10 @@ class Output:
             self._target = os.open(self._real, os.O_WRONLY | os.O_CLOEXEC)
             if not stat.S_ISREG(os.fstat(self._target).st_mode):
                 return
+            try:
+                os.pwrite(self._target, b"", 0)
+            except OSError as error:  # such as those of /proc
+                raise Unwritable(f"{self._path}: not a file that keeps what is written") from error
         # Without a name: whatever ends the tool leaves nothing behind.
         self._spool = tempfile.TemporaryFile(dir=os.path.dirname(self._real), buffering=0)
 

@@ -76,10 +76,11 @@ const std::array<ControlCommands::Command, 9> ControlCommands::commands{{
     {"help", "", "these commands", &ControlCommands::help},
 }};
 
-std::string ControlCommands::refusal(std::string_view why) {
+std::string ControlCommands::refusal(Fault fault, std::string_view why) {
   Json answer;
   answer["ok"] = false;
   answer["error"] = why;
+  answer["fault"] = fault == Fault::request ? "request" : "state";
   return answer.line();
 }
 
@@ -93,13 +94,18 @@ ControlReply ControlCommands::execute(std::string_view line, UniqueFd& file) {
   const auto [name, argument] = split(line);
   const auto command = std::ranges::find(commands, name, &Command::name);
   if (command == commands.end()) {
-    return refusal(fmt::format("{:?}: no such command; try help", trimmed(line)));
+    return refusal(Fault::request, fmt::format("{:?}: no such command; try help", trimmed(line)));
   }
   if (command->arguments.empty() && !argument.empty()) {
-    return refusal(fmt::format("{} takes no argument, and got {:?}", name, argument));
+    return refusal(Fault::request,
+                   fmt::format("{} takes no argument, and got {:?}", name, argument));
   }
   Result<ControlReply> reply = (this->*command->run)(argument);
-  return reply ? std::move(*reply) : refusal(reply.error().message);
+  if (reply) {
+    return std::move(*reply);
+  }
+  const bool is_request = reply.error().error_class == ErrorClass::user;
+  return refusal(is_request ? Fault::request : Fault::state, reply.error().message);
 }
 
 Result<ControlReply> ControlCommands::status(std::string_view /*argument*/) {
@@ -147,7 +153,7 @@ Result<ControlReply> ControlCommands::report(std::string_view argument) {
   });
   EBB_TRY(parsed);
   if (!written) {
-    return user_error("this guest does not take a new policy while it runs");
+    return environment_error("this guest does not take a new policy while it runs");
   }
   return done({{"ok", true}, {"report", to_json(*written)}});
 }
@@ -182,10 +188,10 @@ Result<ControlReply> ControlCommands::trace(std::string_view argument) {
   }
   UniqueFd file = stops ? UniqueFd() : std::exchange(*file_, {}); // also of one that is refused
   if (targets_.end.ended()) {
-    return user_error("the guest has ended");
+    return environment_error("the guest has ended");
   }
   if (targets_.trace == nullptr) {
-    return user_error(
+    return environment_error(
         "trace {}: nothing can be recorded; that takes --trace FILE --trace-start off", what);
   }
   if (stops) {
@@ -208,10 +214,10 @@ Json ControlCommands::trace_now() const {
 
 Result<void> ControlCommands::check_gate() const {
   if (targets_.end.ended()) {
-    return user_error("the guest has ended");
+    return environment_error("the guest has ended");
   }
   if (targets_.gate == nullptr) {
-    return user_error("with --gdb and --step the guest is held from there");
+    return environment_error("with --gdb and --step the guest is held from there");
   }
   return {};
 }
@@ -236,7 +242,7 @@ Result<ControlReply> ControlCommands::resume(std::string_view /*argument*/) {
 
 Result<ControlReply> ControlCommands::stop(std::string_view /*argument*/) {
   if (targets_.end.ended()) {
-    return user_error("the guest has ended");
+    return environment_error("the guest has ended");
   }
   targets_.end.end({EndKind::interrupted, SIGTERM, "stopped over --control"});
   return done({{"ok", true}, {"state", state()}});
@@ -255,7 +261,7 @@ Result<ControlReply> ControlCommands::wait(std::string_view argument) {
                       argument);
   }
   if (!targets_.measures_resident) {
-    return user_error("this host does not tell how much memory is resident");
+    return environment_error("this host does not tell how much memory is resident");
   }
   const auto mark =
       targets_.marks.watch(what == "above" ? MarkSide::above : MarkSide::below, *bytes);

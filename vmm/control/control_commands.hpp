@@ -49,8 +49,10 @@ class ControlCommands {
   // the request wants one. One thread at a time; who waits is asked on that thread, too.
   [[nodiscard]] ControlReply execute(std::string_view line, UniqueFd& file);
   [[nodiscard]] ControlReply execute(std::string_view line);
-  // The answer to a request that cannot be done.
-  [[nodiscard]] static std::string refusal(std::string_view why);
+  // Why a request cannot be done: nothing could do it, or not this guest as it is now.
+  enum class Fault : std::uint8_t { request, state };
+  // The answer to one.
+  [[nodiscard]] static std::string refusal(Fault fault, std::string_view why);
 
  private:
   struct Command;

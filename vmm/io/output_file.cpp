@@ -105,6 +105,9 @@ Result<OutputFile> OutputFile::open(const std::string& option, const std::string
     return refuse(errno);
   }
   if (S_ISREG(status.st_mode)) {
+    if (!keeps_what_is_written(file.target_.get())) {
+      return user_error("{} {}: not a file that keeps what is written", option, path);
+    }
     // Kept: nobody shall begin a trace where this goes.
     if (::flock(file.target_.get(), LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
       return user_error("{} {}: another process is writing it", option, path);

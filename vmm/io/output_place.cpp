@@ -68,4 +68,8 @@ Result<OutputPlace> find_output_place(const std::string& option, const std::stri
   return refuse(ELOOP);
 }
 
+bool keeps_what_is_written(int fd) {
+  return ::pwrite(fd, "", 0, 0) == 0;
+}
+
 } // namespace vmm

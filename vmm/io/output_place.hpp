@@ -27,4 +27,8 @@ struct OutputPlace {
 [[nodiscard]] Result<OutputPlace> find_output_place(const std::string& option,
                                                     const std::string& path);
 
+// Whether a file that is open for writing takes it at a place and keeps it: those of /proc are
+// regular and empty by their looks, and do not.
+[[nodiscard]] bool keeps_what_is_written(int fd);
+
 } // namespace vmm

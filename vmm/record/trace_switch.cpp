@@ -12,6 +12,12 @@ std::string prefix(std::string_view request, std::string_view name) {
                       : fmt::format("trace {}: {}", request, name);
 }
 
+std::unexpected<Error> no_file(std::string_view request, std::string_view name) {
+  return name.empty() ? user_error("trace {0}: into which file? write trace {0} FILE", request)
+                      : user_error("{}: no open file came with the request; ebbctl hands one over",
+                                   prefix(request, name));
+}
+
 } // namespace
 
 TraceSwitch::TraceSwitch(TraceRecorder& recorder, std::optional<std::string> name,
@@ -22,21 +28,21 @@ TraceSwitch::TraceSwitch(TraceRecorder& recorder, std::optional<std::string> nam
 template <typename Work> Result<void> TraceSwitch::on_thread(Work work) {
   Result<void> done;
   if (!recorder_.run([&] { done = work(); })) {
-    return user_error("the guest has ended");
+    return environment_error("the guest has ended");
   }
   return done;
 }
 
 Result<void> TraceSwitch::check(std::string_view request) const {
   if (held_ == Held::by_stepper) {
-    return user_error("trace {}: with --step the trace is the stepper's", request);
+    return environment_error("trace {}: with --step the trace is the stepper's", request);
   }
   if (request == "start" && recording_) {
-    return user_error("trace start: {} is being recorded; rotate or stop it",
-                      name_.empty() ? "a trace" : name_);
+    return environment_error("trace start: {} is being recorded; rotate or stop it",
+                             name_.empty() ? "a trace" : name_);
   }
   if (request != "start" && !recording_) {
-    return user_error("trace {}: nothing is being recorded", request);
+    return environment_error("trace {}: nothing is being recorded", request);
   }
   return {};
 }
@@ -45,8 +51,7 @@ Result<TraceState> TraceSwitch::start(UniqueFd file, std::string_view name) {
   const std::scoped_lock lock(mutex_);
   EBB_TRY(check("start"));
   if (!file.valid() && !(own_ && name.empty())) {
-    return user_error("{}: no open file came with the request; ebbctl hands one over",
-                      prefix("start", name));
+    return no_file("start", name);
   }
   const bool handed_over = file.valid();
   TraceRecorder::Recorded before;
@@ -63,8 +68,7 @@ Result<TraceState> TraceSwitch::rotate(UniqueFd file, std::string_view name) {
   const std::scoped_lock lock(mutex_);
   EBB_TRY(check("rotate"));
   if (!file.valid()) {
-    return user_error("{}: no open file came with the request; ebbctl hands one over",
-                      prefix("rotate", name));
+    return no_file("rotate", name);
   }
   TraceState done;
   EBB_TRY(on_thread([&] {
@@ -113,11 +117,8 @@ TraceTarget TraceSwitch::take_own() {
 
 Result<void> TraceSwitch::go_on(UniqueFd file, const std::string& what,
                                 TraceRecorder::Recorded& before) {
-  EBB_TRY_ASSIGN(target, TraceTarget::take(std::move(file), what));
   const TraceWriter* const now = recorder_.recording();
-  if (now != nullptr && target.is_same_file(now->target())) {
-    return user_error("{}: is what is being recorded; hand over another file", what);
-  }
+  EBB_TRY_ASSIGN(target, TraceTarget::take(std::move(file), what, now ? &now->target() : nullptr));
   return go_on(std::move(target), before);
 }
 

@@ -58,10 +58,13 @@ Result<void> TraceTarget::take_existing(const std::string& path) {
   return check_existing();
 }
 
-Result<TraceTarget> TraceTarget::take(UniqueFd fd, std::string name) {
+Result<TraceTarget> TraceTarget::take(UniqueFd fd, std::string name, const TraceTarget* recorded) {
   TraceTarget target(std::move(name));
   target.fd_ = std::move(fd);
   EBB_TRY(target.check_existing());
+  if (recorded != nullptr && target.is_same_file(*recorded)) {
+    return user_error("{}: is what is being recorded; name another file", target.name_);
+  }
   EBB_TRY(target.lock());
   return target;
 }
@@ -81,6 +84,10 @@ Result<void> TraceTarget::check_existing() {
     return user_error("{}: is standard input or output; a trace takes a file of its own", name_);
   }
   std::uint64_t magic = 0;
+  if (!keeps_what_is_written(fd_.get())) {
+    return user_error("{}: not a file that keeps what is written; a trace is written in place",
+                      name_);
+  }
   if (status.st_size != 0 &&
       (::pread(fd_.get(), &magic, sizeof magic, 0) != sizeof magic || magic != abi::trace_magic)) {
     return user_error("{}: exists and is no trace; remove it or name another file", name_);

@@ -17,12 +17,14 @@ namespace vmm {
 
 class TraceTarget {
  public:
-  // User error when `path` is no regular file or is this process's standard input or output, when
-  // it exists and is neither empty nor a trace, or when another process writes it.
+  // User error when `path` is no regular file that keeps what is written, or is this process's
+  // standard input or output, when it exists and is neither empty nor a trace, or when another
+  // process writes it.
   static Result<TraceTarget> open(const std::string& path);
   // The same of a file that somebody has opened and handed over, for reading and writing; `name` is
-  // how messages begin. Nobody else may write it.
-  static Result<TraceTarget> take(UniqueFd fd, std::string name);
+  // how messages begin. Nobody else may write it, nor may it be `recorded`, which this process
+  // writes (null: none).
+  static Result<TraceTarget> take(UniqueFd fd, std::string name, const TraceTarget* recorded);
   // In memory, for what only the stepper reads.
   static Result<TraceTarget> unnamed();
   TraceTarget(TraceTarget&& other) noexcept = default;
@@ -46,15 +48,14 @@ class TraceTarget {
   // The end of the recording. False: the file stays longer than it need be.
   bool cut_to(std::uint64_t bytes) const;
 
-  // Whether both write one file.
-  [[nodiscard]] bool is_same_file(const TraceTarget& other) const;
-
   [[nodiscard]] int fd() const { return new_file_ ? new_file_->fd() : fd_.get(); }
 
  private:
   explicit TraceTarget(std::string name) : name_(std::move(name)) {}
   [[nodiscard]] Result<void> take_existing(const std::string& path);
   [[nodiscard]] Result<void> check_existing();
+  // Whether both write one file.
+  [[nodiscard]] bool is_same_file(const TraceTarget& other) const;
   [[nodiscard]] Result<void> lock() const;
 
   std::string name_;                // how messages begin: such as "--trace FILE"

@@ -106,7 +106,7 @@ TEST_CASE("a guest is stopped once, and has ended to all that comes later") {
   CHECK(wait.later() == R"({"ok":true,"event":"end","how":"interrupted","exit_status":143,)"
                         R"("text":"stopped over --control"})");
   for (const char* const request : {"stop", "pause", "resume"}) {
-    CHECK(guest.ask(request) == R"({"ok":false,"error":"the guest has ended"})");
+    CHECK(guest.ask(request) == R"({"ok":false,"error":"the guest has ended","fault":"state"})");
   }
   CHECK(has(guest.ask("status"), R"("state":"ended")"));
   const ControlReply late = guest.commands.execute("wait end");
@@ -272,6 +272,6 @@ TEST_CASE("a trace is started, shown, rotated and stopped, with the file that wa
   CHECK(has(ask("trace stop"), R"(,"trace":null})"));
   CHECK(ask("trace") == R"({"ok":true,"trace":null})");
   guest.end->end({});
-  CHECK(ask("trace start", "c") == R"({"ok":false,"error":"the guest has ended"})");
+  CHECK(ask("trace start", "c") == R"({"ok":false,"error":"the guest has ended","fault":"state"})");
   recorder->stop({});
 }

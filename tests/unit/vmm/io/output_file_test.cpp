@@ -176,7 +176,7 @@ TEST_CASE("what cannot be an output is one line and changes nothing") {
   write_content(dir / "file", "text");
   for (const std::string& path :
        {dir / "absent/s.json", dir / "folder", dir / "folder/", dir / "file/s.json", std::string(),
-        std::string("/proc/self/fd/999999")}) {
+        std::string("/proc/self/fd/999999"), std::string("/proc/version")}) {
     CAPTURE(path);
     const auto opened = OutputFile::open("--stats", path);
     REQUIRE_FALSE(opened.has_value());

@@ -263,17 +263,19 @@ TEST_CASE("trace switch: misuse is answered, and what is recorded goes on") {
   CHECK(why(host.rotate(dir / "x")) == "trace rotate: nothing is being recorded");
   CHECK(why(host.traces.start({}, "a")) ==
         "trace start: a: no open file came with the request; ebbctl hands one over");
-  CHECK(why(host.traces.start({}, "")).starts_with("trace start: no open file"));
+  CHECK(why(host.traces.start({}, "")) == "trace start: into which file? write trace start FILE");
   REQUIRE(host.start(dir / "a"));
   CHECK(why(host.start(dir / "b")) ==
         "trace start: " + (dir / "a") + " is being recorded; rotate or stop it");
   CHECK(why(host.traces.rotate({}, "b")).starts_with("trace rotate: b: no open file"));
   // The file itself, opened anew or handed over twice.
-  CHECK(why(host.rotate(dir / "a")).ends_with("another process is writing it"));
+  CHECK(why(host.rotate(dir / "a")).ends_with("/a: is what is being recorded; name another file"));
+  CHECK(why(host.traces.rotate({}, "")) ==
+        "trace rotate: into which file? write trace rotate FILE");
   const UniqueFd twice = open_file(dir / "c");
   CHECK(host.traces.rotate(UniqueFd(::dup(twice.get())), "c"));
   CHECK(why(host.traces.rotate(UniqueFd(::dup(twice.get())), "c")) ==
-        "trace rotate: c: is what is being recorded; hand over another file");
+        "trace rotate: c: is what is being recorded; name another file");
   // No room: the older trace at that place stays, too.
   REQUIRE(host.rotate(dir / "d"));
   const auto before = TraceFile::open(dir / "a")->end();

@@ -181,7 +181,8 @@ TEST_CASE("trace target: paths that cannot be are the user's mistake and stay as
   write_content(dir / "short", "EBB");
   for (const std::string& path :
        {std::string("/"), std::string("/dev/null"), std::string("/nonexistent/trace"),
-        std::string("-"), std::string("/dev/stdout"), dir / "text", dir / "short"}) {
+        std::string("-"), std::string("/dev/stdout"), std::string("/proc/version"), dir / "text",
+        dir / "short"}) {
     CAPTURE(path);
     const auto writer = begin(path, open_header());
     REQUIRE_FALSE(writer);
@@ -284,7 +285,7 @@ TEST_CASE("trace target: a file that is handed over must be one that a trace can
   write_content(dir / "text", "no trace at all");
   const std::string old = content(dir / "old");
   const auto why = [](int fd) {
-    const auto target = TraceTarget::take(vmm::UniqueFd(fd), "trace start: t");
+    const auto target = TraceTarget::take(vmm::UniqueFd(fd), "trace start: t", nullptr);
     return target ? std::string("taken") : target.error().message;
   };
   std::array<int, 2> ends{};
