@@ -21,6 +21,27 @@ namespace vmm {
 
 namespace {
 
+// Names of files that anybody has made: what a name refers back to may double its text each time,
+// and its parts are taken apart on the stack.
+bool is_harmless(const char* name) {
+  constexpr std::size_t most_bytes = 1024;
+  constexpr unsigned most_references = 20;
+  if (::strnlen(name, most_bytes + 1) > most_bytes) {
+    return false;
+  }
+  unsigned references = 0; // S_, S1A_, T_, T0_
+  for (const char* at = name; *at != '\0'; ++at) {
+    if (*at == 'S' || *at == 'T') {
+      const char* end = at + 1;
+      while ((*end >= '0' && *end <= '9') || (*end >= 'A' && *end <= 'Z')) {
+        ++end;
+      }
+      references += *end == '_' ? 1 : 0;
+    }
+  }
+  return references <= most_references;
+}
+
 std::string demangle(const char* name) {
   int status = 0;
   const std::unique_ptr<char, decltype(&std::free)> text(
@@ -40,6 +61,9 @@ class ElfFile {
       return {};
     }
     std::vector<T> objects(count);
+    if (objects.empty()) {
+      return objects; // nothing is asked for
+    }
     return read_(offset, std::as_writable_bytes(std::span(objects))) ? objects : std::vector<T>();
   }
 
@@ -85,6 +109,7 @@ Symbols Symbols::parse(std::span<const std::byte> elf) {
 Symbols Symbols::read(const ElfReader& read, std::uint64_t file_bytes, AddressesOf addresses) {
   const ElfFile file(read, file_bytes);
   Symbols result;
+  result.addresses_ = addresses;
   const auto headers = file.array<Elf64_Ehdr>(0, 1);
   if (headers.empty() || std::memcmp(headers[0].e_ident, ELFMAG, SELFMAG) != 0) {
     return result;
@@ -94,7 +119,8 @@ Symbols Symbols::read(const ElfReader& read, std::uint64_t file_bytes, Addresses
   if (table == nullptr) {
     return result;
   }
-  const auto segments = addresses == AddressesOf::file
+  constexpr unsigned most_segments = 64; // each address is looked up in all of them
+  const auto segments = addresses == AddressesOf::file && headers[0].e_phnum <= most_segments
                             ? file.array<Elf64_Phdr>(headers[0].e_phoff, headers[0].e_phnum)
                             : std::vector<Elf64_Phdr>();
   const Elf64_Shdr& names = sections[table->sh_link];
@@ -125,7 +151,16 @@ const Symbols::Function* Symbols::find(std::uint64_t address) const {
 
 std::string Symbols::function_at(std::uint64_t address) const {
   const Function* const function = find(address);
-  return function == nullptr ? std::string() : demangle(names_.data() + function->name);
+  if (function == nullptr) {
+    return {};
+  }
+  const char* const name = names_.data() + function->name;
+  if (addresses_ == AddressesOf::file && !is_harmless(name)) {
+    return {name, ::strnlen(name, most_name_bytes)};
+  }
+  std::string text = demangle(name);
+  text.resize(std::min(text.size(), most_name_bytes));
+  return text;
 }
 
 std::string Symbols::describe(std::uint64_t address) const {

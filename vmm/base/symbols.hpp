@@ -38,7 +38,9 @@ class Symbols {
   }
   [[nodiscard]] bool empty() const { return functions_.empty(); }
 
-  // "mm::Buddy::allocate(Order)"; empty when the address lies in no function.
+  // "mm::Buddy::allocate(Order)", at most most_name_bytes of it; empty when the address lies in no
+  // function.
+  static constexpr std::size_t most_name_bytes = 512;
   [[nodiscard]] std::string function_at(std::uint64_t address) const;
 
   // "0x4012ab mm::Buddy::allocate(Order)+0x1b", or the address alone when it lies in no function.
@@ -52,6 +54,7 @@ class Symbols {
   [[nodiscard]] const Function* find(std::uint64_t address) const;
 
   std::vector<Function> functions_; // sorted by start
+  AddressesOf addresses_ = AddressesOf::memory;
   // As the linker knows them, each ended by NUL: demangling all takes time and a deep stack.
   std::vector<char> names_;
 };

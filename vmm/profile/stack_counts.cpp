@@ -10,9 +10,10 @@ void StackCounts::add(Stack stack, std::uint64_t count) {
     known->second += count;
     return;
   }
-  if (counts_.size() >= most_stacks) {
+  if (counts_.size() >= most_stacks || addresses_ + stack.addresses.size() > most_addresses) {
     stack.addresses.clear();
   }
+  addresses_ += stack.addresses.size();
   counts_[std::move(stack)] += count;
 }
 

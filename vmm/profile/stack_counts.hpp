@@ -29,6 +29,7 @@ class StackCounts {
  public:
   // Different stacks beyond are counted together, without addresses: a guest can have any number.
   static constexpr std::size_t most_stacks = 65'536;
+  static constexpr std::size_t most_addresses = std::size_t{1} << 20; // of all of them
 
   // `count` samples of one stack.
   void add(Stack stack, std::uint64_t count);
@@ -37,6 +38,7 @@ class StackCounts {
 
  private:
   std::map<Stack, std::uint64_t> counts_;
+  std::size_t addresses_ = 0;
 };
 
 } // namespace vmm

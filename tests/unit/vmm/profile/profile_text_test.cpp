@@ -62,6 +62,16 @@ TEST_CASE("stack counts: a guest with any number of stacks takes bounded memory"
   CHECK(counts.all().at({VcpuActivity::guest, {1}}) == 6);
 }
 
+TEST_CASE("stack counts: deep stacks take bounded memory, too") {
+  StackCounts counts;
+  constexpr std::uint64_t depth = 64;
+  constexpr std::uint64_t many = StackCounts::most_addresses / depth + 10;
+  for (std::uint64_t number = 1; number <= many; ++number) {
+    counts.add(stack(VcpuActivity::guest, std::vector<std::uint64_t>(depth, number)), 1);
+  }
+  CHECK(counts.all().at({VcpuActivity::guest, {}}) == 10);
+}
+
 TEST_CASE("profile summary: the most frequent functions, by where vCPUs were themselves") {
   std::array<StackCounts, 1> vcpus;
   vcpus[0].add(stack(VcpuActivity::guest, {0x210, 0x110}), 60);

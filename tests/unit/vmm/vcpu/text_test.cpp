@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <string>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -93,6 +94,34 @@ TEST_CASE("symbols: names by address, demangled") {
   CHECK(vmm::Symbols::read([](std::uint64_t, std::span<std::byte>) { return false; }, file.size(),
                            vmm::AddressesOf::file)
             .empty());
+  // What the name of such a file would become is bounded.
+  const auto named = [&](const std::string& name) {
+    std::vector<std::byte> changed(0x20000);
+    std::ranges::copy(file, changed.begin());
+    std::memcpy(changed.data() + 0x1000, name.data(), name.size());
+    Elf64_Shdr moved[2]{sections[0], sections[1]};
+    moved[1].sh_offset = 0x1000;
+    moved[1].sh_size = 0x1f000;
+    std::memcpy(changed.data() + 0x100, moved, sizeof moved);
+    Elf64_Sym first[2]{symbols[0], symbols[1]};
+    first[1].st_name = 0;
+    std::memcpy(changed.data() + 0x200, first, sizeof first);
+    return vmm::Symbols::read(
+               [&changed](std::uint64_t offset, std::span<std::byte> to) {
+                 std::memcpy(to.data(), changed.data() + offset, to.size());
+                 return true;
+               },
+               changed.size(), vmm::AddressesOf::file)
+        .function_at(0x400);
+  };
+  CHECK(named("_Z3addii") == "add(int, int)");
+  std::string doubling = "_Z1fI1A";
+  for (int level = 0; level < 40; ++level) {
+    doubling += "St4pairIS_S_E";
+  }
+  CHECK(named(doubling).starts_with("_Z1fI1A"));
+  CHECK(named("_Z" + std::string(100'000, 'P')).size() == vmm::Symbols::most_name_bytes);
+  CHECK(named(std::string(100'000, 'x')).size() == vmm::Symbols::most_name_bytes);
   // A table that would take more than there may be is not read.
   sections[0].sh_size = sections[1].sh_size = 2 * vmm::Symbols::most_bytes;
   std::memcpy(file.data() + 0x100, sections, sizeof sections);
