@@ -86,7 +86,7 @@ std::optional<std::uint64_t> offset_of(std::span<const Elf64_Phdr> segments,
 
 // The table with all symbols, or the one that is left of a file that was stripped.
 const Elf64_Shdr* symbol_table(std::span<const Elf64_Shdr> sections) {
-  for (const std::uint32_t type : {SHT_SYMTAB, SHT_DYNSYM}) {
+  for (const std::uint32_t type : {std::uint32_t{SHT_SYMTAB}, std::uint32_t{SHT_DYNSYM}}) {
     const auto found = std::ranges::find(sections, type, &Elf64_Shdr::sh_type);
     if (found != sections.end() && found->sh_link < sections.size()) {
       return &*found;
