@@ -94,7 +94,10 @@ ProfileTotals profile_totals(std::span<const StackCounts> vcpus, const FunctionN
   for (const auto& [function, samples] : shares) {
     totals.functions.push_back({function, samples});
   }
-  std::ranges::stable_sort(totals.functions, std::ranges::greater(), &FunctionShare::samples);
+  std::ranges::sort(totals.functions, [](const FunctionShare& one, const FunctionShare& other) {
+    return one.samples != other.samples ? one.samples > other.samples
+                                        : one.function < other.function;
+  });
   return totals;
 }
 
