@@ -153,9 +153,11 @@ $(foreach tree,vmm unit fuzz,$(call objects,$(tree),$(PERFETTO_USERS))): $(B)/ge
 # is found by `make check-includes`, which does without.
 export CCACHE_SLOPPINESS := pch_defines,time_macros
 PCH = -Winvalid-pch -include $(B)/obj/$(1)/library.hpp
+# What inline functions in there need of templates clang makes once, if it is told so.
 define precompile
 	$(call say,PCH,$@)
-	$(Q)mkdir -p $(@D) && cp $< $(@:.gch=) && $(1) -w -x c++-header -c $< -o $@
+	$(Q)mkdir -p $(@D) && cp $< $(@:.gch=) && \
+	  $(1) $(if $(findstring clang,$(1)),-fpch-instantiate-templates) -w -x c++-header -c $< -o $@
 endef
 $(B)/obj/vmm/library.hpp.gch: vmm/base/library.hpp Makefile
 	$(call precompile,$(CXX) $(VMM_FLAGS))

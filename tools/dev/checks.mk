@@ -36,10 +36,12 @@ $(B)/lint/%.ok: % .clang-tidy
 # What comes behind another in a bundle sees what that includes: without it, only looked at.
 ALONE := $(foreach source,$(BUNDLED),$(if $(filter-out $(source:.cpp=.bundle.cpp),$(bundle.$(source))),$(source)))
 check-alone: $(ALONE:%=$(B)/alone/%.ok) ## every source compiles without its bundle
-$(B)/alone/guest/%.ok: guest/% $(B)/obj/guest/library.hpp.gch $(CHECK_RULES)
+# Of the guest what is compiled hosted, too, is looked at as that.
+ALONE_FREESTANDING := $(patsubst %,$(B)/alone/%.ok,$(filter-out $(GUEST_MM) $(GUEST_LINUX),$(filter guest/%,$(ALONE))))
+$(ALONE_FREESTANDING): $(B)/alone/%.ok: % $(B)/obj/guest/library.hpp.gch $(CHECK_RULES)
 	$(call say,SYNTAX,$<)
 	$(Q)mkdir -p $(@D) && $(CXX) $(GUEST_FLAGS) $(call PCH,guest) -MF $@.d -MT $@ -fsyntax-only $< && touch $@
-$(B)/alone/%.ok: % $(call SANITIZED_PCHS,unit) $(B)/gen/tools/hvtrace/perfetto.pb.h $(CHECK_RULES)
+$(filter-out $(ALONE_FREESTANDING),$(ALONE:%=$(B)/alone/%.ok)): $(B)/alone/%.ok: % $(call SANITIZED_PCHS,unit) $(B)/gen/tools/hvtrace/perfetto.pb.h $(CHECK_RULES)
 	$(call say,SYNTAX,$<)
 	$(Q)mkdir -p $(@D) && $(SANITIZED_CXX) $(UNIT_FLAGS) $(call SANITIZED_PCH,unit) -MF $@.d -MT $@ -fsyntax-only $< && touch $@
 

@@ -77,12 +77,12 @@ TEST_CASE("host contents: whichever write is refused, it is told") {
   for (int after = 0; refused_any; ++after) {
     CAPTURE(after);
     HostContentsFixture fixture;
-    fixture.pool.most = 300;
+    fixture.pool.most = 100;
     fixture.host.make("/a", std::string(30 * page, 'x'));
     fixture.host.refuse(FileOperation::write, EIO, after);
     auto file = fixture.open("/a");
     int told = 0;
-    for (std::uint64_t at = 0; at < 400; ++at) {
+    for (std::uint64_t at = 0; at < 130; ++at) {
       const std::string text(at % 50 == 49 ? HostContent::large_bytes : 3000, 'y');
       told += !file->write(at * 5000, bytes_of(text)) ? 1 : 0;
       fixture.contents.tend();
