@@ -256,6 +256,10 @@ bench: all $(BENCHMARKS:%=$(B)/bench/%) $(B)/tests/boot/spin.bin ## all benchmar
 bench-peers: all $(NESTED_VMM) ## Linux's free page reporting and this guest on the same page traces: 36 runs of a minute a round
 	tools/bench peers
 
+.PHONY: footprint
+footprint: all $(NESTED_VMM) ## what the host has resident over what is in use, on every recording in recorded time: 35 runs of half a minute
+	tools/bench peers --plan tools/experiments/footprint.toml --results $(B)/results/footprint.jsonl
+
 # What each policy would be worth, in recorded time and at fixed unit costs.
 SIM_OBJECTS := $(call objects,vmm,tools/lab/sim/policy_sim.cpp \
                  $(GUEST_MM)) $(filter-out %/vmm/main.o,$(VMM_OBJECTS))
@@ -271,10 +275,25 @@ policy-twins: $(B)/policy_sim ## why no policy can be within 5 % of the best on 
 	tools/lab/sim/twins 0.6 $(B)/twins
 	$(B)/policy_sim $(B)/twins/ends.pgt.xz $(B)/twins/wants.pgt.xz
 
+# What more vCPUs cost the allocator, counted: its accesses to memory are told as to ThreadSanitizer,
+# whose functions these are. Of what both sides compile inline the linker takes the first, which tells.
+SHARING_FLAGS = $(VMM_FLAGS) -fsanitize=thread
+$(B)/obj/sharing/%.o: %.cpp Makefile
+	$(call say,CXX,$<)
+	$(Q)mkdir -p $(@D) && $(CXX) $(SHARING_FLAGS) -c $< -o $@
+SHARING_OBJECTS := $(call objects,sharing,$(GUEST_MM)) \
+                   $(call objects,vmm,$(addprefix tools/lab/sim/,sharing.cpp cache_lines.cpp access_hooks.cpp))
+$(B)/sharing: $(SHARING_OBJECTS) $(SOURCE_LIST)
+	$(call say,LINK,$@)
+	$(Q)$(CXX) $(VMM_LINK) -o $@ $(linked) -lfmt
+.PHONY: sharing
+sharing: $(B)/sharing ## what more vCPUs cost the allocator: cache lines that move and locks, counted
+	$(B)/sharing
+
 include tests/tests.mk
 include tools/dev/checks.mk
 include tools/install/install.mk
 
 -include $(wildcard $(B)/obj/*/library.hpp.d $(B)/obj/*/hot/library.hpp.d) $(VMM_OBJECTS:.o=.d) \
          $(HVTRACE_OBJECTS:.o=.d) $(GUEST_CORE_OBJECTS:.o=.d) $(WORKLOAD_OBJECTS:.o=.d) $(SIM_OBJECTS:.o=.d) \
-         $(BENCH_OBJECTS:.o=.d) $(BENCHMARKS:%=$(B)/obj/vmm/tools/benchmarks/%.d)
+         $(SHARING_OBJECTS:.o=.d) $(BENCH_OBJECTS:.o=.d) $(BENCHMARKS:%=$(B)/obj/vmm/tools/benchmarks/%.d)

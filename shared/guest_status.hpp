@@ -38,7 +38,7 @@ struct GuestStatus {
   std::uint64_t fresh_bytes = 0;    // free, never answered since their last allocation
   std::uint64_t reported_bytes = 0; // free and answered (discarded or declined)
   std::uint64_t isolated_bytes = 0; // submitted, not yet answered
-  std::uint64_t cached_bytes = 0;   // free, in per-vCPU page caches
+  std::uint64_t cached_bytes = 0;   // free, in per-vCPU page caches when each was last looked at
   std::uint64_t frontier_gpa = 0;   // RAM from here to its end was never handed out
   std::uint64_t hinted_batches = 0;
   std::uint64_t hinted_ranges = 0;   // without spans

@@ -22,7 +22,7 @@ TSAN_FLAGS = $(COMMON) $(SANITIZED_DEBUG) $(SANITIZED_OPT) -fno-omit-frame-point
 UNIT_SOURCES  := $(call below,tests/unit tests/support) \
                  $(filter-out tools/hvtrace/main.cpp,$(call sources,tools/hvtrace)) \
                  $(filter-out vmm/main.cpp,$(VMM_SOURCES)) $(VMM_ASSEMBLY) \
-                 $(GUEST_MM) $(GUEST_LINUX)
+                 $(GUEST_MM) $(GUEST_LINUX) tools/lab/sim/cache_lines.cpp
 # Tests with threads of their own, again under ThreadSanitizer; and the soak, under both. Of the
 # vmm, the folders that they reach: what needs a running machine is left out. They are linked from
 # an archive, so that the rest of a folder does not ask for more.
@@ -192,7 +192,7 @@ test-nested: all $(B)/vmm-static $(BOOT_IMAGES) $(BOOT_PROGRAMS) ## the boot tes
 test-model: ## exhaustive check of the report channel's model with spin: about a minute
 	tests/run-model-check $(if $(T),--filter '$(T)')
 
-test-tools: all $(B)/tests/failing_host.so ## tests of the scripts in tools/
+test-tools: all $(B)/tests/failing_host.so $(B)/sharing ## tests of the scripts in tools/
 	tests/run-tool-tests
 
 # A target NAME is tests/fuzz/NAME.cpp with what it uses of the folders below, and perhaps inputs to

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <span>
 #include <utility>
 
@@ -193,7 +194,7 @@ Allocation PageAllocator::allocate_at(unsigned vcpu, abi::Pfn block, abi::Order 
 std::optional<abi::Pfn> PageAllocator::find_run(unsigned vcpu, std::uint64_t frames) {
   const auto look = [&] {
     Lease lease(lock_, backoff());
-    static_cast<void>(safe_point(lease));
+    static_cast<void>(safe_point(vcpu, lease));
     return buddy_.find_run(frames);
   };
   std::optional<abi::Pfn> found = look();
@@ -215,7 +216,7 @@ BuddyAllocation PageAllocator::take_locked(unsigned vcpu, abi::Order order, Plac
 // When RAM has to be plugged first, pfn is where the plugged RAM ended.
 BuddyAllocation PageAllocator::allocate_one(unsigned vcpu, abi::Order order, Place place) {
   Lease lease(lock_, backoff());
-  const std::uint64_t now_ns = safe_point(lease);
+  const std::uint64_t now_ns = safe_point(vcpu, lease);
   BuddyAllocation got = take_locked(vcpu, order, place);
   if (got.status == AllocateStatus::needs_plug) {
     got.pfn = buddy_.plugged_end();
@@ -234,7 +235,7 @@ BuddyAllocation PageAllocator::allocate_and_refill(unsigned vcpu, abi::Order ord
   std::uint32_t count = 0;
   {
     Lease lease(lock_, backoff());
-    const std::uint64_t now_ns = safe_point(lease);
+    const std::uint64_t now_ns = safe_point(vcpu, lease);
     count = buddy_.allocate_many(order, std::span(blocks).first(wanted));
     reporter_.note_time_locked(now_ns);
     for (const BuddyAllocation& block : std::span(blocks).first(count)) {
@@ -244,6 +245,8 @@ BuddyAllocation PageAllocator::allocate_and_refill(unsigned vcpu, abi::Order ord
       blocks[0].pfn = buddy_.plugged_end();
     }
     carrying_.fetch_add(1, std::memory_order_relaxed);
+    note_cached_locked(vcpu,
+                       caches_[vcpu].cache.frames() + (count > 1 ? count - 1 : 0) * order.frames());
     publish_use_locked();
   }
   if (count > 1) {
@@ -336,8 +339,9 @@ void PageAllocator::make_room_for_events(unsigned vcpu) {
 }
 
 void PageAllocator::after_free_locked(unsigned vcpu, Lease& lease) {
-  const std::uint64_t now_ns = safe_point(lease, Freed::something);
+  const std::uint64_t now_ns = safe_point(vcpu, lease, Freed::something);
   publish(last_buddy_free_ns_, now_ns);
+  note_cached_locked(vcpu, caches_[vcpu].cache.frames());
   // Busy or not, freeing goes on; what was not sent stays fresh.
   static_cast<void>(report_locked(vcpu, lease, Urgency::busy, now_ns));
   publish_use_locked();
@@ -346,10 +350,15 @@ void PageAllocator::after_free_locked(unsigned vcpu, Lease& lease) {
 // What every slow path does first. Lets others have the lock between two answers, so that it is
 // held no longer than one batch takes. Wakes who waits for memory if some has come back, by an
 // answer or by what the caller has freed. Returns the time.
-std::uint64_t PageAllocator::safe_point(Lease& lease, Freed freed) {
+//
+// Looked at are its own channel, where a host may answer whatever it likes, and those with batches
+// at the host: not all, or each operation would cost more with each vCPU there is.
+std::uint64_t PageAllocator::safe_point(unsigned vcpu, Lease& lease, Freed freed) {
   const std::uint64_t now_ns = platform_.now_ns();
   bool reporter_changed = false;
-  for (unsigned channel = 0; channel < reporter_.channel_count(); ++channel) {
+  for (std::uint32_t channels = reporter_.channels_at_host() | 1U << vcpu; channels != 0;
+       channels &= channels - 1) {
+    const auto channel = static_cast<unsigned>(std::countr_zero(channels));
     // Bounded, should the host never stop.
     for (unsigned entry = 0; entry < abi::completion_entries && reporter_.has_answer(channel);
          ++entry) {
@@ -399,7 +408,7 @@ SubmitResult PageAllocator::report_locked(unsigned vcpu, Lease& lease, Urgency u
     } else {
       lease.yield();
     }
-    now_ns = safe_point(lease);
+    now_ns = safe_point(vcpu, lease);
   }
   return SubmitResult::submitted;
 }
@@ -453,21 +462,26 @@ ChannelCounters PageAllocator::channel_counters(unsigned channel) {
   return reporter_.counters(channel);
 }
 
+void PageAllocator::note_cached_locked(unsigned owner, std::uint64_t frames) {
+  if (std::uint64_t& noted = caches_[owner].noted_frames; noted != frames) {
+    cached_frames_ += frames - std::exchange(noted, frames);
+  }
+}
+
 // What allocations and frees change. Answers, submissions and new settings change more: who has
 // seen one publishes all.
 void PageAllocator::publish_use_locked() {
-  std::uint64_t cached_frames = 0;
-  for (unsigned owner = 0; owner < reporter_.channel_count(); ++owner) {
-    cached_frames += caches_[owner].cache.frames();
-  }
   publish(status_.fresh_bytes, buddy_.fresh_frames() * abi::page_bytes);
   publish(status_.reported_bytes, buddy_.answered_frames() * abi::page_bytes);
-  publish(status_.cached_bytes, cached_frames * abi::page_bytes);
+  publish(status_.cached_bytes, cached_frames_ * abi::page_bytes);
   publish(status_.frontier_gpa, abi::to_gpa(buddy_.frontier()).value);
   publish(status_.reused_bytes, buddy_.reused_frames() * abi::page_bytes);
 }
 
 void PageAllocator::publish_locked() {
+  for (unsigned owner = 0; owner < reporter_.channel_count(); ++owner) {
+    note_cached_locked(owner, caches_[owner].cache.frames());
+  }
   publish_use_locked();
   const ReporterCounters& counters = reporter_.counters();
   publish(status_.isolated_bytes, buddy_.isolated_frames() * abi::page_bytes);

@@ -9,7 +9,7 @@
 //                     Buddy + Reporter (one lock) --> channels --> host
 // clang-format on
 //
-// Safe points: every slow path first takes in the answers of all channels, whoever submitted, and
+// Safe points: every slow path first takes in the answers to all batches, whoever submitted, and
 // looks whether the host wants another policy. So a vCPU that computes and never comes back strands
 // nothing.
 //
@@ -160,6 +160,9 @@ class PageAllocator {
     FairLock lock;
     PageCache cache;
     std::int64_t untold_live_frames = 0; // of its vCPU alone: not in live_frames_ yet
+    // Guarded by lock_: frames in the cache as its vCPU found them when it last had that lock. A
+    // cache changes at each operation of its vCPU; to look at all would fetch a line from each.
+    std::uint64_t noted_frames = 0;
   };
 
   [[nodiscard]] Backoff backoff() { return Backoff(platform_); }
@@ -191,7 +194,7 @@ class PageAllocator {
   void finish_move(unsigned vcpu, const PlannedMove& move, Compactor::Outcome outcome);
   void after_free_locked(unsigned vcpu, Lease& lease);
   enum class Freed : std::uint8_t { nothing, something };
-  std::uint64_t safe_point(Lease& lease, Freed freed = Freed::nothing);
+  std::uint64_t safe_point(unsigned vcpu, Lease& lease, Freed freed = Freed::nothing);
   enum class Sleeper : std::uint8_t { asleep, awake };
   void note_sleeper_locked(unsigned vcpu, Sleeper sleeper);
   void wake_sleepers(Lease& lease);
@@ -202,6 +205,8 @@ class PageAllocator {
   void retune_locked(const ReportSettings& settings, std::uint64_t now_ns);
   [[nodiscard]] SubmitResult report_locked(unsigned vcpu, Lease& lease, Urgency urgency,
                                            std::uint64_t now_ns);
+  // That a vCPU's cache has so many frames.
+  void note_cached_locked(unsigned owner, std::uint64_t frames);
   void publish_use_locked();
   void publish_locked();
 
@@ -228,14 +233,18 @@ class PageAllocator {
   Compactor compactor_{buddy_};
   Reporter reporter_;
   ControlWatcher control_;
-  std::uint64_t oom_waits_ = 0;
-  std::uint64_t oom_failures_ = 0;
+  // What every slow path writes is together: each line of it moves to the next vCPU that takes the
+  // lock (make sharing).
   std::uint32_t sleepers_ = 0; // bit per vCPU that sleeps until memory comes back
   // vCPUs that are carrying blocks between a cache and the Buddy. Raised before the blocks leave
   // the one, lowered when they are in the other.
   std::atomic<std::uint32_t> carrying_{0};
   std::atomic<std::int64_t> live_frames_{0}; // allocated, but for what vCPUs have not told yet
   alignas(8) mutable std::uint64_t last_buddy_free_ns_ = 0;
+  // In all caches: the sum of VcpuCache::noted_frames.
+  std::uint64_t cached_frames_ = 0;
+  std::uint64_t oom_waits_ = 0;
+  std::uint64_t oom_failures_ = 0;
   std::array<VcpuCache, EBB_MAX_VCPUS> caches_;
 };
 

@@ -72,7 +72,7 @@ std::uint64_t PageAllocator::idle(unsigned vcpu) {
   const Compaction compaction = compact(vcpu);
   make_room_for_events(vcpu);
   Lease lease(lock_, backoff());
-  const std::uint64_t now_ns = safe_point(lease);
+  const std::uint64_t now_ns = safe_point(vcpu, lease);
   static_cast<void>(report_locked(vcpu, lease, Urgency::idle, now_ns));
   publish_locked();
   return compaction == Compaction::interrupted
@@ -96,7 +96,7 @@ QuiesceResult PageAllocator::quiesce(unsigned vcpu, std::uint64_t deadline_ns) {
     const Compaction compaction = compact(vcpu);
     {
       Lease lease(lock_, backoff());
-      const std::uint64_t now_ns = safe_point(lease);
+      const std::uint64_t now_ns = safe_point(vcpu, lease);
       const SubmitResult result = report_locked(vcpu, lease, Urgency::now, now_ns);
       publish_locked();
       if (compaction == Compaction::done && result == SubmitResult::nothing &&

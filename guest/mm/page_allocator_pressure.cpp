@@ -33,7 +33,7 @@ BuddyAllocation PageAllocator::allocate_under_pressure(unsigned vcpu, abi::Order
     flush_all_caches(vcpu, AfterFree::keep);
     {
       Lease lease(lock_, backoff());
-      const std::uint64_t now_ns = safe_point(lease);
+      const std::uint64_t now_ns = safe_point(vcpu, lease);
       const BuddyAllocation got = take_locked(vcpu, order, place);
       bool done = got.ok();
       if (!done && reporter_.awaited_batches() != 0) {

@@ -254,8 +254,8 @@ class Buddy {
   std::uint64_t isolated_frames_ = 0;
   std::uint64_t never_used_frames_ = 0;
   std::uint64_t reportable_ = 0;
-  std::uint64_t redundant_frames_ = 0;
   std::uint64_t reused_frames_ = 0;
+  std::uint64_t redundant_frames_ = 0;
 };
 
 template <typename Visit> void Buddy::for_each_free_block(Visit visit) const {

@@ -61,6 +61,8 @@ class ChannelPort {
   // Takes the next completion entry. When it fits, `answer` is filled in and the page is free.
   [[nodiscard]] AnswerKind take_answer(Answer& answer);
 
+  // Whether any batch is in flight, overdue or not.
+  [[nodiscard]] bool is_used() const { return free_pages_ != all_pages; }
   // Batches in flight whose answer is not overdue.
   [[nodiscard]] unsigned awaited() const { return awaited_; }
   // Puts every batch into quarantine that was submitted at or before `submitted_by_ns`, and tells
@@ -87,12 +89,14 @@ class ChannelPort {
   void disarm_interrupt();
 
  private:
+  static constexpr std::uint32_t all_pages = (1U << abi::ring_entries) - 1;
+
   [[nodiscard]] std::uint32_t next_page() const;
 
   abi::Channel* channel_ = nullptr;
   std::uint32_t submit_tail_ = 0;
   std::uint32_t complete_head_ = 0;
-  std::uint32_t free_pages_ = (1U << abi::ring_entries) - 1; // bit per descriptor page
+  std::uint32_t free_pages_ = all_pages; // bit per descriptor page
   unsigned awaited_ = 0;
   std::uint64_t next_batch_id_ = 1;
   std::array<InFlight, abi::ring_entries> in_flight_{}; // by descriptor page

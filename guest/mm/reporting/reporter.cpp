@@ -114,11 +114,18 @@ void Reporter::note_time_locked(std::uint64_t now_ns) {
   }
   const std::uint64_t reportable = buddy_.fresh_frames_at_or_above_report_order();
   cooling_.note(now_ns, reportable);
+  // Here and below, what stays as it is is not written: this runs at each operation, and lines that
+  // are only read stay in every vCPU's cache.
+  //
   // Memory that went and came back since may lie in blocks that can be taken.
-  stuck_frames_ =
-      std::min(stuck_frames_, reportable - std::min(reportable, kept_frames(Urgency::busy)));
+  const std::uint64_t surplus = reportable - std::min(reportable, kept_frames(Urgency::busy));
+  if (stuck_frames_ > surplus) {
+    stuck_frames_ = surplus;
+  }
   if (surplus_frames(Urgency::busy) == 0) {
-    reportable_since_ns_ = never;
+    if (reportable_since_ns_ != never) {
+      reportable_since_ns_ = never;
+    }
     scan_.reset();
   } else {
     if (reportable_since_ns_ == never) {
@@ -226,6 +233,7 @@ SubmitResult Reporter::submit_locked(unsigned channel, std::uint64_t now_ns, Urg
   }
   const bool doorbell = port.submit(
       {.block_frames = batch.block_frames, .submit_ns = now_ns, .range_count = batch.descriptors});
+  channels_at_host_ |= 1U << channel;
   count_submission(channel, batch, doorbell);
   return doorbell ? SubmitResult::ring_doorbell : SubmitResult::submitted;
 }
@@ -266,6 +274,9 @@ AnswerKind Reporter::take_answer_locked(unsigned channel, std::uint64_t now_ns) 
   buddy_.acknowledge(answer.ranges, answer.entry);
   // Clocks of two vCPUs may differ by a little.
   answer_latency_.add(now_ns - std::min(answer.batch.submit_ns, now_ns));
+  if (!ports_[channel].is_used()) {
+    channels_at_host_ &= ~(1U << channel);
+  }
   if (answer.batch.quarantined) {
     ++counters_.late_answers;
     quarantined_frames_ -= answer.batch.block_frames;

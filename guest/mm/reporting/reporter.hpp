@@ -110,6 +110,8 @@ class Reporter {
   // Isolates up to one batch and submits it. The urgency is the one it was due with.
   [[nodiscard]] SubmitResult submit_locked(unsigned channel, std::uint64_t now_ns, Urgency urgency);
 
+  // Bit per channel with batches that the host has not answered, overdue ones, too.
+  [[nodiscard]] std::uint32_t channels_at_host() const { return channels_at_host_; }
   [[nodiscard]] bool has_answer(unsigned channel) const { return ports_[channel].has_answer(); }
   // Takes in one completion entry, if one has arrived, and says what it was.
   AnswerKind take_answer_locked(unsigned channel, std::uint64_t now_ns);
@@ -185,6 +187,7 @@ class Reporter {
   // No awaited batch is overdue before this time.
   std::uint64_t next_overdue_ns_ = never;
   unsigned awaited_batches_ = 0;
+  std::uint32_t channels_at_host_ = 0;
   std::uint64_t quarantined_frames_ = 0;
   ReporterCounters counters_;
   unsigned channel_count_ = 0;

@@ -31,7 +31,11 @@ class ScanSchedule {
   static constexpr std::uint64_t fraction = 16;
 
   // Nothing is reportable, or everything changed: no pass is wanted.
-  void reset() { *this = {}; }
+  void reset() {
+    if (state_ != State::idle) {
+      *this = {};
+    }
+  }
   // Something is reportable: asks for a pass, unless one is asked for or under way.
   void request(std::uint64_t now_ns) {
     if (state_ == State::idle) {

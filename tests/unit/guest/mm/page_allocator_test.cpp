@@ -14,6 +14,7 @@ namespace {
 
 using namespace guest::mm;
 using test_support::block_frames;
+using test_support::discard_all;
 using test_support::PageAllocatorFixture;
 
 } // namespace
@@ -108,6 +109,58 @@ TEST_CASE("the status page adds up") {
         status.frontier_gpa - abi::to_gpa({block_frames}).value);
   CHECK(status.isolated_bytes == 0);
   CHECK(fixture.pages->last_buddy_free_ns() == fixture.platform.time_ns);
+}
+
+TEST_CASE("whoever comes by takes in what the host answers another vCPU, and how late it does") {
+  PageAllocatorFixture fixture({.vcpus = 3, .policy = {.order = 9, .batch = 1}, .timeout_ns = 100});
+  const abi::Pfn early = fixture.allocate(10, 1);
+  const abi::Pfn late = fixture.allocate(10, 2);
+  const abi::Pfn other = fixture.allocate(9, 0);
+  fixture.free(early, 10, 1);
+  fixture.free(late, 10, 2);
+  REQUIRE(fixture.status.hinted_batches == 2);
+  fixture.hosts[1].serve(discard_all);
+  fixture.free(other, 9, 0);
+  CHECK(fixture.status.reported_bytes == block_frames * abi::page_bytes);
+  fixture.platform.time_ns += 1000;
+  static_cast<void>(fixture.pages->idle(0));
+  CHECK(fixture.status.quarantined_bytes >= block_frames * abi::page_bytes);
+  for (test_support::FakeReportHost& host : fixture.hosts) {
+    host.serve(discard_all);
+  }
+  static_cast<void>(fixture.allocate(9, 0)); // one slow path
+  CHECK(fixture.status.quarantined_bytes == 0);
+  CHECK(fixture.status.isolated_bytes == 0);
+  CHECK(fixture.status.late_answers >= 1);
+}
+
+TEST_CASE("an answer that nobody asked for is ignored by whose channel it is in") {
+  PageAllocatorFixture fixture({.vcpus = 2});
+  fixture.hosts[1].post({.batch_id = 7, .page = 1, .range_count = 1});
+  static_cast<void>(fixture.pages->idle(0));
+  CHECK_FALSE(fixture.pages->arm_interrupt(1)); // it would not sleep over it
+  static_cast<void>(fixture.pages->idle(1));
+  CHECK(fixture.status.ignored_answers == 1);
+  CHECK(fixture.pages->arm_interrupt(1));
+}
+
+TEST_CASE("what lies in caches is told by each vCPU when it needs more than its cache") {
+  PageAllocatorFixture fixture({.vcpus = 2});
+  const auto cached_frames = [&] { return fixture.status.cached_bytes / abi::page_bytes; };
+  const abi::Pfn first = fixture.allocate(0, 0);
+  const std::uint64_t refill = cached_frames();
+  CHECK(refill > 0);
+  static_cast<void>(fixture.allocate(0, 1));
+  CHECK(cached_frames() == 2 * refill);
+  fixture.free(first, 0, 0);
+  fixture.free(fixture.allocate(9, 1), 9, 1); // not vCPU 0's business
+  CHECK(cached_frames() == 2 * refill);
+  fixture.free(fixture.allocate(9, 0), 9, 0);
+  CHECK(cached_frames() == 2 * refill + 1);
+  static_cast<void>(fixture.pages->idle(1));
+  CHECK(cached_frames() == refill + 1);
+  static_cast<void>(fixture.pages->idle(0));
+  CHECK(cached_frames() == 0);
 }
 
 TEST_CASE("memory is plugged unit by unit, when it is needed") {

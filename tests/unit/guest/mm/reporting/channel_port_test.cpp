@@ -51,6 +51,22 @@ TEST_CASE("quarantine takes what is old enough, once, and a late answer frees th
   CHECK(fixture.port.take_answer(answer) == AnswerKind::none);
 }
 
+TEST_CASE("a port is in use until the last batch is answered, overdue or not") {
+  Fixture fixture;
+  CHECK_FALSE(fixture.port.is_used());
+  fixture.submit(10);
+  fixture.submit(20);
+  CHECK(fixture.port.quarantine(20) == 2 * 512);
+  CHECK(fixture.port.awaited() == 0);
+  CHECK(fixture.port.is_used());
+  fixture.host.serve(discard_all);
+  Answer answer;
+  CHECK(fixture.port.take_answer(answer) == AnswerKind::fits);
+  CHECK(fixture.port.is_used());
+  CHECK(fixture.port.take_answer(answer) == AnswerKind::fits);
+  CHECK_FALSE(fixture.port.is_used());
+}
+
 TEST_CASE("pages of quarantined batches stay occupied") {
   Fixture fixture;
   for (unsigned batch = 0; batch < abi::ring_entries; ++batch) {
