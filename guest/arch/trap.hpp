@@ -17,6 +17,7 @@ struct TrapFrame {
 };
 static_assert(offsetof(TrapFrame, vector) == 128);
 static_assert(offsetof(TrapFrame, rip) == 144);
+static_assert(offsetof(TrapFrame, rflags) == 160);
 static_assert(sizeof(TrapFrame) == 184);
 
 // Name of an exception vector, such as "page fault".

@@ -10,7 +10,10 @@
 
 /* Offsets in guest::arch::TrapFrame; guest/arch/trap.hpp asserts them. */
 #define FRAME_RIP   144
+#define FRAME_FLAGS 160
 #define FRAME_BYTES 184
+
+#define FLAG_INTERRUPT 0x200 /* in RFLAGS */
 
         .text
         .balign 16, 0xcc
@@ -26,7 +29,9 @@ trap_landing:
         jb      1f
         cmpq    %rdx, %rax
         jb      trap_panic
-1:      movq    %gs:EBB_KERNEL_RSP, %rsp
+        /* From here another thread may go on, which returns from a call without loading all flags. */
+1:      movl    $1, %gs:EBB_PROGRAM_MASKED
+        movq    %gs:EBB_KERNEL_RSP, %rsp
         leaq    FRAME_BYTES(%rdi), %rsi
         movl    $FRAME_BYTES / 8, %ecx
 2:      subq    $8, %rsi
@@ -57,6 +62,8 @@ program_divert:
         movl    $-1, %edx
         xrstor64 (%rsp)
         movq    %rbx, %rdi
+        /* A program cannot turn interrupts off: where they are, it is because of EBB_PROGRAM_MASKED. */
+        orl     $FLAG_INTERRUPT, FRAME_FLAGS(%rdi)
         leaq    FRAME_BYTES(%rdi), %rsi
         movl    $5, %ecx                    /* SS, RSP, RFLAGS, CS, RIP */
 1:      subq    $8, %rsi

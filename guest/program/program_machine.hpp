@@ -33,11 +33,15 @@ class ProgramMachine final : public linux::Machine {
     return ready.load(std::memory_order_relaxed) != 0 &&
            ready.exchange(0, std::memory_order_acquire) != 0;
   }
-  void set_alarm_ns(std::uint64_t deadline) override {
-    if (deadline != alarm_ns_) {
-      alarm_ns_ = deadline;
-      arch::set_alarm(deadline == never ? 0 : kernel_.clock().tsc_at(deadline));
+  // There is one timer. What comes while the kernel runs sets it, too, to interrupt the program
+  // once that goes on (guest/arch/trap_stubs.S).
+  [[nodiscard]] bool set_alarm_ns(std::uint64_t deadline) override {
+    if (deadline == alarm_ns_) {
+      return false;
     }
+    alarm_ns_ = deadline;
+    arch::set_alarm(deadline == never ? 0 : kernel_.clock().tsc_at(deadline));
+    return true;
   }
   [[nodiscard]] linux::SignalSet take_signals() override {
     if (!arch::signal_is_sent()) {

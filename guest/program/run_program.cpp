@@ -130,8 +130,8 @@ std::span<const std::uint8_t> code_at(std::uint64_t address) {
 
 void handle_trap(arch::TrapFrame& frame, std::byte* extended_state) {
   if (frame.vector == EBB_WAKE_VECTOR) {
-    running->system.catch_up();
     arch::arm_alarm(); // whatever has used the timer meanwhile
+    running->system.catch_up();
     go_on(frame, extended_state);
     return;
   }

@@ -187,7 +187,7 @@ class FakeMachine final : public guest::linux::Machine {
  public:
   [[nodiscard]] std::uint64_t now_ns() override { return now; }
   void sleep_until_ns(std::uint64_t deadline) override { now = deadline; }
-  void set_alarm_ns(std::uint64_t /*deadline*/) override {}
+  [[nodiscard]] bool set_alarm_ns(std::uint64_t /*deadline*/) override { return false; }
   [[nodiscard]] bool take_ready_files() override { return false; }
   [[nodiscard]] guest::linux::SignalSet take_signals() override { return 0; }
   void set_handled_signals(guest::linux::SignalSet /*signals*/) override {}

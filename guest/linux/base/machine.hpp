@@ -17,8 +17,9 @@ class Machine {
   // Whether a file that is watched has become ready since this was asked last; the program's own
   // code has been interrupted then.
   [[nodiscard]] virtual bool take_ready_files() = 0;
-  // Has the program's own code interrupted then; never: no longer.
-  virtual void set_alarm_ns(std::uint64_t deadline) = 0;
+  // Has the program's own code interrupted then; never: no longer. True when that was set anew: a
+  // signal or file that came before may not interrupt it any more, and is to be looked for.
+  [[nodiscard]] virtual bool set_alarm_ns(std::uint64_t deadline) = 0;
   // Signals that have come from outside, which are the program's now.
   [[nodiscard]] virtual SignalSet take_signals() = 0;
   // Tells the outside which signals are not to end the program.

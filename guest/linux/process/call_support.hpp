@@ -73,8 +73,9 @@ class CallSupport : protected SystemState, protected WaitingSignals {
   [[nodiscard]] bool is_alone() const;
   [[nodiscard]] bool is_only_thread() const { return scheduler_.threads().size() == 1; }
   // Whether something could end a wait that has no other end.
-  [[nodiscard]] bool may_be_interrupted() const {
-    return self().actions.has_handlers() || self().timers.any_set();
+  [[nodiscard]] bool may_be_interrupted() const { return may_be_interrupted(self()); }
+  [[nodiscard]] static bool may_be_interrupted(const Process& process) {
+    return process.actions.has_handlers() || process.timers.any_set();
   }
   // Until then, or until something happens.
   void rest_until(std::uint64_t deadline_ns, Scheduler::Wakes wakes = Scheduler::Wakes::by_name) {
@@ -93,7 +94,7 @@ class CallSupport : protected SystemState, protected WaitingSignals {
   };
   [[nodiscard]] Or<TimerClock> timer_clock(std::uint64_t clock) const;
   // Has the program interrupted when a timer runs out or another thread is to run.
-  void arm_alarm();
+  [[nodiscard]] bool arm_alarm();
 
   // ---- signals: support_signals.cpp
   // Those that are the program's to handle when they come, or to end by.
@@ -105,7 +106,7 @@ class CallSupport : protected SystemState, protected WaitingSignals {
   void end_suspension();
   [[nodiscard]] SignalCause cause_of(std::uint64_t signal, std::int32_t code) const;
   // Those from outside, and of timers that have run out.
-  void receive_signals();
+  bool receive_signals();
   // To a thread, or to whichever takes it.
   void send(Thread& thread, const SignalCause& cause);
   void send_to_any(Process& process, const SignalCause& cause);

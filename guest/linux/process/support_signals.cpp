@@ -77,10 +77,11 @@ void CallSupport::send_to_each(std::vector<Process*> targets, const SignalCause&
   }
 }
 
-void CallSupport::receive_signals() {
+bool CallSupport::receive_signals() {
   constexpr SignalSet of_terminal =
       set_of(SIGINT) | set_of(SIGQUIT) | set_of(SIGTSTP) | set_of(SIGWINCH);
-  for (SignalSet signals = machine_.take_signals(); signals != 0; signals &= signals - 1) {
+  const SignalSet came = machine_.take_signals();
+  for (SignalSet signals = came; signals != 0; signals &= signals - 1) {
     const auto signal = static_cast<std::uint64_t>(std::countr_zero(signals)) + 1;
     const bool is_for_group = (of_terminal & set_of(signal)) != 0;
     send_to_each(processes_that([&](const Process& process) {
@@ -93,6 +94,7 @@ void CallSupport::receive_signals() {
       receive_timers(*processes_[index]);
     }
   }
+  return came != 0;
 }
 
 void CallSupport::receive_timers(Process& process) {

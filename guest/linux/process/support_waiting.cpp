@@ -95,11 +95,11 @@ bool CallSupport::any_timers() const {
 
 // Setting a timer is dear, and being interrupted too early does no harm: an alarm for other threads
 // that is set already stays.
-void CallSupport::arm_alarm() {
+bool CallSupport::arm_alarm() {
   const std::uint64_t tick_ns = scheduler_.next_tick_ns();
   const bool has_timers = any_timers();
   if (tick_ns == Machine::never && tick_ns_ == Machine::never && !has_timers && !has_alarm_) {
-    return;
+    return false;
   }
   const std::uint64_t now_ns = machine_.now_ns();
   if (tick_ns_ > tick_ns || tick_ns_ <= now_ns) {
@@ -112,7 +112,7 @@ void CallSupport::arm_alarm() {
     }
   }
   has_alarm_ = next_ns != Machine::never;
-  machine_.set_alarm_ns(next_ns);
+  return machine_.set_alarm_ns(next_ns);
 }
 
 } // namespace guest::linux

@@ -80,15 +80,29 @@ void System::begin_thread() {
   catch_up();
 }
 
-void System::catch_up() {
-  receive_signals();
-  if (scheduler_.has_watchers() && machine_.take_ready_files()) {
+bool System::look_outside() {
+  const bool signals = receive_signals();
+  const bool files = scheduler_.has_watchers() && machine_.take_ready_files();
+  if (files) {
     scheduler_.wake_watchers();
   }
-  if (scheduler_.next_tick_ns() != Machine::never) {
-    scheduler_.tick();
-  }
-  arm_alarm();
+  return signals || files;
+}
+
+// What comes between the last look and the program's next instruction interrupts it there. But not
+// if the alarm has been set since, and nothing does for what another thread has found when it began
+// to wait, and that one may have run within the tick (tests/model/wake.pml).
+void System::catch_up() {
+  look_outside();
+  bool again = false;
+  do {
+    const bool ticks = scheduler_.next_tick_ns() != Machine::never;
+    if (ticks) {
+      scheduler_.tick();
+    }
+    const bool set = arm_alarm();
+    again = (ticks || set) && look_outside();
+  } while (again);
 }
 
 void System::tend_files() {

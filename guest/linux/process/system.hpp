@@ -7,6 +7,7 @@
 // so, go_on() changes the registers that the thread goes on with.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string_view>
@@ -48,8 +49,10 @@ class System final : private ProgramCalls {
   // Whether something is to interrupt the program's own code: a signal for a handler, or that is
   // the program's end but what is open for writing is written out before; other threads.
   [[nodiscard]] bool wants_interrupts() const {
-    return may_be_interrupted() || !contents_.is_empty() || scheduler_.has_watchers() ||
-           scheduler_.next_tick_ns() != Machine::never;
+    return !contents_.is_empty() || scheduler_.has_watchers() ||
+           scheduler_.next_tick_ns() != Machine::never ||
+           std::ranges::any_of(processes_,
+                               [](const auto& one) { return may_be_interrupted(*one); });
   }
   // Before the guest ends for another reason than the program's call: what the program has written
   // goes where it belongs. The exit status to end with.
@@ -69,6 +72,8 @@ class System final : private ProgramCalls {
   [[nodiscard]] AddressSpace& memory() { return memory_; }
 
  private:
+  // Takes signals and ready files that have come from outside; whether there were any.
+  bool look_outside();
   // With every call: what is open for writing stays within its bounds.
   void tend_files();
   // Behind a call: goes on where it is made.

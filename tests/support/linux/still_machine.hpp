@@ -25,7 +25,14 @@ class StillMachine final : public guest::linux::Machine {
     now = std::max(now, deadline);
   }
   [[nodiscard]] bool take_ready_files() override { return std::exchange(files_ready, false); }
-  void set_alarm_ns(std::uint64_t deadline) override { alarm = deadline; }
+  [[nodiscard]] bool set_alarm_ns(std::uint64_t deadline) override {
+    const bool anew = std::exchange(alarm, deadline) != deadline;
+    if (anew) {
+      files_ready |= std::exchange(files_ready_at_alarm, false);
+      signals |= std::exchange(signals_at_alarm, guest::linux::SignalSet{0});
+    }
+    return anew;
+  }
   [[nodiscard]] guest::linux::SignalSet take_signals() override {
     return std::exchange(signals, guest::linux::SignalSet{0});
   }
@@ -38,6 +45,9 @@ class StillMachine final : public guest::linux::Machine {
   std::uint64_t now = 1'000'000'000;
   std::uint64_t alarm = never;
   bool files_ready = false;
+  // What comes while the alarm is next set anew.
+  bool files_ready_at_alarm = false;
+  guest::linux::SignalSet signals_at_alarm = 0;
   guest::linux::SignalSet signals = 0;
   guest::linux::SignalSet handled = 0;
   std::uint64_t thread_pointer = 0;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Threads of a hosted program: files and memory that a call waits for or with.
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <poll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -8,6 +9,7 @@
 #include <sys/syscall.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <string>
 
@@ -37,6 +39,66 @@ TEST_CASE("a thread that makes no calls lets one run whose file of the host's ha
   CHECK(program.told.empty());
   program.machine.files_ready = true;
   program.process->catch_up(); // interrupted for that, and has run for long
+  CHECK(program.told == "ready");
+}
+
+// The alarm takes the timer over that would have interrupted the program for it.
+TEST_CASE("what comes while the alarm is set is looked for before the program goes on") {
+  ThreadedProgram program;
+  program.files.is_dry = true;
+  program.begin([&] {
+    const pollfd wanted{.fd = 0, .events = POLLIN, .revents = 0};
+    std::memcpy(&program.word(0), &wanted, sizeof wanted);
+    CHECK(program.call(SYS_poll, program.at(0), 1, -1) == 1);
+    program.told += "ready";
+  });
+  program.begin([&] {
+    program.yield(); // the first looks again, because there is a new thread, and waits
+    CHECK(program.futex(8, FUTEX_WAIT, 0) == 0);
+  });
+  program.yield();
+  program.yield();
+  program.files.is_dry = false;
+  program.machine.now += 1'000'000'000;
+  SUBCASE("a file of the host's") {
+    program.machine.files_ready_at_alarm = true;
+  }
+  SUBCASE("a signal") {
+    program.machine.signals_at_alarm = guest::linux::set_of(SIGCHLD); // which is ignored
+  }
+  REQUIRE(program.machine.alarm != guest::linux::Machine::never); // while others were ready
+  program.process->catch_up();
+  REQUIRE(program.machine.alarm == guest::linux::Machine::never);
+  CHECK_FALSE(program.machine.files_ready);
+  CHECK(program.machine.signals == 0);
+  CHECK(program.futex(8, FUTEX_WAKE, 1) == 1);
+  program.machine.files_ready = true;
+  program.process->catch_up();
+  program.yield();
+  CHECK(program.told == "ready");
+}
+
+// A thread that begins to wait looks a second time, and nobody is interrupted for what it finds.
+TEST_CASE("what another thread has found meanwhile is looked for before the program goes on") {
+  ThreadedProgram program;
+  program.files.is_dry = true;
+  program.begin([&] {
+    const pollfd wanted{.fd = 0, .events = POLLIN, .revents = 0};
+    std::memcpy(&program.word(0), &wanted, sizeof wanted);
+    CHECK(program.call(SYS_poll, program.at(0), 1, -1) == 1);
+    program.told += "ready";
+  });
+  program.begin([&] {
+    program.yield(); // the first looks again, because there is a new thread, and waits
+    program.files.is_dry = false;
+    program.machine.files_ready = true;
+    program.yield(); // its end would have all look again
+  });
+  program.yield();
+  program.machine.now += 1'000'000'000;
+  program.process->catch_up(); // the other has run within
+  CHECK_FALSE(program.machine.files_ready);
+  program.yield();
   CHECK(program.told == "ready");
 }
 
