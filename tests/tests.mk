@@ -45,7 +45,7 @@ HOSTILE_OBJECTS    := $(call objects,guest,$(call sources,tests/hostile) \
 COMPAT_IMAGES      := $(patsubst tests/compat/%.image.xz,$(B)/tests/compat/%.bin, \
                         $(wildcard tests/compat/*.image.xz))
 # Linux programs for machines that have none, linked statically.
-BOOT_PROGRAMS      := $(patsubst %,$(B)/tests/programs/%.bin,sites signals clock interrupted stopped preempted)
+BOOT_PROGRAMS      := $(patsubst %,$(B)/tests/programs/%.bin,sites signals clock interrupted stopped preempted computes)
 BOOT_IMAGES        := $(BOOT_CASES:%=$(B)/tests/boot/%.bin) $(B)/guest-low.bin $(COMPAT_IMAGES)
 
 ##@ Testing
