@@ -24,6 +24,13 @@ enum ProgramWatch : std::uint64_t {
   watched_by_profile = 1U << 1,
 };
 
+// What becomes of a program whose working directory is no folder in the guest.
+enum class MissingDirectory : std::uint64_t {
+  told = 0,   // it begins in /, and the guest says so
+  silent = 1, // it begins in /
+  fatal = 2,  // it was asked for by name: the guest says so, and ends with status 2
+};
+
 struct ProgramStart {
   std::uint64_t magic = program_start_magic;
   std::uint64_t string_bytes = 0;
@@ -45,13 +52,14 @@ struct ProgramStart {
   // streams that it begins without, bit n for n.
   std::uint64_t ignored_signals = 0;
   std::uint64_t closed_streams = 0;
+  MissingDirectory missing_directory = MissingDirectory::told; // host-written
 };
 static_assert(offsetof(ProgramStart, arguments) == 16);
 static_assert(offsetof(ProgramStart, realtime_ns) == 32);
 static_assert(offsetof(ProgramStart, calls) == 48);
 static_assert(offsetof(ProgramStart, missing) == 48 + 8 * program_calls);
 static_assert(offsetof(ProgramStart, left) == 48 + 8 * program_calls + program_calls / 8);
-static_assert(sizeof(ProgramStart) == 96 + 8 * program_calls + program_calls / 8);
+static_assert(sizeof(ProgramStart) == 104 + 8 * program_calls + program_calls / 8);
 
 // What the first letter of a mount's string says of it; its path follows, absolute.
 inline constexpr char mount_to_read = 'r';

@@ -94,7 +94,7 @@ vmm::Result<std::vector<std::byte>> program_of(const vmm::Config& config,
     directory = std::filesystem::read_symlink("/proc/self/cwd", nowhere).string();
   }
   return vmm::program_start(config.program, environment(), nowhere ? "/" : directory, inheritance,
-                            watched);
+                            watched, config.verbosity);
 }
 
 vmm::LiveStyle live_style(const vmm::Config& config) {

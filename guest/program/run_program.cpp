@@ -27,6 +27,7 @@ namespace guest {
 
 namespace {
 
+constexpr std::uint8_t status_usage = 2;
 constexpr std::uint8_t status_not_found = 127;
 constexpr std::uint8_t status_not_runnable = 126;
 // The break begins there, at least, or at half of RAM: programs that are linked to low addresses
@@ -195,15 +196,22 @@ void run_program(Kernel& kernel, abi::ProgramStart& start) {
   }
   running = new Running(kernel, start, {text, start.string_bytes});
   arch::take_page_faults(arch::address_of(new FaultStack).value + sizeof(FaultStack));
+  if (const std::string_view missing = running->system.missing_directory(); !missing.empty()) {
+    if (start.missing_directory == abi::MissingDirectory::fatal) {
+      print("{}: --cwd {} is no folder in the guest; --bind shows it a folder of the host's\n",
+            told_program().view(), linux::ToldName(missing).view());
+      running->machine.exit(status_usage);
+    }
+    if (start.missing_directory == abi::MissingDirectory::told) {
+      print("{}: {} is no folder in the guest, so it begins in /; --bind shows it a folder of the "
+            "host's, --cwd names another\n",
+            told_program().view(), linux::ToldName(missing).view());
+    }
+  }
   hypercall::workload_begin();
   const abi::BootInfo& boot = kernel.boot();
   const std::uint64_t break_start = abi::align_up(
       std::min(boot.free_start_gpa + kernel.ram_bytes() / 2, break_at_most), abi::huge_page_bytes);
-  if (const std::string_view missing = running->system.missing_directory(); !missing.empty()) {
-    print("{}: {} is no folder in the guest, so it begins in /; --bind shows it a folder of the "
-          "host's, --cwd names another\n",
-          told_program().view(), linux::ToldName(missing).view());
-  }
   const auto entry = running->system.load(break_start);
   if (!entry) {
     const std::string_view program = running->system.program_path();

@@ -86,8 +86,8 @@ class Strings {
 Result<std::vector<std::byte>> program_start(const ProgramRequest& request,
                                              std::span<const char* const> inherited,
                                              const std::string& current_directory,
-                                             const Inheritance& inheritance,
-                                             std::uint64_t watched) {
+                                             const Inheritance& inheritance, std::uint64_t watched,
+                                             Verbosity verbosity) {
   const std::vector<std::string> environment = environment_of(request, inherited);
   const std::string directory =
       request.directory.value_or(request.root_directory() == "/" ? current_directory : "/");
@@ -118,6 +118,10 @@ Result<std::vector<std::byte>> program_start(const ProgramRequest& request,
   start.environment = static_cast<std::uint32_t>(environment.size());
   start.mounts = request.binds.size();
   start.watched = watched;
+  // With --quiet there is only what a shell would say.
+  start.missing_directory = request.directory               ? abi::MissingDirectory::fatal
+                            : verbosity == Verbosity::quiet ? abi::MissingDirectory::silent
+                                                            : abi::MissingDirectory::told;
   start.ignored_signals = inheritance.ignored_signals;
   start.closed_streams = inheritance.closed_streams;
   const auto user = request.user.value_or(ProgramRequest::UserAndGroup{::getuid(), ::getgid()});

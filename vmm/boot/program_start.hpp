@@ -11,6 +11,7 @@
 
 #include "vmm/base/process_start.hpp"
 #include "vmm/base/result.hpp"
+#include "vmm/settings/config.hpp"
 #include "vmm/settings/program_request.hpp"
 
 namespace vmm {
@@ -19,10 +20,9 @@ namespace vmm {
 // guest's files are below request.root. `inherited` is the vmm's environment. The file itself is
 // opened, and judged, by the guest; a name that PATH has nowhere is kept as it is, for it to say
 // so. `watched`: bits of abi::ProgramWatch. User error when arguments and environment are too long.
-[[nodiscard]] Result<std::vector<std::byte>> program_start(const ProgramRequest& request,
-                                                           std::span<const char* const> inherited,
-                                                           const std::string& current_directory,
-                                                           const Inheritance& inheritance,
-                                                           std::uint64_t watched);
+[[nodiscard]] Result<std::vector<std::byte>>
+program_start(const ProgramRequest& request, std::span<const char* const> inherited,
+              const std::string& current_directory, const Inheritance& inheritance,
+              std::uint64_t watched, Verbosity verbosity);
 
 } // namespace vmm

@@ -255,8 +255,9 @@ constexpr OptionRow rows[] = {
      guest_argument},
     {{"--seed", "N", guest, "Seed of the workload and of --host-fault [1]"},
      number<&Config::seed, 0, any>},
-    {{"--bind", "HOST[:GUEST][:rw]", program,
-      "Directory that the program sees, there or elsewhere, for reading or with rw for writing; "
+    {{"--bind", "HOST[:GUEST][:ro|:rw]", program,
+      "Directory that the program sees, there or elsewhere, for reading (ro) or also writing (rw) "
+      "[ro]; "
       "repeatable",
       OptionUse::often},
      program_bind},

@@ -29,6 +29,10 @@ bool has_dots(const std::string& path) {
   return closed.find("/./") != std::string::npos || closed.find("/../") != std::string::npos;
 }
 
+bool is_at_or_below(std::string_view path, std::string_view folder) {
+  return path.starts_with(folder) && (path.size() == folder.size() || path[folder.size()] == '/');
+}
+
 } // namespace
 
 Result<ProgramRequest::UserAndGroup> parse_user(std::string_view option, std::string_view text) {
@@ -59,6 +63,12 @@ Result<ProgramMount> parse_bind(std::string_view option, std::string_view text) 
         "beginning with /, without . and .., and not the root; for that there is "
         "--root",
         option, text);
+  }
+  for (const std::string_view own : {"/proc", "/sys", "/dev"}) {
+    if (is_at_or_below(mount.guest, own) && !is_at_or_below(mount.guest, "/dev/shm")) {
+      return user_error("{} {:?}: {} of the guest is made up by itself; choose another GUEST",
+                        option, text, own);
+    }
   }
   return mount;
 }

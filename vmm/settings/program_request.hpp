@@ -42,7 +42,8 @@ struct ProgramRequest {
 // "UID:GID" or "UID", which stands for both. Errors begin with `option`.
 [[nodiscard]] Result<ProgramRequest::UserAndGroup> parse_user(std::string_view option,
                                                               std::string_view text);
-// "HOST[:GUEST][:rw]"; where GUEST is not given, it is HOST.
+// "HOST[:GUEST][:rw|:ro]"; where GUEST is not given, it is HOST. What the guest makes up itself
+// (/proc, /sys, /dev) cannot be hidden so.
 [[nodiscard]] Result<ProgramMount> parse_bind(std::string_view option, std::string_view text);
 // "NAME=VALUE".
 [[nodiscard]] Result<void> check_variable(std::string_view option, std::string_view text);

@@ -364,6 +364,7 @@ TEST_CASE("metrics, repetitions and pressure") {
   CHECK(contains(refuse({"--repeat", "2", "--trace", "t"}), "--trace: looks at one run"));
   CHECK(contains(refuse({"--repeat", "2", "--gdb", "0"}), "--gdb: looks at one run"));
   CHECK(contains(refuse({"--repeat", "2", "--step"}), "--step: looks at one run"));
+  CHECK(accept({"--repeat", "2", "--control", "c", "--core", "d"}).core == "d"); // of the last run
   CHECK(contains(refuse({"--pressure", "on"}), "--pressure"));
 }
 

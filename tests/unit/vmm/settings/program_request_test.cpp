@@ -89,6 +89,20 @@ TEST_CASE("program request: a bind names a folder of the host's, and where it is
   }
 }
 
+TEST_CASE("program request: a bind does not hide what the guest makes up") {
+  for (const char* const text :
+       {"/a:/proc:rw", "/proc", "/a:/sys/", "/a:/dev", "/a:/dev/pts", "/a:/proc/1"}) {
+    CAPTURE(text);
+    const auto refused = parse_bind("--bind", text);
+    REQUIRE_FALSE(refused.has_value());
+    CHECK(refused.error().message.find("is made up by itself") != std::string::npos);
+  }
+  for (const char* const text : {"/a:/devel", "/proc:/host-proc", "/a:/dev/shm", "/a:/mnt/proc"}) {
+    CAPTURE(text);
+    CHECK(parse_bind("--bind", text).has_value());
+  }
+}
+
 TEST_CASE("program request: what makes no sense is refused in one line") {
   CHECK(refuse({"guest.bin", "--bind", "/a"}).starts_with("--bind: is for a program"));
   CHECK(refuse({"guest.bin", "--workload", "idle", "--", "ls"}).find("not both") !=
