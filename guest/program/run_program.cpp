@@ -131,8 +131,18 @@ std::span<const std::uint8_t> code_at(std::uint64_t address) {
 
 void handle_trap(arch::TrapFrame& frame, std::byte* extended_state) {
   if (frame.vector == EBB_WAKE_VECTOR) {
-    arch::arm_alarm(); // whatever has used the timer meanwhile
+    // Something else may have used the timer. It is set before the looks, or what comes behind them
+    // would not interrupt the program again; but an alarm that has run out only if nobody has set
+    // another.
+    const std::uint64_t alarm = arch::alarm();
+    const bool has_run_out = alarm <= arch::rdtsc();
+    if (!has_run_out) {
+      arch::arm_alarm();
+    }
     running->system.catch_up();
+    if (has_run_out && arch::alarm() == alarm) {
+      arch::arm_alarm();
+    }
     go_on(frame, extended_state);
     return;
   }
