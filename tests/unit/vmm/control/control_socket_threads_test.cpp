@@ -16,51 +16,20 @@
 #include <ctime>
 #include <filesystem>
 #include <fstream>
-#include <functional>
 #include <memory>
-#include <optional>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include <doctest/doctest.h>
 
+#include "tests/support/control_client.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 using namespace vmm;
-using test_support::TemporaryFolder;
+using namespace test_support;
 
 namespace {
-
-ControlReply echo(std::string_view line) {
-  return "ok " + std::string(line);
-}
-
-using Answer = std::function<ControlReply(std::string_view)>;
-
-ControlSocket::Handler handler_of(Answer answer, const Event* news = nullptr) {
-  return {.answer = [answer = std::move(answer)](std::string_view line,
-                                                 UniqueFd& /*file*/) { return answer(line); },
-          .too_long = [] { return std::string("error the line is too long"); },
-          .too_many = [] { return std::string("error too many clients"); },
-          .news = news};
-}
-
-std::unique_ptr<ControlSocket> serve(const std::string& path, Answer answer = echo,
-                                     const Event* news = nullptr) {
-  auto socket = ControlSocket::create(path, handler_of(std::move(answer), news));
-  REQUIRE_MESSAGE(socket.has_value(), socket.error().message);
-  REQUIRE((*socket)->start());
-  return std::move(*socket);
-}
-
-sockaddr_un address_of(const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  std::memcpy(address.sun_path, path.data(), path.size());
-  return address;
-}
 
 // One above the highest that is open.
 int first_free_descriptor() {
@@ -77,59 +46,6 @@ std::uint64_t process_cpu_ns() {
   return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 +
          static_cast<std::uint64_t>(now.tv_nsec);
 }
-
-class Client {
- public:
-  explicit Client(const std::string& path) : fd_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    REQUIRE(fd_.valid());
-    const sockaddr_un address = address_of(path);
-    connected_ =
-        ::connect(fd_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
-  }
-  [[nodiscard]] bool connected() const { return connected_; }
-  // False when the other side has closed.
-  bool send(std::string_view text) {
-    return ::send(fd_.get(), text.data(), text.size(), MSG_NOSIGNAL) ==
-           static_cast<ssize_t>(text.size());
-  }
-  // With open files.
-  bool hand_over(std::string_view text, const std::vector<int>& files) {
-    iovec bytes{const_cast<char*>(text.data()), text.size()};
-    alignas(cmsghdr) std::array<char, CMSG_SPACE(8 * sizeof(int))> rights{};
-    msghdr message{};
-    message.msg_iov = &bytes;
-    message.msg_iovlen = 1;
-    message.msg_control = rights.data();
-    message.msg_controllen = CMSG_SPACE(files.size() * sizeof(int));
-    cmsghdr* const header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(files.size() * sizeof(int));
-    std::memcpy(CMSG_DATA(header), files.data(), files.size() * sizeof(int));
-    return ::sendmsg(fd_.get(), &message, MSG_NOSIGNAL) == static_cast<ssize_t>(text.size());
-  }
-  void end() { ::shutdown(fd_.get(), SHUT_WR); }
-  // Up to and without the next newline; what there is when the other side has closed.
-  std::string line() {
-    std::size_t end = 0;
-    while ((end = received_.find('\n')) == std::string::npos) {
-      std::array<char, 4096> part{};
-      const ssize_t size = ::recv(fd_.get(), part.data(), part.size(), 0);
-      if (size <= 0) {
-        return std::exchange(received_, {});
-      }
-      received_.append(part.data(), static_cast<std::size_t>(size));
-    }
-    std::string text = received_.substr(0, end);
-    received_.erase(0, end + 1);
-    return text;
-  }
-
- private:
-  UniqueFd fd_;
-  std::string received_; // and not asked for yet
-  bool connected_ = false;
-};
 
 } // namespace
 
@@ -337,137 +253,6 @@ TEST_CASE("another's socket at the same path is not removed") {
   Client client(dir / "s");
   REQUIRE(client.send("hi\n"));
   CHECK(client.line() == "ok hi");
-}
-
-namespace {
-
-// Requests that wait for `open`; each client's line comes back behind it.
-struct Door {
-  Event news = std::move(*Event::create("a door"));
-  std::atomic<bool> open{false};
-  std::atomic<int> waiting{0};
-
-  ControlReply answer(std::string_view line) {
-    if (line == "now") {
-      return std::string("at once");
-    }
-    ++waiting;
-    // Gone with the wish.
-    std::shared_ptr<void> count(nullptr, [this](void*) { --waiting; });
-    return ControlReply::Later(
-        [this, count, text = std::string(line)]() -> std::optional<std::string> {
-          return open ? std::optional("open " + text) : std::nullopt;
-        });
-  }
-};
-
-std::unique_ptr<ControlSocket> serve(const std::string& path, Door& door) {
-  return serve(
-      path, [&door](std::string_view line) { return door.answer(line); }, &door.news);
-}
-
-void until(const std::function<bool()>& condition) {
-  while (!condition()) {
-    std::this_thread::yield();
-  }
-}
-
-} // namespace
-
-TEST_CASE("who waits is answered when it has happened, and what it asked later after that") {
-  const TemporaryFolder dir;
-  Door door;
-  const auto socket = serve(dir / "s", door);
-  Client first(dir / "s");
-  Client last(dir / "s");
-  REQUIRE(first.send("a\nnow\n"));
-  REQUIRE(last.send("b")); // a last line without an end, by one that sends no more
-  last.end();
-  Client other(dir / "s");
-  REQUIRE(other.send("now\n"));
-  CHECK(other.line() == "at once");
-  until([&door] { return door.waiting == 2; });
-  door.news.set(); // for nothing
-  REQUIRE(other.send("now\n"));
-  CHECK(other.line() == "at once");
-  door.open = true;
-  door.news.set();
-  CHECK(first.line() == "open a");
-  CHECK(first.line() == "at once");
-  CHECK(last.line() == "open b");
-  CHECK(last.line().empty()); // closed
-  CHECK(door.waiting == 0);
-}
-
-TEST_CASE("what has happened already is not waited for") {
-  const TemporaryFolder dir;
-  Door door;
-  door.open = true;
-  const auto socket = serve(dir / "s", door);
-  Client client(dir / "s");
-  REQUIRE(client.send("a\nb\n"));
-  CHECK(client.line() == "open a");
-  CHECK(client.line() == "open b");
-}
-
-TEST_CASE("what was asked before the end is answered at the end") {
-  const TemporaryFolder dir;
-  std::atomic<bool> busy{false};
-  std::atomic<bool> go_on{false};
-  const auto socket = serve(dir / "s", [&](std::string_view line) -> ControlReply {
-    if (line == "long") {
-      busy = true;
-      until([&go_on] { return go_on.load(); });
-    }
-    return "done " + std::string(line);
-  });
-  Client first(dir / "s");
-  REQUIRE(first.send("long\n"));
-  until([&busy] { return busy.load(); });
-  Client late(dir / "s"); // in the queue still
-  REQUIRE(late.send("late\n"));
-  std::jthread ending([&socket] { socket->end(); });
-  go_on = true;
-  CHECK(first.line() == "done long");
-  CHECK(late.line() == "done late");
-}
-
-TEST_CASE("who goes away while it waits leaves nothing") {
-  const TemporaryFolder dir;
-  Door door;
-  const auto socket = serve(dir / "s", door);
-  {
-    std::vector<std::unique_ptr<Client>> clients;
-    for (std::size_t index = 0; index < ControlSocket::max_clients; ++index) {
-      clients.push_back(std::make_unique<Client>(dir / "s"));
-      REQUIRE(clients.back()->send("a\nmore\n"));
-    }
-    until([&door] { return door.waiting == ControlSocket::max_clients; });
-  }
-  until([&door] { return door.waiting == 0; });
-  Client next(dir / "s");
-  REQUIRE(next.send("now\n"));
-  CHECK(next.line() == "at once");
-}
-
-TEST_CASE("the end is the last moment for an answer") {
-  const TemporaryFolder dir;
-  Door door;
-  auto socket = serve(dir / "s", door);
-  Client answered(dir / "s");
-  REQUIRE(answered.send("a\n"));
-  until([&door] { return door.waiting == 1; });
-  door.open = true; // and nobody says so
-  socket.reset();
-  CHECK(answered.line() == "open a");
-  door.open = false;
-  socket = serve(dir / "s", door);
-  Client left(dir / "s");
-  REQUIRE(left.send("b\n"));
-  until([&door] { return door.waiting == 1; });
-  socket->end();
-  CHECK(left.line().empty());
-  CHECK(door.waiting == 0);
 }
 
 TEST_CASE("control socket: a file that is handed over is for the next line that wants one") {

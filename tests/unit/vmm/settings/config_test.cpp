@@ -1,75 +1,17 @@
 // SPDX-License-Identifier: MIT
 #include "vmm/settings/config.hpp"
 
-#include <algorithm>
 #include <string>
 #include <vector>
 
 #include <doctest/doctest.h>
 
 #include "shared/report_channel.hpp"
-#include "tests/support/no_file.hpp"
+#include "tests/support/parsed_command_line.hpp"
 #include "vmm/settings/guest_arguments.hpp"
 
 using namespace vmm;
-
-namespace {
-
-using Parsed = Result<std::variant<Config, ShowText, ProbeHost>>;
-
-Parsed parse(const std::vector<std::string>& args) {
-  std::vector<const char*> argv{"vmm"};
-  for (const std::string& arg : args) {
-    argv.push_back(arg.c_str());
-  }
-  return parse_command_line(argv, test_support::no_file);
-}
-
-// The configuration of a command line that must be accepted, with the image in front.
-Config accept(std::vector<std::string> args) {
-  args.insert(args.begin(), "guest.bin");
-  const Parsed parsed = parse(args);
-  REQUIRE_MESSAGE(parsed.has_value(), parsed.error().message);
-  const auto* const config = std::get_if<Config>(&*parsed);
-  REQUIRE(config != nullptr);
-  return *config;
-}
-
-// The message of a command line that must be refused: one line, of class user.
-std::string refuse_bare(const std::vector<std::string>& args) {
-  const Parsed parsed = parse(args);
-  REQUIRE_FALSE(parsed.has_value());
-  const Error& error = parsed.error();
-  CHECK(error.error_class == ErrorClass::user);
-  CHECK_FALSE(error.message.empty());
-  CHECK(error.message.find('\n') == std::string::npos);
-  CHECK_FALSE(error.message.ends_with('.'));
-  return error.message;
-}
-
-std::string refuse(std::vector<std::string> args) {
-  args.insert(args.begin(), "guest.bin");
-  return refuse_bare(args);
-}
-
-abi::ReportPolicy policy_of(std::string_view text) {
-  const auto settings = parse_report_settings("--report", text);
-  REQUIRE_MESSAGE(settings.has_value(), settings.error().message);
-  return settings->policy;
-}
-
-bool contains(const std::string& text, std::string_view part) {
-  return text.find(part) != std::string::npos;
-}
-
-} // namespace
-
-TEST_CASE("report on and off, as the control socket takes them") {
-  CHECK(policy_of("on").enabled == 1);
-  CHECK(policy_of("off").enabled == 0);
-  CHECK(accept({"--report", "on"}).report.enabled == 1);
-  CHECK(contains(refuse({"--report", "yes"}), "must be on or off"));
-}
+using namespace test_support;
 
 TEST_CASE("the image may be left out, where there is something for the own one to do") {
   const auto image_of = [](std::vector<std::string> args) {
@@ -268,49 +210,6 @@ TEST_CASE("lazy discards need anonymous memory") {
   CHECK(contains(refuse({"--discard", "free", "--backing", "hugetlb"}), "--discard free"));
 }
 
-TEST_CASE("report policies take any subset of the keys in any order") {
-  CHECK(policy_of("off").enabled == 0);
-  CHECK(policy_of("order=0").order == 0);
-  CHECK(policy_of("order=10").order == 10);
-  CHECK(policy_of("batch=1").batch == 1);
-  CHECK(policy_of("batch=512").batch == 512);
-  const abi::ReportPolicy both = policy_of("delay=2s,keep=4K");
-  CHECK(both.enabled == 1);
-  CHECK(both.order == 9);
-  CHECK(both.batch == 256);
-  CHECK(both.keep_bytes == 4 * kib);
-  CHECK(both.delay_ns == 2'000'000'000);
-  CHECK(both.strategy == abi::ReportStrategy::batch);
-}
-
-TEST_CASE("a policy's timeout and strategy") {
-  const Config config = accept({"--report", "timeout=250,strategy=scan"});
-  CHECK(config.report_timeout_ns == 250'000'000);
-  CHECK(config.report.strategy == abi::ReportStrategy::scan);
-  CHECK(config.report.order == 9);
-  CHECK(policy_of("strategy=each").strategy == abi::ReportStrategy::each);
-  CHECK(accept({}).report_timeout_ns == 0);
-}
-
-TEST_CASE("settings are changed on top of others") {
-  const ReportSettings base{.policy = {.order = 3, .batch = 7, .keep_bytes = 4096},
-                            .timeout_ns = 5};
-  const auto changed = parse_report_settings("report", "batch=9,delay=2us", base);
-  REQUIRE(changed.has_value());
-  CHECK(changed->policy.order == 3);
-  CHECK(changed->policy.batch == 9);
-  CHECK(changed->policy.keep_bytes == 4096);
-  CHECK(changed->policy.delay_ns == 2000);
-  CHECK(changed->timeout_ns == 5);
-  const auto off = parse_report_settings("report", "off", base);
-  REQUIRE(off.has_value());
-  CHECK(off->policy.enabled == 0);
-  CHECK(off->policy.batch == 7);
-  const auto wrong = parse_report_settings("report", "batch=0", base);
-  REQUIRE_FALSE(wrong.has_value());
-  CHECK(wrong.error().message.starts_with("report batch"));
-}
-
 TEST_CASE("the host's mode, workers, faults and control socket") {
   const Config plain = accept({});
   CHECK(plain.host == HostMode::sync);
@@ -366,65 +265,6 @@ TEST_CASE("metrics, repetitions and pressure") {
   CHECK(contains(refuse({"--repeat", "2", "--step"}), "--step: looks at one run"));
   CHECK(accept({"--repeat", "2", "--control", "c", "--core", "d"}).core == "d"); // of the last run
   CHECK(contains(refuse({"--pressure", "on"}), "--pressure"));
-}
-
-TEST_CASE("report policies refuse everything else") {
-  static_assert(abi::max_batch_ranges == 512);
-  for (const char* text : {"",
-                           ",",
-                           "on,order=9",
-                           "off,order=9",
-                           "order=9,off",
-                           "OFF",
-                           "order",
-                           "order=",
-                           "=9",
-                           "order=11",
-                           "order=-1",
-                           "order=9x",
-                           "order=99999999999999999999",
-                           "order= 9",
-                           "batch=0",
-                           "batch=513",
-                           "batch=",
-                           "batch=1.5",
-                           "keep=",
-                           "keep=-1",
-                           "keep=1Q",
-                           "keep=17E",
-                           "delay=",
-                           "delay=-1",
-                           "delay=1h",
-                           "delay=nan",
-                           "delay=.",
-                           "speed=9",
-                           "Order=9",
-                           "order=9,",
-                           ",order=9",
-                           "order=9,,batch=1",
-                           "order=9;batch=1",
-                           "order=9,order=9",
-                           "batch=1,order=2,batch=1",
-                           "timeout=",
-                           "timeout=-1",
-                           "timeout=soon",
-                           "strategy=",
-                           "strategy=balloon",
-                           "strategy=each,strategy=each",
-                           "order==9"}) {
-    CAPTURE(text);
-    const auto policy = parse_report_settings("--report", text);
-    REQUIRE_FALSE(policy.has_value());
-    CHECK(policy.error().error_class == ErrorClass::user);
-    CHECK(contains(policy.error().message, "--report"));
-    CHECK(contains(refuse({"--report", text}), "--report"));
-  }
-}
-
-TEST_CASE("the keep-warm reserve fits into memory") {
-  CHECK(accept({"--mem", "16M", "--report", "keep=16M"}).report.keep_bytes == 16 * mib);
-  CHECK(contains(refuse({"--mem", "16M", "--report", "keep=16385K"}), "keep"));
-  CHECK(contains(refuse({"--report", "keep=1G", "--mem", "512M"}), "512M"));
 }
 
 TEST_CASE("the shape of the command line is checked") {

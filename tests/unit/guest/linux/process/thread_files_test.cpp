@@ -21,15 +21,20 @@ namespace {
 
 using test_support::ThreadedProgram;
 
-TEST_CASE("a thread that makes no calls lets one run whose file of the host's has become ready") {
-  ThreadedProgram program;
+// A thread that waits until standard input, which is dry, is ready.
+void begin_watcher(ThreadedProgram& program) {
   program.files.is_dry = true;
-  program.begin([&] {
+  program.begin([&program] {
     const pollfd wanted{.fd = 0, .events = POLLIN, .revents = 0};
     std::memcpy(&program.word(0), &wanted, sizeof wanted);
     CHECK(program.call(SYS_poll, program.at(0), 1, -1) == 1);
     program.told += "ready";
   });
+}
+
+TEST_CASE("a thread that makes no calls lets one run whose file of the host's has become ready") {
+  ThreadedProgram program;
+  begin_watcher(program);
   program.yield();
   program.files.is_dry = false;
   program.machine.now += 1'000'000'000;
@@ -45,13 +50,7 @@ TEST_CASE("a thread that makes no calls lets one run whose file of the host's ha
 // The alarm takes the timer over that would have interrupted the program for it.
 TEST_CASE("what comes while the alarm is set is looked for before the program goes on") {
   ThreadedProgram program;
-  program.files.is_dry = true;
-  program.begin([&] {
-    const pollfd wanted{.fd = 0, .events = POLLIN, .revents = 0};
-    std::memcpy(&program.word(0), &wanted, sizeof wanted);
-    CHECK(program.call(SYS_poll, program.at(0), 1, -1) == 1);
-    program.told += "ready";
-  });
+  begin_watcher(program);
   program.begin([&] {
     program.yield(); // the first looks again, because there is a new thread, and waits
     CHECK(program.futex(8, FUTEX_WAIT, 0) == 0);
@@ -81,13 +80,7 @@ TEST_CASE("what comes while the alarm is set is looked for before the program go
 // A thread that begins to wait looks a second time, and nobody is interrupted for what it finds.
 TEST_CASE("what another thread has found meanwhile is looked for before the program goes on") {
   ThreadedProgram program;
-  program.files.is_dry = true;
-  program.begin([&] {
-    const pollfd wanted{.fd = 0, .events = POLLIN, .revents = 0};
-    std::memcpy(&program.word(0), &wanted, sizeof wanted);
-    CHECK(program.call(SYS_poll, program.at(0), 1, -1) == 1);
-    program.told += "ready";
-  });
+  begin_watcher(program);
   program.begin([&] {
     program.yield(); // the first looks again, because there is a new thread, and waits
     program.files.is_dry = false;
