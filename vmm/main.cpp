@@ -24,9 +24,7 @@
 #include "vmm/debug/core_file.hpp"
 #include "vmm/io/file.hpp"
 #include "vmm/io/output_file.hpp"
-#include "vmm/io/output_place.hpp"
 #include "vmm/io/patient_output.hpp"
-#include "vmm/io/shared_files.hpp"
 #include "vmm/io/standard_error.hpp"
 #include "vmm/io/standard_output.hpp"
 #include "vmm/io/terminal.hpp"
@@ -37,14 +35,15 @@
 #include "vmm/probe/probe.hpp"
 #include "vmm/profile/profile_text.hpp"
 #include "vmm/record/trace_target.hpp"
-#include "vmm/record/trace_writer.hpp"
 #include "vmm/repetition.hpp"
 #include "vmm/report/live_view.hpp"
 #include "vmm/report/repeated_runs.hpp"
 #include "vmm/report/stats.hpp"
 #include "vmm/report/summary.hpp"
+#include "vmm/run_files.hpp"
 #include "vmm/run_report.hpp"
 #include "vmm/sandbox/sandbox.hpp"
+#include "vmm/sandbox_request.hpp"
 #include "vmm/settings/config.hpp"
 
 namespace {
@@ -111,141 +110,6 @@ vmm::ChartBars chart_bars() {
   return vmm::text_may_be_utf8() ? vmm::ChartBars::blocks : vmm::ChartBars::ascii;
 }
 
-// Fewer would let a program that is linked dynamically fail in ways that tell nobody why.
-constexpr unsigned least_program_files = 8;
-
-void add_metrics(const vmm::MetricsRequest& metrics, vmm::SandboxOptions& options) {
-  using enum vmm::MetricsForm;
-  switch (metrics.form) {
-  case file:
-    options.features.add(vmm::SandboxFeature::metrics_file);
-    ++options.descriptors_to_come;
-    // Where links lead; a place that is none is told when it is opened.
-    if (const auto place = vmm::find_output_place("--metrics", metrics.path)) {
-      options.new_files.push_back(place->folder);
-    }
-    break;
-  case lines:
-    options.features.add(vmm::SandboxFeature::metrics_lines);
-    break;
-  case socket:
-    options.features.add(vmm::SandboxFeature::metrics_socket);
-    ++options.descriptors_to_come;
-    options.folders.push_back(vmm::folder_of(metrics.path));
-    break;
-  }
-}
-
-// Files for what there is to tell in the end, opened before anything runs.
-struct Results {
-  std::optional<vmm::OutputFile> stats;
-  std::optional<vmm::OutputFile> profile;
-  std::optional<vmm::CoreFile> core;
-};
-
-// What the run will need after it has given up everything else.
-vmm::SandboxOptions sandbox_options(const vmm::Config& config, const Results& results) {
-  const auto& [stats_file, profile_file, core_file] = results;
-  vmm::SandboxOptions options;
-  options.mode = config.sandbox;
-  if (stats_file) {
-    options.features.add(vmm::SandboxFeature::stats_file);
-  }
-  if (config.profile_hz != 0) {
-    options.features.add(vmm::SandboxFeature::profile);
-  }
-  for (const auto* const file : {&stats_file, &profile_file}) {
-    if (const auto folder = *file ? (*file)->folder() : std::nullopt) {
-      options.folders.push_back(*folder);
-    }
-  }
-  options.longest_file_bytes = vmm::TraceWriter::max_file_bytes;
-  if (core_file) {
-    options.features.add(vmm::SandboxFeature::core_file);
-    options.folders.push_back(core_file->folder());
-    // Holes count, too: all of memory, and what programs see of it at other addresses.
-    options.longest_file_bytes += 2 * config.mem_bytes;
-  }
-  if (config.control) {
-    options.features.add(vmm::SandboxFeature::control_socket);
-    options.descriptors_to_come += vmm::ControlSocket::max_clients + 1; // one that is refused
-    options.folders.push_back(vmm::folder_of(*config.control));
-  }
-  if (config.may_record()) {
-    options.features.add(vmm::SandboxFeature::trace);
-  }
-  if (config.may_record() && (config.control || config.gdb)) {
-    options.features.add(vmm::SandboxFeature::trace_later);
-    // What clients have handed over, one that is begun and one that is given up.
-    options.descriptors_to_come += vmm::ControlSocket::max_clients + 2;
-  }
-  if (config.pressure != vmm::PressureUse::off) {
-    options.features.add(vmm::SandboxFeature::pressure);
-  }
-  if (config.metrics) {
-    add_metrics(*config.metrics, options);
-  }
-  if (config.gdb) {
-    options.features.add(vmm::SandboxFeature::debugger);
-    options.descriptors_to_come += 2; // a debugger's connection and one that is refused
-    if (!config.gdb->path.empty()) {
-      options.folders.push_back(vmm::folder_of(config.gdb->path));
-    }
-  }
-  if (config.step) {
-    options.features.add(vmm::SandboxFeature::terminal_input);
-  }
-  if (config.runs_program()) {
-    options.features.add(vmm::SandboxFeature::program);
-    options.descriptors_to_come += abi::max_open_files;
-    options.least_descriptors_to_come += least_program_files;
-    options.readable.push_back(config.program.root_directory());
-    if (!config.network.listens.empty()) {
-      options.features.add(vmm::SandboxFeature::listen);
-    }
-    for (const vmm::ConnectRequest& connect : config.network.connects) {
-      options.features.add(vmm::SandboxFeature::connect);
-      options.connect_ports.push_back(connect.port);
-    }
-    if (config.network.any()) {
-      options.descriptors_to_come += abi::max_sockets;
-    }
-    for (const vmm::ProgramMount& bind : config.program.binds) {
-      const bool changes = bind.access == vmm::MountAccess::read_write;
-      (changes ? options.changeable : options.readable).push_back(bind.host);
-      if (changes) {
-        options.features.add(vmm::SandboxFeature::program_changes_files);
-      }
-    }
-  }
-  return options;
-}
-
-// Nothing is written over what the same run reads, or writes elsewhere.
-vmm::Result<void> keep_files_apart(const vmm::Config& config) {
-  using Use = vmm::NamedFile::Use;
-  std::vector<vmm::NamedFile> files{{"the image", config.image, Use::read}};
-  const auto add = [&](const char* what, const std::optional<std::string>& path, Use use) {
-    if (path) {
-      files.push_back({what, *path, use});
-    }
-  };
-  add("--input", config.input, Use::read);
-  add("--config", config.config_file, Use::read);
-  add("--stats", config.stats, Use::written);
-  add("--trace", config.trace, Use::written);
-  add("--core", config.core, Use::written);
-  add("--profile-out", config.profile_out, Use::written);
-  add("--control", config.control, Use::written);
-  if (config.metrics) {
-    add("--metrics", config.metrics->path, Use::written);
-  }
-  if (config.gdb && !config.gdb->path.empty()) {
-    add("--gdb", config.gdb->path, Use::written);
-  }
-  return vmm::refuse_shared_files(files);
-}
-
 // Tells what of the results could not be written. That is a failure of the host, unless there is
 // a worse one to tell.
 int status_after(const vmm::RunStats& stats, std::span<const vmm::Result<void>> outputs,
@@ -277,16 +141,6 @@ bool has_summary(const vmm::Machine& machine, const vmm::GuestEnding& ending) {
   const bool refused = ending.kind == vmm::EndKind::exited && ending.status == 2 &&
                        machine.watch().times().workload_end_ns == 0;
   return machine.watch().times().workload_begin_ns != 0 && !refused;
-}
-
-// Where there is a path.
-vmm::Result<void> open_output(const char* option, const std::optional<std::string>& path,
-                              std::optional<vmm::OutputFile>& file) {
-  if (path) {
-    EBB_TRY_ASSIGN(opened, vmm::OutputFile::open(option, *path));
-    file.emplace(std::move(opened));
-  }
-  return {};
 }
 
 // What --profile has seen goes into its file; what of it a user is told of is returned.
@@ -350,12 +204,12 @@ vmm::Result<void> write_core_at_end(std::optional<vmm::CoreFile>& file, const vm
 vmm::Result<int> run(const vmm::Config& config, const vmm::Inheritance& inheritance,
                      vmm::UniqueFd results = {}) {
   // Whatever can be refused is refused before anything runs.
-  EBB_TRY(keep_files_apart(config));
-  Results files;
+  EBB_TRY(vmm::keep_files_apart(config));
+  vmm::RunFiles files;
   if (!results.valid()) {
-    EBB_TRY(open_output("--stats", config.stats, files.stats));
+    EBB_TRY(vmm::open_output("--stats", config.stats, files.stats));
   }
-  EBB_TRY(open_output("--profile-out", config.profile_out, files.profile));
+  EBB_TRY(vmm::open_output("--profile-out", config.profile_out, files.profile));
   std::optional<vmm::TraceTarget> trace_target;
   if (config.trace) {
     EBB_TRY_ASSIGN(target, vmm::TraceTarget::open(*config.trace));
@@ -375,7 +229,7 @@ vmm::Result<int> run(const vmm::Config& config, const vmm::Inheritance& inherita
     input = std::move(trace);
   }
   EBB_TRY_ASSIGN(program, program_of(config, inheritance));
-  EBB_TRY_ASSIGN(sandbox, vmm::Sandbox::create(sandbox_options(config, files)));
+  EBB_TRY_ASSIGN(sandbox, vmm::Sandbox::create(vmm::sandbox_request(config, files)));
   if (config.verbosity == vmm::Verbosity::verbose) {
     vmm::tell("vmm: {}\n", sandbox->describe());
   }
@@ -465,9 +319,9 @@ vmm::Result<int> run(const vmm::Config& config, const vmm::Inheritance& inherita
 
 // Runs of --repeat, and what they come to.
 vmm::Result<int> run_repeatedly(const vmm::Config& config, const vmm::Inheritance& inheritance) {
-  EBB_TRY(keep_files_apart(config));
+  EBB_TRY(vmm::keep_files_apart(config));
   std::optional<vmm::OutputFile> stats_file;
-  EBB_TRY(open_output("--stats", config.stats, stats_file));
+  EBB_TRY(vmm::open_output("--stats", config.stats, stats_file));
   vmm::Config single = config;
   single.verbosity = vmm::Verbosity::quiet;
   const std::size_t all = std::size_t{config.warm_up} + config.repeat;
