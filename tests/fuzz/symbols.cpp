@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tests/fuzz/fuzz_bytes.hpp"
+#include "tests/support/symbol_file.hpp"
 #include "vmm/base/symbols.hpp"
 
 namespace {
@@ -31,41 +32,6 @@ void read(std::span<const std::byte> file) {
   }
 }
 
-// One segment, one table, with its strings.
-std::vector<std::byte> good_file() {
-  constexpr char strings[] = "\0_ZN2mm5BuddyC1Ev\0plain";
-  std::vector<std::byte> file(0x400);
-  Elf64_Ehdr header{};
-  std::memcpy(header.e_ident, ELFMAG, SELFMAG);
-  header.e_phoff = 0x80;
-  header.e_phnum = 1;
-  header.e_shoff = 0x100;
-  header.e_shnum = 2;
-  Elf64_Phdr segment{};
-  segment.p_type = PT_LOAD;
-  segment.p_vaddr = 0x4000;
-  segment.p_filesz = 0x400;
-  std::array<Elf64_Shdr, 2> sections{};
-  sections[0].sh_type = SHT_DYNSYM;
-  sections[0].sh_link = 1;
-  sections[0].sh_offset = 0x200;
-  sections[0].sh_size = 2 * sizeof(Elf64_Sym);
-  sections[1].sh_offset = 0x300;
-  sections[1].sh_size = sizeof strings;
-  const std::array<Elf64_Sym, 2> symbols{
-      Elf64_Sym{18, ELF64_ST_INFO(STB_GLOBAL, STT_FUNC), 0, 1, 0x4000, 0x20},
-      Elf64_Sym{1, ELF64_ST_INFO(STB_GLOBAL, STT_FUNC), 0, 1, 0x4100, 0x20}};
-  const auto put = [&file](std::size_t at, const auto& object) {
-    std::memcpy(file.data() + at, &object, sizeof object);
-  };
-  put(0, header);
-  put(0x80, segment);
-  put(0x100, sections);
-  put(0x200, symbols);
-  put(0x300, strings);
-  return file;
-}
-
 } // namespace
 
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -74,7 +40,9 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     read(std::as_bytes(bytes.rest()));
     return 0;
   }
-  std::vector<std::byte> file = good_file();
+  test_support::SymbolFile good;
+  good.sections[0].sh_type = SHT_DYNSYM;
+  std::vector<std::byte> file = good.bytes(0x400);
   while (!bytes.empty()) {
     const std::size_t at = bytes.below(0x330);
     file[at] = bytes.take<std::byte>();
