@@ -85,8 +85,7 @@ enum class FileOperation : std::uint32_t {
   // ENOTTY.
   stop = 31,
   // Tells that a program has `length` bytes of an open file, from `offset` on, as code at the
-  // address
-  // that stands for the buffer, whose buffer_bytes is 0. Only where the host wants to know
+  // address that stands for the buffer, whose buffer_bytes is 0. Only where the host wants to know
   // (watched_by_profile). Result: 0.
   code = 32,
 };

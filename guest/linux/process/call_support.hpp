@@ -93,7 +93,8 @@ class CallSupport : protected SystemState, protected WaitingSignals {
     std::int64_t epoch_ns = 0;
   };
   [[nodiscard]] Or<TimerClock> timer_clock(std::uint64_t clock) const;
-  // Has the program interrupted when a timer runs out or another thread is to run.
+  // Has the program interrupted when a timer runs out or another thread is to run; as
+  // Machine::set_alarm_ns.
   [[nodiscard]] bool arm_alarm();
 
   // ---- signals: support_signals.cpp
@@ -105,7 +106,7 @@ class CallSupport : protected SystemState, protected WaitingSignals {
   // Behind that call.
   void end_suspension();
   [[nodiscard]] SignalCause cause_of(std::uint64_t signal, std::int32_t code) const;
-  // Those from outside, and of timers that have run out.
+  // Those from outside, and of timers that have run out. Whether any came from outside.
   bool receive_signals();
   // To a thread, or to whichever takes it.
   void send(Thread& thread, const SignalCause& cause);
