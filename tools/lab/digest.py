@@ -237,4 +237,4 @@ def digest(results, price_ns):
             "started": min(result.get("started", "") for result in usable),
             "scenarios": [make_scenario(title, key, groups[key], price_ns)
                           for title, key in zip(titles(keys), keys)],
-            "peers": beside, "peer_hosts": peers.hosts_of(results)}
+            "peers": beside, "peer_notes": peers.notes_of(results)}

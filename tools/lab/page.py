@@ -150,7 +150,7 @@ def peer_section(data):
             table("All settings as a table", peers.HEAD, map(peers.cells, trace["settings"]),
                   is_open=True)))
     parts += [f"<p class=note>{html.escape(line)}</p>"
-              for line in (*data["peer_hosts"], *peers.UNFAIR)]
+              for line in data["peer_notes"]]
     return "<section>" + "".join(parts) + "</section>"
 
 

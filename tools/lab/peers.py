@@ -104,6 +104,12 @@ def hosts_of(results):
     return sorted(words)
 
 
+def notes_of(results):
+    """What belongs below a table: how each ran, and where both did, what is unfair."""
+    peers = {result["parameters"]["peer"] for result in filter(is_measured, of_peers(results))}
+    return (*hosts_of(results), *(UNFAIR if len(peers) > 1 else ()))
+
+
 def cells(setting):
     return [setting["name"], setting["runs"], f"{setting['ratio']:.3f}",
             "{:.3f}..{:.3f}".format(*setting["ratio_range"]), f"{setting['rest_ratio']:.3f}",
@@ -121,4 +127,4 @@ def as_text(results):
         lines += ["  " + "  ".join(str(cell).ljust(width) if index == 0 else str(cell).rjust(width)
                                    for index, (cell, width) in enumerate(zip(row, widths)))
                   for row in rows]
-    return "\n".join([*lines, *hosts_of(results), *UNFAIR])
+    return "\n".join([*lines, *notes_of(results)])
