@@ -55,7 +55,8 @@ trap_stubs:
         .endr
         .balign EBB_TRAP_STUB_BYTES, 0xcc
 
-/* An interrupt does no more than note that there was one, for whoever halts or looks next.
+/* An interrupt does no more than note that there was one, for whoever halts or looks next. One that
+ * comes at the halt is its end, and goes back to the gate's caller from there.
  *
  * In: the processor's frame, on the trap stack (from CPL3) or below the halt gate's (from ring 0).
  * GS base is the vCPU page in ring 0, too: there is no swapgs anywhere.
@@ -63,6 +64,9 @@ trap_stubs:
 note_interrupt:
         entered_from_cpl3
         .cfi_signal_frame                   /* between any two instructions */
+        testb   $3, 8(%rsp)                 /* CS */
+        jz      end_halt
+note_only:
         pushq   %rax
         .cfi_adjust_cfa_offset 8
         .cfi_rel_offset rax, 0
@@ -122,11 +126,34 @@ note_interrupt:
         iretq
         .cfi_endproc
 
+/* The interrupt that ends a halt finds the processor behind the hlt, or at it: an emulated one that
+ * leaves its guest between sti and hlt may forget that interrupts are held off until the hlt (QEMU's
+ * VMRUN does). To go on there would be a halt whose wake is gone. Anywhere else in ring 0 interrupts
+ * are off, but the same processor has been seen to deliver one twice.
+ *
+ * RAX, RCX and RDX are lost, as in the gate. The stack has been aligned before the frame was pushed:
+ * where the gate's own frame is, this one tells.
+ */
+end_halt:
+        entered_from_cpl3
+        .cfi_signal_frame
+        cmpl    $behind_hlt, (%rsp)         /* RIP: all of ring 0 is below 4 GiB */
+        je      1f
+        cmpl    $at_hlt, (%rsp)
+        jne     note_only
+1:      movl    $MSR_X2APIC_EOI, %ecx
+        xorl    %eax, %eax
+        xorl    %edx, %edx
+        wrmsr
+        movq    24(%rsp), %rsp
+        iretq
+        .cfi_endproc
+
 /* Functions that only ring 0 can do, for guest/arch/cpu.hpp.
  *
  * In: EAX = function, RDI = argument. Out: RAX, RCX, RDX are lost, the rest is kept.
  * Interrupts are off on entry, so an interrupt comes either before the look at wake_pending or
- * after the halt has begun: sti takes effect only behind the instruction that follows it.
+ * behind the sti, where it is the end of the halt.
  */
 gate:
         entered_from_cpl3
@@ -136,8 +163,9 @@ gate:
         jne     2f
         call    set_deadline                /* of 0 disarms the timer */
         sti
-        hlt
-        cli
+at_hlt: hlt                                 /* goes on in end_halt */
+behind_hlt:
+        jmp     at_hlt                      /* after a spurious interrupt */
 2:      movl    $0, %gs:EBB_VCPU_WAKE_PENDING
         iretq
 1:      cmpl    $EBB_GATE_RESUME, %eax

@@ -69,8 +69,8 @@ bool event_lost;
 
 #define OTHERS_READY (state[WATCHER] == ready || state[SLEEPER] == ready || state[COMPUTER] == ready)
 
-// The interrupt in the kernel's code, or in ring 0 out of a halt: note_interrupt. What the program is
-// to be interrupted for is tried again soon.
+// The interrupt in the kernel's code: note_interrupt. What the program is to be interrupted for is
+// tried again soon.
 inline note_in_kernel() {
   irq = false;
   wake_pending = true;
@@ -129,7 +129,7 @@ inline go_to_next() {
      if
      :: halted ->
 end_halted:
-       atomic { irq -> note_in_kernel(); wake_pending = false; halted = false };
+       atomic { irq -> irq = false; halted = false }; // end_halt
        atomic { // arm_alarm() behind the halt
          if
          :: alarm != OFF -> timer = alarm
