@@ -61,11 +61,16 @@ inline std::uint64_t& alarm() {
   return *pointer_to<std::uint64_t>({address_of(&vcpu_page()).value + EBB_PROGRAM_ALARM});
 }
 
+// Sets the vCPU's one timer. Needs feature_interrupt.
+inline void set_timer(std::uint64_t deadline) {
+  std::uint64_t function = EBB_GATE_ALARM;
+  asm volatile("int3" : "+a"(function) : "D"(deadline) : "rcx", "rdx", "memory", "cc");
+}
+
 // Has the timer do what set_alarm() has asked for, after something else has used it.
 inline void arm_alarm() {
   if (alarm() != 0) {
-    std::uint64_t function = EBB_GATE_ALARM;
-    asm volatile("int3" : "+a"(function) : "D"(alarm()) : "rcx", "rdx", "memory", "cc");
+    set_timer(alarm());
   }
 }
 
@@ -76,12 +81,26 @@ inline void set_alarm(std::uint64_t deadline) {
   arm_alarm();
 }
 
+// Whether a signal or a stream's being ready has come from outside and nobody has taken it. The
+// reads are not moved over a halt.
+inline bool is_something_sent() {
+  const volatile abi::VcpuPage& page = vcpu_page();
+  return page.signals_sent != 0 || page.streams_ready != 0;
+}
+
 // Halts this vCPU until an interrupt comes, at the latest when the TSC reaches `deadline` (0: no
 // deadline). Returns at once if an interrupt has come since the last call. Needs feature_interrupt.
+//
+// It uses up the timer, and the interrupt of whatever came. The program may go on without another
+// look outside (a page fault that has waited for memory), so it is interrupted again for that.
 inline void halt_until(std::uint64_t deadline) {
   std::uint64_t function = EBB_GATE_HALT;
   asm volatile("int3" : "+a"(function) : "D"(deadline) : "rcx", "rdx", "memory", "cc");
-  arm_alarm();
+  if (is_something_sent()) {
+    set_timer(rdtsc() + EBB_INTERRUPT_AGAIN_TICKS);
+  } else {
+    arm_alarm();
+  }
 }
 
 // Rings the doorbell with a hypercall; `function` is EBB_GATE_VMCALL or EBB_GATE_VMMCALL. Needs

@@ -18,15 +18,15 @@ class ProgramMachine final : public linux::Machine {
   explicit ProgramMachine(Kernel& kernel) : kernel_(kernel) {}
 
   [[nodiscard]] std::uint64_t now_ns() override { return kernel_.now_ns(); }
-  void sleep_until_ns(std::uint64_t deadline) override {
-    const std::atomic_ref ready(arch::vcpu_page().streams_ready);
-    while (ready.load(std::memory_order_relaxed) == 0 && !arch::signal_is_sent()) {
+  [[nodiscard]] bool sleep_until_ns(std::uint64_t deadline) override {
+    while (!arch::is_something_sent()) {
       kernel_.doze_until_ns(deadline); // also a sleep of no length is a chance to report
       if (kernel_.now_ns() >= deadline) {
         break;
       }
     }
-    ready.store(0, std::memory_order_relaxed);
+    const bool is_ready = take_ready_files();
+    return is_ready || arch::signal_is_sent();
   }
   [[nodiscard]] bool take_ready_files() override {
     const std::atomic_ref ready(arch::vcpu_page().streams_ready);

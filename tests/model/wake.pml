@@ -7,6 +7,7 @@
 // the second, though the third never lets go of the processor by itself.
 //
 // Size:      EVENTS of the stream, CALLS of the thread that computes
+//            FAULTS of it that wait for memory
 // Variants:  ENDS (that thread ends behind them, and the vCPU halts when nobody is ready)
 // Mutations: M_..., each of which breaks the model in one place.
 
@@ -15,6 +16,9 @@
 #endif
 #ifndef CALLS
 #define CALLS 1
+#endif
+#ifndef FAULTS
+#define FAULTS 1
 #endif
 
 #define THREADS 3
@@ -64,6 +68,7 @@ byte futex;           // events that the sleeper has not looked at
 bool watches;         // the watcher waits by any files
 bool hours;           // a timer of the program's is set, which runs out in an hour
 byte calls;
+byte faults;
 byte next;
 bool event_lost;
 
@@ -92,6 +97,36 @@ inline take_ready_files() {
   fi
 }
 
+// arch::halt_until, around the gate: EBB_GATE_HALT.
+inline begin_halt(until) {
+  atomic {
+    if
+#ifdef M_INTERRUPT_NOT_LATCHED
+    :: halted = true; timer = until
+#else
+    :: wake_pending -> wake_pending = false
+    :: else -> halted = true; timer = until
+#endif
+    fi
+  }
+}
+inline end_halt() {
+  atomic { irq -> irq = false; halted = false }
+}
+inline give_timer_back() {
+  atomic {
+    if
+#ifndef M_NO_TRY_BEHIND_A_HALT
+    :: streams_ready -> timer = SOON
+    :: !streams_ready && alarm != OFF -> timer = alarm
+#else
+    :: alarm != OFF -> timer = alarm
+#endif
+    :: else
+    fi
+  }
+}
+
 // Scheduler::go_to_next: who is ready, in any order; nobody: halts until the stream is ready.
 inline go_to_next() {
   do
@@ -116,28 +151,14 @@ inline go_to_next() {
        fi
      }
   :: !OTHERS_READY && !streams_ready ->
-     atomic { // the gate: EBB_GATE_HALT
-       if
-#ifdef M_INTERRUPT_NOT_LATCHED
-       :: halted = true; timer = OFF
-#else
-       :: wake_pending -> wake_pending = false
-       :: else -> halted = true; timer = OFF
-#endif
-       fi
-     };
+     begin_halt(OFF);
      if
      :: halted ->
 end_halted:
-       atomic { irq -> irq = false; halted = false }; // end_halt
-       atomic { // arm_alarm() behind the halt
-         if
-         :: alarm != OFF -> timer = alarm
-         :: else
-         fi
-       }
+       end_halt()
      :: else
-     fi
+     fi;
+     give_timer_back()
   od
 }
 
@@ -257,6 +278,14 @@ end_computing:
          fi;
          at[current] = catch_up
        }
+    // A page fault that waits for memory: nothing looks outside before the program goes on.
+    :: atomic { current == COMPUTER && faults < FAULTS -> faults++; in_kernel = true };
+       begin_halt(SOON);
+       if
+       :: halted -> end_halt()
+       :: else
+       fi;
+       give_timer_back()
 #ifdef ENDS
     :: atomic { current == COMPUTER && calls == CALLS -> in_kernel = true; state[COMPUTER] = waiting };
        go_to_next()

@@ -186,7 +186,10 @@ class FakeFileHost final : public guest::linux::FilePort {
 class FakeMachine final : public guest::linux::Machine {
  public:
   [[nodiscard]] std::uint64_t now_ns() override { return now; }
-  void sleep_until_ns(std::uint64_t deadline) override { now = deadline; }
+  [[nodiscard]] bool sleep_until_ns(std::uint64_t deadline) override {
+    now = deadline;
+    return false;
+  }
   [[nodiscard]] bool set_alarm_ns(std::uint64_t /*deadline*/) override { return false; }
   [[nodiscard]] bool take_ready_files() override { return false; }
   [[nodiscard]] guest::linux::SignalSet take_signals() override { return 0; }

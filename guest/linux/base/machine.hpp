@@ -12,8 +12,9 @@ class Machine {
  public:
   [[nodiscard]] virtual std::uint64_t now_ns() = 0; // since boot
   static constexpr std::uint64_t never = UINT64_MAX;
-  // Until then, or until a signal comes from outside, or a file that is watched is ready.
-  virtual void sleep_until_ns(std::uint64_t deadline) = 0;
+  // Until then, or until a signal comes from outside, or a file that is watched is ready: whether
+  // it was one of those. Files are told once, so that whoever waits by them must look.
+  [[nodiscard]] virtual bool sleep_until_ns(std::uint64_t deadline) = 0;
   // Whether a file that is watched has become ready since this was asked last; the program's own
   // code has been interrupted then.
   [[nodiscard]] virtual bool take_ready_files() = 0;

@@ -63,9 +63,12 @@ std::uint64_t CallSupport::slice_ns() const {
 }
 
 void CallSupport::forget_ended(const Process& runs) {
-  std::erase_if(processes_, [&](const auto& process) {
+  const auto is_over = [&](const auto& process) {
     return process->is_waited_for && process.get() != &runs;
-  });
+  };
+  if (std::erase_if(processes_, is_over) != 0) {
+    machine_.set_handled_signals(handled_signals());
+  }
 }
 
 void CallSupport::renew_memory(Process& process) {

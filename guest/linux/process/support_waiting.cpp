@@ -48,10 +48,9 @@ void CallSupport::idle_until_ns(std::uint64_t deadline) {
     first_ns = began_ns + HostContents::unused_time_ns;
   }
   contents_.rest_until(first_ns == wake_ns ? wake_ns : began_ns);
-  machine_.sleep_until_ns(first_ns);
-  if (first_ns != wake_ns && machine_.now_ns() >= first_ns) {
+  if (!machine_.sleep_until_ns(first_ns) && first_ns != wake_ns) {
     contents_.rest_until(wake_ns);
-    machine_.sleep_until_ns(wake_ns);
+    static_cast<void>(machine_.sleep_until_ns(wake_ns));
   }
   scheduler_.wake_watchers(); // one of them may have a stream that is ready now
   receive_signals();

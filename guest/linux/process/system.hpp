@@ -47,9 +47,10 @@ class System final : private ProgramCalls {
   // After a call or a fault: into a handler, back out of one, or into the next program.
   void go_on(Registers& registers, const ExtendedState& state);
   // Whether something is to interrupt the program's own code: a signal for a handler, or that is
-  // the program's end but what is open for writing is written out before; other threads.
+  // the program's end but what is open for writing is written out before, or other processes know
+  // of it; other threads.
   [[nodiscard]] bool wants_interrupts() const {
-    return !contents_.is_empty() || scheduler_.has_watchers() ||
+    return !contents_.is_empty() || processes_.size() > 1 || scheduler_.has_watchers() ||
            scheduler_.next_tick_ns() != Machine::never ||
            std::ranges::any_of(processes_,
                                [](const auto& one) { return may_be_interrupted(*one); });

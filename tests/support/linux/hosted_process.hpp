@@ -40,8 +40,11 @@ class MadeUpFiles final : public guest::linux::FilePort {
     };
     switch (call.operation) {
     case abi::FileOperation::open: {
-      if (!content.contains(path) || (call.flags & abi::file_write) != 0) {
-        return content.contains(path) ? -EROFS : -ENOENT;
+      if (!content.contains(path)) {
+        return -ENOENT;
+      }
+      if ((call.flags & abi::file_write) != 0 && !is_writable) {
+        return -EROFS;
       }
       open_.push_back(path);
       return static_cast<abi::FileResult>(open_.size()) + 2;
@@ -87,7 +90,8 @@ class MadeUpFiles final : public guest::linux::FilePort {
   std::string input;
   std::string output;
   std::uint64_t calls = 0;
-  bool is_dry = false; // streams are ready for nothing
+  bool is_dry = false;      // streams are ready for nothing
+  bool is_writable = false; // files may be opened for writing; nothing is written
 
  private:
   [[nodiscard]] abi::FileStat stat_of(const std::string& path) const {

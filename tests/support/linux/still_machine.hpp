@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <utility>
 
 #include "guest/linux/base/machine.hpp"
@@ -18,11 +19,18 @@ struct ProgramEnd {
 class StillMachine final : public guest::linux::Machine {
  public:
   [[nodiscard]] std::uint64_t now_ns() override { return now; }
-  void sleep_until_ns(std::uint64_t deadline) override {
+  [[nodiscard]] bool sleep_until_ns(std::uint64_t deadline) override {
+    if (deadline != never) {
+      now = std::max(now, deadline);
+    }
+    if (files_ready_behind_sleep) {
+      std::exchange(files_ready_behind_sleep, nullptr)();
+      return true;
+    }
     if (deadline == never) {
       throw ProgramEnd{255}; // nothing will ever come
     }
-    now = std::max(now, deadline);
+    return false;
   }
   [[nodiscard]] bool take_ready_files() override { return std::exchange(files_ready, false); }
   [[nodiscard]] bool set_alarm_ns(std::uint64_t deadline) override {
@@ -45,6 +53,8 @@ class StillMachine final : public guest::linux::Machine {
   std::uint64_t now = 1'000'000'000;
   std::uint64_t alarm = never;
   bool files_ready = false;
+  // Makes them ready as the time of the next sleep is over.
+  std::function<void()> files_ready_behind_sleep;
   // What comes while the alarm is next set anew.
   bool files_ready_at_alarm = false;
   guest::linux::SignalSet signals_at_alarm = 0;

@@ -72,6 +72,25 @@ TEST_CASE("a child runs before who has made it, with numbers of its own, and is 
   CHECK(program.call(SYS_kill, 3, 0) == -ESRCH);
 }
 
+// By the outside all signals are the guest's then.
+TEST_CASE("a program is to be interrupted while there are other processes, whatever they handle") {
+  Family program;
+  CHECK_FALSE(program.process->wants_interrupts());
+  CHECK(program.machine.handled == 0);
+  const auto all_are_its_own = [&] {
+    return program.process->wants_interrupts() &&
+           program.machine.handled == ~guest::linux::SignalSet{0};
+  };
+  bool in_child = false;
+  const long child = program.begin_child([&] {
+    program.yield(); // the parent waits from here on
+    in_child = all_are_its_own();
+  });
+  CHECK(in_child);
+  CHECK(program.wait_for(child) == child);
+  CHECK(program.process->wants_interrupts() == all_are_its_own()); // forgotten or not
+}
+
 TEST_CASE("what a child opens, closes and sets is its own; what was open before is shared") {
   Family program;
   const auto path = program.at(16);

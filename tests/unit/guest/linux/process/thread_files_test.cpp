@@ -95,6 +95,20 @@ TEST_CASE("what another thread has found meanwhile is looked for before the prog
   CHECK(program.told == "ready");
 }
 
+// The guest sleeps a while, lets go of what it has of the file, and would sleep on.
+TEST_CASE("what becomes ready as the guest has slept a while is not slept through") {
+  ThreadedProgram program;
+  program.files.content["/data"] = "data";
+  program.files.is_writable = true;
+  std::memcpy(&program.word(100), "/data", 6);
+  REQUIRE(program.call(SYS_open, program.at(100), O_RDWR, 0) >= 0);
+  program.files.is_dry = true;
+  program.machine.files_ready_behind_sleep = [&] { program.files.is_dry = false; };
+  const pollfd wanted{.fd = 0, .events = POLLIN, .revents = 0};
+  std::memcpy(&program.word(0), &wanted, sizeof wanted);
+  CHECK(program.call(SYS_poll, program.at(0), 1, -1) == 1);
+}
+
 TEST_CASE("a pipe wakes who waits for it, also when its descriptor is closed meanwhile") {
   ThreadedProgram program;
   CHECK(program.call(SYS_pipe2, program.at(0), 0) == 0);

@@ -44,7 +44,7 @@ struct Threads final : ThreadOwner {
       std::exchange(meanwhile, nullptr)();
       return;
     }
-    machine.sleep_until_ns(deadline);
+    static_cast<void>(machine.sleep_until_ns(deadline));
   }
 
   test_support::StillMachine machine;
