@@ -29,10 +29,17 @@ def _checked(kind, what, is_good):
             value = kind(text)
         except ValueError:
             value = None
-        if value is None or not math.isfinite(value) or not is_good(value):
+        if value is None or not is_good(value):
             raise argparse.ArgumentTypeError(f'"{text}": must be {what}')
         return value
     return read
+
+
+def _finite(text):
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError
+    return value
 
 
 def whole_number(least=0, most=None):
@@ -44,9 +51,9 @@ def whole_number(least=0, most=None):
 
 def number(least=0.0):
     """For add_argument(type=...): a number, `least` among what is taken."""
-    return _checked(float, f"a number of at least {least:g}", lambda value: value >= least)
+    return _checked(_finite, f"a number of at least {least:g}", lambda value: value >= least)
 
 
 def positive(unit):
     """For add_argument(type=...): a number of `unit` above 0."""
-    return _checked(float, f"a number of {unit} above 0", lambda value: value > 0)
+    return _checked(_finite, f"a number of {unit} above 0", lambda value: value > 0)

@@ -52,23 +52,13 @@ Result<std::unique_ptr<GuestProfile>> GuestProfile::create(GuestProfileParts par
 
 GuestProfile::GuestProfile(GuestProfileParts parts, std::uint32_t hz)
     : parts_(std::move(parts)), view_(parts_.memory, parts_.plugged_end, ReadOnlyArea{}),
-      period_ns_(ns_per_s / hz), timers_(parts_.signal, std::chrono::nanoseconds(period_ns_)),
-      due_ns_(parts_.vcpus.size()), counts_(parts_.vcpus.size()) {}
+      timers_(parts_.signal, std::chrono::nanoseconds(ns_per_s / hz)),
+      due_(parts_.vcpus.size(), DueTicks(ns_per_s / hz)), counts_(parts_.vcpus.size()) {}
 
 void GuestProfile::look(unsigned vcpu, VcpuTurn turn) {
-  const std::uint64_t now_ns = monotonic_ns();
-  std::uint64_t& due_ns = due_ns_[vcpu];
-  if (due_ns == 0) {
-    due_ns = now_ns + period_ns_;
+  if (const std::uint64_t ticks = due_[vcpu].take(monotonic_ns(), turn); ticks != 0) {
+    counts_[vcpu].add(stack_of(parts_.vcpus[vcpu], turn), ticks);
   }
-  if (now_ns < due_ns) {
-    return;
-  }
-  const std::uint64_t ticks = 1 + (now_ns - due_ns) / period_ns_;
-  due_ns += ticks * period_ns_;
-  // What a process misses that was stopped nobody has spent.
-  counts_[vcpu].add(stack_of(parts_.vcpus[vcpu], turn),
-                    turn == VcpuTurn::guest ? std::min(ticks, ns_per_s / period_ns_) : ticks);
 }
 
 Stack GuestProfile::stack_of(const Vcpu& vcpu, VcpuTurn turn) const {

@@ -18,6 +18,7 @@
 #include "vmm/debug/guest_view.hpp"
 #include "vmm/kvm/kvm.hpp"
 #include "vmm/memory/guest_memory.hpp"
+#include "vmm/profile/due_ticks.hpp"
 #include "vmm/profile/program_code.hpp"
 #include "vmm/profile/stack_counts.hpp"
 #include "vmm/profile/tick_timers.hpp"
@@ -61,10 +62,9 @@ class GuestProfile final : public VcpuTicks {
 
   const GuestProfileParts parts_;
   const GuestView view_;
-  const std::uint64_t period_ns_;
   TickTimers timers_;
   ProgramCode code_;
-  std::vector<std::uint64_t> due_ns_; // of each vCPU; 0: it has not run yet
+  std::vector<DueTicks> due_; // of each vCPU
   std::vector<StackCounts> counts_;
 };
 

@@ -90,6 +90,9 @@ void ProgramCode::add(const CodeMapping& mapping) {
 }
 
 std::uint64_t ProgramCode::place_of(std::uint64_t address) const {
+  if (address > most_offset) {
+    return most_offset; // where there is no code; the bits above would name a file
+  }
   const std::scoped_lock lock(mutex_);
   const auto after = mappings_.upper_bound(address);
   if (after == mappings_.begin()) {

@@ -40,7 +40,8 @@ class ProgramCode {
   void add(const CodeMapping& mapping);
 
   // An address as a place in a file, which means the same when something else lies there later. The
-  // address itself where no program has code. Any thread.
+  // address itself where no program has code; of one that no code can have nothing is known. Any
+  // thread.
   [[nodiscard]] std::uint64_t place_of(std::uint64_t address) const;
   // What a place lies in: a function, or where the file has none, "[libc.so.6]"; empty when the
   // place is no file's.

@@ -63,7 +63,12 @@ int VcpuRunner::enter_guest() {
   if (around_.hook == nullptr) [[likely]] {
     return vcpu_.run();
   }
-  if (!around_.hook->before_entry(index_, vcpu_.state().immediate_exit)) {
+  bool may_enter = false;
+  {
+    const Held held(*this);
+    may_enter = around_.hook->before_entry(index_, vcpu_.state().immediate_exit);
+  }
+  if (!may_enter) {
     return EINTR;
   }
   // The hook may have taken back a request to stop.
@@ -85,6 +90,7 @@ void VcpuRunner::handle_exit() {
 bool VcpuRunner::handle_output() {
   const auto& io = vcpu_.state().io;
   if (around_.hook != nullptr && io.port == EBB_PORT_DEBUG && io.direction == KVM_EXIT_IO_OUT) {
+    const Held held(*this);
     return around_.hook->on_debug_port(index_);
   }
   const std::span<const std::byte> data = vcpu_.page().data(io.data_offset, sizeof(std::uint32_t));
@@ -97,6 +103,7 @@ bool VcpuRunner::handle_output() {
   if (io.port == EBB_PORT_HYPERCALL) {
     exits_.hypercalls.add();
     if (around_.hook != nullptr && around_.hypercalls.is_panic(index_)) {
+      const Held held(*this);
       around_.hook->before_end(index_, FatalEnd::panic);
     }
     around_.hypercalls.dispatch(index_);
@@ -106,6 +113,7 @@ bool VcpuRunner::handle_output() {
     return false;
   }
   if (around_.hook != nullptr) {
+    const Held held(*this);
     around_.hook->after_output(index_);
   }
   return true;
@@ -154,6 +162,7 @@ std::string VcpuRunner::describe_forbidden_access() const {
 
 void VcpuRunner::crash(const std::string& what) {
   if (around_.hook != nullptr) {
+    const Held held(*this);
     around_.hook->before_end(index_, FatalEnd::crash);
   }
   around_.end.end({EndKind::crashed, 0,

@@ -56,6 +56,17 @@ class VcpuRunner {
       around_.ticks->look(index_, turn);
     }
   }
+  // While one is there the hook may hold the vCPU.
+  class Held {
+   public:
+    explicit Held(VcpuRunner& runner) : runner_(runner) { runner_.let_look(VcpuTurn::host); }
+    Held(const Held&) = delete;
+    Held& operator=(const Held&) = delete;
+    ~Held() { runner_.let_look(VcpuTurn::held); }
+
+   private:
+    VcpuRunner& runner_;
+  };
   [[nodiscard]] bool handle_output();
   [[nodiscard]] bool handle_doorbell_call();
   void ring_doorbell(std::uint32_t channel);

@@ -11,6 +11,7 @@ namespace vmm {
 enum class VcpuTurn : std::uint8_t {
   guest, // has been in KVM_RUN
   host,  // has dealt with what brought it out
+  held,  // has waited until it may go on
 };
 
 class VcpuTicks {

@@ -4,6 +4,7 @@
 #include "tools/lab/sim/access_hooks.hpp"
 
 #include <cstdint>
+#include <utility>
 
 namespace sharing {
 namespace {
@@ -33,8 +34,8 @@ template <typename Value> Value exchange(volatile Value* at, Value value) {
 
 } // namespace
 
-void listen(AccessListener* listener) {
-  listening = listener;
+AccessListener* listen(AccessListener* listener) {
+  return std::exchange(listening, listener);
 }
 
 } // namespace sharing

@@ -22,7 +22,8 @@ class AccessListener {
   ~AccessListener() = default;
 };
 
-// Who hears of accesses from now on, of all threads; null: nobody. It must not be instrumented.
-void listen(AccessListener* listener);
+// Who hears of accesses from now on, of all threads; null: nobody. It must not be instrumented. Who
+// did until now.
+AccessListener* listen(AccessListener* listener);
 
 } // namespace sharing

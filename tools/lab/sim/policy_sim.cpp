@@ -11,10 +11,12 @@
 #include <array>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <CLI/CLI.hpp>
@@ -25,6 +27,7 @@
 #include "tests/support/fake_report_host.hpp"
 #include "tests/support/page_trace.hpp"
 #include "tests/support/still_platform.hpp"
+#include "vmm/boot/recording.hpp"
 #include "vmm/measure/auto_policy.hpp"
 #include "vmm/measure/ledger.hpp"
 
@@ -264,6 +267,21 @@ std::string run_auto(const PageTrace& trace, const Machine& machine, double stre
                          : fmt::format("half-life {} ms", half_life / 1'000'000));
 }
 
+// User error for a file that is no page trace.
+vmm::Result<PageTrace> read_trace(const std::string& path) {
+  auto recording = vmm::Recording::load(path);
+  if (!recording) {
+    return std::unexpected(recording.error());
+  }
+  PageTrace trace{.peak_pages = static_cast<std::uint32_t>(recording->summary().peak_pages),
+                  .blocks = static_cast<std::uint32_t>(recording->summary().blocks),
+                  .events = {}};
+  trace.events.resize(recording->summary().events);
+  std::memcpy(trace.events.data(), recording->pages().subspan(sizeof(abi::PageTraceHeader)).data(),
+              trace.events.size() * sizeof(test_support::PageTraceEvent));
+  return trace;
+}
+
 } // namespace
 
 int main(int argc, char** argv) {
@@ -291,8 +309,19 @@ int main(int argc, char** argv) {
     fmt::print(stderr, "policy_sim: {}\n", error.what());
     return 2;
   }
+  // All of them first: the last may take minutes to come to.
+  std::vector<PageTrace> read;
   for (const std::string& path : traces) {
-    const PageTrace trace = test_support::read_page_trace(path);
+    auto trace = read_trace(path);
+    if (!trace) {
+      fmt::print(stderr, "policy_sim: {}\n", trace.error().message);
+      return 2;
+    }
+    read.push_back(std::move(*trace));
+  }
+  for (std::size_t index = 0; index < traces.size(); ++index) {
+    const std::string& path = traces[index];
+    const PageTrace& trace = read[index];
     for (const Machine& machine : machines) {
       fmt::print("{}, {}: net benefit in MiB s (footprint ratio), a MiB s at 1 ms\n",
                  std::filesystem::path(path).filename().string(), machine.name);

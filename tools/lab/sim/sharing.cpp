@@ -5,7 +5,7 @@
 // waits and every line that is shared moves as often as it can. No clock: the same numbers on every
 // machine.
 //
-// Usage: sharing [--lines] [--order N]... [--vcpus N]...
+// Usage: sharing [--report] [--lines] [--order N]... [--vcpus N]...
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -75,8 +75,8 @@ class Turns final : public sharing::AccessListener {
 // touches is not counted.
 class Machine final : public test_support::StillPlatform {
  public:
-  Machine(unsigned vcpus, bool reports, Turns& turns)
-      : turns_(turns), channels_(vcpus),
+  Machine(unsigned vcpus, bool reports)
+      : channels_(vcpus),
         metadata_(mm::Buddy::metadata_bytes(ram_first, ram_end) / sizeof(Page) + 1) {
     for (unsigned vcpu = 0; vcpu < vcpus; ++vcpu) {
       hosts_.emplace_back(channels_[vcpu]);
@@ -93,12 +93,12 @@ class Machine final : public test_support::StillPlatform {
   // As in a guest: time goes on.
   std::uint64_t now_ns() override { return now_ns_ += 100; }
   void ring_doorbell(unsigned channel) override {
-    sharing::listen(nullptr);
+    sharing::AccessListener* const before = sharing::listen(nullptr);
     for (const test_support::TakenBatch& batch : hosts_[channel].take()) {
       hosts_[channel].post(test_support::FakeReportHost::answer_to(
           batch, [](abi::RangeDescriptor) { return abi::Outcome::discarded; }));
     }
-    sharing::listen(&turns_);
+    sharing::listen(before);
   }
 
   [[nodiscard]] abi::Pfn allocate(unsigned vcpu, abi::Order order) {
@@ -140,7 +140,6 @@ class Machine final : public test_support::StillPlatform {
   };
 
   alignas(abi::page_bytes) abi::GuestStatus status_{};
-  Turns& turns_;
   test_support::ChannelSet channels_;
   std::vector<test_support::FakeReportHost> hosts_;
   std::vector<Page> metadata_; // begins where a line does, as in a guest
@@ -161,7 +160,7 @@ struct Result {
 class Rounds {
  public:
   Rounds(unsigned vcpus, abi::Order order, bool reports)
-      : vcpus_(vcpus), order_(order), machine_(vcpus, reports, turns_), blocks_(vcpus) {
+      : vcpus_(vcpus), order_(order), machine_(vcpus, reports), blocks_(vcpus) {
     for (std::vector<abi::Pfn>& mine : blocks_) {
       mine.resize(blocks_each);
     }

@@ -116,6 +116,7 @@ TEST_CASE("program code: a guest can say anything") {
   code.add(part(UniqueFd(), "x", 0x1000, 0, 4096));
   CHECK(code.function_at(code.place_of(0x1000)) == "[x]"); // nothing is known of it
   CHECK(code.function_at(code.place_of(most - 5)).empty());
+  CHECK(code.function_at(code.place_of(0x0001'0000'0000'1000)).empty()); // as a stack may hold it
   CHECK(code.function_at(most).empty());
   // Pieces without end.
   const test_support::TemporaryFolder folder;
