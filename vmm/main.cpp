@@ -74,6 +74,25 @@ std::span<const char* const> environment() {
   return {::environ, count};
 }
 
+// The vmm's own. Of one that has been removed what the link says: the guest says that it is not
+// there.
+std::string working_directory() {
+  std::error_code nowhere;
+  std::string directory = std::filesystem::current_path(nowhere).string();
+  if (nowhere) {
+    directory = std::filesystem::read_symlink("/proc/self/cwd", nowhere).string();
+  }
+  return nowhere ? "/" : directory;
+}
+
+vmm::Result<void> keep_files_apart(const vmm::Config& config) {
+  std::optional<std::string> program;
+  if (config.runs_program()) {
+    program = vmm::program_file(config.program, environment(), working_directory());
+  }
+  return vmm::keep_files_apart(config, program);
+}
+
 // What is told to a guest that runs a program; empty: it runs a workload.
 vmm::Result<std::vector<std::byte>> program_of(const vmm::Config& config,
                                                const vmm::Inheritance& inheritance) {
@@ -87,12 +106,7 @@ vmm::Result<std::vector<std::byte>> program_of(const vmm::Config& config,
   if (config.profile_hz != 0) {
     watched |= abi::watched_by_profile;
   }
-  std::error_code nowhere; // removed: the link says so, and the guest that it is not there
-  std::string directory = std::filesystem::current_path(nowhere).string();
-  if (nowhere) {
-    directory = std::filesystem::read_symlink("/proc/self/cwd", nowhere).string();
-  }
-  return vmm::program_start(config.program, environment(), nowhere ? "/" : directory, inheritance,
+  return vmm::program_start(config.program, environment(), working_directory(), inheritance,
                             watched, config.verbosity);
 }
 
@@ -204,7 +218,7 @@ vmm::Result<void> write_core_at_end(std::optional<vmm::CoreFile>& file, const vm
 vmm::Result<int> run(const vmm::Config& config, const vmm::Inheritance& inheritance,
                      vmm::UniqueFd results = {}) {
   // Whatever can be refused is refused before anything runs.
-  EBB_TRY(vmm::keep_files_apart(config));
+  EBB_TRY(keep_files_apart(config));
   vmm::RunFiles files;
   if (!results.valid()) {
     EBB_TRY(vmm::open_output("--stats", config.stats, files.stats));
@@ -319,7 +333,7 @@ vmm::Result<int> run(const vmm::Config& config, const vmm::Inheritance& inherita
 
 // Runs of --repeat, and what they come to.
 vmm::Result<int> run_repeatedly(const vmm::Config& config, const vmm::Inheritance& inheritance) {
-  EBB_TRY(vmm::keep_files_apart(config));
+  EBB_TRY(keep_files_apart(config));
   std::optional<vmm::OutputFile> stats_file;
   EBB_TRY(vmm::open_output("--stats", config.stats, stats_file));
   vmm::Config single = config;

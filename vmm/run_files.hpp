@@ -24,6 +24,8 @@ struct RunFiles {
                                        std::optional<OutputFile>& file);
 
 // User error when something would be written over what the same run reads, or writes elsewhere.
-[[nodiscard]] Result<void> keep_files_apart(const Config& config);
+// `program_file`: the program's, if there is one.
+[[nodiscard]] Result<void> keep_files_apart(const Config& config,
+                                            const std::optional<std::string>& program_file);
 
 } // namespace vmm

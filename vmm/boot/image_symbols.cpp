@@ -40,8 +40,12 @@ Result<Symbols> load_symbols(const std::string& elf, std::uint64_t hash) {
   return symbols;
 }
 
+std::string symbols_beside(const std::string& image) {
+  return std::filesystem::path(image).replace_extension(".elf").string();
+}
+
 Result<Symbols> symbols_of_image(const std::string& image, std::uint64_t hash) {
-  const std::string beside = std::filesystem::path(image).replace_extension(".elf").string();
+  const std::string beside = symbols_beside(image);
   auto own = load_symbols(image, hash);
   if (own || beside == image) {
     return own;

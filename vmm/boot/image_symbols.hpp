@@ -21,6 +21,10 @@ namespace vmm {
 // when it cannot be read, is no ELF file with functions, or is another build.
 [[nodiscard]] Result<Symbols> load_symbols(const std::string& elf, std::uint64_t hash);
 
+// The ELF file that belongs beside an image: its name, ending in .elf. It may be the image itself,
+// or not be there.
+[[nodiscard]] std::string symbols_beside(const std::string& image);
+
 // Those that belong to `image`, a guest.bin or guest.elf, by load_symbols: of itself or of the file
 // beside it whose name ends in .elf. An error says why there are none; that need not stop anybody.
 [[nodiscard]] Result<Symbols> symbols_of_image(const std::string& image, std::uint64_t hash);

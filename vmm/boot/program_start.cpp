@@ -69,6 +69,24 @@ std::string find_program(const std::string& name, const std::string& root,
   return name;
 }
 
+std::string directory_of(const ProgramRequest& request, const std::string& current_directory) {
+  return request.directory.value_or(request.root_directory() == "/" ? current_directory : "/");
+}
+
+// A path of the guest's on the host: below the deepest folder that is bound there, or the root.
+std::string path_on_host(const ProgramRequest& request, const std::string& path) {
+  const ProgramMount* below = nullptr;
+  for (const ProgramMount& mount : request.binds) {
+    const std::string folder = mount.guest == "/" ? mount.guest : mount.guest + "/";
+    if ((path == mount.guest || path.starts_with(folder)) &&
+        (below == nullptr || mount.guest.size() >= below->guest.size())) {
+      below = &mount;
+    }
+  }
+  return below == nullptr ? request.root_directory() + "/" + path
+                          : below->host + "/" + path.substr(below->guest.size());
+}
+
 class Strings {
  public:
   void add(std::string_view text) {
@@ -89,8 +107,7 @@ Result<std::vector<std::byte>> program_start(const ProgramRequest& request,
                                              const Inheritance& inheritance, std::uint64_t watched,
                                              Verbosity verbosity) {
   const std::vector<std::string> environment = environment_of(request, inherited);
-  const std::string directory =
-      request.directory.value_or(request.root_directory() == "/" ? current_directory : "/");
+  const std::string directory = directory_of(request, current_directory);
   Strings strings;
   strings.add(
       find_program(request.arguments.front(), request.root_directory(), environment, directory));
@@ -135,6 +152,14 @@ Result<std::vector<std::byte>> program_start(const ProgramRequest& request,
   std::memcpy(bytes.data(), &start, sizeof start);
   std::memcpy(bytes.data() + sizeof start, strings.bytes().data(), strings.bytes().size());
   return bytes;
+}
+
+std::string program_file(const ProgramRequest& request, std::span<const char* const> inherited,
+                         const std::string& current_directory) {
+  const std::string directory = directory_of(request, current_directory);
+  const std::string found = find_program(request.arguments.front(), request.root_directory(),
+                                         environment_of(request, inherited), directory);
+  return path_on_host(request, found.starts_with('/') ? found : directory + "/" + found);
 }
 
 } // namespace vmm

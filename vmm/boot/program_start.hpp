@@ -25,4 +25,9 @@ program_start(const ProgramRequest& request, std::span<const char* const> inheri
               const std::string& current_directory, const Inheritance& inheritance,
               std::uint64_t watched, Verbosity verbosity);
 
+// Where that program is on the host, by the same rules; whether anything is there is not asked.
+[[nodiscard]] std::string program_file(const ProgramRequest& request,
+                                       std::span<const char* const> inherited,
+                                       const std::string& current_directory);
+
 } // namespace vmm
