@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <string>
 
 namespace hvtrace {
 namespace {
@@ -57,7 +58,10 @@ CheckResult check(const TraceSource& source) {
   }
   result.incomplete = result.incomplete || !source.finished();
   if (source.finished() && !model.ended()) {
-    found.push_back({source.end(), "closed in order, but without an end record"});
+    found.push_back({source.end(),
+                     source.cut_off() != 0
+                         ? std::to_string(source.cut_off()) + " records are cut off the file's end"
+                         : "closed in order, but without an end record"});
   }
   if (!result.incomplete) {
     model.finish(found);

@@ -41,6 +41,9 @@ using hvtrace::TraceFile;
 using hvtrace::TraceSeries;
 using vmm::Result;
 
+// More of anything nobody reads.
+constexpr std::size_t most_told = 1'000'000'000;
+
 struct Options {
   std::string trace, other, elf, filter, address, topic, format = "perfetto";
   std::vector<std::string> next;     // traces that it was rotated into
@@ -206,9 +209,18 @@ void export_as(const std::string& format, const TraceSeries& trace, const hvtrac
   }
 }
 
+void tell_of_cut(const TraceSeries& trace) {
+  if (trace.cut_off() != 0) {
+    fmt::print(stderr,
+               "hvtrace: {} records are cut off the trace's end; what is left is exported\n",
+               trace.cut_off());
+  }
+}
+
 Result<int> run_export(const Options& options, Talk& talk) {
   if (!options.output) {
     return with_trace(options.parts(), [&](const TraceSeries& trace) -> Result<int> {
+      tell_of_cut(trace);
       export_as(options.format, trace, [&talk](std::string_view text) { talk.write(text); });
       return 0;
     });
@@ -223,6 +235,7 @@ Result<int> run_export(const Options& options, Talk& talk) {
   EBB_TRY_ASSIGN(status, with_trace(options.parts(), [&](const TraceSeries& trace) -> Result<int> {
                    EBB_TRY_ASSIGN(opened, vmm::OutputFile::open("--output", *options.output));
                    output.emplace(std::move(opened));
+                   tell_of_cut(trace);
                    Result<void> written;
                    export_as(options.format, trace, [&](std::string_view text) {
                      if (written) {
@@ -290,7 +303,9 @@ int main(int argc, char** argv) {
   commands[list] = run_list;
   CLI::App* const stats =
       add(app, "stats", "Latencies, batch fill, bytes by order, call sites", options);
-  stats->add_option("--top", options.top, "Call sites to show [10]")->type_name("N");
+  stats->add_option("--top", options.top, "Call sites to show [10]")
+      ->check(CLI::Range(std::size_t{0}, most_told))
+      ->type_name("N");
   add_elf(stats, options);
   add_next(stats, options);
   commands[stats] = run_stats;
@@ -303,7 +318,7 @@ int main(int argc, char** argv) {
       ->required()
       ->type_name("NUMBER");
   why->add_option("--limit", options.limit, "Events to tell, the last ones [100]")
-      ->check(CLI::PositiveNumber)
+      ->check(CLI::Range(std::size_t{1}, most_told))
       ->type_name("N");
   add_elf(why, options);
   add_next(why, options);

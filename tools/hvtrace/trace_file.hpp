@@ -36,7 +36,7 @@ class TraceFile final : public TraceSource {
   [[nodiscard]] bool torn() const { return mapped_ && mapped_->torn(); }
 
   // Records that the header counts but the file is too short for.
-  [[nodiscard]] std::uint64_t cut_off() const { return cut_off_; }
+  [[nodiscard]] std::uint64_t cut_off() const override { return cut_off_; }
 
  private:
   TraceFile() = default;

@@ -26,6 +26,7 @@ class TraceSeries final : public TraceSource {
   // Numbers and times go on from part to part.
   [[nodiscard]] std::optional<abi::TraceRecord> at(std::uint64_t number) const override;
   [[nodiscard]] bool finished() const override { return parts_.back().file.finished(); }
+  [[nodiscard]] std::uint64_t cut_off() const override { return parts_.back().file.cut_off(); }
 
   // The path of a file that was made shorter while it was read; empty: none was.
   [[nodiscard]] std::string torn() const;

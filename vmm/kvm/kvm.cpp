@@ -25,8 +25,9 @@ Error device_error(const std::string& path, int error) {
   switch (error) {
   case ENOENT:
     return {ErrorClass::environment,
-            fmt::format("{} is absent: the kvm module is not loaded or this machine offers no "
-                        "virtualisation; try 'modprobe kvm_intel' or 'modprobe kvm_amd'",
+            fmt::format("{} is absent: the kvm module is not loaded (try 'modprobe kvm_intel' or "
+                        "'modprobe kvm_amd'), a container hides it, or this machine offers no "
+                        "virtualisation",
                         path)};
   case ENXIO:
   case ENODEV:

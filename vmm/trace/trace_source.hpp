@@ -23,6 +23,8 @@ class TraceSource {
   [[nodiscard]] virtual std::optional<abi::TraceRecord> at(std::uint64_t number) const = 0;
   // Whether the writer closed it in order: nothing is missing at the end.
   [[nodiscard]] virtual bool finished() const = 0;
+  // Records that were there once and that the file is now too short for.
+  [[nodiscard]] virtual std::uint64_t cut_off() const { return 0; }
 };
 
 } // namespace hvtrace

@@ -9,7 +9,9 @@
 // other programs of them.
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -337,6 +339,10 @@ int main(int argc, char** argv) {
                                   : "");
       }
     }
+  }
+  if (std::fflush(stdout) != 0) {
+    fmt::print(stderr, "policy_sim: standard output: {}\n", std::strerror(errno));
+    return 2;
   }
   return 0;
 }

@@ -8,8 +8,10 @@
 // Usage: sharing [--report] [--lines] [--order N]... [--vcpus N]...
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <random>
@@ -290,6 +292,10 @@ int main(int argc, char** argv) {
       "order  loop    vCPUs  transfers  accesses   locks\n");
   for (const unsigned order : options.orders) {
     print_order(options, abi::Order{static_cast<std::uint8_t>(order)});
+  }
+  if (std::fflush(stdout) != 0) {
+    fmt::print(stderr, "sharing: standard output: {}\n", std::strerror(errno));
+    return 2;
   }
   return 0;
 }

@@ -80,7 +80,9 @@ TEST_CASE("trace file: records that the file is too short for are counted") {
   REQUIRE(file);
   CHECK(file->cut_off() == 3);
   CHECK(file->end() == records.size() - 2);
-  CHECK(hvtrace::check(*file).violation_count != 0); // closed in order, yet the end is missing
+  const hvtrace::CheckResult result = hvtrace::check(*file); // closed in order, yet not whole
+  REQUIRE(!result.violations.empty());
+  CHECK(result.violations.back().text == "3 records are cut off the file's end");
   CHECK(hvtrace::render_info(*file).find("3 records are cut off") != std::string::npos);
 }
 
