@@ -41,7 +41,7 @@ DEBUG_PACKING ?= zlib
 VMM_FLAGS  := $(COMMON) $(VMM_DEBUG) -O2 -fPIE -fstack-protector-strong -fstack-clash-protection \
               -fcf-protection=full -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3
 VMM_LINK   := -pie -gz=$(DEBUG_PACKING) -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code,-z,ibt,-z,shstk -pthread
-VMM_LIBS   := -lfmt -llzma -lseccomp
+VMM_LIBS   := -lfmt -llzma -lseccomp -lz
 HVTRACE_LIBS := $(VMM_LIBS) -lprotobuf-lite
 
 # The guest has no C++ library and no operating system. Hosted headers are used all the same (fmt

@@ -68,7 +68,8 @@ Result<void> Machine::build(const Config& config, GuestFiles files,
                        {.vcpus = guest_->vcpus(),
                         .memory = guest_->memory(),
                         .plugged_end = [&guest = *guest_] { return guest.slots().plugged_end(); },
-                        .signal = VcpuThreads::kick_signal},
+                        .signal = VcpuThreads::kick_signal,
+                        .lines = config.profile_lines ? CodeLines::read : CodeLines::no},
                        config.profile_hz));
     profile_ = std::move(profile);
   }
@@ -147,7 +148,8 @@ Result<std::unique_ptr<FileService>> Machine::make_files(const Config& config) {
                 .file_bytes = file.bytes,
                 .address = call.buffer_gpa,
                 .offset = call.offset,
-                .bytes = call.length});
+                .bytes = call.length,
+                .open = file.open});
     };
   }
   EBB_TRY_ASSIGN(mounts, FileMounts::open(config.program.root_directory(), config.program.binds));

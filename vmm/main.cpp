@@ -33,6 +33,7 @@
 #include "vmm/machine.hpp"
 #include "vmm/memory/huge_pages.hpp"
 #include "vmm/probe/probe.hpp"
+#include "vmm/profile/place_names.hpp"
 #include "vmm/profile/profile_text.hpp"
 #include "vmm/record/trace_target.hpp"
 #include "vmm/repetition.hpp"
@@ -164,10 +165,9 @@ vmm::Result<std::string> tell_profile(const vmm::Config& config, const vmm::Mach
     return std::string();
   }
   const auto counts = machine.profile()->counts();
-  const vmm::FunctionNames names = [&machine](std::uint64_t place) {
-    std::string function = machine.profile()->code().function_at(place);
-    return function.empty() ? machine.guest().symbols().function_at(place) : function;
-  };
+  const vmm::FunctionNames names =
+      vmm::place_names(machine.profile()->code(), machine.guest().symbols(),
+                       config.profile_lines ? vmm::CodeLines::read : vmm::CodeLines::no);
   if (file) {
     EBB_TRY(file->write(vmm::folded_stacks(counts, names)));
   }

@@ -6,6 +6,7 @@
 #include "vmm/control/control_socket.hpp"
 #include "vmm/io/file.hpp"
 #include "vmm/io/output_place.hpp"
+#include "vmm/profile/program_code.hpp"
 #include "vmm/record/trace_writer.hpp"
 
 namespace vmm {
@@ -94,6 +95,9 @@ SandboxOptions sandbox_request(const Config& config, const RunFiles& files) {
     options.features.add(SandboxFeature::program);
     options.descriptors_to_come += abi::max_open_files;
     options.least_descriptors_to_come += least_program_files;
+    if (config.profile_lines) {
+      options.descriptors_to_come += ProgramCode::most_debug_files;
+    }
     options.readable.push_back(config.program.root_directory());
     if (!config.network.listens.empty()) {
       options.features.add(SandboxFeature::listen);

@@ -7,9 +7,13 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <mutex>
 #include <optional>
+#include <utility>
 
 #include <fmt/core.h>
+
+#include "vmm/base/source_lines.hpp"
 
 // <cxxabi.h> would declare a namespace `abi`, the name of the project's own; this is the one
 // function of it that is needed (Itanium C++ ABI, 3.4).
@@ -49,41 +53,6 @@ std::string demangle(const char* name) {
   return text ? text.get() : name;
 }
 
-class ElfFile {
- public:
-  ElfFile(const ElfReader& read, std::uint64_t bytes) : read_(read), bytes_(bytes) {}
-
-  // The `count` objects at `offset`, copied; empty when they do not lie inside, or are too many.
-  template <typename T>
-  [[nodiscard]] std::vector<T> array(std::uint64_t offset, std::uint64_t count) const {
-    if (offset > bytes_ || count > (bytes_ - offset) / sizeof(T) ||
-        count > Symbols::most_bytes / sizeof(T)) {
-      return {};
-    }
-    std::vector<T> objects(count);
-    if (objects.empty()) {
-      return objects; // nothing is asked for
-    }
-    return read_(offset, std::as_writable_bytes(std::span(objects))) ? objects : std::vector<T>();
-  }
-
- private:
-  const ElfReader& read_;
-  const std::uint64_t bytes_;
-};
-
-// Where in the file an address lies; empty when no segment has it.
-std::optional<std::uint64_t> offset_of(std::span<const Elf64_Phdr> segments,
-                                       std::uint64_t address) {
-  for (const Elf64_Phdr& segment : segments) {
-    if (segment.p_type == PT_LOAD && address >= segment.p_vaddr &&
-        address - segment.p_vaddr < segment.p_filesz) {
-      return segment.p_offset + (address - segment.p_vaddr);
-    }
-  }
-  return std::nullopt;
-}
-
 // The table with all symbols, or the one that is left of a file that was stripped.
 const Elf64_Shdr* symbol_table(std::span<const Elf64_Shdr> sections) {
   for (const std::uint32_t type : {std::uint32_t{SHT_SYMTAB}, std::uint32_t{SHT_DYNSYM}}) {
@@ -97,32 +66,39 @@ const Elf64_Shdr* symbol_table(std::span<const Elf64_Shdr> sections) {
 
 } // namespace
 
+// What the thread that asks first has read.
+struct Symbols::Lines {
+  explicit Lines(ElfFile where) : file(std::move(where)) {}
+
+  std::mutex mutex; // guards `table`
+  const ElfFile file;
+  std::optional<SourceLines> table;
+};
+
 Symbols Symbols::parse(std::span<const std::byte> elf) {
-  return read(
-      [elf](std::uint64_t offset, std::span<std::byte> to) {
-        std::ranges::copy(elf.subspan(offset, to.size()), to.begin());
-        return true;
-      },
-      elf.size(), AddressesOf::memory);
+  return read(ElfFile(
+                  [elf](std::uint64_t offset, std::span<std::byte> to) {
+                    std::ranges::copy(elf.subspan(offset, to.size()), to.begin());
+                    return true;
+                  },
+                  elf.size()),
+              AddressesOf::memory);
 }
 
-Symbols Symbols::read(const ElfReader& read, std::uint64_t file_bytes, AddressesOf addresses) {
-  const ElfFile file(read, file_bytes);
+Symbols Symbols::read(const ElfFile& file, AddressesOf addresses) {
+  return read(file, addresses, file.segments());
+}
+
+Symbols Symbols::read(const ElfFile& file, AddressesOf addresses,
+                      std::span<const Elf64_Phdr> segments) {
   Symbols result;
   result.addresses_ = addresses;
-  const auto headers = file.array<Elf64_Ehdr>(0, 1);
-  if (headers.empty() || std::memcmp(headers[0].e_ident, ELFMAG, SELFMAG) != 0) {
-    return result;
-  }
-  const auto sections = file.array<Elf64_Shdr>(headers[0].e_shoff, headers[0].e_shnum);
+  result.segments_.assign(segments.begin(), segments.end());
+  const auto sections = file.sections();
   const Elf64_Shdr* const table = symbol_table(sections);
   if (table == nullptr) {
     return result;
   }
-  constexpr unsigned most_segments = 64; // each address is looked up in all of them
-  const auto segments = addresses == AddressesOf::file && headers[0].e_phnum <= most_segments
-                            ? file.array<Elf64_Phdr>(headers[0].e_phoff, headers[0].e_phnum)
-                            : std::vector<Elf64_Phdr>();
   const Elf64_Shdr& names = sections[table->sh_link];
   result.names_ = file.array<char>(names.sh_offset, names.sh_size);
   result.names_.push_back('\0');
@@ -163,12 +139,47 @@ std::string Symbols::function_at(std::uint64_t address) const {
   return text;
 }
 
-std::string Symbols::describe(std::uint64_t address) const {
+std::string Symbols::place_at(std::uint64_t address) const {
   const Function* const function = find(address);
-  return function == nullptr
-             ? fmt::format("{:#x}", address)
-             : fmt::format("{:#x} {}+{:#x}", address, demangle(names_.data() + function->name),
-                           address - function->start);
+  return function == nullptr ? std::string()
+                             : fmt::format("{}+{:#x}", demangle(names_.data() + function->name),
+                                           address - function->start);
+}
+
+void Symbols::add_lines(ElfFile file) {
+  lines_ = std::make_shared<Lines>(std::move(file));
+}
+
+std::uint64_t Symbols::line_bytes() const {
+  if (!lines_) {
+    return 0;
+  }
+  const std::scoped_lock lock(lines_->mutex);
+  return lines_->table ? lines_->table->bytes() : 0;
+}
+
+std::string Symbols::line_at(std::uint64_t address) const {
+  const auto at =
+      addresses_ == AddressesOf::file ? address_of(segments_, address) : std::optional(address);
+  if (!lines_ || !at) {
+    return {};
+  }
+  const std::scoped_lock lock(lines_->mutex);
+  if (!lines_->table) {
+    lines_->table = SourceLines::read(lines_->file);
+  }
+  return lines_->table->at(*at);
+}
+
+std::string Symbols::describe(std::uint64_t address) const {
+  std::string text = fmt::format("{:#x}", address);
+  if (const std::string place = place_at(address); !place.empty()) {
+    text += " " + place;
+  }
+  if (const std::string line = line_at(address); !line.empty()) {
+    text += " (" + line + ")";
+  }
+  return text;
 }
 
 } // namespace vmm

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: MIT
-// Code addresses to function names, from the symbol table of an ELF file.
+// Code addresses to function names, from the symbol table of an ELF file, and to lines of source
+// where there is debug information.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
-namespace vmm {
+#include "vmm/base/elf_file.hpp"
 
-// A file's bytes from `offset` on; false when they are not to be had.
-using ElfReader = std::function<bool(std::uint64_t offset, std::span<std::byte> to)>;
+namespace vmm {
 
 // By what a table is asked.
 enum class AddressesOf : std::uint8_t {
@@ -27,15 +27,21 @@ class Symbols {
 
   // The table of an ELF file's bytes; empty when it has none or is damaged.
   [[nodiscard]] static Symbols parse(std::span<const std::byte> elf);
-  // The same of a file of so many bytes, of which only what is needed is read; that of its dynamic
-  // symbols where it has no other. Empty as well when it would take more than most_bytes.
-  static constexpr std::uint64_t most_bytes = std::uint64_t{128} << 20;
-  [[nodiscard]] static Symbols read(const ElfReader& read, std::uint64_t file_bytes,
-                                    AddressesOf addresses);
-  // What it takes, about.
+  // The same of a file, of which only what is needed is read; that of its dynamic symbols where it
+  // has no other. Empty as well when it would take more than ElfFile::most_bytes.
+  [[nodiscard]] static Symbols read(const ElfFile& file, AddressesOf addresses);
+  // The same where another file's segments say what lies where: that which `file` is of.
+  [[nodiscard]] static Symbols read(const ElfFile& file, AddressesOf addresses,
+                                    std::span<const Elf64_Phdr> segments);
+  // From now on lines are known, too, where `file` says so: the same one, or one that holds its
+  // debug information. It is read when a line is asked for, and later still.
+  void add_lines(ElfFile file);
+
+  // What functions take, about; and what lines do by now.
   [[nodiscard]] std::uint64_t bytes() const {
     return functions_.size() * sizeof(Function) + names_.size();
   }
+  [[nodiscard]] std::uint64_t line_bytes() const;
   [[nodiscard]] bool empty() const { return functions_.empty(); }
 
   // "mm::Buddy::allocate(Order)", at most most_name_bytes of it; empty when the address lies in no
@@ -43,10 +49,18 @@ class Symbols {
   static constexpr std::size_t most_name_bytes = 512;
   [[nodiscard]] std::string function_at(std::uint64_t address) const;
 
-  // "0x4012ab mm::Buddy::allocate(Order)+0x1b", or the address alone when it lies in no function.
+  // "guest/mm/buddy.cpp:123"; empty when that is not known. Any thread, as all of these.
+  [[nodiscard]] std::string line_at(std::uint64_t address) const;
+
+  // "mm::Buddy::allocate(Order)+0x1b"; empty when it lies in no function.
+  [[nodiscard]] std::string place_at(std::uint64_t address) const;
+
+  // All of it: "0x4012ab mm::Buddy::allocate(Order)+0x1b (guest/mm/buddy.cpp:123)", or as much as
+  // is known.
   [[nodiscard]] std::string describe(std::uint64_t address) const;
 
  private:
+  struct Lines;
   struct Function {
     std::uint64_t start, bytes;
     std::size_t name; // where it begins in names_
@@ -57,6 +71,8 @@ class Symbols {
   AddressesOf addresses_ = AddressesOf::memory;
   // As the linker knows them, each ended by NUL: demangling all takes time and a deep stack.
   std::vector<char> names_;
+  std::vector<Elf64_Phdr> segments_; // for addresses in the file
+  std::shared_ptr<Lines> lines_;     // null: nobody has said where they are
 };
 
 } // namespace vmm

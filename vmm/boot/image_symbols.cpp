@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "vmm/boot/image_symbols.hpp"
 
+#include <algorithm>
 #include <filesystem>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -24,8 +26,16 @@ std::uint64_t image_hash(std::span<const std::byte> bytes) {
 }
 
 Result<Symbols> load_symbols(const std::string& elf, std::uint64_t hash) {
-  EBB_TRY_ASSIGN(file, MappedFile::open(elf, max_elf_bytes)); // most of it says what nobody asks
-  Symbols symbols = Symbols::parse(file.bytes());
+  EBB_TRY_ASSIGN(opened, MappedFile::open(elf, max_elf_bytes)); // most of it says what nobody asks
+  const auto kept = std::make_shared<const MappedFile>(std::move(opened));
+  const MappedFile& file = *kept;
+  ElfFile parts(
+      [kept](std::uint64_t offset, std::span<std::byte> to) {
+        std::ranges::copy(kept->bytes().subspan(offset, to.size()), to.begin());
+        return true;
+      },
+      file.bytes().size());
+  Symbols symbols = Symbols::read(parts, AddressesOf::memory);
   if (symbols.empty()) {
     return user_error("{}: no ELF file with a symbol table", elf);
   }
@@ -37,6 +47,8 @@ Result<Symbols> load_symbols(const std::string& elf, std::uint64_t hash) {
                         hash);
     }
   }
+  file.release(file.bytes().size()); // lines are asked for seldom
+  symbols.add_lines(std::move(parts));
   return symbols;
 }
 

@@ -18,7 +18,8 @@ namespace vmm {
 [[nodiscard]] std::uint64_t image_hash(std::span<const std::byte> bytes);
 
 // The symbols of the ELF file `elf`, which must hold the image with this hash (0: any). User error
-// when it cannot be read, is no ELF file with functions, or is another build.
+// when it cannot be read, is no ELF file with functions, or is another build. It stays mapped:
+// lines of source are read when one is asked for.
 [[nodiscard]] Result<Symbols> load_symbols(const std::string& elf, std::uint64_t hash);
 
 // The ELF file that belongs beside an image: its name, ending in .elf. It may be the image itself,

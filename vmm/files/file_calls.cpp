@@ -12,8 +12,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "vmm/base/fd_status.hpp"
 #include "vmm/calls/call_result.hpp"
-#include "vmm/files/file_status.hpp"
 
 namespace vmm {
 namespace {
@@ -180,7 +180,7 @@ abi::FileResult FileCalls::open_located(const FileMounts::Place& place, const ab
   }
   struct stat was {};
   if (before) {
-    if (file_status(before->get(), was) != 0) {
+    if (fd_status(before->get(), was) != 0) {
       return failed();
     }
     if (has(call, abi::file_exclusive) && has(call, abi::file_create)) {
@@ -212,7 +212,7 @@ abi::FileResult FileCalls::open_located(const FileMounts::Place& place, const ab
     return -opened.error();
   }
   struct stat is {};
-  if (file_status(opened->get(), is) != 0 ||
+  if (fd_status(opened->get(), is) != 0 ||
       (before && (is.st_dev != was.st_dev || is.st_ino != was.st_ino))) {
     return -EACCES;
   }
@@ -349,11 +349,18 @@ abi::FileResult FileCalls::code(const abi::FileCall& call) const {
     return -EBADF;
   }
   struct stat is {};
-  if (file_status(fd, is) != 0) {
+  if (fd_status(fd, is) != 0) {
     return failed();
   }
+  const auto open_other = [this](const std::string& path) {
+    UniqueFd other;
+    struct stat found {};
+    const bool is_file = open_located(mounts_.place_of(path), {}, other) == 0 &&
+                         fd_status(other.get(), found) == 0 && S_ISREG(found.st_mode);
+    return is_file ? std::move(other) : UniqueFd();
+  };
   wishes_.code({fd, files_[call.file].path, is.st_dev, is.st_ino,
-                static_cast<std::uint64_t>(std::max<off_t>(is.st_size, 0))},
+                static_cast<std::uint64_t>(std::max<off_t>(is.st_size, 0)), open_other},
                call);
   return 0;
 }

@@ -34,6 +34,8 @@ class FileCalls {
     int fd = -1;
     const std::string& path; // as the guest called it
     std::uint64_t device = 0, inode = 0, bytes = 0;
+    // Another regular file of the guest's, to be read; not valid when there is none of this name.
+    std::function<UniqueFd(const std::string& path)> open{};
   };
   // What a guest may want beside files; ENOSYS where there is nobody for it. On the calling thread.
   struct Wishes {

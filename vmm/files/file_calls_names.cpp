@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "vmm/base/fd_status.hpp"
 #include "vmm/calls/call_result.hpp"
 #include "vmm/files/file_calls.hpp"
 #include "vmm/files/file_status.hpp"
@@ -41,7 +42,7 @@ UniqueFd reopen(const FileMounts::Place& place, const struct stat& status) {
     auto opened = FileMounts::open_beneath(
         place, static_cast<std::uint64_t>(access | O_NONBLOCK | O_NOFOLLOW));
     struct stat is {};
-    if (opened && file_status(opened->get(), is) == 0 && is.st_dev == status.st_dev &&
+    if (opened && fd_status(opened->get(), is) == 0 && is.st_dev == status.st_dev &&
         is.st_ino == status.st_ino) {
       return std::move(*opened);
     }
@@ -53,7 +54,7 @@ UniqueFd reopen(const FileMounts::Place& place, const struct stat& status) {
 // open for more than that, and say EBADF otherwise: then it is opened at its place, if it has one.
 abi::FileResult set_mode(int fd, const FileMounts::Place* place, std::uint32_t mode) {
   struct stat status {};
-  if (file_status(fd, status) != 0) {
+  if (fd_status(fd, status) != 0) {
     return failed();
   }
   if (!S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode)) {

@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -47,10 +46,6 @@ template <typename T> abi::FileResult put(const T& answer, std::span<std::byte> 
 }
 
 } // namespace
-
-int file_status(int fd, struct stat& status) {
-  return static_cast<int>(::syscall(SYS_fstat, fd, &status));
-}
 
 abi::FileResult put_file_stat(int fd, std::span<std::byte> to) {
   struct statx status {};

@@ -11,9 +11,6 @@
 
 namespace vmm {
 
-// fstat by number: the C library makes it a call that also takes paths, which the sandbox forbids.
-// 0, or -1 with errno set.
-[[nodiscard]] int file_status(int fd, struct stat& status);
 // An abi::FileStat of the file into `to`: 0, or the negative of an error number; EINVAL when it is
 // too short.
 [[nodiscard]] abi::FileResult put_file_stat(int fd, std::span<std::byte> to);

@@ -52,7 +52,7 @@ Result<std::unique_ptr<GuestProfile>> GuestProfile::create(GuestProfileParts par
 
 GuestProfile::GuestProfile(GuestProfileParts parts, std::uint32_t hz)
     : parts_(std::move(parts)), view_(parts_.memory, parts_.plugged_end, ReadOnlyArea{}),
-      timers_(parts_.signal, std::chrono::nanoseconds(ns_per_s / hz)),
+      timers_(parts_.signal, std::chrono::nanoseconds(ns_per_s / hz)), code_(parts_.lines),
       due_(parts_.vcpus.size(), DueTicks(ns_per_s / hz)), counts_(parts_.vcpus.size()) {}
 
 void GuestProfile::look(unsigned vcpu, VcpuTurn turn) {

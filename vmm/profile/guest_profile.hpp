@@ -32,6 +32,7 @@ struct GuestProfileParts {
   const GuestMemory& memory;
   std::function<abi::Gpa()> plugged_end; // as GuestView has it
   int signal = 0;                        // that gets a vCPU's thread out of KVM_RUN
+  CodeLines lines = CodeLines::no;       // of programs
 };
 
 class GuestProfile final : public VcpuTicks {

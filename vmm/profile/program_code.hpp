@@ -9,14 +9,19 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <string>
 #include <vector>
 
 #include "vmm/base/symbols.hpp"
+#include "vmm/base/unique_fd.hpp"
 
 namespace vmm {
+
+// Whether lines of source are told, out of debug information.
+enum class CodeLines : std::uint8_t { no, read };
 
 // A part of an open file of the host's, at an address of a program's.
 struct CodeMapping {
@@ -27,6 +32,9 @@ struct CodeMapping {
   std::uint64_t address = 0;
   std::uint64_t offset = 0; // in the file
   std::uint64_t bytes = 0;
+  // Opens a regular file as the guest would, to be read; for the call. Of which there is none: an
+  // invalid descriptor.
+  std::function<UniqueFd(const std::string& path)> open{};
 };
 
 class ProgramCode {
@@ -35,6 +43,10 @@ class ProgramCode {
   static constexpr std::size_t most_files = 1024;
   static constexpr std::size_t most_mappings = 65'536;
   static constexpr std::uint64_t most_symbol_bytes = std::uint64_t{256} << 20; // of all files
+  static constexpr std::uint64_t most_line_bytes = std::uint64_t{256} << 20;
+  static constexpr std::size_t most_debug_files = 64; // which stay open
+
+  explicit ProgramCode(CodeLines lines) : lines_(lines) {}
 
   // Any thread. Reads a file's symbols when it is new.
   void add(const CodeMapping& mapping);
@@ -46,6 +58,9 @@ class ProgramCode {
   // What a place lies in: a function, or where the file has none, "[libc.so.6]"; empty when the
   // place is no file's.
   [[nodiscard]] std::string function_at(std::uint64_t place) const;
+  // "src/main.c:12"; empty when that is not known, or nobody wanted lines. Of the file itself or of
+  // one that has its debug information, which are read when they are asked first.
+  [[nodiscard]] std::string line_at(std::uint64_t place) const;
 
  private:
   struct File {
@@ -61,11 +76,15 @@ class ProgramCode {
   // Which it is of files_; most_files: there are too many.
   [[nodiscard]] std::size_t file_of_locked(const CodeMapping& mapping);
   void cut_locked(std::uint64_t start, std::uint64_t end);
+  [[nodiscard]] Symbols symbols_of_locked(const CodeMapping& mapping);
 
+  const CodeLines lines_;
   mutable std::mutex mutex_; // guards all below
   std::vector<File> files_;
   std::map<std::uint64_t, Mapping> mappings_; // by address, disjoint
   std::uint64_t symbol_bytes_ = 0;
+  std::size_t debug_files_ = 0;
+  mutable std::uint64_t line_bytes_ = 0;
 };
 
 } // namespace vmm

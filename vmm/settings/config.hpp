@@ -122,6 +122,7 @@ struct Config {
   bool guest_is_traced = false;           // it tells of what it does, for a trace now or later
   std::uint32_t profile_hz = 0;           // how often each vCPU is looked at; 0: never
   std::optional<std::string> profile_out; // where stacks that were seen then go
+  bool profile_lines = false;             // with lines of source
   bool step = false;                      // hold the guest at its hypercalls and take commands
   std::uint32_t repeat = 1;               // so many guests, one after the other
   std::uint32_t warm_up = 0;              // and before them so many that do not count

@@ -45,9 +45,8 @@ Result<std::string> words_at(const GuestMemory& memory, const Symbols& symbols, 
       text += fmt::format("{}{:#010x}:", index == 0 ? "" : "\n", gpa.value + index * 8);
     }
     text += fmt::format(" {:016x}", words[index]);
-    const std::string symbol = symbols.describe(words[index]);
-    if (const std::size_t space = symbol.find(' '); space != std::string::npos) {
-      text += " <" + symbol.substr(space + 1) + ">";
+    if (const std::string place = symbols.place_at(words[index]); !place.empty()) {
+      text += " <" + place + ">";
     }
   }
   return text + "\n";

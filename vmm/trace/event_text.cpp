@@ -287,7 +287,8 @@ const std::string& EventText::code_text(std::uint64_t code) const {
   if (codes_.size() >= max_codes) {
     codes_.clear();
   }
-  return codes_[code] = symbols_->describe(code);
+  // Within the call that returns there.
+  return codes_[code] = symbols_->describe(code - 1);
 }
 
 void EventText::line(const abi::TraceRecord& record, std::string& out) const {

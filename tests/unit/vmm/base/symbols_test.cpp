@@ -9,6 +9,7 @@
 
 #include <doctest/doctest.h>
 
+#include "tests/support/elf_builder.hpp"
 #include "tests/support/symbol_file.hpp"
 
 namespace {
@@ -19,12 +20,7 @@ using vmm::Symbols;
 
 // As of a file of so many bytes.
 Symbols read(const std::vector<std::byte>& file, AddressesOf by) {
-  return Symbols::read(
-      [&file](std::uint64_t offset, std::span<std::byte> to) {
-        std::memcpy(to.data(), file.data() + offset, to.size());
-        return true;
-      },
-      file.size(), by);
+  return Symbols::read(test_support::elf_file(file), by);
 }
 
 } // namespace
@@ -64,9 +60,8 @@ TEST_CASE(
   CHECK(by_offset.function_at(0x41f) == "mm::Buddy::Buddy()");
   CHECK(by_offset.function_at(0x420).empty());
   CHECK(by_offset.function_at(0x5000).empty()); // of no segment
-  CHECK(Symbols::read([](std::uint64_t, std::span<std::byte>) { return false; }, 4096,
-                      AddressesOf::file)
-            .empty());
+  const vmm::ElfFile gone([](std::uint64_t, std::span<std::byte>) { return false; }, 4096);
+  CHECK(Symbols::read(gone, AddressesOf::file).empty());
 }
 
 TEST_CASE("symbols: what a name would become is bounded") {
@@ -92,16 +87,16 @@ TEST_CASE("symbols: what a name would become is bounded") {
 
 TEST_CASE("symbols: a table that would take more than there may be is not read") {
   SymbolFile file;
-  file.sections[0].sh_size = file.sections[1].sh_size = 2 * Symbols::most_bytes;
+  file.sections[0].sh_size = file.sections[1].sh_size = 2 * vmm::ElfFile::most_bytes;
   const std::vector<std::byte> bytes = file.bytes(4096);
-  const Symbols huge = Symbols::read(
+  const vmm::ElfFile huge(
       [&bytes](std::uint64_t offset, std::span<std::byte> to) {
-        if (to.size() > Symbols::most_bytes || offset >= SymbolFile::symbols_at) {
+        if (to.size() > vmm::ElfFile::most_bytes || offset >= SymbolFile::symbols_at) {
           return false;
         }
         std::memcpy(to.data(), bytes.data() + offset, to.size());
         return true;
       },
-      ~std::uint64_t{0}, AddressesOf::memory);
-  CHECK(huge.empty());
+      ~std::uint64_t{0});
+  CHECK(Symbols::read(huge, AddressesOf::memory).empty());
 }

@@ -46,6 +46,10 @@ class Guest {
     FileCalls::Wishes wishes;
     wishes.code = [this](const FileCalls::CodeFile& file, const FileCall& call) {
       told = {file.path, file.bytes, call.buffer_gpa, call.offset, call.length};
+      opened.clear();
+      for (const char* const path : {"/folder/../hello", "/none", "/folder", "/../secret"}) {
+        opened += file.open(path).valid() ? '1' : '0';
+      }
     };
     calls_.emplace(std::move(*mounts), *memory_, 0, std::move(wishes));
   }
@@ -56,6 +60,8 @@ class Guest {
     std::uint64_t file_bytes = 0, address = 0, offset = 0, bytes = 0;
   };
   Code told;
+  // Which other files whoever was told could open.
+  std::string opened;
 
   [[nodiscard]] std::filesystem::path root() const { return folder_.path() / "root"; }
   [[nodiscard]] std::filesystem::path writable() const { return folder_.path() / "writable"; }
@@ -127,6 +133,7 @@ TEST_CASE("file calls: code is told with its file, and of open files only") {
   CHECK(guest.told.address == 0x7f0000000000);
   CHECK(guest.told.offset == 4096);
   CHECK(guest.told.bytes == 8192);
+  CHECK(guest.opened == "1000"); // what the guest could, and only files
   FileCall wrong = code;
   for (const std::uint32_t number : {0U, 2U, file + 1, abi::max_open_files, ~0U}) {
     wrong.file = number;
