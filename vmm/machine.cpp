@@ -12,6 +12,7 @@
 #include "vmm/base/clock.hpp"
 #include "vmm/measure/auto_policy.hpp"
 #include "vmm/probe/unit_costs.hpp"
+#include "vmm/profile/timed_profile.hpp"
 #include "vmm/sockets/socket_address.hpp"
 #include "vmm/vcpu/crash_report.hpp"
 
@@ -69,7 +70,10 @@ Result<void> Machine::build(const Config& config, GuestFiles files,
                         .memory = guest_->memory(),
                         .plugged_end = [&guest = *guest_] { return guest.slots().plugged_end(); },
                         .signal = VcpuThreads::kick_signal,
-                        .lines = config.profile_lines ? CodeLines::read : CodeLines::no},
+                        .lines = config.profile_lines ? CodeLines::read : CodeLines::no,
+                        .times = is_timed_profile(config.profile_out.value_or(std::string()))
+                                     ? SampleTimes::kept
+                                     : SampleTimes::forgotten},
                        config.profile_hz));
     profile_ = std::move(profile);
   }

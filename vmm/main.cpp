@@ -35,6 +35,7 @@
 #include "vmm/probe/probe.hpp"
 #include "vmm/profile/place_names.hpp"
 #include "vmm/profile/profile_text.hpp"
+#include "vmm/profile/timed_profile.hpp"
 #include "vmm/record/trace_target.hpp"
 #include "vmm/repetition.hpp"
 #include "vmm/report/live_view.hpp"
@@ -168,7 +169,17 @@ vmm::Result<std::string> tell_profile(const vmm::Config& config, const vmm::Mach
   const vmm::FunctionNames names =
       vmm::place_names(machine.profile()->code(), machine.guest().symbols(),
                        config.profile_lines ? vmm::CodeLines::read : vmm::CodeLines::no);
-  if (file) {
+  if (file && vmm::is_timed_profile(*config.profile_out)) {
+    vmm::Result<void> written;
+    vmm::write_timed_profile(machine.profile()->series(), machine.profile()->period_ns(), names,
+                             [&](std::string_view text) {
+                               if (written) {
+                                 written = file->append(text);
+                               }
+                             });
+    EBB_TRY(written);
+    EBB_TRY(file->finish());
+  } else if (file) {
     EBB_TRY(file->write(vmm::folded_stacks(counts, names)));
   }
   return vmm::profile_summary(vmm::profile_totals(counts, names), config.profile_hz);

@@ -48,10 +48,10 @@ void read(std::span<const std::byte> bytes, unsigned reader) {
     hvtrace::list(*file, std::nullopt, symbols, sink);
     break;
   case 3:
-    hvtrace::export_perfetto(*file, sink);
+    hvtrace::export_perfetto(*file, {}, sink);
     break;
   case 4:
-    hvtrace::export_chrome(*file, sink);
+    hvtrace::export_chrome(*file, {}, sink);
     break;
   case 5:
     hvtrace::export_csv(*file, sink);

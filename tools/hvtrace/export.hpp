@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A trace for other tools, in pieces to `sink`.
+// A trace for other tools, in pieces to `sink`; beside it the samples of a profile, if there are
+// any.
 #pragma once
 
 #include <cstddef>
@@ -7,6 +8,7 @@
 #include <functional>
 #include <string_view>
 
+#include "tools/hvtrace/profile_file.hpp"
 #include "vmm/trace/trace_source.hpp"
 
 namespace hvtrace {
@@ -19,10 +21,12 @@ inline constexpr std::size_t piece_bytes = std::size_t{64} << 10;
 // is none of the host's own in a trace of the host that is put beside it.
 inline constexpr std::int32_t guest_process_id = (1 << 22) + 1;
 
-// Perfetto's own format: a protobuf Trace of TrackEvents (tools/hvtrace/perfetto.proto).
-void export_perfetto(const TraceSource& source, const ByteSink& sink);
-// The JSON of chrome://tracing. Times in us of the host's monotonic clock.
-void export_chrome(const TraceSource& source, const ByteSink& sink);
+// Perfetto's own format: a protobuf Trace of TrackEvents, and of PerfSamples, whose threads are the
+// vCPUs (tools/hvtrace/perfetto.proto).
+void export_perfetto(const TraceSource& source, const ProfileSamples& samples,
+                     const ByteSink& sink);
+// The JSON of chrome://tracing, with its global samples. Times in us of the host's monotonic clock.
+void export_chrome(const TraceSource& source, const ProfileSamples& samples, const ByteSink& sink);
 // One line a record, all fields as numbers, with a heading.
 void export_csv(const TraceSource& source, const ByteSink& sink);
 

@@ -3,6 +3,8 @@
 
 #include <string>
 
+#include <fmt/core.h>
+
 #include "tools/hvtrace/perfetto.pb.h"
 #include "tools/hvtrace/timeline.hpp"
 
@@ -16,6 +18,7 @@ namespace protos = perfetto::protos;
 constexpr std::uint32_t sequence_id = 0x456262;
 constexpr std::uint64_t process_uuid = std::uint64_t{sequence_id} << 40;
 constexpr std::uint32_t sequence_cleared = 1; // SEQ_INCREMENTAL_STATE_CLEARED
+constexpr std::uint32_t sequence_needed = 2;  // SEQ_NEEDS_INCREMENTAL_STATE
 
 std::uint64_t uuid_of(TrackId id) {
   return process_uuid | (std::uint64_t{static_cast<std::uint8_t>(id.kind)} + 1) << 32 | id.number;
@@ -65,6 +68,34 @@ class Writer {
     write();
   }
 
+  // vCPUs as threads of the guest's process, which samples are of.
+  void profile(const ProfileSamples& samples) {
+    for (std::size_t vcpu = 0; vcpu < samples.vcpus.size(); ++vcpu) {
+      auto* const descriptor = packet()->mutable_track_descriptor();
+      descriptor->set_uuid(process_uuid | std::uint64_t{0xff} << 32 | vcpu);
+      auto* const thread = descriptor->mutable_thread();
+      thread->set_pid(guest_process_id);
+      thread->set_tid(thread_of(vcpu));
+      thread->set_thread_name(fmt::format("vcpu {} profile", vcpu));
+      write();
+    }
+    intern(samples);
+    for (std::size_t vcpu = 0; vcpu < samples.vcpus.size(); ++vcpu) {
+      for (const ProfileSamples::Sample& sample : samples.vcpus[vcpu]) {
+        protos::TracePacket* const to = packet();
+        to->set_sequence_flags(sequence_needed);
+        to->set_timestamp(sample.time_ns);
+        to->set_timestamp_clock_id(protos::BUILTIN_CLOCK_MONOTONIC);
+        auto* const seen = to->mutable_perf_sample();
+        seen->set_cpu(static_cast<std::uint32_t>(vcpu));
+        seen->set_pid(static_cast<std::uint32_t>(guest_process_id));
+        seen->set_tid(static_cast<std::uint32_t>(thread_of(vcpu)));
+        seen->set_callstack_iid(sample.stack + 1);
+        write();
+      }
+    }
+  }
+
   void counter(const CounterValue& counter) {
     event(counter.track, counter.time_ns, protos::TrackEvent::TYPE_COUNTER)
         ->set_counter_value(static_cast<std::int64_t>(counter.value));
@@ -92,6 +123,50 @@ class Writer {
       snapshot->set_primary_trace_clock(protos::BUILTIN_CLOCK_MONOTONIC);
     }
     write();
+  }
+
+  [[nodiscard]] static std::int32_t thread_of(std::size_t vcpu) {
+    return guest_process_id + 1 + static_cast<std::int32_t>(vcpu);
+  }
+  // Each a packet of its own: none becomes large.
+  void intern(const ProfileSamples& samples) {
+    if (samples.frames.empty()) {
+      return;
+    }
+    const auto add = [this] {
+      protos::TracePacket* const to = packet();
+      to->set_sequence_flags(sequence_needed);
+      return to->mutable_interned_data();
+    };
+    constexpr std::uint64_t only = 1; // viewers want code to be of a file
+    auto* const data = add();
+    auto* const path = data->add_mapping_paths();
+    path->set_iid(only);
+    path->set_str("guest");
+    auto* const mapping = data->add_mappings();
+    mapping->set_iid(only);
+    mapping->add_path_string_ids(only);
+    write();
+    for (std::size_t number = 0; number < samples.frames.size(); ++number) {
+      auto* const added = add();
+      auto* const name = added->add_function_names();
+      name->set_iid(number + 1);
+      name->set_str(samples.frames[number]);
+      auto* const frame = added->add_frames();
+      frame->set_iid(number + 1);
+      frame->set_function_name_id(number + 1);
+      frame->set_mapping_id(only);
+      frame->set_rel_pc(number + 1); // frames are told apart by it
+      write();
+    }
+    for (std::size_t number = 0; number < samples.stacks.size(); ++number) {
+      auto* const stack = add()->add_callstacks();
+      stack->set_iid(number + 1);
+      for (const std::size_t frame : samples.stacks[number]) {
+        stack->add_frame_ids(frame + 1);
+      }
+      write();
+    }
   }
 
   protos::TracePacket* packet() {
@@ -140,8 +215,10 @@ class Writer {
 
 } // namespace
 
-void export_perfetto(const TraceSource& source, const ByteSink& sink) {
+void export_perfetto(const TraceSource& source, const ProfileSamples& samples,
+                     const ByteSink& sink) {
   Writer writer(sink, source.header());
+  writer.profile(samples);
   make_timeline(source,
                 {.track = [&writer](const Track& track) { writer.track(track); },
                  .slice = [&writer](const Slice& slice) { writer.slice(slice); },

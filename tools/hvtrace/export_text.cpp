@@ -5,6 +5,8 @@
 #include <array>
 #include <map>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <fmt/core.h>
 
@@ -49,7 +51,8 @@ class ChromeWriter {
                                                   ? Json(header_.start_boottime_ns)
                                                   : Json(nullptr)},
                         {"start-realtime-ns", header_.start_realtime_ns}};
-    sink_(out_ + "\n],\"displayTimeUnit\":\"ns\",\"metadata\":" + readings.line() + "}\n");
+    sink_(out_ + "\n]" + profile_ + ",\"displayTimeUnit\":\"ns\",\"metadata\":" + readings.line() +
+          "}\n");
   }
 
   void track(const Track& track) {
@@ -78,6 +81,50 @@ class ChromeWriter {
     describe(json, instant);
     write(json);
     flow(instant.flow, instant.track, instant.time_ns);
+  }
+
+  // Stacks as a tree of frames, each the child of its caller, and samples that name the innermost.
+  void profile(const ProfileSamples& samples) {
+    if (samples.frames.empty()) {
+      return;
+    }
+    std::map<std::pair<std::size_t, std::size_t>, std::size_t> nodes; // by parent and frame
+    std::vector<std::size_t> innermost;
+    profile_ = ",\"stackFrames\":{";
+    for (const auto& stack : samples.stacks) {
+      std::size_t parent = 0; // none
+      for (const std::size_t frame : stack) {
+        const auto [known, is_new] = nodes.try_emplace({parent, frame}, nodes.size() + 1);
+        if (is_new) {
+          Json json{{"category", "guest"}, {"name", samples.frames[frame]}};
+          if (parent != 0) {
+            json["parent"] = std::to_string(parent);
+          }
+          vmm::append_text(profile_, "{}\n\"{}\":{}", nodes.size() == 1 ? "" : ",", known->second,
+                           json.line());
+        }
+        parent = known->second;
+      }
+      innermost.push_back(parent);
+    }
+    profile_ += "\n},\"samples\":[";
+    bool is_first = true;
+    for (std::size_t vcpu = 0; vcpu < samples.vcpus.size(); ++vcpu) {
+      const std::uint32_t thread =
+          thread_of({TrackId::Kind::vcpu, static_cast<std::uint32_t>(vcpu)});
+      for (const ProfileSamples::Sample& sample : samples.vcpus[vcpu]) {
+        const Json json{{"cpu", vcpu},
+                        {"tid", thread},
+                        {"ts", microseconds(sample.time_ns)},
+                        {"name", "profile"},
+                        {"sf", std::to_string(innermost[sample.stack])},
+                        {"weight", 1}};
+        profile_ += is_first ? "\n" : ",\n";
+        profile_ += json.line();
+        is_first = false;
+      }
+    }
+    profile_ += "\n]";
   }
 
   void counter(const CounterValue& counter) {
@@ -135,14 +182,16 @@ class ChromeWriter {
   const ByteSink& sink_;
   const abi::TraceHeader& header_;
   std::string out_;
+  std::string profile_; // behind the events
   bool first_ = true;
   std::map<std::uint32_t, std::string> counters_; // names, by number
 };
 
 } // namespace
 
-void export_chrome(const TraceSource& source, const ByteSink& sink) {
+void export_chrome(const TraceSource& source, const ProfileSamples& samples, const ByteSink& sink) {
   ChromeWriter writer(sink, source.header());
+  writer.profile(samples);
   make_timeline(source,
                 {.track = [&writer](const Track& track) { writer.track(track); },
                  .slice = [&writer](const Slice& slice) { writer.slice(slice); },

@@ -2,6 +2,7 @@
 // hvtrace: reads what `vmm --trace FILE` recorded. Exit status: 0; 1 when check or diff found
 // something; 2 for a mistake in the command line, an unreadable trace, or an output that cannot be
 // written.
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <functional>
@@ -19,6 +20,7 @@
 #include "tools/hvtrace/export.hpp"
 #include "tools/hvtrace/info.hpp"
 #include "tools/hvtrace/list.hpp"
+#include "tools/hvtrace/profile_file.hpp"
 #include "tools/hvtrace/replay.hpp"
 #include "tools/hvtrace/session.hpp"
 #include "tools/hvtrace/stats.hpp"
@@ -45,7 +47,7 @@ using vmm::Result;
 constexpr std::size_t most_told = 1'000'000'000;
 
 struct Options {
-  std::string trace, other, elf, filter, address, topic, format = "perfetto";
+  std::string trace, other, elf, filter, address, topic, profile, format = "perfetto";
   std::vector<std::string> next;     // traces that it was rotated into
   std::optional<std::string> output; // of export; empty: standard output
   std::size_t top = 10;
@@ -199,11 +201,12 @@ Result<int> run_replay(const Options& options, Talk& talk) {
   });
 }
 
-void export_as(const std::string& format, const TraceSeries& trace, const hvtrace::ByteSink& sink) {
+void export_as(const std::string& format, const TraceSeries& trace,
+               const hvtrace::ProfileSamples& samples, const hvtrace::ByteSink& sink) {
   if (format == "perfetto") {
-    hvtrace::export_perfetto(trace, sink);
+    hvtrace::export_perfetto(trace, samples, sink);
   } else if (format == "chrome") {
-    hvtrace::export_chrome(trace, sink);
+    hvtrace::export_chrome(trace, samples, sink);
   } else {
     hvtrace::export_csv(trace, sink);
   }
@@ -217,11 +220,36 @@ void tell_of_cut(const TraceSeries& trace) {
   }
 }
 
+// Those of --profile, which are to be of the same run: within the time that the trace is of.
+Result<hvtrace::ProfileSamples> samples_beside(const Options& options, const TraceSeries& trace) {
+  if (options.profile.empty()) {
+    return hvtrace::ProfileSamples{};
+  }
+  EBB_TRY_ASSIGN(samples, hvtrace::read_profile(options.profile));
+  const std::uint64_t start_ns = trace.header().start_ns;
+  const auto last = trace.end() > trace.first() ? trace.at(trace.end() - 1) : std::nullopt;
+  const std::uint64_t end_ns = start_ns + (last ? last->time_ns : 0);
+  const bool is_beside = std::ranges::any_of(samples.vcpus, [&](const auto& vcpu) {
+    return !vcpu.empty() && vcpu.back().time_ns >= start_ns && vcpu.front().time_ns <= end_ns;
+  });
+  const bool is_empty =
+      std::ranges::all_of(samples.vcpus, [](const auto& vcpu) { return vcpu.empty(); });
+  if (!is_beside && !is_empty) {
+    return vmm::user_error("{}: of another time than the trace", options.profile);
+  }
+  return samples;
+}
+
 Result<int> run_export(const Options& options, Talk& talk) {
+  if (!options.profile.empty() && options.format == "csv") {
+    return vmm::user_error("--profile: csv has no place for samples; leave out one of them");
+  }
   if (!options.output) {
     return with_trace(options.parts(), [&](const TraceSeries& trace) -> Result<int> {
+      EBB_TRY_ASSIGN(samples, samples_beside(options, trace));
       tell_of_cut(trace);
-      export_as(options.format, trace, [&talk](std::string_view text) { talk.write(text); });
+      export_as(options.format, trace, samples,
+                [&talk](std::string_view text) { talk.write(text); });
       return 0;
     });
   }
@@ -230,14 +258,18 @@ Result<int> run_export(const Options& options, Talk& talk) {
   for (const std::string& part : options.parts()) {
     files.push_back({"the trace", part, Use::read});
   }
+  if (!options.profile.empty()) {
+    files.push_back({"--profile", options.profile, Use::read});
+  }
   EBB_TRY(vmm::refuse_shared_files(files));
   std::optional<vmm::OutputFile> output;
   EBB_TRY_ASSIGN(status, with_trace(options.parts(), [&](const TraceSeries& trace) -> Result<int> {
+                   EBB_TRY_ASSIGN(samples, samples_beside(options, trace));
                    EBB_TRY_ASSIGN(opened, vmm::OutputFile::open("--output", *options.output));
                    output.emplace(std::move(opened));
                    tell_of_cut(trace);
                    Result<void> written;
-                   export_as(options.format, trace, [&](std::string_view text) {
+                   export_as(options.format, trace, samples, [&](std::string_view text) {
                      if (written) {
                        written = output->append(text);
                      }
@@ -345,6 +377,10 @@ int main(int argc, char** argv) {
   CLI::App* const exports = add(app, "export", "For other tools", options);
   exports->add_option("--format", options.format, "What the other tool reads [perfetto]")
       ->check(CLI::IsMember({"perfetto", "chrome", "csv"}));
+  exports
+      ->add_option("--profile", options.profile,
+                   "Samples of the same run, as vmm --profile-out FILE.json has them")
+      ->type_name("FILE");
   exports->add_option("--output,-o", options.output, "- is standard output [-]")->type_name("FILE");
   add_next(exports, options);
   commands[exports] = run_export;

@@ -51,13 +51,22 @@ Result<std::unique_ptr<GuestProfile>> GuestProfile::create(GuestProfileParts par
 }
 
 GuestProfile::GuestProfile(GuestProfileParts parts, std::uint32_t hz)
-    : parts_(std::move(parts)), view_(parts_.memory, parts_.plugged_end, ReadOnlyArea{}),
-      timers_(parts_.signal, std::chrono::nanoseconds(ns_per_s / hz)), code_(parts_.lines),
-      due_(parts_.vcpus.size(), DueTicks(ns_per_s / hz)), counts_(parts_.vcpus.size()) {}
+    : parts_(std::move(parts)), period_ns_(ns_per_s / hz),
+      view_(parts_.memory, parts_.plugged_end, ReadOnlyArea{}),
+      timers_(parts_.signal, std::chrono::nanoseconds(period_ns_)), code_(parts_.lines),
+      due_(parts_.vcpus.size(), DueTicks(period_ns_)), counts_(parts_.vcpus.size()) {
+  if (parts_.times == SampleTimes::kept) {
+    series_.resize(parts_.vcpus.size(), SampleSeries(period_ns_));
+  }
+}
 
 void GuestProfile::look(unsigned vcpu, VcpuTurn turn) {
-  if (const std::uint64_t ticks = due_[vcpu].take(monotonic_ns(), turn); ticks != 0) {
-    counts_[vcpu].add(stack_of(parts_.vcpus[vcpu], turn), ticks);
+  const std::uint64_t now_ns = monotonic_ns();
+  if (const std::uint64_t ticks = due_[vcpu].take(now_ns, turn); ticks != 0) {
+    const Stack& stack = counts_[vcpu].add(stack_of(parts_.vcpus[vcpu], turn), ticks);
+    if (!series_.empty()) {
+      series_[vcpu].add({now_ns, ticks, &stack});
+    }
   }
 }
 

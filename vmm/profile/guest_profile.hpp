@@ -20,11 +20,14 @@
 #include "vmm/memory/guest_memory.hpp"
 #include "vmm/profile/due_ticks.hpp"
 #include "vmm/profile/program_code.hpp"
+#include "vmm/profile/sample_series.hpp"
 #include "vmm/profile/stack_counts.hpp"
 #include "vmm/profile/tick_timers.hpp"
 #include "vmm/vcpu/vcpu_ticks.hpp"
 
 namespace vmm {
+
+enum class SampleTimes : std::uint8_t { forgotten, kept };
 
 // What a profile looks at; all of it outlives the profile.
 struct GuestProfileParts {
@@ -33,6 +36,7 @@ struct GuestProfileParts {
   std::function<abi::Gpa()> plugged_end; // as GuestView has it
   int signal = 0;                        // that gets a vCPU's thread out of KVM_RUN
   CodeLines lines = CodeLines::no;       // of programs
+  SampleTimes times = SampleTimes::forgotten;
 };
 
 class GuestProfile final : public VcpuTicks {
@@ -55,6 +59,9 @@ class GuestProfile final : public VcpuTicks {
   void stop() { timers_.stop(); }
   // Afterwards: what there was, by vCPU; addresses are places of code().
   [[nodiscard]] std::span<const StackCounts> counts() const { return counts_; }
+  // The same as it came, where times are kept.
+  [[nodiscard]] std::span<const SampleSeries> series() const { return series_; }
+  [[nodiscard]] std::uint64_t period_ns() const { return period_ns_; }
 
  private:
   GuestProfile(GuestProfileParts parts, std::uint32_t hz);
@@ -62,11 +69,13 @@ class GuestProfile final : public VcpuTicks {
   [[nodiscard]] Stack stack_of(const Vcpu& vcpu, VcpuTurn turn) const;
 
   const GuestProfileParts parts_;
+  const std::uint64_t period_ns_;
   const GuestView view_;
   TickTimers timers_;
   ProgramCode code_;
   std::vector<DueTicks> due_; // of each vCPU
   std::vector<StackCounts> counts_;
+  std::vector<SampleSeries> series_; // none where times are not kept
 };
 
 } // namespace vmm

@@ -41,19 +41,19 @@ class Names {
 };
 
 std::string path_of(const Stack& stack, Names& names) {
-  if (stack.activity == VcpuActivity::idle) {
-    return ";[idle]";
-  }
   std::string path;
-  for (auto address = stack.addresses.rbegin(); address != stack.addresses.rend(); ++address) {
+  for (const std::string& name : frame_names(stack, std::ref(names))) {
     path += ';';
-    path += names(*address);
+    path += name;
   }
-  if (stack.addresses.empty()) {
-    path += ';';
-    path += unknown;
-  }
-  return path + (stack.activity == VcpuActivity::host ? ";[host]" : "");
+  return path;
+}
+
+// Where " (file.cpp:12)" begins in a name; its end when there is none.
+std::size_t place_in(const std::string& name) {
+  const std::size_t place = name.rfind(" (");
+  return place != std::string::npos && name.find(':', place) < name.find(')', place) ? place
+                                                                                     : name.size();
 }
 
 std::string innermost(const Stack& stack, Names& names) {
@@ -65,6 +65,24 @@ std::string innermost(const Stack& stack, Names& names) {
 }
 
 } // namespace
+
+std::vector<std::string> frame_names(const Stack& stack, const FunctionNames& name_of) {
+  if (stack.activity == VcpuActivity::idle) {
+    return {"[idle]"};
+  }
+  std::vector<std::string> names;
+  for (auto address = stack.addresses.rbegin(); address != stack.addresses.rend(); ++address) {
+    std::string name = name_of(*address);
+    names.push_back(name.empty() ? std::string(unknown) : std::move(name));
+  }
+  if (names.empty()) {
+    names.emplace_back(unknown);
+  }
+  if (stack.activity == VcpuActivity::host) {
+    names.emplace_back("[host]");
+  }
+  return names;
+}
 
 std::string folded_stacks(std::span<const StackCounts> vcpus, const FunctionNames& name_of) {
   Names names(name_of);
@@ -111,8 +129,12 @@ std::string profile_summary(const ProfileTotals& totals, std::uint32_t hz) {
     append_text(line, "    {:5.1f} %  {}",
                 100 * static_cast<double>(samples) / static_cast<double>(totals.samples), function);
     if (line.size() > most_columns) {
-      line.resize(most_columns - 3);
-      line += "...";
+      // Where it is says more than the end of a long name.
+      const std::string place = line.substr(std::min(line.size(), place_in(line)));
+      constexpr std::size_t most_place = 50;
+      const std::size_t kept = place.size() <= most_place ? place.size() : 0;
+      line.resize(most_columns - 3 - kept);
+      line += "..." + place.substr(0, kept);
     }
     text += line + '\n';
   }

@@ -16,9 +16,13 @@ namespace vmm {
 // The function at an address of code; empty: not known.
 using FunctionNames = std::function<std::string(std::uint64_t address)>;
 
-// A line for each stack: "vcpu 0;outermost;...;innermost COUNT". What is not a function of the
-// guest's is in brackets: [unknown], [host] (the vmm does something for the function before it),
-// [idle]. `vcpus` in their order.
+// The frames of a stack, outermost first. What is not a function of the guest's is in brackets:
+// [unknown], [host] (the vmm does something for the function before it), [idle].
+[[nodiscard]] std::vector<std::string> frame_names(const Stack& stack,
+                                                   const FunctionNames& name_of);
+
+// A line for each stack: "vcpu 0;outermost;...;innermost COUNT", with frame_names(). `vcpus` in
+// their order.
 [[nodiscard]] std::string folded_stacks(std::span<const StackCounts> vcpus,
                                         const FunctionNames& name_of);
 

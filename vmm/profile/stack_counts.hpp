@@ -31,8 +31,8 @@ class StackCounts {
   static constexpr std::size_t most_stacks = 65'536;
   static constexpr std::size_t most_addresses = std::size_t{1} << 20; // of all of them
 
-  // `count` samples of one stack.
-  void add(Stack stack, std::uint64_t count);
+  // `count` samples of one stack; returns what they are counted as, which stays.
+  const Stack& add(Stack stack, std::uint64_t count);
 
   [[nodiscard]] const std::map<Stack, std::uint64_t>& all() const { return counts_; }
 

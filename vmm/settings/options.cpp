@@ -348,7 +348,7 @@ constexpr OptionRow rows[] = {
       "See where each vCPU is, HZ times a second, 1 to 1000, and tell the functions [never]"},
      number<&Config::profile_hz, 1, most_profile_hz>},
     {{"--profile-out", "FILE", output,
-      "What --profile saw as folded stacks, for tools that draw flame graphs"},
+      "What --profile saw as folded stacks, for flame graphs; as *.json with times"},
      text<&Config::profile_out>},
     {{"--profile-lines", "", output,
       "With --profile: tell the source file and line of each place, too", OptionUse::flag},

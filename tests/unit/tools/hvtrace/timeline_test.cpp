@@ -69,6 +69,7 @@ class Recorded {
   }
 
   [[nodiscard]] std::string exported(void (*how)(const hvtrace::TraceSource&,
+                                                 const hvtrace::ProfileSamples&,
                                                  const hvtrace::ByteSink&)) const {
     auto records = records_;
     sort_stably(records, &abi::TraceRecord::time_ns);
@@ -82,7 +83,7 @@ class Recorded {
     const auto file = hvtrace::TraceFile::parse(bytes, "t");
     REQUIRE(file.has_value());
     std::string out;
-    how(*file, [&out](std::string_view piece) { out += piece; });
+    how(*file, {}, [&out](std::string_view piece) { out += piece; });
     return out;
   }
 
@@ -255,7 +256,7 @@ TEST_CASE("timeline: a trace of a version that did not know the time since boot"
                                                test_support::orderly_run());
   const auto file = hvtrace::TraceFile::parse(bytes, "t");
   std::string out;
-  hvtrace::export_perfetto(*file, [&out](std::string_view piece) { out += piece; });
+  hvtrace::export_perfetto(*file, {}, [&out](std::string_view piece) { out += piece; });
   protos::Trace trace;
   REQUIRE(trace.ParseFromString(out));
   // A viewer that were to convert to the time since boot could not, and would leave events out.

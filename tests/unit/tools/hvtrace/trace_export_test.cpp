@@ -37,11 +37,21 @@ class Trace {
   TraceFile file_;
 };
 
-std::string exported(void (*how)(const hvtrace::TraceSource&, const hvtrace::ByteSink&)) {
+using Exporter = void (*)(const hvtrace::TraceSource&, const hvtrace::ProfileSamples&,
+                          const hvtrace::ByteSink&);
+
+std::string exported(Exporter how, const hvtrace::ProfileSamples& samples = {}) {
   const Trace trace;
   std::string out;
-  how(trace.file(), [&out](std::string_view piece) { out += piece; });
+  how(trace.file(), samples, [&out](std::string_view piece) { out += piece; });
   return out;
+}
+
+// Two vCPUs, which were seen in main, in what it calls, and idle.
+hvtrace::ProfileSamples some_samples() {
+  return {.frames = {"main", "work (a.cpp:12)", "[idle]"},
+          .stacks = {{0}, {0, 1}, {2}},
+          .vcpus = {{{100, 0}, {200, 1}, {300, 1}}, {{150, 2}}}};
 }
 
 } // namespace
@@ -127,8 +137,73 @@ TEST_CASE("export: chrome is JSON with every flow started and ended") {
   }
 }
 
+TEST_CASE("export: perfetto has the samples of a profile, with stacks by number") {
+  namespace protos = perfetto::protos;
+  protos::Trace trace;
+  REQUIRE(trace.ParseFromString(exported(hvtrace::export_perfetto, some_samples())));
+  std::map<std::uint64_t, std::string> names;
+  std::map<std::uint64_t, std::uint64_t> name_of_frame;
+  std::map<std::uint64_t, std::vector<std::uint64_t>> stacks;
+  std::map<std::uint32_t, std::string> threads;
+  std::set<std::uint64_t> mappings;
+  std::vector<std::string> seen;
+  for (const protos::TracePacket& packet : trace.packet()) {
+    for (const auto& name : packet.interned_data().function_names()) {
+      names[name.iid()] = name.str();
+    }
+    for (const auto& mapping : packet.interned_data().mappings()) {
+      mappings.insert(mapping.iid());
+    }
+    for (const auto& frame : packet.interned_data().frames()) {
+      CHECK(mappings.contains(frame.mapping_id()));
+      name_of_frame[frame.iid()] = frame.function_name_id();
+    }
+    for (const auto& stack : packet.interned_data().callstacks()) {
+      stacks[stack.iid()] = {stack.frame_ids().begin(), stack.frame_ids().end()};
+    }
+    if (packet.track_descriptor().has_thread()) {
+      const auto& thread = packet.track_descriptor().thread();
+      threads[static_cast<std::uint32_t>(thread.tid())] = thread.thread_name();
+    }
+    if (packet.has_perf_sample()) {
+      CHECK(packet.sequence_flags() == 2); // needs what is interned
+      CHECK(packet.timestamp_clock_id() == protos::BUILTIN_CLOCK_MONOTONIC);
+      std::string text =
+          std::to_string(packet.timestamp()) + " " + threads.at(packet.perf_sample().tid());
+      for (const std::uint64_t frame : stacks.at(packet.perf_sample().callstack_iid())) {
+        text += ";" + names.at(name_of_frame.at(frame));
+      }
+      seen.push_back(text);
+    }
+  }
+  CHECK(seen == std::vector<std::string>{
+                    "100 vcpu 0 profile;main", "200 vcpu 0 profile;main;work (a.cpp:12)",
+                    "300 vcpu 0 profile;main;work (a.cpp:12)", "150 vcpu 1 profile;[idle]"});
+}
+
+TEST_CASE("export: chrome has the samples of a profile, and none without") {
+  const auto json = nlohmann::json::parse(exported(hvtrace::export_chrome, some_samples()));
+  std::vector<std::string> seen;
+  for (const auto& sample : json.at("samples")) {
+    std::string text;
+    for (nlohmann::json frame = sample.at("sf"); !frame.is_null();) {
+      const auto& what = json.at("stackFrames").at(frame.get<std::string>());
+      text += ";" + what.at("name").get<std::string>();
+      frame = what.value("parent", nlohmann::json());
+    }
+    seen.push_back(std::to_string(sample.at("cpu").get<int>()) + text);
+    CHECK(sample.at("weight") == 1);
+  }
+  CHECK(json.at("samples")[0].at("ts") == 0.1);
+  CHECK(seen == std::vector<std::string>{"0;main", "0;work (a.cpp:12);main",
+                                         "0;work (a.cpp:12);main", "1;[idle]"});
+  CHECK(!nlohmann::json::parse(exported(hvtrace::export_chrome)).contains("samples"));
+}
+
 TEST_CASE("export: csv has a line for each record") {
-  const std::string text = exported(hvtrace::export_csv);
+  const Trace trace;
+  std::string text;
+  hvtrace::export_csv(trace.file(), [&text](std::string_view piece) { text += piece; });
   CHECK(static_cast<std::size_t>(std::ranges::count(text, '\n')) ==
         test_support::orderly_run().size() + 1);
   CHECK(text.starts_with("number,time_ns,event,channel,address,value,count,order,detail,name\n"

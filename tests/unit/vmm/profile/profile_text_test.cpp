@@ -85,5 +85,10 @@ TEST_CASE("profile summary: the most frequent functions, by where vCPUs were the
                                        "     20.0 %  main [host]\n"
                                        "     10.0 %  [idle]\n"
                                        "     10.0 %  main\n");
+  ProfileTotals wide{.samples = 1, .functions = {{std::string(80, 'f'), 1}}};
+  CHECK(profile_summary(wide, 99).ends_with("100.0 %  " + std::string(64, 'f') + "...\n"));
+  wide.functions[0].function += " (a/b.cpp:12) [host]";
+  CHECK(profile_summary(wide, 99).ends_with("100.0 %  " + std::string(44, 'f') +
+                                            "... (a/b.cpp:12) [host]\n"));
   CHECK(profile_summary({}, 99) == "\n  Profile: 0 samples, 99 a second of each vCPU\n");
 }
