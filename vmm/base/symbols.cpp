@@ -75,16 +75,6 @@ struct Symbols::Lines {
   std::optional<SourceLines> table;
 };
 
-Symbols Symbols::parse(std::span<const std::byte> elf) {
-  return read(ElfFile(
-                  [elf](std::uint64_t offset, std::span<std::byte> to) {
-                    std::ranges::copy(elf.subspan(offset, to.size()), to.begin());
-                    return true;
-                  },
-                  elf.size()),
-              AddressesOf::memory);
-}
-
 Symbols Symbols::read(const ElfFile& file, AddressesOf addresses) {
   return read(file, addresses, file.segments());
 }

@@ -25,10 +25,9 @@ class Symbols {
   // An empty table: every address prints as a number.
   Symbols() = default;
 
-  // The table of an ELF file's bytes; empty when it has none or is damaged.
-  [[nodiscard]] static Symbols parse(std::span<const std::byte> elf);
-  // The same of a file, of which only what is needed is read; that of its dynamic symbols where it
-  // has no other. Empty as well when it would take more than ElfFile::most_bytes.
+  // The table of an ELF file, of which only what is needed is read; that of its dynamic symbols
+  // where it has no other. Empty when it has none, is damaged, or would take more than
+  // ElfFile::most_bytes.
   [[nodiscard]] static Symbols read(const ElfFile& file, AddressesOf addresses);
   // The same where another file's segments say what lies where: that which `file` is of.
   [[nodiscard]] static Symbols read(const ElfFile& file, AddressesOf addresses,

@@ -26,18 +26,18 @@ Symbols read(const std::vector<std::byte>& file, AddressesOf by) {
 } // namespace
 
 TEST_CASE("symbols: damaged files give an empty table") {
-  CHECK(Symbols::parse({}).describe(0x1234) == "0x1234");
+  CHECK(read({}, AddressesOf::memory).describe(0x1234) == "0x1234");
   SymbolFile file;
   file.header.e_shnum = 0xffff;
   for (const std::uint64_t offset : {std::uint64_t{0}, std::uint64_t{64}, ~std::uint64_t{0}}) {
     file.header.e_shoff = offset;
-    CHECK(Symbols::parse(file.bytes(4096)).describe(0x1234) == "0x1234");
+    CHECK(read(file.bytes(4096), AddressesOf::memory).describe(0x1234) == "0x1234");
   }
 }
 
 TEST_CASE("symbols: names by address, demangled") {
   SymbolFile file;
-  const Symbols table = Symbols::parse(file.bytes(4096));
+  const Symbols table = read(file.bytes(4096), AddressesOf::memory);
   CHECK(table.describe(0x4000) == "0x4000 mm::Buddy::Buddy()+0x0");
   CHECK(table.describe(0x401f) == "0x401f mm::Buddy::Buddy()+0x1f");
   CHECK(table.describe(0x4020) == "0x4020");
@@ -47,7 +47,7 @@ TEST_CASE("symbols: names by address, demangled") {
   CHECK(table.function_at(0x4020).empty());
   // A name outside the strings is left out, not read.
   file.symbols[0].st_name = 0x7fffffff;
-  CHECK(Symbols::parse(file.bytes(4096)).describe(0x500f) == "0x500f");
+  CHECK(read(file.bytes(4096), AddressesOf::memory).describe(0x500f) == "0x500f");
 }
 
 TEST_CASE(
