@@ -28,7 +28,7 @@ UNIT_SOURCES  := $(call below,tests/unit tests/support) \
 # an archive, so that the rest of a folder does not ask for more.
 HVTRACE_READER := $(filter-out %/main.cpp %/replay.cpp,$(HVTRACE_SOURCES))
 THREADED_FOLDERS := base io settings memory trace kvm hints calls sockets measure vcpu control record report debug step
-THREADED      := $(foreach folder,$(THREADED_FOLDERS),$(call below,vmm/$(folder)) $(wildcard vmm/$(folder)/*.S)) $(GUEST_MM) \
+THREADED      := $(foreach folder,$(THREADED_FOLDERS),$(call below,vmm/$(folder)) $(wildcard vmm/$(folder)/*.S)) $(GUEST_MM) guest/linux/threads/kernel_lock.cpp \
                  $(HVTRACE_READER)
 TSAN_SOURCES  := tests/unit/main.cpp $(sort $(shell find tests/unit -name '*_threads_test.cpp')) \
                  $(call sources,tests/support)

@@ -40,10 +40,15 @@ inline void pause() {
 }
 
 // This vCPU's page; the host sets the GS base to it and its first field to its own address.
+// Volatile: behind a switch of stacks a thread may be on another vCPU.
 inline abi::VcpuPage& vcpu_page() {
   abi::VcpuPage* page = nullptr;
-  asm("movq %%gs:0, %0" : "=r"(page));
+  asm volatile("movq %%gs:0, %0" : "=r"(page));
   return *page;
+}
+// That of any.
+inline abi::VcpuPage& vcpu_page_of(unsigned vcpu) {
+  return *pointer_to<abi::VcpuPage>({EBB_VCPU_PAGE_GPA + std::uint64_t{vcpu} * abi::page_bytes});
 }
 
 // Frame pointer of the calling function, for backtraces.
@@ -81,10 +86,9 @@ inline void set_alarm(std::uint64_t deadline) {
   arm_alarm();
 }
 
-// Whether a signal or a stream's being ready has come from outside and nobody has taken it. The
-// reads are not moved over a halt.
-inline bool is_something_sent() {
-  const volatile abi::VcpuPage& page = vcpu_page();
+// Whether a signal or a stream's being ready has come from outside for a vCPU and nobody has taken
+// it. The reads are not moved over a halt.
+inline bool is_something_sent(const volatile abi::VcpuPage& page) {
   return page.signals_sent != 0 || page.streams_ready != 0;
 }
 
@@ -96,7 +100,7 @@ inline bool is_something_sent() {
 inline void halt_until(std::uint64_t deadline) {
   std::uint64_t function = EBB_GATE_HALT;
   asm volatile("int3" : "+a"(function) : "D"(deadline) : "rcx", "rdx", "memory", "cc");
-  if (is_something_sent()) {
+  if (is_something_sent(vcpu_page())) {
     set_timer(rdtsc() + EBB_INTERRUPT_AGAIN_TICKS);
   } else {
     arm_alarm();

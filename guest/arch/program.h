@@ -20,6 +20,7 @@
 #define EBB_FAULT_RSP (EBB_VCPU_OWN + 80)
 #define EBB_FAULT_STACK (EBB_VCPU_OWN + 88) /* top of the stack that page faults are handled on */
 #define EBB_PROGRAM_ALARM (EBB_VCPU_OWN + 96) /* TSC at which the program is to be interrupted; 0: never */
+#define EBB_PROGRAM_CALLED (EBB_VCPU_OWN + 104) /* not 0: another vCPU has it leave the program */
 
 /* An interrupt that is the program's but comes in the kernel comes again after that time, in ticks
  * of the TSC: the kernel may have looked already. */

@@ -32,6 +32,8 @@ static_assert(EBB_PROGRAM_ENTER < 0x10000);
 // The vdso (guest/vdso); its clock is yet to be set. Page aligned it is not.
 extern "C" std::byte vdso_image[EBB_VDSO_BYTES];
 
+extern "C" void program_enter_kernel(); // guest/arch/program_entry.S
+
 // Goes to the program's first instruction; its calls arrive in program_call(), on the caller's
 // stack. Needs feature_files.
 extern "C" [[noreturn]] void program_enter(std::uint64_t instruction, std::uint64_t stack);
@@ -55,9 +57,15 @@ inline bool program_is_masked() {
          0;
 }
 
-// Whether the host has a signal for the program.
-inline bool signal_is_sent() {
-  return *static_cast<const volatile std::uint64_t*>(&vcpu_page().signals_sent) != 0;
+// Not 0: that vCPU is to leave the program's code, where interrupts reach it.
+inline std::uint32_t& program_is_called(unsigned vcpu) {
+  return *pointer_to<std::uint32_t>({address_of(&vcpu_page_of(vcpu)).value + EBB_PROGRAM_CALLED});
+}
+
+// Has the patched sites of a program enter the kernel on this vCPU, too.
+inline void take_program_calls() {
+  *pointer_to<std::uint64_t>({address_of(&vcpu_page()).value + EBB_PROGRAM_ENTER}) =
+      reinterpret_cast<std::uint64_t>(&program_enter_kernel);
 }
 
 // Features that XSAVE stores (XCR0), and the bytes that they take; below EBB_EXTENDED_STATE_BYTES.

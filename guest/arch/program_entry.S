@@ -124,8 +124,6 @@ program_enter:
         movq    %rsp, %rax
         andq    $-16, %rax
         movq    %rax, %gs:EBB_KERNEL_RSP
-        leaq    program_enter_kernel(%rip), %rax
-        movq    %rax, %gs:EBB_PROGRAM_ENTER
         movq    %rdi, %rcx
         movq    %rsi, %rsp
         xorl    %eax, %eax

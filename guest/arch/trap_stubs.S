@@ -90,14 +90,16 @@ note_only:
         popq    %rax
         .cfi_adjust_cfa_offset -8
         .cfi_restore rax
-        /* A signal, what a thread waits for outside, or a timer of a program reaches it between two
-         * instructions; the kernel sees it at its end of a call, or when it wakes, and what comes
+        /* A signal, what a thread waits for outside, another vCPU, or a timer of a program reaches it
+         * between two instructions; the kernel sees it at its end of a call, or when it wakes, and what comes
          * behind that look comes again. */
         cmpq    $0, %gs:EBB_VCPU_SIGNALS_SENT
         jne     1f
         cmpq    $0, %gs:EBB_VCPU_STREAMS_READY
         jne     1f
         cmpq    $0, %gs:EBB_PROGRAM_ALARM
+        jne     1f
+        cmpl    $0, %gs:EBB_PROGRAM_CALLED
         jne     1f
         iretq
 1:      pushq   %rax

@@ -86,7 +86,7 @@ void SocketMailbox::watch(std::uint32_t socket, std::uint32_t ready) {
   std::atomic_ref(board().waits).store(1, std::memory_order_seq_cst);
   if ((std::atomic_ref(board().states[socket].ready).load(std::memory_order_seq_cst) & ready) !=
       0) {
-    std::atomic_ref(arch::vcpu_page().streams_ready)
+    std::atomic_ref(arch::vcpu_page_of(0).streams_ready)
         .fetch_or(std::uint64_t{1} << abi::socket_stream, std::memory_order_relaxed);
   }
 }

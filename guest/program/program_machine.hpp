@@ -1,71 +1,62 @@
 // SPDX-License-Identifier: MIT
-// What a program needs of the machine beside memory and files: time, signals from outside, its end.
+// What a program needs of the machine beside memory and files: vCPUs and the way into the kernel,
+// time, signals from outside, its end.
 #pragma once
 
-#include <atomic>
+#include <array>
 
-#include "guest/arch/cpu.hpp"
-#include "guest/arch/program.hpp"
 #include "guest/kernel/kernel.hpp"
 #include "guest/linux/base/machine.hpp"
-#include "guest/runtime/hypercall.hpp"
-#include "guest/runtime/print.hpp"
+#include "guest/linux/threads/kernel_lock.hpp"
 
 namespace guest {
 
-class ProgramMachine final : public linux::Machine {
+class ProgramMachine final : public linux::Machine, private linux::VcpuInterrupts {
  public:
-  explicit ProgramMachine(Kernel& kernel) : kernel_(kernel) {}
+  explicit ProgramMachine(Kernel& kernel);
+
+  // From the program's code, or a vCPU's beginning, into the kernel, and back.
+  linux::KernelLock::Entry enter_kernel();
+  // It was called, and has not looked why: it is interrupted again.
+  void call_again();
+  void leave_kernel() { lock_.leave(vcpu_); }
+  // Whether the calling vCPU is there.
+  [[nodiscard]] bool is_in_kernel() const;
 
   [[nodiscard]] std::uint64_t now_ns() override { return kernel_.now_ns(); }
-  [[nodiscard]] bool sleep_until_ns(std::uint64_t deadline) override {
-    while (!arch::is_something_sent()) {
-      kernel_.doze_until_ns(deadline); // also a sleep of no length is a chance to report
-      if (kernel_.now_ns() >= deadline) {
-        break;
-      }
-    }
-    const bool is_ready = take_ready_files();
-    return is_ready || arch::signal_is_sent();
-  }
-  [[nodiscard]] bool take_ready_files() override {
-    const std::atomic_ref ready(arch::vcpu_page().streams_ready);
-    return ready.load(std::memory_order_relaxed) != 0 &&
-           ready.exchange(0, std::memory_order_acquire) != 0;
-  }
-  // There is one timer. What comes while the kernel runs sets it, too, to interrupt the program
-  // once that goes on (guest/arch/trap_stubs.S).
-  [[nodiscard]] bool set_alarm_ns(std::uint64_t deadline) override {
-    if (deadline == alarm_ns_) {
-      return false;
-    }
-    alarm_ns_ = deadline;
-    arch::set_alarm(deadline == never ? 0 : kernel_.clock().tsc_at(deadline));
-    return true;
-  }
-  [[nodiscard]] linux::SignalSet take_signals() override {
-    if (!arch::signal_is_sent()) {
-      return 0;
-    }
-    return std::atomic_ref(arch::vcpu_page().signals_sent).exchange(0, std::memory_order_acquire);
-  }
-  void set_handled_signals(linux::SignalSet signals) override {
-    std::atomic_ref(arch::vcpu_page().signals_handled).store(signals, std::memory_order_relaxed);
-  }
-  void set_thread_pointer(std::uint64_t address) override { arch::set_thread_pointer(address); }
+  [[nodiscard]] bool sleep_until_ns(std::uint64_t deadline) override;
+  [[nodiscard]] bool take_ready_files() override;
+  [[nodiscard]] bool set_alarm_ns(std::uint64_t deadline) override;
+  [[nodiscard]] linux::SignalSet take_signals() override;
+  void set_handled_signals(linux::SignalSet signals) override;
+  void set_thread_pointer(std::uint64_t address) override;
   [[nodiscard]] std::uint64_t ram_bytes() const override { return kernel_.ram_bytes(); }
   [[nodiscard]] unsigned vcpus() const override { return kernel_.boot().vcpus; }
-  [[noreturn]] void exit(std::uint8_t status) override {
-    kernel_.settle();
-    const std::uint64_t last_free_ns = kernel_.pages().last_buddy_free_ns();
-    hypercall::workload_end(kernel_.now_ns() - last_free_ns);
-    console_flush();
-    hypercall::exit(status);
-  }
+  [[nodiscard]] unsigned vcpu() const override { return vcpu_; }
+  void call(unsigned vcpu) override { lock_.call(vcpu); }
+  void stop_others() override { lock_.stop_others(vcpu_, kernel_.backoff()); }
+  [[noreturn]] void exit(std::uint8_t status) override;
 
  private:
+  static constexpr unsigned first_vcpu = 0; // which the host interrupts
+
+  [[nodiscard]] std::uint32_t& called(unsigned vcpu) override;
+  void interrupt(unsigned vcpu) override;
+  void forget(unsigned vcpu) override;
+
+  // For the vCPU: a signal, or a file that is ready. Others do not take signals, but have watched
+  // files that were ready at once.
+  [[nodiscard]] static bool is_awaited(unsigned vcpu);
+  // Outside the kernel, with others.
+  void rest_until_ns(unsigned vcpu, std::uint64_t deadline);
+  [[nodiscard]] bool is_over(unsigned vcpu, std::uint64_t deadline);
+
   Kernel& kernel_;
-  std::uint64_t alarm_ns_ = never;
+  linux::KernelLock lock_;
+  unsigned vcpu_ = first_vcpu;
+  // Of each vCPU.
+  std::array<std::uint64_t, linux::KernelLock::most_vcpus> alarm_ns_{};
+  std::array<std::uint64_t, linux::KernelLock::most_vcpus> last_rest_ns_{}; // how long it was
 };
 
 } // namespace guest

@@ -14,12 +14,16 @@
 #include "guest/linux/memory/address_zones.hpp"
 #include "guest/linux/memory/page_frames.hpp"
 #include "guest/linux/memory/page_tables.hpp"
+#include "guest/program/program_machine.hpp"
 
 namespace guest {
 
 // All of RAM is there at its own addresses.
 class FrameBytes final : public linux::FrameContent {
  public:
+  // `machine` outlives this.
+  explicit FrameBytes(ProgramMachine& machine) : machine_(machine) {}
+
   void zero(abi::Pfn first, std::uint64_t count) override {
     std::memset(at(first), 0, count * abi::page_bytes);
   }
@@ -27,6 +31,7 @@ class FrameBytes final : public linux::FrameContent {
     std::memcpy(arch::pointer_to<void>({to}), arch::pointer_to<void>({from}), bytes);
   }
   void write(abi::Gpa to, std::span<const std::byte> from) override {
+    machine_.stop_others(); // it may be code that they run
     std::memcpy(arch::pointer_to<void>(to), from.data(), from.size());
   }
 
@@ -34,12 +39,15 @@ class FrameBytes final : public linux::FrameContent {
   [[nodiscard]] static void* at(abi::Pfn frame) {
     return arch::pointer_to<void>(abi::to_gpa(frame));
   }
+
+  ProgramMachine& machine_;
 };
 
 // Page tables out of the page allocator.
 class TablePages final : public linux::TableStore {
  public:
-  explicit TablePages(Kernel& kernel) : kernel_(kernel) {}
+  // Both outlive this.
+  TablePages(Kernel& kernel, ProgramMachine& machine) : kernel_(kernel), machine_(machine) {}
 
   [[nodiscard]] std::optional<abi::Gpa> allocate() override {
     void* const page = kernel_.allocate_zeroed_pages({0});
@@ -49,10 +57,15 @@ class TablePages final : public linux::TableStore {
   [[nodiscard]] std::uint64_t* entries(abi::Gpa table) override {
     return arch::pointer_to<std::uint64_t>(table);
   }
-  void flush() override { arch::flush_translations(); }
+  void flush() override {
+    machine_.stop_others();
+    arch::flush_translations();
+  }
+  void flush_here() override { arch::flush_translations(); }
 
  private:
   Kernel& kernel_;
+  ProgramMachine& machine_;
 };
 
 // What lies where: page 0 and what the host keeps before RAM, the hole with the guest's image and

@@ -2,12 +2,14 @@
 #include "guest/program/run_program.hpp"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
 #include <iterator>
 #include <string_view>
+#include <utility>
 
 #include "guest/arch/program.hpp"
 #include "guest/linux/base/told_name.hpp"
@@ -37,9 +39,9 @@ constexpr std::uint64_t break_at_most = std::uint64_t{1} << 30;
 // All that runs a program; made once, for calls to find it.
 struct Running {
   Running(Kernel& kernel, abi::ProgramStart& start, std::string_view strings)
-      : frames(kernel.pages(), bytes, vcpu), table_pages(kernel),
-        tables(table_pages, {kernel.boot().page_table_gpa}), files(kernel, start.left),
-        sockets(kernel, start.left), machine(kernel), contexts(kernel),
+      : machine(kernel), bytes(machine), frames(kernel.pages(), bytes, machine),
+        table_pages(kernel, machine), tables(table_pages, {kernel.boot().page_table_gpa}),
+        files(kernel, start.left), sockets(kernel, start.left), contexts(kernel),
         system({.start = start,
                 .strings = strings,
                 .frames = frames,
@@ -55,18 +57,18 @@ struct Running {
     tables.detach(window.start, window.end); // RAM was there
   }
 
-  static constexpr unsigned vcpu = 0; // programs have one
+  ProgramMachine machine;
   FrameBytes bytes;
   linux::PageFrames frames;
   TablePages table_pages;
   linux::PageTables tables;
   FileMailbox files;
   SocketMailbox sockets;
-  ProgramMachine machine;
   ProgramContexts contexts;
   linux::System system;
-  linux::Resolution last_fault = linux::Resolution::unmapped; // what came of the last page fault
-  arch::ExtendedFeatures extended;                            // once a signal has needed them
+  // What came of the last page fault of a vCPU.
+  std::array<linux::Resolution, EBB_MAX_VCPUS> last_fault{};
+  arch::ExtendedFeatures extended; // once a signal has needed them
 };
 
 // What page faults are handled on.
@@ -76,6 +78,16 @@ struct alignas(16) FaultStack {
 
 // The one program of this guest.
 constinit Running* running = nullptr;
+
+// Into the kernel, out of the program's code. The thread may be on another vCPU when it leaves.
+linux::KernelLock::Entry enter_kernel() {
+  const auto entry = running->machine.enter_kernel();
+  running->system.note_vcpu();
+  return entry;
+}
+void leave_kernel() {
+  running->machine.leave_kernel();
+}
 
 // The order is the same at both sides.
 linux::Registers registers_of(const arch::TrapFrame& frame) {
@@ -129,7 +141,7 @@ std::span<const std::uint8_t> code_at(std::uint64_t address) {
                     : 0};
 }
 
-void handle_trap(arch::TrapFrame& frame, std::byte* extended_state) {
+void take_trap(arch::TrapFrame& frame, std::byte* extended_state) {
   if (frame.vector == EBB_WAKE_VECTOR) {
     // Something else may have used the timer. It is set before the looks, or what comes behind them
     // would not interrupt the program again; but an alarm that has run out only if nobody has set
@@ -158,12 +170,32 @@ void handle_trap(arch::TrapFrame& frame, std::byte* extended_state) {
   }
   frame.error_code = linux::told_error_code(registers_of(frame));
   const linux::SignalCause cause = linux::fault_cause(
-      registers_of(frame), running->last_fault,
+      registers_of(frame), running->last_fault[running->machine.vcpu()],
       linux::FloatingPoint::of({extended_state, linux::ExtendedState::legacy_bytes}));
   if (!running->system.take_fault(cause)) {
     end_by_fault(frame, cause.signal);
   }
   go_on(frame, extended_state);
+}
+
+void handle_trap(arch::TrapFrame& frame, std::byte* extended_state) {
+  static_cast<void>(enter_kernel());
+  take_trap(frame, extended_state);
+  leave_kernel();
+}
+
+// What each vCPU needs for the program's code to come back from there.
+void take_program() {
+  arch::take_page_faults(arch::address_of(new FaultStack).value + sizeof(FaultStack));
+  arch::take_program_calls();
+  arch::program_trap_handler() = handle_trap;
+}
+
+// The other vCPUs' way.
+[[noreturn]] void run_threads() {
+  static_cast<void>(enter_kernel());
+  take_program();
+  running->system.serve();
 }
 
 // As a shell says it.
@@ -197,7 +229,10 @@ std::string_view reason(int error) {
 
 } // namespace
 
-void run_program(Kernel& kernel, abi::ProgramStart& start) {
+namespace {
+
+// The program's first instruction, in the end; or the guest ends.
+linux::ProgramEntry load_program(Kernel& kernel, abi::ProgramStart& start) {
   const auto* const text = reinterpret_cast<const char*>(&start + 1);
   const VdsoClock clock = kernel.clock().for_vdso(start.realtime_ns);
   std::memcpy(arch::vdso_image + EBB_VDSO_CLOCK, &clock, sizeof clock);
@@ -205,7 +240,8 @@ void run_program(Kernel& kernel, abi::ProgramStart& start) {
     panic("this host does not let programs have page tables");
   }
   running = new Running(kernel, start, {text, start.string_bytes});
-  arch::take_page_faults(arch::address_of(new FaultStack).value + sizeof(FaultStack));
+  static_cast<void>(enter_kernel());
+  take_program();
   if (const std::string_view missing = running->system.missing_directory(); !missing.empty()) {
     if (start.missing_directory == abi::MissingDirectory::fatal) {
       print("{}: --cwd {} is no folder in the guest; --bind shows it a folder of the host's\n",
@@ -235,9 +271,11 @@ void run_program(Kernel& kernel, abi::ProgramStart& start) {
     }
     running->machine.exit(entry.error() == ENOENT ? status_not_found : status_not_runnable);
   }
-  arch::program_trap_handler() = handle_trap;
-  arch::program_enter(entry->instruction, entry->stack);
+  leave_kernel();
+  return *entry;
 }
+
+} // namespace
 
 // Called by guest/arch/page_fault.S. Whether the instruction may be tried again.
 extern "C" bool program_page_fault(const arch::TrapFrame* frame) {
@@ -246,15 +284,23 @@ extern "C" bool program_page_fault(const arch::TrapFrame* frame) {
   const linux::Access access = (frame->error_code & error_fetch) != 0   ? linux::Access::execute
                                : (frame->error_code & error_write) != 0 ? linux::Access::write
                                                                         : linux::Access::read;
+  const bool is_in_kernel = running->machine.is_in_kernel(); // on the program's behalf
+  const bool was_called = !is_in_kernel && enter_kernel() == linux::KernelLock::Entry::called;
   linux::AddressSpace& memory = running->system.memory();
   const bool is_its_own_code =
       memory.has_any(abi::align_down(frame->rip, abi::page_bytes), abi::page_bytes);
   const linux::Resolution resolution = is_its_own_code
                                            ? memory.resolve(frame->cr2, access)
                                            : memory.resolve_for_guest(frame->cr2, access);
-  running->last_fault = resolution;
+  running->last_fault[running->machine.vcpu()] = resolution;
   if (resolution == linux::Resolution::out_of_memory) {
     end_without_memory(frame->cr2);
+  }
+  if (was_called) {
+    running->machine.call_again(); // the program goes on without a look
+  }
+  if (!is_in_kernel) {
+    leave_kernel();
   }
   return resolution == linux::Resolution::resolved;
 }
@@ -269,34 +315,60 @@ void divert_if_wanted() {
   }
 }
 
-} // namespace
-
-// Called by guest/arch/program_entry.S.
-extern "C" std::int64_t program_call(const arch::ProgramCall* call) {
-  linux::Call request{.number = call->number, .args = {}, .stack = call->rsp};
-  std::copy(std::begin(call->args), std::end(call->args), request.args.begin());
+std::int64_t answer_call(const arch::ProgramCall& call) {
+  linux::Call request{.number = call.number, .args = {}, .stack = call.rsp};
+  std::copy(std::begin(call.args), std::end(call.args), request.args.begin());
   const std::int64_t answer = running->system.answer(request);
   running->system.catch_up();
   divert_if_wanted();
   return answer;
 }
-// The first that a new thread does; its answer is that of the call that has made it.
+
+} // namespace
+
+// Called by guest/arch/program_entry.S.
+extern "C" std::int64_t program_call(const arch::ProgramCall* call) {
+  static_cast<void>(enter_kernel());
+  const std::int64_t answer = answer_call(*call);
+  leave_kernel();
+  return answer;
+}
+// The first that a new thread does, in the kernel; its answer is that of the call that has made it.
 extern "C" std::int64_t program_thread(const arch::ProgramCall* /*call*/) {
   running->system.begin_thread();
   divert_if_wanted();
+  leave_kernel();
   return 0;
 }
 // Where a diverted call goes on.
 extern "C" void program_diverted(arch::TrapFrame* frame, std::byte* extended_state) {
+  static_cast<void>(enter_kernel());
   go_on(*frame, extended_state);
+  leave_kernel();
 }
 // The same for a call that came by a SYSCALL instruction.
 extern "C" std::int64_t program_call_by_instruction(arch::ProgramCall* call) {
-  const std::int64_t answer = program_call(call);
+  static_cast<void>(enter_kernel());
+  const std::int64_t answer = answer_call(*call);
   if (!running->system.is_followed()) {
     call->rip = running->system.patch_site(call->rip);
   }
+  leave_kernel();
   return answer;
+}
+
+void run_program(Kernel& kernel, abi::ProgramStart& start) {
+  linux::ProgramEntry entry = load_program(kernel, start);
+  kernel.crew().run(
+      [](void* context, unsigned vcpu) {
+        if (vcpu == 0) {
+          const auto& begin = *static_cast<const linux::ProgramEntry*>(context);
+          arch::program_enter(begin.instruction, begin.stack);
+        }
+        run_threads();
+      },
+      &entry);
+  std::unreachable();
 }
 
 void list_calls() {

@@ -77,12 +77,12 @@ time_t __vdso_time(time_t* time) {
   return now;
 }
 
-// One vCPU.
 int __vdso_getcpu(unsigned* cpu, unsigned* node, void* /*unused*/) {
-  for (unsigned* const to : {cpu, node}) {
-    if (to != nullptr) {
-      *to = 0;
-    }
+  if (cpu != nullptr) {
+    *cpu = guest::arch::vcpu_page().vcpu;
+  }
+  if (node != nullptr) {
+    *node = 0;
   }
   return 0;
 }

@@ -142,6 +142,7 @@ class FakeTables final : public guest::linux::TableStore {
     ++flushes;
     known.clear();
   }
+  void flush_here() override { flush(); }
 
   // RAM [start, end) at its own addresses, for reading and writing, in tables of somebody else's.
   void map_ram(std::uint64_t start, std::uint64_t end) {

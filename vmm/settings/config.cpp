@@ -178,9 +178,6 @@ Result<void> settle_program(const Given& given, const std::vector<std::string>& 
       return user_error("{}: a guest runs a program or a workload, not both", option);
     }
   }
-  if (config.cpus > 1) {
-    return user_error("-- {}: programs run on one vCPU; leave out --cpus", arguments[0]);
-  }
   if (config.abi_minor < 2) {
     return user_error("--abi 1.{}: such a host runs no programs", config.abi_minor);
   }

@@ -28,6 +28,13 @@ class Machine {
   virtual void set_thread_pointer(std::uint64_t address) = 0;
   [[nodiscard]] virtual std::uint64_t ram_bytes() const = 0;
   [[nodiscard]] virtual unsigned vcpus() const = 0;
+  // Of several vCPUs one is in the kernel at a time: which. Another may be there after a sleep.
+  [[nodiscard]] virtual unsigned vcpu() const { return 0; }
+  // Has another vCPU come into the kernel: out of the program's code, or a sleep.
+  virtual void call(unsigned /*vcpu*/) {}
+  // None of the others runs the program's code when this returns, nor will before this one leaves
+  // the kernel; by then it has forgotten what it had read of page tables and code.
+  virtual void stop_others() {}
   [[noreturn]] virtual void exit(std::uint8_t status) = 0;
 
  protected:

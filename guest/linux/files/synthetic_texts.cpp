@@ -113,8 +113,12 @@ Text online_text(const SyntheticFacts& facts) {
 
 Text total_text(const SyntheticFacts& facts) {
   const std::uint64_t ticks = facts.machine.now_ns() / (ns_per_second / 100);
-  return text_of("cpu  ", ticks, " 0 0 0 0 0 0 0 0 0\ncpu0 ", ticks, " 0 0 0 0 0 0 0 0 0\n",
-                 "processes 1\nprocs_running 1\nprocs_blocked 0\n");
+  Text text = text_of("cpu  ", ticks * facts.machine.vcpus(), " 0 0 0 0 0 0 0 0 0\n");
+  for (unsigned cpu = 0; cpu < facts.machine.vcpus(); ++cpu) {
+    put(text, view(text_of("cpu", std::uint64_t{cpu}, " ", ticks, " 0 0 0 0 0 0 0 0 0\n")));
+  }
+  put(text, "processes 1\nprocs_running 1\nprocs_blocked 0\n");
+  return text;
 }
 
 } // namespace guest::linux

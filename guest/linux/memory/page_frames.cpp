@@ -28,7 +28,7 @@ bool PageFrames::claim(abi::Pfn first, std::uint64_t count) {
   while (done < count) {
     const abi::Pfn frame = first + done;
     const abi::Order order = order_at(frame, count - done);
-    const mm::Allocation block = pages_.allocate_at(vcpu_, frame, order);
+    const mm::Allocation block = pages_.allocate_at(machine_.vcpu(), frame, order);
     if (!block.ok()) {
       release(first, done);
       return false;
@@ -45,11 +45,11 @@ bool PageFrames::claim(abi::Pfn first, std::uint64_t count) {
 std::optional<abi::Pfn> PageFrames::allocate(std::uint64_t count) {
   assert(count != 0);
   if (count > largest.frames()) {
-    const auto first = pages_.find_run(vcpu_, count);
+    const auto first = pages_.find_run(machine_.vcpu(), count);
     return first && claim(*first, count) ? first : std::nullopt;
   }
   const abi::Order order{static_cast<std::uint8_t>(std::bit_width(count - 1))};
-  const mm::Allocation block = pages_.allocate(vcpu_, order);
+  const mm::Allocation block = pages_.allocate(machine_.vcpu(), order);
   if (!block.ok()) {
     return std::nullopt;
   }
@@ -69,7 +69,7 @@ void PageFrames::renew(abi::Pfn first, std::uint64_t count) {
   }
   release(first, count);
   // If the host takes longer, claiming waits for it.
-  static_cast<void>(pages_.quiesce(vcpu_, pages_.now_ns() + renew_timeout_ns));
+  static_cast<void>(pages_.quiesce(machine_.vcpu(), pages_.now_ns() + renew_timeout_ns));
   [[maybe_unused]] const bool back = claim(first, count);
   assert(back); // nobody else allocates meanwhile
 }
@@ -123,7 +123,8 @@ void PageFrames::release(abi::Pfn first, std::uint64_t count) {
         block.first = block.end();
       }
     }
-    [[maybe_unused]] const mm::FreeResult freed = pages_.free(vcpu_, block.first, block.order);
+    [[maybe_unused]] const mm::FreeResult freed =
+        pages_.free(machine_.vcpu(), block.first, block.order);
     assert(freed == mm::FreeResult::ok);
     frame = block.end();
   }

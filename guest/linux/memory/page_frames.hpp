@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // A program's memory out of the page allocator: ranges of frames, whatever blocks they are made of.
-// One vCPU.
 #pragma once
 
+#include "guest/linux/base/machine.hpp"
 #include "guest/linux/memory/frames.hpp"
 #include "guest/mm/page_allocator.hpp"
 
@@ -22,9 +22,9 @@ class FrameContent {
 
 class PageFrames final : public Frames {
  public:
-  // Both outlive this.
-  PageFrames(mm::PageAllocator& pages, FrameContent& content, unsigned vcpu)
-      : pages_(pages), content_(content), vcpu_(vcpu) {}
+  // All outlive this.
+  PageFrames(mm::PageAllocator& pages, FrameContent& content, const Machine& machine)
+      : pages_(pages), content_(content), machine_(machine) {}
 
   [[nodiscard]] bool claim(abi::Pfn first, std::uint64_t count) override;
   [[nodiscard]] std::optional<abi::Pfn> allocate(std::uint64_t count) override;
@@ -48,7 +48,7 @@ class PageFrames final : public Frames {
 
   mm::PageAllocator& pages_;
   FrameContent& content_;
-  unsigned vcpu_;
+  const Machine& machine_; // says on which vCPU
 };
 
 } // namespace guest::linux

@@ -417,7 +417,7 @@ bool PageTables::refresh(std::uint64_t address, Protection rights) {
       ((rights & PROT_READ) != 0 || ((rights & PROT_WRITE) != 0 && (entry & writable) != 0) ||
        ((rights & PROT_EXEC) != 0 && (entry & no_execute) == 0));
   if (allowed) {
-    store_.flush();
+    store_.flush_here();
   }
   return allowed;
 }

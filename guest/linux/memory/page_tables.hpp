@@ -29,8 +29,9 @@ class TableStore {
   virtual void release(abi::Gpa table) = 0;
   // The 512 entries of a table. The processor reads them at any time.
   [[nodiscard]] virtual std::uint64_t* entries(abi::Gpa table) = 0;
-  // Makes the processor forget all that it has read.
+  // Makes all processors forget what they have read; this one alone.
   virtual void flush() = 0;
+  virtual void flush_here() = 0;
 
  protected:
   TableStore() = default;

@@ -178,6 +178,7 @@ class CallSupport : protected SystemState, protected WaitingSignals {
 
  private:
   void idle_until_ns(std::uint64_t deadline) override;
+  [[nodiscard]] bool sleep_until_ns(std::uint64_t deadline); // as the machine does
   void enter(const Thread& next) override;
   [[nodiscard]] std::uint64_t slice_ns() const override;
   void receive_timers(Process& process);

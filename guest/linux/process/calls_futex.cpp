@@ -18,6 +18,22 @@ std::uint32_t count_of(std::uint64_t argument) {
       std::min<std::uint64_t>(argument & 0xffffffff, std::numeric_limits<std::int32_t>::max()));
 }
 
+// What FUTEX_WAKE_OP makes of a word; `operation` is at most FUTEX_OP_XOR.
+std::uint32_t operated(std::uint32_t operation, std::uint32_t word, std::uint32_t operand) {
+  switch (operation) {
+  case FUTEX_OP_SET:
+    return operand;
+  case FUTEX_OP_ADD:
+    return word + operand;
+  case FUTEX_OP_OR:
+    return word | operand;
+  case FUTEX_OP_ANDN:
+    return word & ~operand;
+  default:
+    return word ^ operand;
+  }
+}
+
 } // namespace
 
 // Relative for FUTEX_WAIT; until then on the clock that it says for the others.
@@ -70,19 +86,17 @@ Answer ProgramCalls::wait_at(std::uint64_t address, std::uint32_t value, std::ui
 // The word is the number of the thread that has the lock, and whether others wait.
 Answer ProgramCalls::try_lock_at(std::uint64_t address) {
   const auto self = static_cast<std::uint32_t>(scheduler_.running().id);
-  std::uint32_t value = 0;
-  if (!user_.fetch(address, value)) {
+  const Or<std::uint32_t> before = user_.change_word(address, [&](std::uint32_t value) {
+    const std::uint32_t others =
+        futexes_.first_at(waiting_place(address)) == nullptr ? 0 : FUTEX_WAITERS;
+    const bool is_free = (value & FUTEX_TID_MASK) == 0;
+    return is_free ? self | others | (value & FUTEX_OWNER_DIED) : value;
+  });
+  if (!before) {
     return -EFAULT;
   }
-  if ((value & FUTEX_TID_MASK) == self) {
-    return -EDEADLK;
-  }
-  if ((value & FUTEX_TID_MASK) != 0) {
-    return -EAGAIN;
-  }
-  const std::uint32_t others =
-      futexes_.first_at(waiting_place(address)) == nullptr ? 0 : FUTEX_WAITERS;
-  return user_.store(address, self | others | (value & FUTEX_OWNER_DIED)) ? 0 : -EFAULT;
+  const std::uint32_t owner = *before & FUTEX_TID_MASK;
+  return owner == 0 ? 0 : owner == self ? -EDEADLK : -EAGAIN;
 }
 
 Answer ProgramCalls::lock_at(std::uint64_t address, std::uint64_t deadline_ns) {
@@ -91,17 +105,23 @@ Answer ProgramCalls::lock_at(std::uint64_t address, std::uint64_t deadline_ns) {
     if (locked != -EAGAIN) {
       return locked;
     }
-    std::uint32_t value = 0;
-    if (!user_.fetch(address, value) || !user_.store(address, value | FUTEX_WAITERS)) {
+    const Or<std::uint32_t> before = user_.change_word(address, [](std::uint32_t is) {
+      return (is & FUTEX_TID_MASK) == 0 ? is : is | FUTEX_WAITERS;
+    });
+    if (!before) {
       return -EFAULT;
     }
-    if (scheduler_.find(value & FUTEX_TID_MASK) == nullptr) {
+    if ((*before & FUTEX_TID_MASK) == 0) {
+      continue; // it has been given back meanwhile
+    }
+    if (scheduler_.find(*before & FUTEX_TID_MASK) == nullptr) {
       return -ESRCH;
     }
-    const Answer waited = wait_at(address, value | FUTEX_WAITERS, Futexes::all_bits, deadline_ns);
+    const Answer waited = wait_at(address, *before | FUTEX_WAITERS, Futexes::all_bits, deadline_ns);
     if (waited != 0) {
       return waited;
     }
+    std::uint32_t value = 0;
     const auto self = static_cast<std::uint32_t>(scheduler_.running().id);
     if (user_.fetch(address, value) && (value & FUTEX_TID_MASK) == self) {
       return 0; // whoever had it has handed it over
@@ -142,37 +162,20 @@ Answer ProgramCalls::wake_by_operation(const Args& args) {
   if ((operation & FUTEX_OP_OPARG_SHIFT) != 0) {
     operand = static_cast<std::int32_t>(1U << (static_cast<std::uint32_t>(operand) & 31U));
   }
-  std::int32_t before = 0;
-  if (args[4] % sizeof before != 0) {
+  if (args[4] % sizeof(std::uint32_t) != 0) {
     return -EINVAL;
   }
-  if (!user_.fetch(args[4], before)) {
+  const std::uint32_t kind = operation & ~std::uint32_t{FUTEX_OP_OPARG_SHIFT};
+  if (kind > FUTEX_OP_XOR) {
+    return user_.may_read(args[4], sizeof(std::uint32_t)) ? -ENOSYS : -EFAULT;
+  }
+  const Or<std::uint32_t> changed = user_.change_word(args[4], [&](std::uint32_t is) {
+    return operated(kind, is, static_cast<std::uint32_t>(operand));
+  });
+  if (!changed) {
     return -EFAULT;
   }
-  std::int32_t after = 0;
-  switch (operation & ~std::uint32_t{FUTEX_OP_OPARG_SHIFT}) {
-  case FUTEX_OP_SET:
-    after = operand;
-    break;
-  case FUTEX_OP_ADD:
-    after = static_cast<std::int32_t>(static_cast<std::uint32_t>(before) +
-                                      static_cast<std::uint32_t>(operand));
-    break;
-  case FUTEX_OP_OR:
-    after = before | operand;
-    break;
-  case FUTEX_OP_ANDN:
-    after = before & ~operand;
-    break;
-  case FUTEX_OP_XOR:
-    after = before ^ operand;
-    break;
-  default:
-    return -ENOSYS;
-  }
-  if (!user_.store(args[4], after)) {
-    return -EFAULT;
-  }
+  const auto before = static_cast<std::int32_t>(*changed);
   bool wakes = false;
   switch (what >> 24 & 0xf) {
   case FUTEX_OP_CMP_EQ:

@@ -113,9 +113,14 @@ Answer ProgramCalls::sys_getrandom(const Args& args) {
 // ---- the processor -----------------------------------------------------------------------------
 
 Answer ProgramCalls::sys_sched_getaffinity(const Args& args) {
-  const std::uint64_t mask = 1; // programs have one vCPU
+  const std::uint64_t kept = self().traits.affinity;
+  const std::uint64_t mask = kept != 0 ? kept : (std::uint64_t{1} << machine_.vcpus()) - 1;
   if (args[1] < sizeof mask) {
     return -EINVAL;
+  }
+  if (static_cast<std::int32_t>(args[0]) != 0 &&
+      find_thread(static_cast<std::int32_t>(args[0])) == nullptr) {
+    return -ESRCH;
   }
   return user_.store(args[2], mask) ? Answer{sizeof mask} : -EFAULT;
 }

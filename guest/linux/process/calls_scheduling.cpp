@@ -112,7 +112,7 @@ Answer ProgramCalls::sys_sched_rr_get_interval(const Args& args) {
   return user_.store(args[1], timespec{0, slice_ns}) ? 0 : -EFAULT;
 }
 
-// Any set will do that has a vCPU in it.
+// Any set will do that has a vCPU in it; it is kept for who asks.
 Answer ProgramCalls::sys_sched_setaffinity(const Args& args) {
   std::uint64_t set = 0;
   const std::uint64_t bytes = std::min<std::uint64_t>(args[1], sizeof set);
@@ -124,19 +124,24 @@ Answer ProgramCalls::sys_sched_setaffinity(const Args& args) {
     set |= std::uint64_t{byte} << (8 * at);
   }
   const auto thread = static_cast<std::int32_t>(args[0]);
-  if (thread != 0 && thread != self().id) {
+  if (thread != 0 && find_thread(thread) == nullptr) {
     return -ESRCH;
   }
-  return (set & 1U) != 0 ? 0 : -EINVAL;
+  set &= (std::uint64_t{1} << machine_.vcpus()) - 1;
+  if (set == 0) {
+    return -EINVAL;
+  }
+  self().traits.affinity = set;
+  return 0;
 }
 
 Answer ProgramCalls::sys_getcpu(const Args& args) {
-  constexpr std::uint32_t first = 0;
-  if (args[1] != 0 && !user_.may_write(args[1], sizeof first)) {
+  constexpr std::uint32_t node = 0;
+  if (args[1] != 0 && !user_.may_write(args[1], sizeof node)) {
     return -EFAULT; // before anything is written
   }
-  const bool all = (args[0] == 0 || user_.store(args[0], first)) &&
-                   (args[1] == 0 || user_.store(args[1], first));
+  const bool all = (args[0] == 0 || user_.store(args[0], std::uint32_t{machine_.vcpu()})) &&
+                   (args[1] == 0 || user_.store(args[1], node));
   return all ? 0 : -EFAULT;
 }
 
@@ -180,13 +185,13 @@ Answer ProgramCalls::sys_ioprio_set(const Args& args) {
   return std::min<Answer>(is, 0);
 }
 
-// On one vCPU a thread sees what others did before it in their order.
+// On one vCPU a thread sees what others did before it in their order; others come to see it as they
+// are stopped.
 Answer ProgramCalls::sys_membarrier(const Args& args) {
-  constexpr std::uint64_t known = MEMBARRIER_CMD_GLOBAL | MEMBARRIER_CMD_GLOBAL_EXPEDITED |
-                                  MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED |
-                                  MEMBARRIER_CMD_PRIVATE_EXPEDITED |
-                                  MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED;
-  const std::uint64_t commands = machine_.vcpus() == 1 ? known : 0;
+  constexpr std::uint64_t commands = MEMBARRIER_CMD_GLOBAL | MEMBARRIER_CMD_GLOBAL_EXPEDITED |
+                                     MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED |
+                                     MEMBARRIER_CMD_PRIVATE_EXPEDITED |
+                                     MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED;
   if (args[1] != 0) {
     return -EINVAL;
   }
@@ -199,8 +204,15 @@ Answer ProgramCalls::sys_membarrier(const Args& args) {
   if (args[0] == MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) {
     self().traits.registered_barrier = true;
   }
-  return args[0] == MEMBARRIER_CMD_PRIVATE_EXPEDITED && !self().traits.registered_barrier ? -EPERM
-                                                                                          : 0;
+  const bool is_private = args[0] == MEMBARRIER_CMD_PRIVATE_EXPEDITED;
+  if (is_private && !self().traits.registered_barrier) {
+    return -EPERM;
+  }
+  if (is_private || args[0] == MEMBARRIER_CMD_GLOBAL ||
+      args[0] == MEMBARRIER_CMD_GLOBAL_EXPEDITED) {
+    machine_.stop_others();
+  }
+  return 0;
 }
 
 } // namespace guest::linux

@@ -70,6 +70,7 @@ struct Process {
   std::optional<int> killed_status;
   // The thread that has made it by vfork, and waits until it has memory of its own, or has ended.
   Thread* made_by = nullptr;
+  Thread* ender = nullptr; // the thread that waits for the others' end
 };
 
 } // namespace guest::linux

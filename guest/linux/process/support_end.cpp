@@ -102,6 +102,12 @@ void CallSupport::end_thread() {
   tell_end_of(thread);
   thread.signals.set_blocked(~SignalSet{0}); // it takes none any more
   machine_.set_handled_signals(handled_signals());
+  Thread*& ender = self().ender;
+  if (ender == &thread) {
+    ender = nullptr;
+  } else if (ender != nullptr) {
+    scheduler_.wake(*ender);
+  }
   scheduler_.end_running();
   std::unreachable();
 }
@@ -118,8 +124,10 @@ bool CallSupport::end_others() {
     if (self.is_to_end) {
       return false; // one of them was faster
     }
-    scheduler_.yield();
+    self.process->ender = &self;
+    rest_until(Machine::never);
   }
+  self.process->ender = nullptr;
   return true;
 }
 
@@ -131,15 +139,16 @@ void CallSupport::tell_end_of(Thread& thread) {
 }
 
 void CallSupport::abandon_lock(const Thread& thread, std::uint64_t address, bool has_priorities) {
-  std::uint32_t value = 0;
-  if (address % sizeof value != 0 || !user_.fetch(address, value) ||
-      (value & FUTEX_TID_MASK) != static_cast<std::uint32_t>(thread.id)) {
+  const auto is_own = [&](std::uint32_t value) {
+    return (value & FUTEX_TID_MASK) == static_cast<std::uint32_t>(thread.id);
+  };
+  const Or<std::uint32_t> before = user_.change_word(address, [&](std::uint32_t value) {
+    return is_own(value) ? (value & FUTEX_WAITERS) | FUTEX_OWNER_DIED : value;
+  });
+  if (!before || !is_own(*before)) {
     return;
   }
-  if (!user_.store(address, (value & FUTEX_WAITERS) | FUTEX_OWNER_DIED)) {
-    return;
-  }
-  if ((value & FUTEX_WAITERS) != 0 || has_priorities) {
+  if ((*before & FUTEX_WAITERS) != 0 || has_priorities) {
     futexes_.wake(waiting_place(address), 1);
   }
 }

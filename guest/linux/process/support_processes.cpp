@@ -64,7 +64,7 @@ std::uint64_t CallSupport::slice_ns() const {
 
 void CallSupport::forget_ended(const Process& runs) {
   const auto is_over = [&](const auto& process) {
-    return process->is_waited_for && process.get() != &runs;
+    return process->is_waited_for && process.get() != &runs && !scheduler_.is_anywhere(*process);
   };
   if (std::erase_if(processes_, is_over) != 0) {
     machine_.set_handled_signals(handled_signals());

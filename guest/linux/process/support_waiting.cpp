@@ -36,7 +36,20 @@ Answer CallSupport::wait_for_stream(const OpenFile& file, Readiness wanted,
   }
 }
 
+// Others may have been in the kernel meanwhile.
+bool CallSupport::sleep_until_ns(std::uint64_t deadline) {
+  const bool is_awaited = machine_.sleep_until_ns(deadline);
+  scheduler_.note_vcpu(machine_.vcpu());
+  return is_awaited;
+}
+
 void CallSupport::idle_until_ns(std::uint64_t deadline) {
+  if (!scheduler_.has_run_here()) { // nobody is there whom signals could be for
+    if (sleep_until_ns(deadline)) {
+      scheduler_.wake_watchers();
+    }
+    return;
+  }
   const std::uint64_t began_ns = machine_.now_ns();
   std::uint64_t wake_ns = deadline;
   for (const auto& process : processes_) {
@@ -48,9 +61,9 @@ void CallSupport::idle_until_ns(std::uint64_t deadline) {
     first_ns = began_ns + HostContents::unused_time_ns;
   }
   contents_.rest_until(first_ns == wake_ns ? wake_ns : began_ns);
-  if (!machine_.sleep_until_ns(first_ns) && first_ns != wake_ns) {
+  if (!sleep_until_ns(first_ns) && first_ns != wake_ns) {
     contents_.rest_until(wake_ns);
-    static_cast<void>(machine_.sleep_until_ns(wake_ns));
+    static_cast<void>(sleep_until_ns(wake_ns));
   }
   scheduler_.wake_watchers(); // one of them may have a stream that is ready now
   receive_signals();
@@ -97,20 +110,22 @@ bool CallSupport::any_timers() const {
 bool CallSupport::arm_alarm() {
   const std::uint64_t tick_ns = scheduler_.next_tick_ns();
   const bool has_timers = any_timers();
-  if (tick_ns == Machine::never && tick_ns_ == Machine::never && !has_timers && !has_alarm_) {
+  Alarm& alarm = alarms_[machine_.vcpu()];
+  if (tick_ns == Machine::never && alarm.tick_ns == Machine::never && !has_timers &&
+      !alarm.is_set) {
     return false;
   }
   const std::uint64_t now_ns = machine_.now_ns();
-  if (tick_ns_ > tick_ns || tick_ns_ <= now_ns) {
-    tick_ns_ = tick_ns;
+  if (alarm.tick_ns > tick_ns || alarm.tick_ns <= now_ns) {
+    alarm.tick_ns = tick_ns;
   }
-  std::uint64_t next_ns = tick_ns_;
+  std::uint64_t next_ns = alarm.tick_ns;
   for (const auto& process : processes_) {
     if (process->timers.any_set()) {
       next_ns = std::min(next_ns, process->timers.next_while_computing_ns(now_of(*process)));
     }
   }
-  has_alarm_ = next_ns != Machine::never;
+  alarm.is_set = next_ns != Machine::never;
   return machine_.set_alarm_ns(next_ns);
 }
 

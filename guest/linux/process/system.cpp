@@ -96,7 +96,7 @@ void System::catch_up() {
   look_outside();
   bool again = false;
   do {
-    const bool ticks = scheduler_.next_tick_ns() != Machine::never;
+    const bool ticks = scheduler_.wants_tick();
     if (ticks) {
       scheduler_.tick();
     }

@@ -25,6 +25,11 @@ class System final : private ProgramCalls {
   // it, and of every program that follows it, goes. An error number as of execve.
   [[nodiscard]] Or<ProgramEntry> load(std::uint64_t break_start);
 
+  // Of several vCPUs this one has come into the kernel, by a call, a fault or a trap.
+  void note_vcpu() { scheduler_.note_vcpu(machine_.vcpu()); }
+  // The life of every other vCPU, on a stack of its own: it runs threads.
+  [[noreturn]] void serve() { scheduler_.serve(); }
+
   [[nodiscard]] Answer answer(const Call& call);
   // What a thread does first that a call has made.
   void begin_thread();
@@ -50,8 +55,8 @@ class System final : private ProgramCalls {
   // the program's end but what is open for writing is written out before, or other processes know
   // of it; other threads.
   [[nodiscard]] bool wants_interrupts() const {
-    return !contents_.is_empty() || processes_.size() > 1 || scheduler_.has_watchers() ||
-           scheduler_.next_tick_ns() != Machine::never ||
+    return machine_.vcpus() != 1 || !contents_.is_empty() || processes_.size() > 1 ||
+           scheduler_.has_watchers() || scheduler_.next_tick_ns() != Machine::never ||
            std::ranges::any_of(processes_,
                                [](const auto& one) { return may_be_interrupted(*one); });
   }

@@ -122,8 +122,12 @@ class SystemState : private RealTime, private ShownProcess, protected ThreadOwne
   // Time.
   std::uint64_t caller_stack_ = 0; // RSP of the call at hand
   bool ends_in_order_ = false; // the outside was told that a signal is not to end the program there
-  bool has_alarm_ = false;     // that the machine was told
-  std::uint64_t tick_ns_ = Machine::never; // when the program is interrupted for other threads
+  // Of each vCPU.
+  struct Alarm {
+    bool is_set = false;                    // that the machine was told
+    std::uint64_t tick_ns = Machine::never; // when the program is interrupted for other threads
+  };
+  std::vector<Alarm> alarms_;
 
   // Threads.
   Contexts& contexts_;

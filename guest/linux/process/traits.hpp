@@ -15,6 +15,7 @@ struct Traits {
   std::int32_t parent_death_signal = 0;
   std::int32_t policy = 0;      // SCHED_OTHER
   std::int32_t io_priority = 0; // IOPRIO_CLASS_NONE
+  std::uint64_t affinity = 0;   // vCPUs that it wants to be on; 0: all
   bool dumpable = true;
   bool no_new_rights = false;
   bool no_huge_pages = false;

@@ -7,6 +7,8 @@
 
 #include <sys/uio.h>
 
+#include <atomic>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -47,6 +49,21 @@ class UserMemory {
     }
     std::memcpy(reinterpret_cast<void*>(address), &from, sizeof(T)); // NOLINT
     return true;
+  }
+
+  // A word becomes what changed(it) is, in one step for threads on other vCPUs. What it was;
+  // EFAULT: it may not be, or is no word at all.
+  template <typename Changed>
+  [[nodiscard]] Or<std::uint32_t> change_word(std::uint64_t address, Changed changed) const {
+    std::uint32_t before = 0;
+    if (address % sizeof before != 0 || !may_write(address, sizeof before)) {
+      return std::unexpected(EFAULT);
+    }
+    std::atomic_ref word(*reinterpret_cast<std::uint32_t*>(address)); // NOLINT
+    before = word.load();
+    while (!word.compare_exchange_weak(before, changed(before))) {
+    }
+    return before;
   }
 
   // Memory that the program may write to, or read; EFAULT.

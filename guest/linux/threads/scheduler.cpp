@@ -9,10 +9,29 @@ namespace guest::linux {
 
 Scheduler::Scheduler(Machine& machine, Contexts& contexts, ThreadOwner& owner,
                      std::unique_ptr<Thread> first)
-    : machine_(machine), contexts_(contexts), owner_(owner), running_(first.get()),
-      runs_since_ns_(machine.now_ns()) {
+    : machine_(machine), contexts_(contexts), owner_(owner), vcpus_(machine.vcpus()),
+      here_(&vcpus_[machine.vcpu()]) {
+  for (Vcpu& vcpu : vcpus_) {
+    vcpu.index = static_cast<unsigned>(&vcpu - vcpus_.data());
+    vcpu.rests = &vcpu != here_;
+  }
   first->state = Thread::State::running;
+  first->vcpu = here_->index;
+  here_->running = first.get();
+  here_->runs_since_ns = machine.now_ns();
   threads_.push_back(std::move(first));
+}
+
+void Scheduler::serve() {
+  here_->home = contexts_.first();
+  go_to_next();
+  std::unreachable(); // nobody goes on with what is home
+}
+
+bool Scheduler::is_anywhere(const Process& process) const {
+  return std::ranges::any_of(vcpus_, [&](const Vcpu& vcpu) {
+    return vcpu.running != nullptr && vcpu.running->process == &process;
+  });
 }
 
 Thread* Scheduler::find(std::int64_t id) const {
@@ -22,43 +41,142 @@ Thread* Scheduler::find(std::int64_t id) const {
 }
 
 std::uint64_t Scheduler::used_ns(const Thread& thread) const {
-  const bool runs = &thread == running_ && thread.state == Thread::State::running;
-  return thread.used_ns + (runs ? machine_.now_ns() - runs_since_ns_ : 0);
+  const bool runs = thread.state == Thread::State::running;
+  return thread.used_ns + (runs ? machine_.now_ns() - vcpus_[thread.vcpu].runs_since_ns : 0);
 }
 
 void Scheduler::add(std::unique_ptr<Thread> thread) {
-  make_ready(*thread);
+  Thread& added = *thread;
   threads_.push_back(std::move(thread));
+  make_ready(added);
 }
+
+// ---- who is ready ------------------------------------------------------------------------------
 
 void Scheduler::make_ready(Thread& thread) {
   thread.state = Thread::State::ready;
-  thread.next = nullptr;
   if (thread.is_held) {
     return;
   }
+  enqueue(thread);
+  hand_out();
+}
+
+void Scheduler::enqueue(Thread& thread) {
+  thread.state = Thread::State::ready;
+  thread.ready_since_ns = machine_.now_ns();
+  thread.next = nullptr;
   (last_ready_ == nullptr ? first_ready_ : last_ready_->next) = &thread;
   last_ready_ = &thread;
 }
 
-Thread* Scheduler::take_ready() {
-  Thread* const first = first_ready_;
-  if (first != nullptr) {
-    first_ready_ = first->next;
-    last_ready_ = first_ready_ == nullptr ? nullptr : last_ready_;
-  }
-  return first;
+void Scheduler::unlink(Thread* before, const Thread& thread) {
+  (before == nullptr ? first_ready_ : before->next) = thread.next;
+  last_ready_ = last_ready_ == &thread ? before : last_ready_;
 }
 
 void Scheduler::take_from_ready(const Thread& thread) {
-  Thread* before = nullptr;
-  for (Thread* at = first_ready_; at != nullptr; before = at, at = at->next) {
-    if (at == &thread) {
-      (before == nullptr ? first_ready_ : before->next) = at->next;
-      last_ready_ = last_ready_ == at ? before : last_ready_;
+  for (Vcpu& vcpu : vcpus_) {
+    if (vcpu.assigned == &thread) {
+      vcpu.assigned = nullptr;
       return;
     }
   }
+  Thread* before = nullptr;
+  for (Thread* at = first_ready_; at != nullptr; before = at, at = at->next) {
+    if (at == &thread) {
+      unlink(before, thread);
+      return;
+    }
+  }
+}
+
+bool Scheduler::may_run(const Thread& thread, const Vcpu& there) const {
+  const Vcpu& last = vcpus_[thread.vcpu];
+  if (last.running == &thread && &last != &there) {
+    return false; // that one rests on its stack
+  }
+  return std::ranges::all_of(vcpus_, [&](const Vcpu& other) {
+    const Thread* const runs = other.rests ? other.assigned : other.running;
+    return &other == &there || runs == nullptr || runs->process == thread.process;
+  });
+}
+
+void Scheduler::give(Vcpu& vcpu, Thread& thread) {
+  vcpu.assigned = &thread;
+  if (&vcpu != here_) {
+    machine_.call(vcpu.index);
+  }
+}
+
+// A thread goes where it ran last, if that is free.
+void Scheduler::hand_out() {
+  if (vcpus_.size() == 1) {
+    return;
+  }
+  const auto takes = [this](const Vcpu& vcpu, const Thread& thread) {
+    return vcpu.rests && vcpu.assigned == nullptr && may_run(thread, vcpu);
+  };
+  assert(here_->assigned == nullptr || here_->rests);
+  Thread* before = nullptr;
+  for (Thread* at = first_ready_; at != nullptr;) {
+    Vcpu* to = takes(vcpus_[at->vcpu], *at) ? &vcpus_[at->vcpu]
+               : takes(*here_, *at)         ? here_
+                                            : nullptr;
+    for (auto other = vcpus_.begin(); to == nullptr && other != vcpus_.end(); ++other) {
+      to = takes(*other, *at) ? &*other : nullptr;
+    }
+    if (to == nullptr) {
+      if (blocks_queue(*at)) {
+        return;
+      }
+      before = std::exchange(at, at->next);
+      continue;
+    }
+    Thread& thread = *std::exchange(at, at->next);
+    unlink(before, thread);
+    give(*to, thread);
+  }
+}
+
+Thread* Scheduler::take_ready() {
+  if (here_->assigned != nullptr) {
+    return std::exchange(here_->assigned, nullptr);
+  }
+  Thread* const next = take_from_queue();
+  return next != nullptr ? next : take_from_others();
+}
+
+// One that has waited for a slice for another process's threads: if nobody passes it, these come to
+// an end one by one.
+bool Scheduler::blocks_queue(const Thread& thread) const {
+  const bool is_bound = vcpus_[thread.vcpu].running == &thread;
+  return !is_bound && machine_.now_ns() - thread.ready_since_ns >= owner_.slice_ns();
+}
+
+Thread* Scheduler::take_from_queue() {
+  Thread* before = nullptr;
+  for (Thread* at = first_ready_; at != nullptr; before = std::exchange(at, at->next)) {
+    if (may_run(*at, *here_)) {
+      unlink(before, *at);
+      return at;
+    }
+    if (blocks_queue(*at)) {
+      return nullptr;
+    }
+  }
+  return nullptr;
+}
+
+Thread* Scheduler::take_from_others() {
+  for (Vcpu& other : vcpus_) {
+    Thread* const thread = other.assigned;
+    if (&other != here_ && thread != nullptr && vcpus_[thread->vcpu].running != thread) {
+      other.assigned = nullptr;
+      return thread;
+    }
+  }
+  return nullptr;
 }
 
 void Scheduler::hold(Thread& thread) {
@@ -66,6 +184,9 @@ void Scheduler::hold(Thread& thread) {
     take_from_ready(thread);
   }
   thread.is_held = true;
+  if (thread.state == Thread::State::running && &vcpus_[thread.vcpu] != here_) {
+    machine_.call(thread.vcpu);
+  }
 }
 
 void Scheduler::release(Thread& thread) {
@@ -75,8 +196,8 @@ void Scheduler::release(Thread& thread) {
 }
 
 void Scheduler::rest_if_held() {
-  if (running_->is_held && running_->state == Thread::State::running) {
-    make_ready(*running_);
+  if (running().is_held && running().state == Thread::State::running) {
+    running().state = Thread::State::ready;
     go_to_next();
   }
 }
@@ -84,7 +205,7 @@ void Scheduler::rest_if_held() {
 // ---- waiting -----------------------------------------------------------------------------------
 
 void Scheduler::wait_until_ns(std::uint64_t deadline, Wakes wakes) {
-  Thread& self = *running_;
+  Thread& self = running();
   self.state = Thread::State::waiting;
   self.deadline_ns = deadline;
   self.watches = wakes == Wakes::by_any_files;
@@ -94,6 +215,9 @@ void Scheduler::wait_until_ns(std::uint64_t deadline, Wakes wakes) {
 }
 
 void Scheduler::wake(Thread& thread) {
+  if (thread.state == Thread::State::running && &vcpus_[thread.vcpu] != here_) {
+    machine_.call(thread.vcpu);
+  }
   if (thread.state != Thread::State::waiting) {
     return;
   }
@@ -137,57 +261,91 @@ void Scheduler::wake_sleepers() {
 
 // ---- running -----------------------------------------------------------------------------------
 
+std::uint64_t Scheduler::call_overdue() {
+  std::uint64_t next_ns = Machine::never;
+  if (!is_shared() || vcpus_.size() == 1) {
+    return next_ns;
+  }
+  const std::uint64_t now_ns = machine_.now_ns();
+  for (const Vcpu& other : vcpus_) {
+    if (&other == here_ || other.rests) {
+      continue;
+    }
+    const std::uint64_t over_ns = other.runs_since_ns + owner_.slice_ns();
+    if (over_ns <= now_ns) {
+      machine_.call(other.index);
+    }
+    next_ns = std::min(next_ns, std::max(over_ns, now_ns + owner_.slice_ns()));
+  }
+  return next_ns;
+}
+
 void Scheduler::go_to_next() {
-  running_->used_ns += machine_.now_ns() - runs_since_ns_;
+  if (!here_->rests) {
+    running().used_ns += machine_.now_ns() - here_->runs_since_ns;
+    here_->rests = true;
+  }
   for (;;) {
     wake_sleepers();
     if (Thread* const next = take_ready()) {
       run(*next);
       return;
     }
+    hand_out(); // who could not run beside the one that ran here
     sleepers_until_ns_ = earliest_deadline_ns();
-    owner_.idle_until_ns(sleepers_until_ns_);
+    owner_.idle_until_ns(std::min(sleepers_until_ns_, call_overdue()));
   }
 }
 
 void Scheduler::run(Thread& next) {
-  Thread& before = *running_;
+  Thread* const before = here_->running;
   next.state = Thread::State::running;
-  runs_since_ns_ = machine_.now_ns();
-  running_ = &next;
-  if (&next != &before) {
-    owner_.enter(next);
-    contexts_.change(*before.context, *next.context);
+  next.vcpu = here_->index;
+  here_->runs_since_ns = machine_.now_ns();
+  here_->running = &next;
+  here_->rests = false;
+  if (&next != before || vcpus_.size() != 1) {
+    owner_.enter(next); // others may have been there meanwhile
+    hand_out();
+  }
+  if (&next != before) {
+    contexts_.change(before == nullptr ? *here_->home : *before->context, *next.context);
     arrive();
   }
 }
 
 void Scheduler::yield() {
   if (is_shared()) {
-    make_ready(*running_);
+    enqueue(running());
     go_to_next();
   }
 }
 
 void Scheduler::end_running() {
-  running_->state = Thread::State::ended;
-  const auto ended = std::ranges::find(threads_, running_, &std::unique_ptr<Thread>::get);
+  Thread& self = running();
+  self.state = Thread::State::ended;
+  const auto ended = std::ranges::find(threads_, &self, &std::unique_ptr<Thread>::get);
   assert(ended != threads_.end() && threads_.size() > 1);
-  ended_.push_back(std::move(*ended));
+  here_->ended.push_back(std::move(*ended));
   threads_.erase(ended);
   go_to_next();
 }
 
 void Scheduler::tick() {
   wake_sleepers();
-  if (is_shared() && machine_.now_ns() - runs_since_ns_ >= owner_.slice_ns()) {
+  rest_if_held();
+  if (!is_shared()) {
+    return;
+  }
+  call_overdue();
+  if (machine_.now_ns() - here_->runs_since_ns >= owner_.slice_ns()) {
     yield();
   }
 }
 
 std::uint64_t Scheduler::next_tick_ns() const {
   return std::min(sleepers_until_ns_,
-                  is_shared() ? runs_since_ns_ + owner_.slice_ns() : Machine::never);
+                  is_shared() ? here_->runs_since_ns + owner_.slice_ns() : Machine::never);
 }
 
 } // namespace guest::linux

@@ -58,6 +58,8 @@ struct Thread {
   bool is_held = false; // it does not run, be it ready
   bool watches = false; // files, while it waits
   std::uint64_t deadline_ns = Machine::never;
+  unsigned vcpu = 0; // where it runs, or ran last
+  std::uint64_t ready_since_ns = 0;
   Thread* next = nullptr; // of those that are ready
 };
 

@@ -58,6 +58,7 @@ class HostedMemory final : public guest::linux::Frames, public guest::linux::Tab
   void release(abi::Gpa table) override;
   [[nodiscard]] std::uint64_t* entries(abi::Gpa table) override;
   void flush() override;
+  void flush_here() override { flush(); }
 
   // What the processor finds at an address.
   struct Meaning {

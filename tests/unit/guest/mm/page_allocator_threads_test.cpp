@@ -103,6 +103,7 @@ class Machine {
     stop.store(true, std::memory_order_release);
     while (!host_idle.load(std::memory_order_acquire)) {
       static_cast<void>(pages->idle(0)); // makes room for the answers that are left
+      std::this_thread::yield();
     }
     host_thread.join();
     for (unsigned vcpu = 0; vcpu < vcpus_; ++vcpu) {

@@ -7,6 +7,8 @@
 #include <random>
 #include <vector>
 
+#include "tests/support/linux/still_machine.hpp"
+
 #include <doctest/doctest.h>
 
 #include "tests/support/fake_report_host.hpp"
@@ -72,7 +74,8 @@ struct Fixture {
   PageAllocator pages;
   FakeReportHost host;
   Content content;
-  PageFrames frames{pages, content, 0};
+  test_support::StillMachine machine;
+  PageFrames frames{pages, content, machine};
 
   [[nodiscard]] std::uint64_t live() const {
     return status.vcpu[0].allocated_frames - status.vcpu[0].freed_frames;

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: MIT
+ * What can go wrong between threads that run at the same time, on several processors: told in numbers that do not
+ * depend on who runs when.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { THREADS = 6, PAGE = 4096 };
+
+static void need(int is_so, const char* what) {
+  if (!is_so) {
+    printf("%s: errno %d\n", what, errno);
+    fflush(stdout);
+    _exit(1);
+  }
+}
+
+static void with_threads(void* (*body)(void*), const char* told) {
+  pthread_t threads[THREADS];
+  for (long index = 0; index < THREADS; ++index) {
+    need(pthread_create(&threads[index], NULL, body, (void*)index) == 0, "pthread_create");
+  }
+  long sum = 0;
+  for (int index = 0; index < THREADS; ++index) {
+    void* result = NULL;
+    need(pthread_join(threads[index], &result) == 0, "pthread_join");
+    sum += (long)result;
+  }
+  printf("%s: %ld\n", told, sum);
+}
+
+/* ---- one lock, one counter; and one that hands priorities on ---- */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t inheriting;
+static long counted;
+static void* count(void* unused) {
+  (void)unused;
+  for (int round = 0; round < 3000; ++round) {
+    pthread_mutex_t* const mine = round % 4 == 0 ? &inheriting : &lock;
+    static long by_lock[2];
+    pthread_mutex_lock(mine);
+    long* const is = &by_lock[mine == &lock];
+    const long before = *is;
+    if (round % 64 == 0) {
+      sched_yield();
+    }
+    *is = before + 1;
+    counted = by_lock[0] + by_lock[1];
+    pthread_mutex_unlock(mine);
+  }
+  return NULL;
+}
+
+/* ---- a robust lock whose owners die ---- */
+static pthread_mutex_t robust;
+static void* die_with_lock(void* unused) {
+  (void)unused;
+  const int error = pthread_mutex_lock(&robust);
+  if (error == EOWNERDEAD) {
+    pthread_mutex_consistent(&robust);
+  } else if (error != 0) {
+    return (void*)1000L;
+  }
+  return (void*)1L;
+}
+
+/* ---- a page that comes and goes while others read it ---- */
+static char* volatile page;
+static atomic_int readers;
+static __thread sigjmp_buf back;
+static atomic_long faults;
+static void on_fault(int signal) {
+  (void)signal;
+  atomic_fetch_add(&faults, 1);
+  siglongjmp(back, 1);
+}
+static void* read_page(void* number) {
+  if ((long)number == 0) {
+    while (atomic_load(&readers) < THREADS - 1) {
+      sched_yield();
+    }
+    for (int round = 0; round < 200; ++round) {
+      need(mprotect(page, PAGE, PROT_NONE) == 0, "mprotect");
+      /* Nobody reads it now, or reads what was there. */
+      need(mprotect(page, PAGE, PROT_READ | PROT_WRITE) == 0, "mprotect");
+      if (round % 10 == 0) {
+        need(mmap(page, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == page, "mmap");
+      }
+    }
+    atomic_store(&readers, -1000);
+    return NULL;
+  }
+  long wrong = 0;
+  atomic_fetch_add(&readers, 1);
+  while (atomic_load(&readers) > 0) {
+    if (sigsetjmp(back, 1) == 0) {
+      wrong += page[(long)number] != 0;
+    }
+  }
+  return (void*)wrong;
+}
+
+/* ---- memory that one gives back and another gets ---- */
+static void* map_and_unmap(void* number) {
+  long wrong = 0;
+  for (int round = 0; round < 150; ++round) {
+    const size_t bytes = (size_t)(1 + (round * 7 + (int)(long)number) % 40) * PAGE;
+    unsigned char* const memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    need(memory != MAP_FAILED, "mmap");
+    for (size_t at = 0; at < bytes; at += PAGE) {
+      wrong += memory[at] != 0;
+      memory[at] = (unsigned char)((long)number + 1);
+    }
+    for (size_t at = 0; at < bytes; at += PAGE) {
+      wrong += memory[at] != (unsigned char)((long)number + 1);
+    }
+    need(munmap(memory, bytes) == 0, "munmap");
+  }
+  return (void*)wrong;
+}
+
+/* ---- a file's pages, touched by all for the first time ---- */
+static const unsigned char* volatile shared_file;
+static void* sum_file(void* unused) {
+  (void)unused;
+  unsigned sum = 0;
+  for (size_t at = 0; at < 64 * PAGE; at += 64) {
+    sum += shared_file[at];
+  }
+  return (void*)(long)sum;
+}
+
+/* ---- calls from new places, by several at once, while these become jumps ---- */
+typedef long (*caller)(void);
+static unsigned char* code;
+enum { SITES = 200, SITE_BYTES = 64 };
+static void* call_from_new_places(void* unused) {
+  (void)unused;
+  const long self = syscall(SYS_getpid);
+  long wrong = 0;
+  for (int round = 0; round < 4; ++round) {
+    for (int site = 0; site < SITES; ++site) {
+      wrong += ((caller)(void*)(code + site * SITE_BYTES))() != self;
+    }
+  }
+  return (void*)wrong;
+}
+
+/* ---- signals to threads that compute ---- */
+static atomic_long got;
+static void on_signal(int signal) {
+  (void)signal;
+  atomic_fetch_add(&got, 1);
+}
+static atomic_int computes;
+static void* compute_until_told(void* unused) {
+  (void)unused;
+  atomic_fetch_add(&computes, 1);
+  while (atomic_load(&computes) > 0) {
+  }
+  return NULL;
+}
+static void signals(void) {
+  pthread_t threads[THREADS];
+  for (int index = 0; index < THREADS; ++index) {
+    pthread_create(&threads[index], NULL, compute_until_told, NULL);
+  }
+  while (atomic_load(&computes) < THREADS) {
+    sched_yield();
+  }
+  for (int round = 1; round <= 20; ++round) {
+    for (int index = 0; index < THREADS; ++index) {
+      need(pthread_kill(threads[index], SIGUSR1) == 0, "pthread_kill");
+    }
+    while (atomic_load(&got) < (long)round * THREADS) {
+      sched_yield();
+    }
+  }
+  atomic_store(&computes, -1000);
+  for (int index = 0; index < THREADS; ++index) {
+    pthread_join(threads[index], NULL);
+  }
+  printf("signals: %ld\n", atomic_load(&got));
+}
+
+/* ---- processes that are made while others compute; and what they see ---- */
+static volatile long moving[2];
+static void* keep_moving(void* unused) {
+  (void)unused;
+  atomic_fetch_add(&computes, 1);
+  while (atomic_load(&computes) > 0) {
+    pthread_mutex_lock(&lock);
+    ++moving[0];
+    ++moving[1];
+    pthread_mutex_unlock(&lock);
+  }
+  return NULL;
+}
+static void processes(void) {
+  pthread_t threads[2];
+  atomic_store(&computes, 0);
+  for (int index = 0; index < 2; ++index) {
+    pthread_create(&threads[index], NULL, keep_moving, NULL);
+  }
+  while (atomic_load(&computes) < 2) {
+    sched_yield();
+  }
+  int good = 0;
+  for (int round = 0; round < 10; ++round) {
+    pthread_mutex_lock(&lock);
+    const pid_t child = fork();
+    if (child == 0) {
+      /* It has one thread, and what the others did not do any more. */
+      const long is = moving[0];
+      for (volatile int wait = 0; wait < 100000; ++wait) {
+      }
+      _exit(moving[0] == is && moving[1] == is ? 7 : 8);
+    }
+    pthread_mutex_unlock(&lock);
+    int status = 0;
+    need(waitpid(child, &status, 0) == child, "waitpid");
+    good += WIFEXITED(status) && WEXITSTATUS(status) == 7;
+  }
+  atomic_store(&computes, -1000);
+  for (int index = 0; index < 2; ++index) {
+    pthread_join(threads[index], NULL);
+  }
+  printf("processes: %d\n", good);
+}
+
+/* ---- threads without end, and an end for all ---- */
+static void* compute_for_ever(void* unused) {
+  (void)unused;
+  for (;;) {
+    atomic_fetch_add(&got, 1);
+  }
+  return NULL;
+}
+
+int main(int argc, char** argv) {
+  setvbuf(stdout, NULL, _IOLBF, 0);
+  if (argc > 1 && strcmp(argv[1], "again") == 0) {
+    puts("another program");
+    return 9;
+  }
+  pthread_mutexattr_t kind;
+  pthread_mutexattr_init(&kind);
+  pthread_mutexattr_setprotocol(&kind, PTHREAD_PRIO_INHERIT);
+  pthread_mutex_init(&inheriting, &kind);
+  with_threads(count, "counts");
+  printf("counted: %ld\n", counted);
+
+  pthread_mutexattr_setprotocol(&kind, PTHREAD_PRIO_NONE);
+  pthread_mutexattr_setrobust(&kind, PTHREAD_MUTEX_ROBUST);
+  pthread_mutex_init(&robust, &kind);
+  with_threads(die_with_lock, "robust");
+
+  signal(SIGSEGV, on_fault);
+  page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  with_threads(read_page, "page");
+  signal(SIGSEGV, SIG_DFL);
+
+  with_threads(map_and_unmap, "maps");
+
+  const int file = open("/bin/bash", O_RDONLY);
+  shared_file = mmap(NULL, 64 * PAGE, PROT_READ, MAP_PRIVATE, file, 0);
+  unsigned once = 0;
+  unsigned char* const copy = calloc(64, PAGE);
+  need(shared_file != MAP_FAILED && pread(file, copy, 64 * PAGE, 0) > 0, "pread");
+  for (size_t at = 0; at < 64 * PAGE; at += 64) {
+    once += copy[at];
+  }
+  long all = 0;
+  {
+    pthread_t threads[THREADS];
+    for (int index = 0; index < THREADS; ++index) {
+      pthread_create(&threads[index], NULL, sum_file, NULL);
+    }
+    for (int index = 0; index < THREADS; ++index) {
+      void* result = NULL;
+      pthread_join(threads[index], &result);
+      all += (long)result;
+    }
+  }
+  printf("file: %ld\n", all - (long)once * THREADS);
+
+  code = mmap(NULL, SITES * SITE_BYTES, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  for (int site = 0; site < SITES; ++site) {
+    /* mov $39, %eax; syscall; mov %rax, %rdx; mov %rdx, %rax; ret: getpid */
+    static const unsigned char body[] = {0xb8, 39, 0, 0, 0, 0x0f, 0x05, 0x48, 0x89, 0xc2, 0x48, 0x89, 0xd0, 0xc3};
+    memcpy(code + site * SITE_BYTES, body, sizeof body);
+  }
+  with_threads(call_from_new_places, "places");
+
+  struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+  sigaction(SIGUSR1, &action, NULL);
+  signals();
+  processes();
+
+  pthread_t for_ever[THREADS];
+  for (int index = 0; index < THREADS; ++index) {
+    pthread_create(&for_ever[index], NULL, compute_for_ever, NULL);
+  }
+  if (argc > 1 && strcmp(argv[1], "exec") == 0) {
+    execl(argv[0], argv[0], "again", NULL);
+  }
+  exit(5);
+}
