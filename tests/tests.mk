@@ -137,7 +137,7 @@ test-mutants-apply: ## the bugs that `make mutants` plants can still be planted
 
 $(BOOT_PROGRAMS): $(B)/tests/programs/%.bin: tests/programs/%.c $(TEST_RULES)
 	$(call say,CC,$<)
-	$(Q)mkdir -p $(@D) && gcc -O1 -static -o $@ $<
+	$(Q)mkdir -p $(@D) && gcc -O1 -g1 -static -o $@ $<
 
 test-boot: all $(NESTED_VMM) $(BOOT_IMAGES) $(BOOT_PROGRAMS) ## real images through the real vmm, on KVM or nested
 	tests/run-boot-tests $(if $(T),--filter '$(T)')

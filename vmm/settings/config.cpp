@@ -117,6 +117,9 @@ Result<void> settle_profile(const Given& given, const Config& config) {
   if (config.profile_out && config.profile_hz == 0) {
     return user_error("--profile-out: needs --profile HZ, such as --profile 99");
   }
+  if (config.profile_lines && config.profile_hz == 0) {
+    return user_error("--profile-lines: needs --profile HZ, such as --profile 99");
+  }
   for (const char* const option : {"--step", "--gdb"}) {
     if (config.profile_hz != 0 && given(option)) {
       return user_error("--profile: is of a guest that runs freely; leave out {}", option);

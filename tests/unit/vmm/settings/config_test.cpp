@@ -191,6 +191,7 @@ TEST_CASE("choices name what there is") {
     CHECK(contains(refuse({"--profile", text}), "--profile"));
   }
   CHECK(contains(refuse({"--profile-out", "x"}), "needs --profile HZ"));
+  CHECK(contains(refuse({"--profile-lines"}), "needs --profile HZ"));
   CHECK(contains(refuse({"--profile", "99", "--gdb", "1234"}), "leave out --gdb"));
   CHECK(contains(refuse({"--profile", "99", "--step"}), "leave out --step"));
   CHECK(contains(refuse({"--profile", "99", "--repeat", "2"}), "leave out --repeat"));
