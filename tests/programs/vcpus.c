@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -197,6 +198,33 @@ static void signals(void) {
   printf("signals: %ld\n", atomic_load(&got));
 }
 
+/* ---- time that one thread uses while the one that wants to know waits ---- */
+static atomic_int ran_out;
+static void on_used(int signal) {
+  (void)signal;
+  atomic_store(&ran_out, 1);
+}
+static void* compute_until_ran_out(void* unused) {
+  (void)unused;
+  atomic_store(&computes, 1);
+  while (!atomic_load(&ran_out)) {
+  }
+  return NULL;
+}
+static void used_time(void) {
+  pthread_t thread;
+  signal(SIGVTALRM, on_used);
+  atomic_store(&computes, 0);
+  pthread_create(&thread, NULL, compute_until_ran_out, NULL);
+  while (!atomic_load(&computes)) {
+    sched_yield();
+  }
+  const struct itimerval time = {.it_value = {.tv_usec = 20000}};
+  need(setitimer(ITIMER_VIRTUAL, &time, NULL) == 0, "setitimer");
+  pthread_join(thread, NULL);
+  puts("used time ran out");
+}
+
 /* ---- processes that are made while others compute; and what they see ---- */
 static volatile long moving[2];
 static void* keep_moving(void* unused) {
@@ -309,6 +337,7 @@ int main(int argc, char** argv) {
   struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
   sigaction(SIGUSR1, &action, NULL);
   signals();
+  used_time();
   processes();
 
   pthread_t for_ever[THREADS];

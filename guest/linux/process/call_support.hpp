@@ -145,7 +145,9 @@ class CallSupport : protected SystemState, protected WaitingSignals {
   // Of the processor, by all of its threads.
   [[nodiscard]] std::uint64_t used_ns(const Process& process) const;
   [[nodiscard]] Timers::Now now_of(const Process& process) const {
-    return {.elapsed_ns = machine_.now_ns(), .used_ns = used_ns(process)};
+    return {.elapsed_ns = machine_.now_ns(),
+            .used_ns = used_ns(process),
+            .processors = scheduler_.vcpus_of(process)};
   }
   [[nodiscard]] Timers::Now now() const { return now_of(self()); }
   // What tells waiters at an address of the program's from those of others (futexes.hpp): shared

@@ -22,6 +22,9 @@ struct IntervalTime { // struct itimerval
 
 void ProgramCalls::set_timer(std::int32_t timer, const Timers::Setting& setting) {
   self().timers.set(timer, setting);
+  if (self().timers.clock(timer) == Timers::Clock::used) {
+    machine_.stop_others(); // they compute, and have it in their alarms from then on
+  }
   static_cast<void>(arm_alarm()); // behind the call it is looked again, anyway
 }
 

@@ -72,7 +72,8 @@ std::uint64_t Timers::next_while_computing_ns(const Now& now) const {
     if (timer.setting.next_ns != never) {
       const std::uint64_t is = now.of(timer.clock);
       const std::uint64_t left = timer.setting.next_ns > is ? timer.setting.next_ns - is : 0;
-      next = std::min(next, now.elapsed_ns + left);
+      next = std::min(next,
+                      now.elapsed_ns + (timer.clock == Clock::used ? left / now.processors : left));
     }
   }
   return next;

@@ -22,6 +22,7 @@ class Timers {
   struct Now {
     std::uint64_t elapsed_ns = 0;
     std::uint64_t used_ns = 0;
+    unsigned processors = 1; // how many it uses, now
     [[nodiscard]] std::uint64_t of(Clock clock) const {
       return clock == Clock::elapsed ? elapsed_ns : used_ns;
     }

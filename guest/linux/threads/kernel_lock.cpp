@@ -28,6 +28,7 @@ void KernelLock::leave_for(unsigned vcpu, Place place) {
 // One that is called already is on its way. One that rests looks itself, and of one that is about
 // to halt either it sees the call, or this the halt. Who waits for the kernel need not be told.
 void KernelLock::call(unsigned other) {
+  assert(!is_held_by(other));
   if (std::atomic_ref(interrupts_.called(other)).exchange(1, std::memory_order_seq_cst) != 0) {
     return;
   }

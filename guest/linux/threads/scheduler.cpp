@@ -34,6 +34,12 @@ bool Scheduler::is_anywhere(const Process& process) const {
   });
 }
 
+unsigned Scheduler::vcpus_of(const Process& process) const {
+  const auto count = std::ranges::count_if(
+      vcpus_, [&](const Vcpu& vcpu) { return !vcpu.rests && vcpu.running->process == &process; });
+  return std::max(1U, static_cast<unsigned>(count));
+}
+
 Thread* Scheduler::find(std::int64_t id) const {
   const auto found =
       std::ranges::find_if(threads_, [id](const auto& thread) { return thread->id == id; });

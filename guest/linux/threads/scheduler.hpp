@@ -55,6 +55,8 @@ class Scheduler {
   [[nodiscard]] bool has_run_here() const { return here_->running != nullptr; }
   // Whether a vCPU is on the stack of a thread of that process, be it that it only rests there.
   [[nodiscard]] bool is_anywhere(const Process& process) const;
+  // How many run its threads; at least 1.
+  [[nodiscard]] unsigned vcpus_of(const Process& process) const;
   // All that have not ended, in the order in which they were added.
   [[nodiscard]] std::span<const std::unique_ptr<Thread>> threads() const { return threads_; }
   // Null: there is none.

@@ -53,6 +53,8 @@ TEST_CASE("timers: those of used time go on only while it is used") {
   CHECK(timers.next_while_sleeping_ns() == Timers::never);
   CHECK(timers.next_while_computing_ns(at(1000, 20)) == 1030);
   CHECK(timers.next_while_computing_ns(at(1000, 60)) == 1000); // it is late
+  CHECK(timers.next_while_computing_ns({.elapsed_ns = 1000, .used_ns = 20, .processors = 2}) ==
+        1015);
   CHECK(signal_at(timers, at(100000, 49)) == 0);
   CHECK(signal_at(timers, at(100001, 50)) == SIGVTALRM);
 }
