@@ -15,11 +15,12 @@ Scheduler::Scheduler(Machine& machine, Contexts& contexts, ThreadOwner& owner,
     vcpu.index = static_cast<unsigned>(&vcpu - vcpus_.data());
     vcpu.rests = &vcpu != here_;
   }
-  first->state = Thread::State::running;
-  first->vcpu = here_->index;
-  here_->running = first.get();
-  here_->runs_since_ns = machine.now_ns();
   threads_.push_back(std::move(first));
+  Thread& runs = *threads_.front();
+  runs.state = Thread::State::running;
+  runs.vcpu = here_->index;
+  here_->running = &runs;
+  here_->runs_since_ns = machine.now_ns();
 }
 
 void Scheduler::serve() {
