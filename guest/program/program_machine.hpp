@@ -35,6 +35,7 @@ class ProgramMachine final : public linux::Machine, private linux::VcpuInterrupt
   [[nodiscard]] unsigned vcpu() const override { return vcpu_; }
   void call(unsigned vcpu) override { lock_.call(vcpu); }
   void stop_others() override { lock_.stop_others(vcpu_, kernel_.backoff()); }
+  [[nodiscard]] linux::KernelLock& lock() { return lock_; }
   [[noreturn]] void exit(std::uint8_t status) override;
 
  private:

@@ -14,6 +14,7 @@
 #include "guest/linux/memory/address_zones.hpp"
 #include "guest/linux/memory/page_frames.hpp"
 #include "guest/linux/memory/page_tables.hpp"
+#include "guest/linux/memory/retired_tables.hpp"
 #include "guest/program/program_machine.hpp"
 
 namespace guest {
@@ -21,9 +22,6 @@ namespace guest {
 // All of RAM is there at its own addresses.
 class FrameBytes final : public linux::FrameContent {
  public:
-  // `machine` outlives this.
-  explicit FrameBytes(ProgramMachine& machine) : machine_(machine) {}
-
   void zero(abi::Pfn first, std::uint64_t count) override {
     std::memset(at(first), 0, count * abi::page_bytes);
   }
@@ -31,7 +29,6 @@ class FrameBytes final : public linux::FrameContent {
     std::memcpy(arch::pointer_to<void>({to}), arch::pointer_to<void>({from}), bytes);
   }
   void write(abi::Gpa to, std::span<const std::byte> from) override {
-    machine_.stop_others(); // it may be code that they run
     std::memcpy(arch::pointer_to<void>(to), from.data(), from.size());
   }
 
@@ -39,8 +36,6 @@ class FrameBytes final : public linux::FrameContent {
   [[nodiscard]] static void* at(abi::Pfn frame) {
     return arch::pointer_to<void>(abi::to_gpa(frame));
   }
-
-  ProgramMachine& machine_;
 };
 
 // Page tables out of the page allocator.
@@ -50,13 +45,23 @@ class TablePages final : public linux::TableStore {
   TablePages(Kernel& kernel, ProgramMachine& machine) : kernel_(kernel), machine_(machine) {}
 
   [[nodiscard]] std::optional<abi::Gpa> allocate() override {
+    give_back();
     void* const page = kernel_.allocate_zeroed_pages({0});
     return page == nullptr ? std::nullopt : std::optional(arch::address_of(page));
   }
-  void release(abi::Gpa table) override { kernel_.free_pages(arch::pointer_to<void>(table), {0}); }
-  [[nodiscard]] std::uint64_t* entries(abi::Gpa table) override {
-    return arch::pointer_to<std::uint64_t>(table);
+  void release(abi::Gpa table) override {
+    if (machine_.vcpus() == 1) {
+      free(table);
+      return;
+    }
+    retired_.add(table, machine_.lock().stops());
+    give_back();
+    if (retired_.count() > most_retired) {
+      machine_.lock().call_late_ones(machine_.vcpu());
+    }
   }
+  [[nodiscard]] std::uint64_t* entries(abi::Gpa table) override { return entries_of(table); }
+  void stop_others() override { machine_.stop_others(); }
   void flush() override {
     machine_.stop_others();
     arch::flush_translations();
@@ -64,8 +69,22 @@ class TablePages final : public linux::TableStore {
   void flush_here() override { arch::flush_translations(); }
 
  private:
+  // So many wait for vCPUs that rest before these are woken for that.
+  static constexpr std::size_t most_retired = 64;
+
+  [[nodiscard]] static std::uint64_t* entries_of(abi::Gpa table) {
+    return arch::pointer_to<std::uint64_t>(table);
+  }
+  void free(abi::Gpa table) { kernel_.free_pages(arch::pointer_to<void>(table), {0}); }
+  void give_back() {
+    while (const auto table = retired_.take(machine_.lock().forgotten())) {
+      free(*table);
+    }
+  }
+
   Kernel& kernel_;
   ProgramMachine& machine_;
+  linux::RetiredTables retired_{&entries_of};
 };
 
 // What lies where: page 0 and what the host keeps before RAM, the hole with the guest's image and

@@ -39,9 +39,9 @@ constexpr std::uint64_t break_at_most = std::uint64_t{1} << 30;
 // All that runs a program; made once, for calls to find it.
 struct Running {
   Running(Kernel& kernel, abi::ProgramStart& start, std::string_view strings)
-      : machine(kernel), bytes(machine), frames(kernel.pages(), bytes, machine),
-        table_pages(kernel, machine), tables(table_pages, {kernel.boot().page_table_gpa}),
-        files(kernel, start.left), sockets(kernel, start.left), contexts(kernel),
+      : machine(kernel), frames(kernel.pages(), bytes, machine), table_pages(kernel, machine),
+        tables(table_pages, {kernel.boot().page_table_gpa}), files(kernel, start.left),
+        sockets(kernel, start.left), contexts(kernel),
         system({.start = start,
                 .strings = strings,
                 .frames = frames,

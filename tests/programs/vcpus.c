@@ -134,15 +134,46 @@ static void* map_and_unmap(void* number) {
   return (void*)wrong;
 }
 
-/* ---- a file's pages, touched by all for the first time ---- */
-static const unsigned char* volatile shared_file;
-static void* sum_file(void* unused) {
-  (void)unused;
-  unsigned sum = 0;
-  for (size_t at = 0; at < 64 * PAGE; at += 64) {
-    sum += shared_file[at];
+/* ---- a file's pages, touched by all for the first time; where nothing was, and in the place of memory ---- */
+enum { FILE_PAGES = 64 };
+static unsigned char file_bytes[FILE_PAGES * PAGE];
+static const unsigned char* volatile shown;
+static atomic_int there;
+static void* read_file(void* number) {
+  /* Without a call, or whoever comes first would hold the others up. */
+  for (atomic_fetch_add(&there, 1); atomic_load(&there) < THREADS;) {
   }
-  return (void*)(long)sum;
+  /* One faults, and others come while its page and those around it are on their way. */
+  for (volatile long wait = 0; wait < (long)number * 2000; ++wait) {
+  }
+  const size_t first = (size_t)(long)number * 8 * PAGE;
+  return (void*)(long)(memcmp((const char*)shown + first, file_bytes + first, sizeof file_bytes - first) != 0);
+}
+static void file_pages(void) {
+  const int file = open("/bin/bash", O_RDONLY);
+  need(pread(file, file_bytes, sizeof file_bytes, 0) == sizeof file_bytes, "pread");
+  for (int round = 0; round < 12; ++round) {
+    void* const memory = round % 2 == 0 ? NULL : mmap(NULL, sizeof file_bytes, PROT_READ | PROT_WRITE,
+                                                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    shown = mmap(memory, sizeof file_bytes, PROT_READ, MAP_PRIVATE | (memory == NULL ? 0 : MAP_FIXED), file, 0);
+    need(shown != MAP_FAILED, "mmap");
+    atomic_store(&there, 0);
+    with_threads(read_file, memory == NULL ? "file" : "file in memory");
+    need(munmap((void*)shown, sizeof file_bytes) == 0, "munmap");
+  }
+  close(file);
+}
+
+/* ---- page tables that come and go while the other processors rest ---- */
+static void tables(void) {
+  enum { BYTES = 8 << 20 };
+  for (int round = 0; round < 200; ++round) {
+    char* const memory = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    need(memory != MAP_FAILED, "mmap");
+    memory[round * PAGE] = memory[BYTES / 2] = 1;
+    need(munmap(memory, BYTES) == 0, "munmap");
+  }
+  puts("tables");
 }
 
 /* ---- calls from new places, by several at once, while these become jumps ---- */
@@ -304,27 +335,8 @@ int main(int argc, char** argv) {
 
   with_threads(map_and_unmap, "maps");
 
-  const int file = open("/bin/bash", O_RDONLY);
-  shared_file = mmap(NULL, 64 * PAGE, PROT_READ, MAP_PRIVATE, file, 0);
-  unsigned once = 0;
-  unsigned char* const copy = calloc(64, PAGE);
-  need(shared_file != MAP_FAILED && pread(file, copy, 64 * PAGE, 0) > 0, "pread");
-  for (size_t at = 0; at < 64 * PAGE; at += 64) {
-    once += copy[at];
-  }
-  long all = 0;
-  {
-    pthread_t threads[THREADS];
-    for (int index = 0; index < THREADS; ++index) {
-      pthread_create(&threads[index], NULL, sum_file, NULL);
-    }
-    for (int index = 0; index < THREADS; ++index) {
-      void* result = NULL;
-      pthread_join(threads[index], &result);
-      all += (long)result;
-    }
-  }
-  printf("file: %ld\n", all - (long)once * THREADS);
+  file_pages();
+  tables();
 
   code = mmap(NULL, SITES * SITE_BYTES, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   for (int site = 0; site < SITES; ++site) {

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -81,6 +82,9 @@ class FakeContents final : public guest::linux::PageContents {
                                        std::uint64_t count) override {
     REQUIRE(files.contains(from.file)); // or it was forgotten too early
     ++loads;
+    if (meanwhile) {
+      meanwhile(first);
+    }
     if (error != 0) {
       return std::unexpected(error);
     }
@@ -116,6 +120,7 @@ class FakeContents final : public guest::linux::PageContents {
   static constexpr std::uint64_t first_own = 0x900'000; // frame of a file's own first page
   std::set<std::uint64_t> dirty;                        // pages of shared files
   int loads = 0;
+  std::function<void(abi::Pfn)> meanwhile; // as each begins
   int error = 0;
 };
 
@@ -143,6 +148,7 @@ class FakeTables final : public guest::linux::TableStore {
     known.clear();
   }
   void flush_here() override { flush(); }
+  void stop_others() override { ++stops; }
 
   // RAM [start, end) at its own addresses, for reading and writing, in tables of somebody else's.
   void map_ram(std::uint64_t start, std::uint64_t end) {
@@ -201,6 +207,7 @@ class FakeTables final : public guest::linux::TableStore {
   std::map<std::uint64_t, std::unique_ptr<Table>> tables;
   std::size_t most = 10'000;
   std::uint64_t flushes = 0;
+  std::uint64_t stops = 0;
   std::set<std::uint64_t> known; // pages that the processor has looked up
   abi::Gpa root;
 

@@ -218,6 +218,7 @@ int AddressSpace::load(const Area& part) {
     if (to - from > loaded_at_once_bytes) {
       hidden_.hide(inside);
     } else {
+      tables_.stop_others();
       const Or<std::uint64_t> bytes =
           contents_.load(inside.content, frame_of(from), (to - from) / abi::page_bytes);
       error = bytes ? 0 : bytes.error();

@@ -120,6 +120,7 @@ int AddressSpace::copy_pages(const std::vector<MappedPage>& from, std::vector<Ma
 }
 
 int AddressSpace::fork(Occupant& child) {
+  tables_.stop_others(); // or some of what they store meanwhile would be in the copy
   const AddressZones::Range& window = zones_.window;
   std::vector<Area> areas = own_inside(0, window.start);
   std::ranges::copy(own_inside(window.end, highest_address), std::back_inserter(areas));

@@ -82,6 +82,7 @@ Or<std::uint64_t> AddressSpace::move_to(const Area& from, std::uint64_t new_byte
     const int filled = protect(*place, bytes, read_write) == 0 ? populate(*place, bytes) : ENOMEM;
     done = filled == 0 || filled == EFAULT;
     if (done) {
+      tables_.stop_others(); // or what they store there meanwhile is lost
       frames_.copy(*place, from.start, bytes / abi::page_bytes);
       done = protect(*place, bytes, from.protection) == 0;
     }

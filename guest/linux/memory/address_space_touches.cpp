@@ -186,6 +186,7 @@ bool AddressSpace::shows(std::uint64_t address, std::uint64_t bytes) {
 
 // Above RAM by the frames' own addresses. In RAM the area may be written to meanwhile.
 void AddressSpace::write(std::uint64_t address, std::span<const std::byte> from) {
+  tables_.stop_others(); // it may be code that they run
   for (std::size_t done = 0; done < from.size();) {
     const std::uint64_t at = address + done;
     const Or<Place> place = place_of(at, from.size() - done);

@@ -246,6 +246,7 @@ void PageTables::hide(std::uint64_t start, std::uint64_t end) {
 }
 
 void PageTables::reveal(std::uint64_t start, std::uint64_t end, Protection protection) {
+  store_.stop_others(); // the content may come only now
   Leaves::visit(*this, start, end, [&](Place place, unsigned, std::uint64_t, std::uint64_t entry) {
     if ((entry & hidden) != 0) {
       store(place.table, place.index,

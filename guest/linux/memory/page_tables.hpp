@@ -29,7 +29,10 @@ class TableStore {
   virtual void release(abi::Gpa table) = 0;
   // The 512 entries of a table. The processor reads them at any time.
   [[nodiscard]] virtual std::uint64_t* entries(abi::Gpa table) = 0;
-  // Makes all processors forget what they have read; this one alone.
+  // Until the kernel is left nobody else runs the program's code, which has forgotten then what it
+  // has read.
+  virtual void stop_others() = 0;
+  // The same, and this processor has forgotten it now; this one alone.
   virtual void flush() = 0;
   virtual void flush_here() = 0;
 
@@ -76,6 +79,8 @@ class PageTables {
   // processor may use them until flush().
   void take(std::uint64_t start, std::uint64_t end, std::vector<MappedPage>& to);
   void flush() { store_.flush(); }
+  // For who copies what the program may store to, or shows pages before their content is there.
+  void stop_others() { store_.stop_others(); }
   // What is mapped in [start, end), whole 2 MiB, is kept in `entries`, and what those kept is
   // mapped: nothing, if they are none. False when there is no memory for tables; nothing is changed
   // then.

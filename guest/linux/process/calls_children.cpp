@@ -82,7 +82,6 @@ Answer ProgramCalls::start_process(const ThreadStart& start) {
       is_fork || start.stack == 0 ? signals().alternate_stack : AlternateStack{};
   if (is_fork) {
     made->memory = std::make_unique<ProcessMemory>(memory_, *parent.memory, ++last_memory_);
-    machine_.stop_others(); // or their stores would be in the copy, some of them
     if (const int error = memory_.fork(made->memory->occupant); error != 0) {
       return -Answer{error};
     }

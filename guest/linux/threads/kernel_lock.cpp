@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "guest/linux/threads/kernel_lock.hpp"
 
+#include <algorithm>
 #include <cassert>
 
 namespace guest::linux {
@@ -35,6 +36,22 @@ void KernelLock::call(unsigned other) {
   const Place place = seats_[other].place.load(std::memory_order_seq_cst);
   if (place == Place::halt || place == Place::program) {
     interrupts_.interrupt(other);
+  }
+}
+
+std::uint64_t KernelLock::forgotten() const {
+  std::uint64_t least = generation_;
+  for (unsigned vcpu = 0; vcpu < vcpus_; ++vcpu) {
+    least = std::min(least, seats_[vcpu].seen);
+  }
+  return least;
+}
+
+void KernelLock::call_late_ones(unsigned vcpu) {
+  for (unsigned other = 0; other < vcpus_; ++other) {
+    if (other != vcpu && seats_[other].seen != generation_) {
+      call(other);
+    }
   }
 }
 

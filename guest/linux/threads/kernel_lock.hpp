@@ -98,6 +98,12 @@ class KernelLock {
     }
   }
 
+  // By the holder: how often others were stopped; the last stop behind which all have forgotten
+  // what they had read; and those that have not come into the kernel.
+  [[nodiscard]] std::uint64_t stops() const { return generation_; }
+  [[nodiscard]] std::uint64_t forgotten() const;
+  void call_late_ones(unsigned vcpu);
+
  private:
   static constexpr unsigned nobody = ~0U;
   enum class Place : std::uint8_t { program, kernel, rest, halt };

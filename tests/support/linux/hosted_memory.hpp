@@ -59,6 +59,8 @@ class HostedMemory final : public guest::linux::Frames, public guest::linux::Tab
   [[nodiscard]] std::uint64_t* entries(abi::Gpa table) override;
   void flush() override;
   void flush_here() override { flush(); }
+  void stop_others() override { ++stops; }
+  std::uint64_t stops = 0;
 
   // What the processor finds at an address.
   struct Meaning {

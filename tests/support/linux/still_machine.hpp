@@ -48,10 +48,12 @@ class StillMachine final : public guest::linux::Machine {
   void set_thread_pointer(std::uint64_t address) override { thread_pointer = address; }
   [[nodiscard]] std::uint64_t ram_bytes() const override { return std::uint64_t{64} << 20; }
   [[nodiscard]] unsigned vcpus() const override { return 1; }
+  void stop_others() override { ++stops; }
   [[noreturn]] void exit(std::uint8_t status) override { throw ProgramEnd{status}; }
 
   std::uint64_t now = 1'000'000'000;
   std::uint64_t alarm = never;
+  std::uint64_t stops = 0;
   bool files_ready = false;
   // Makes them ready as the time of the next sleep is over.
   std::function<void()> files_ready_behind_sleep;

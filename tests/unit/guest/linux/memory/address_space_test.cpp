@@ -126,8 +126,10 @@ TEST_CASE("a mapping grows in place where it can, else moves with its content") 
   REQUIRE(f.space.map_at(base + 4 * page, page, read_write));
   CHECK(f.space.remap(base, 4 * page, 5 * page, AddressSpace::Move::no).error() == ENOMEM);
   CHECK(f.frames.copied == 0);
+  const std::uint64_t stops = f.store.stops;
   const auto moved = f.space.remap(base, 4 * page, 5 * page, AddressSpace::Move::yes);
   REQUIRE(moved);
+  CHECK(f.store.stops > stops); // or what others store while it is copied is lost
   CHECK(*moved == base + 8 * page);
   CHECK(f.frames.copied == 4);
   CHECK_FALSE(f.space.allows(base, page, 0));

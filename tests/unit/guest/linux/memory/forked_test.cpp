@@ -58,7 +58,9 @@ struct Programs {
   // A copy of the one that is there; its index.
   std::size_t fork() {
     Occupant& parent = space.occupant();
+    const std::uint64_t stops = memory.stops;
     REQUIRE(space.fork(add()) == 0);
+    CHECK(memory.stops > stops); // nobody stores while it is copied
     CHECK(&space.occupant() == occupants.back().get());
     REQUIRE(space.enter(parent) == 0);
     return occupants.size() - 1;

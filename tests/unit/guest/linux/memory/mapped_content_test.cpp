@@ -213,6 +213,24 @@ TEST_CASE("in RAM a large part of a file is hidden until it is touched") {
   CHECK(f.store.is_large(base));
 }
 
+// Whoever may see a page of the program's before its content is there has been stopped.
+TEST_CASE("in RAM other vCPUs do not see what is not loaded yet") {
+  Fixture f(4096);
+  constexpr std::uint64_t base = Fixture::base;
+  f.contents.files[file] = 1000 * page;
+  std::uint64_t stops = 0;
+  f.contents.meanwhile = [&](abi::Pfn first) {
+    const auto meaning = f.store.walk(abi::to_gpa(first).value);
+    CHECK((!meaning || f.store.stops > stops));
+  };
+  REQUIRE(f.space.map_at(base, 4 * page, read_write, {file, 0})); // loaded at once
+  CHECK(f.contents.loads == 1);
+  REQUIRE(f.space.map_at(base + 8 * page, 100 * page, read_write, {file, 8 * page}));
+  stops = f.store.stops;
+  CHECK(shown_at(f, base + 20 * page) == Content{file, 20 * page});
+  CHECK(f.contents.loads == 2);
+}
+
 TEST_CASE("what is hidden and cannot be read stays hidden") {
   Fixture f(4096);
   f.contents.files[file] = 100 * page;

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MIT
 // Threads of a hosted program: whose a signal is.
 #include <linux/futex.h>
+#include <linux/membarrier.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 
+#include <array>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
@@ -105,6 +108,27 @@ TEST_CASE("a timer for a thread whose signal it has not taken yet counts that, w
   }
   program.yield();
   CHECK(program.told == "o");
+}
+
+// A thread on another vCPU may compute for ever without coming by.
+TEST_CASE("other vCPUs are told of a timer of used time, and of barriers, at once") {
+  ThreadedProgram program;
+  const std::array<std::int64_t, 4> once{0, 0, 0, 20'000}; // struct itimerval
+  std::memcpy(&program.word(140), &once, sizeof once);
+  CHECK(program.call(SYS_setitimer, ITIMER_REAL, program.at(140), 0) == 0);
+  CHECK(program.machine.stops == 0); // its own alarm will do
+  for (const int timer : {ITIMER_VIRTUAL, ITIMER_PROF}) {
+    const std::uint64_t stops = program.machine.stops;
+    CHECK(program.call(SYS_setitimer, timer, program.at(140), 0) == 0);
+    CHECK(program.machine.stops == stops + 1);
+  }
+  const std::uint64_t stops = program.machine.stops;
+  CHECK(program.call(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == -EPERM);
+  CHECK(program.call(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0);
+  CHECK(program.machine.stops == stops);
+  CHECK(program.call(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0);
+  CHECK(program.call(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) == 0);
+  CHECK(program.machine.stops == stops + 2);
 }
 
 TEST_CASE("sigwait of one thread gets what comes for all") {

@@ -74,6 +74,31 @@ TEST_CASE("whoever comes into the kernel behind a stop has to forget, once") {
   CHECK(count.forgot == std::vector<unsigned>{1, 2});
 }
 
+TEST_CASE("who has not come into the kernel since a stop is known, and called") {
+  Count count;
+  KernelLock lock(count, 3);
+  const auto visit = [&](unsigned vcpu) {
+    static_cast<void>(lock.enter(vcpu, Yield{}));
+    lock.rest(vcpu);
+  };
+  visit(1);
+  CHECK(lock.may_halt(1));
+  static_cast<void>(lock.enter(0, Yield{}));
+  CHECK(lock.forgotten() == lock.stops());
+  lock.stop_others(0, Yield{});
+  CHECK(lock.forgotten() == lock.stops() - 1);
+  lock.call_late_ones(0);
+  CHECK(count.interrupted == std::vector<unsigned>{1}); // the third has yet to begin
+  lock.rest(0);
+  visit(1);
+  visit(2);
+  static_cast<void>(lock.enter(0, Yield{}));
+  CHECK(lock.forgotten() == lock.stops());
+  lock.call_late_ones(0);
+  CHECK(count.interrupted == std::vector<unsigned>{1});
+  lock.leave(0);
+}
+
 TEST_CASE("one vCPU alone has nobody to call, to wait for, or to interrupt") {
   Count count;
   KernelLock lock(count, 1);
